@@ -1,0 +1,86 @@
+# Two commands on a fresh machine: `make run` trains, `make test` checks. `make` lists the others.
+
+PYTHON ?= python3
+# what `make run` trains: the model of the lecture
+ARGS ?= model.emb=10 model.hidden=200
+# what `make lock` begins with; `make lock TORCH=torch==X` moves the pin
+TORCH ?= $(shell grep '^torch==' requirements.lock)
+EXTRAS := nplm,dev
+# Debian packages that tests need under CI=1
+CI_PACKAGES :=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup run test test-slow bench lock dashboard clean ci-packages
+
+help:
+	@echo "make run        set up, then train on names for about a minute"
+	@echo "make test       set up, then tests, ruff and mypy"
+	@echo "make test-slow  the tests that train for minutes"
+	@echo "make bench      benchmarks/RESULTS.md anew"
+	@echo "make setup      .venv with the locked dependencies and this project, editable"
+	@echo "make lock       requirements.lock anew from the ranges in pyproject.toml"
+	@echo "make dashboard  the studies of outputs/ in a browser"
+	@echo "make clean      remove .venv and caches; outputs/ stays"
+
+setup: $(STAMP)
+
+# torch by itself first: once it is there, no other package's range can bring in another build
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and \
+	  "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=/path/to/python3.11" % v[:2])'
+	@echo "Installing into $(VENV): a few minutes, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet "$$(grep '^torch==' requirements.lock)"
+	@$(PIP) install --quiet --requirement requirements.lock --editable '.[$(EXTRAS)]'
+	@touch $@
+
+run: setup
+	@$(BIN)/python train.py $(ARGS)
+	@echo
+	@echo "Now:  . $(BIN)/activate"
+	@echo "      python train.py experiment=quick    the same model in seconds"
+	@echo "      python sample.py explain=emma       what it predicts, token by token"
+
+test: setup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test-slow: setup
+	@$(BIN)/python -m pytest -m slow
+
+bench: setup
+	@$(BIN)/python -m benchmarks
+
+# freezes a fresh environment; a local version (+cpu) names a build that other machines may not have
+lock:
+	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PYTHON) -m venv "$$fresh"; \
+	"$$fresh/bin/python" -m pip install --quiet '$(TORCH)'; \
+	"$$fresh/bin/python" -m pip install --quiet '.[$(EXTRAS)]'; \
+	"$$fresh/bin/python" -m pip freeze --exclude sweepmore > "$$fresh/frozen"; \
+	{ echo '# What was tested: Python 3.11, CPU. Written by `make lock`; ranges: pyproject.toml.'; \
+	  sed 's/^\([^+]*\)+.*/\1/' "$$fresh/frozen"; } > requirements.lock
+	@git --no-pager diff --stat -- requirements.lock
+
+dashboard: setup
+	@test -f outputs/studies.db || { echo "No study yet: python train.py -m … begins one."; exit 2; }
+	@mkdir -p outputs/artifacts
+	@$(BIN)/optuna-dashboard --host 127.0.0.1 --artifact-dir outputs/artifacts \
+	  sqlite:///outputs/studies.db
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find benchmarks src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# only CI may change the machine
+ifeq ($(CI),1)
+test test-slow: | ci-packages
+endif
+ci-packages:
+	@$(if $(CI_PACKAGES),apt-get update -qq && apt-get install -y -qq $(CI_PACKAGES),:)
