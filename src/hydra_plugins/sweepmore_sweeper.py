@@ -1,0 +1,78 @@
+"""The Hydra sweeper ``hydra/sweeper=sweepmore``: a door into ``sweepmore.sweep``.
+
+Hydra imports this module at every start of every application, so it imports almost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from sweepmore.search import PRUNERS, SAMPLERS
+
+TARGET = "hydra_plugins.sweepmore_sweeper.SweepmoreSweeper"
+
+
+class SweepmoreSweeper(Sweeper):
+    """See ``sweepmore.sweep.Settings`` for the keys."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def sweep(self, arguments: list[str]) -> None:
+        from sweepmore.cli import errors_reported
+        from sweepmore.sweep import sweep
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.task_function is not None
+        with errors_reported():  # in an application that is started by hydra.main, too
+            sweep(arguments, self.config, self.hydra_context, self.task_function)
+
+
+def _register() -> None:
+    """Defaults of every key; samplers and pruners as groups, like the stock plugin's."""
+    store = ConfigStore.instance()
+    node = {
+        "_target_": TARGET,
+        "_recursive_": False,  # samplers are built per worker, not by Hydra
+        "defaults": [{"sampler": "auto"}, {"pruner": "none"}],
+        "params": None,
+        "n_trials": None,
+        "n_jobs": 1,
+        "direction": "minimize",
+        "storage": None,
+        "study_name": None,
+        "max_failure_rate": 0.5,
+        "custom_search_space": None,
+        "repeats": None,
+        "enqueue": None,
+        "max_retries": 3,
+        "on_change": "refuse",
+        "identity": None,
+        # by their usual names: where a run is tracked, computed and kept does not change its answer
+        "question_ignore": ["wandb", "device", "paths"],
+        "outputs": "outputs",
+        "seed": None,
+        "dry": False,
+    }
+    store.store(group="hydra/sweeper", name="sweepmore", node=node, provider="sweepmore")
+    samplers = {"auto": {"_target_": "auto"}, **SAMPLERS}
+    for group, nodes in (("sampler", samplers), ("pruner", PRUNERS)):
+        for name, member in nodes.items():
+            place = f"hydra/sweeper/{group}"
+            store.store(group=place, name=name, node=dict(member), provider="sweepmore")
+
+
+_register()

@@ -1,0 +1,221 @@
+"""How every root script starts: bad input is one message and exit code 2; bugs raise.
+
+``hydra_app`` wraps a task that Hydra composes a config for; ``command`` one whose few arguments
+are ``key=value`` pairs of a dataclass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import importlib.util
+import inspect
+import io
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import hydra
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from sweepmore.errors import ConfigError, Interrupted, UserError, did_you_mean
+from sweepmore.typed import build
+
+T = TypeVar("T")
+
+# The folder that holds train.py, for configs that must not depend on the working directory:
+# relative file:// paths and ${hydra:runtime.cwd} both fail in hydra.searchpath.
+ROOT_VARIABLE = "SWEEPMORE_ROOT"
+
+
+def hydra_app(
+    task: Callable[[DictConfig], Any], *, config_path: str = "conf", config_name: str = "config"
+) -> None:
+    """Compose the config and run ``task``; ``config_path`` is relative to the task's file."""
+    root = Path(inspect.getfile(task)).resolve().parent
+    os.environ[ROOT_VARIABLE] = str(root)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra would print and exit 1 by itself
+
+    @functools.wraps(task)
+    def leave_nothing(node: DictConfig) -> Any:
+        try:
+            return task(node)
+        except BaseException as error:
+            remove_empty(Path(HydraConfig.get().runtime.output_dir))
+            if isinstance(error, UserError) and HydraConfig.get().mode is RunMode.RUN:
+                _fail(str(error))  # Hydra would print a line of its own above an exception
+            raise
+
+    main = hydra.main(
+        version_base="1.3", config_path=str(root / config_path), config_name=config_name
+    )
+    with errors_reported():
+        main(leave_nothing)()
+
+
+def require(package: str) -> None:
+    """Leave with one line where ``package`` is not installed; does not import it."""
+    if importlib.util.find_spec(package) is None:
+        sys.exit(f"{package} is not installed here: run `make setup`, then `. .venv/bin/activate`")
+
+
+def command(cls: type[T], task: Callable[[T], None], argv: list[str] | None = None) -> None:
+    """Run ``task`` on the record that ``key=value`` arguments describe; ``--help`` lists them."""
+    arguments = sys.argv[1:] if argv is None else argv
+    with errors_reported():
+        if {"-h", "--help"} & set(arguments):
+            print(usage(cls))
+            return
+        strange = [word for word in arguments if "=" not in word]
+        if strange:
+            raise ConfigError(f"{strange[0]} is not key=value.", value=strange[0], cure=usage(cls))
+        given = OmegaConf.to_container(OmegaConf.from_cli(arguments))
+        assert isinstance(given, dict)
+        task(build(cls, {str(key): value for key, value in given.items()}))
+
+
+def usage(cls: type) -> str:
+    """One line a key: name, default, help."""
+    rows = [(f"{f.name}={_yaml(f.default)}", f.metadata["help"]) for f in dataclasses.fields(cls)]
+    width = max(len(key) for key, _ in rows)
+    head = (cls.__doc__ or "").strip()
+    return "\n".join([head, *(f"  {key:<{width}}  {text}" for key, text in rows)])
+
+
+def _yaml(value: object) -> str:
+    return "null" if value is None else str(value)
+
+
+@contextlib.contextmanager
+def errors_reported() -> Iterator[None]:
+    """What a user can cause: one message on stderr, exit 2. A signal: exit 128 + its number."""
+    warnings.formatwarning = _warning_line
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no arrows shows a ?
+            stream.reconfigure(errors="replace")
+    try:
+        yield
+    except Interrupted as stopped:
+        sys.exit(stopped.exit_code)
+    except KeyboardInterrupt:  # before or after what a signal is asked to stop at a step of
+        print("stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except UserError as error:
+        _fail(str(error), error.exit_code)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        _fail(explain(error))
+    except ValueError as error:
+        if (about := _about_a_source(error)) is None:
+            raise
+        _fail(about)
+    except BrokenPipeError:  # the reader of our output left (`| head`): nothing to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)  # SIGPIPE, which Windows does not name
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EROFS):
+            _fail(f"Nothing more can be written: {error.strerror}.\n  Make room; then go on.")
+        if error.filename is None or not _is_about_writing(error):
+            raise
+        _fail(f"Cannot write {error.filename}: {error.strerror}.\n  Choose another folder.")
+
+
+def _warning_line(message: Warning | str, *where: object, **more: object) -> str:
+    return f"warning: {message}\n"
+
+
+def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _is_about_writing(error: OSError) -> bool:
+    return isinstance(
+        error, (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
+    )
+
+
+def explain(error: Exception) -> str:
+    """Hydra's or OmegaConf's complaint in one message, with the nearest known name."""
+    cause = error.__cause__ or error
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
+        known = _keys_beside(cause)
+        return f"Unknown key {cause.full_key}.{did_you_mean(cause.full_key, known)}\n  {_HELP}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = [option for option in error.options or [] if option != "base"]
+        known_here = f"\n  Known: {', '.join(options)}." if options else f"\n  {_HELP}"
+        return f"There is no {group or 'config'}={name}.{did_you_mean(name, options)}{known_here}"
+    if isinstance(cause, OverrideParseException):
+        reason = cause.message.removeprefix(f"Error parsing override '{cause.override}'").strip()
+        return f"{cause.override} is not key=value: {reason.splitlines()[0]}.\n  {_HELP}"
+    if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
+        mark = cause.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: {cause.problem}\n  Correct the YAML there."
+    return f"{str(error).strip()}\n  {_HELP}"
+
+
+def _about_a_source(error: ValueError) -> str | None:
+    """What Hydra says of a source by a bare ValueError; None for any other, which is a bug."""
+    if str(error).startswith("Config group override must be a string"):
+        return f"A group takes the name of an option: {error}.\n  {_HELP}"
+    if not isinstance(error, UnicodeDecodeError):
+        return None
+    frames = (frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__))
+    paths = [seen["full_path"] for seen in frames if "full_path" in seen]  # its reader's variable
+    if not paths:
+        return None
+    line = Path(paths[-1]).read_bytes().count(b"\n", 0, error.start) + 1
+    return f"{paths[-1]}, line {line}: not UTF-8.\n  Save the file as UTF-8."
+
+
+_HELP = "--help lists the keys and groups."
+
+
+def _keys_beside(error: OmegaConfBaseException) -> list[str]:
+    """All dotted keys of the config in which an unknown one was looked up."""
+    if not isinstance(error.parent_node, DictConfig):
+        return []
+    root = OmegaConf.to_container(error.parent_node._get_root(), resolve=False)
+    assert isinstance(root, dict)
+    groups = {str(key): value for key, value in root.items() if key != "hydra"}
+    sweeper = (root.get("hydra") or {}).get("sweeper") or {}
+    return [*groups, *dotted(groups), *dotted(sweeper, "hydra.sweeper.")]
+
+
+def dotted(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one flat mapping with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def script_words() -> list[str]:
+    """``[script.py]`` or ``[-m, package.module]`` of this process's command line."""
+    words = sys.orig_argv[1:]
+    if words[0] == "-m":
+        return words[:2]
+    return [next(word for word in words if not word.startswith("-"))]
+
+
+def remove_empty(folder: Path, levels: int = 2) -> None:
+    """Remove a run's folder and its parent while they are empty: Hydra made them too early."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+        if levels > 1:
+            remove_empty(folder.parent, levels - 1)

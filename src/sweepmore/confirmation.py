@@ -1,0 +1,205 @@
+"""``confirm.py``: an ordinary study of the best configurations, then a table and a winner."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from sweepmore.errors import StudyError, did_you_mean
+from sweepmore.record import write_json
+from sweepmore.retrain import Plan, folder_of, train_again
+from sweepmore.storage import open_storage, storage_url
+from sweepmore.studies import view
+from sweepmore.winner import (
+    Candidate,
+    Confirmation,
+    Row,
+    candidates,
+    confirm,
+    distinct_best,
+    fresh_seeds,
+    smallest_difference,
+)
+
+CONFIRM, NOISE = ".confirm", ".noise"
+
+
+def run(
+    *,
+    study: str,
+    top: int,
+    seeds: int,
+    noise: bool,
+    seed_key: str,
+    n_jobs: int,
+    storage: str | None,
+    outputs: Path,
+) -> None:
+    """Train the best ``top`` of the study (with ``noise``: the best one) with ``seeds`` fresh
+    seeds as the study ``STUDY.confirm`` (``STUDY.noise``), then print what that says."""
+    database = open_storage(storage_url(storage, storage, outputs))
+    searched = load(database, study.removesuffix(CONFIRM))
+    suffix = NOISE if noise else CONFIRM
+    plan = planned(searched, suffix, 1 if noise else top, seeds, seed_key)
+    chosen = plan.chosen(searched)
+    name = searched.study_name + suffix
+    print(f"{name}: {len(chosen)} configurations × {seeds} fresh seeds", flush=True)
+    train_again(searched, chosen, plan, name, n_jobs, storage, outputs)
+    confirmed = load(database, name)
+    found = candidates(chosen, view(confirmed))
+    if noise:
+        report_noise(searched, found[0], seeds)
+        return
+    confirmation = confirm(found, maximize=confirmed.directions[0].name == "MAXIMIZE")
+    winner = winner_record(confirmation, confirmed, plan.seeds)
+    confirmed.set_user_attr("winner", winner)
+    write_json(folder_of(confirmed).parent / "winner.json", winner)
+    print_table(confirmation, plan.seeds)
+    for attempt in chosen:
+        if attempt.params not in [candidate.params for candidate in found]:
+            print(f"left out {_shown(attempt.params)}: it failed or diverged under a fresh seed")
+
+
+def planned(searched: optuna.Study, suffix: str, top: int, seeds: int, seed_key: str) -> Plan:
+    """The plan that has begun, or a new one; StudyError where another one has begun."""
+    question, name = searched.user_attrs["question"], searched.study_name + suffix
+    others = sorted({*(question.get("repeats") or {})} - {seed_key})
+    if others:
+        problem = f"{searched.study_name} repeats {', '.join(others)}, not only {seed_key}."
+        cure = "A confirmation varies the seed alone: seed_key=… names another setting for it."
+        raise StudyError(problem, value=others, cure=cure)
+    kept = Plan.kept(searched, suffix)
+    if kept is not None and name in optuna.get_all_study_names(searched._storage):
+        if (kept.top, len(kept.seeds), kept.seed_key) != (top, seeds, seed_key):
+            problem = f"{name} has begun with top={kept.top} seeds={len(kept.seeds)} "
+            problem += f"seed_key={kept.seed_key}."
+            cure = "Go on with these: to choose anew after a look is what it guards against."
+            raise StudyError(problem, value=name, cure=cure)
+        return kept
+    roots = tuple(attempt.root for attempt in distinct_best(view(searched), top))
+    used = used_seeds(searched, seed_key)
+    fresh = fresh_seeds(searched.user_attrs["uid"], seeds, used)
+    plan = Plan(top, roots, tuple(fresh), seed_key)
+    plan.keep(searched, suffix)
+    return plan
+
+
+def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = None) -> optuna.Study:
+    """A study of sweepmore's by name, or the one that began last (confirmations left out)."""
+    names = optuna.get_all_study_names(database)
+    if name == "last":
+        name = last(database, names) or name
+    if name not in names:
+        known = f"Known: {', '.join(sorted(names)[:10]) or 'none'}.{did_you_mean(name, names)}"
+        raise StudyError(f"There is no study {name}.", value=name, cure=cure or known)
+    study = optuna.load_study(study_name=name, storage=database)
+    if "command" not in study.user_attrs:
+        cure = "Only studies that sweepmore ran can be confirmed."
+        raise StudyError(f"{name} was not made by sweepmore.", value=name, cure=cure)
+    return study
+
+
+def last(database: optuna.storages.BaseStorage, names: Sequence[str]) -> str | None:
+    """The study of sweepmore's, no confirmation, whose last trial began last."""
+    found = [
+        optuna.load_study(study_name=name, storage=database)
+        for name in names
+        if not name.endswith((CONFIRM, NOISE))
+    ]
+    own = [study for study in found if "command" in study.user_attrs]
+    return max(own, key=began).study_name if own else None
+
+
+def began(study: optuna.Study) -> float:
+    starts = [t.datetime_start for t in study.get_trials(deepcopy=False) if t.datetime_start]
+    return max(start.timestamp() for start in starts) if starts else 0.0
+
+
+def used_seeds(study: optuna.Study, seed_key: str) -> list[int]:
+    """Seeds that the search ran with: repeated ones, else the fixed one."""
+    question = study.user_attrs["question"]
+    repeated = (question.get("repeats") or {}).get(seed_key)
+    return list(repeated or [question["config"].get(seed_key, -1)])
+
+
+def winner_record(
+    confirmation: Confirmation, study: optuna.Study, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """What opens the seal: parameters, fresh values, and the run of the lower-median seed with the
+    sha256 of each of its files."""
+    winner = confirmation.winner
+    row = next(row for row in confirmation.rows if row.candidate is winner)
+    trial = next(a for a in view(study).attempts if a.root == winner.root and a.counts)
+    run = Path(trial.attrs["folder"]) / str(winner.median_seed)
+    return {
+        "study": study.study_name,
+        "trial": winner.root,
+        "params": dict(winner.params),
+        "searched": winner.searched,
+        "mean": winner.mean,
+        "half_width": row.interval.half,
+        "selection_bias": winner.bias,
+        "tied": len(confirmation.tied),
+        "seed": seeds[winner.median_seed],
+        "run": str(run),
+        "files": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(run.glob("*"))
+            if path.is_file()
+        },
+    }
+
+
+def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
+    deviation = statistics.stdev(candidate.values)
+    study.set_user_attr("noise", deviation)
+    smallest = smallest_difference(deviation, seeds)
+    print(
+        f"noise    one run's standard deviation is {deviation:.4f} over {seeds} fresh seeds\n"
+        f"         {seeds} seeds each can tell apart differences from {smallest:.4f}; "
+        f"one run each, from {smallest_single(deviation):.4f}"
+    )
+
+
+def smallest_single(deviation: float) -> float:
+    """Of two single runs with a known deviation: 1.96 standard errors of their difference."""
+    return 1.96 * math.sqrt(2) * deviation
+
+
+def print_table(confirmation: Confirmation, seeds: Sequence[int]) -> None:
+    print(f"\nconfirmed over {len(seeds)} fresh seeds, paired; intervals 95 %, of the differences")
+    print("to the best together; bias: what the search promised less what was confirmed")
+    print("  search   fresh mean         bias     to the best       parameters  seconds")
+    for row in confirmation.rows:
+        print(_line(row, confirmation))
+    winner, tied = confirmation.winner, len(confirmation.tied)
+    how = f"the simplest of {tied} tied" if tied > 1 else "alone at the top"
+    print(f"winner   {_shown(winner.params)} ({how})")
+    print(f"         run of seed {seeds[winner.median_seed]}, the lower median of its seeds")
+
+
+def _line(row: Row, confirmation: Confirmation) -> str:
+    candidate = row.candidate
+    mark = "→" if candidate is confirmation.winner else " "
+    gap = f"{row.difference.mean:+.4f} ± {row.difference.half:.4f}{' tied' if row.tied else ''}"
+    if row is confirmation.rows[0]:
+        gap = "best"
+    size = f"{candidate.cost[0]:,.0f}" if candidate.cost[0] else "-"
+    seconds = f"{candidate.seconds:.1f}" if candidate.seconds is not None else "-"
+    return (
+        f"{mark} {candidate.searched:.4f}  {candidate.mean:.4f} ± {row.interval.half:.4f}  "
+        f"{candidate.bias:+.4f}  {gap:<22} {size:>8}  {seconds:>7}  {_shown(candidate.params)}"
+    )
+
+
+def _shown(params: Mapping[str, Any]) -> str:
+    return " ".join(
+        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in params.items()
+    )

@@ -1,0 +1,72 @@
+"""The few exceptions that a user can cause, and the one by which a signal ends a run."""
+
+from __future__ import annotations
+
+import difflib
+import signal
+from collections.abc import Iterable
+from typing import Any
+
+
+class UserError(Exception):
+    """Something that the user can put right; root scripts print it without a traceback, exit 2.
+
+    Carries the offending value and the cure beside the text, so that no caller parses the text.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problem: str, *, value: object = None, cure: str) -> None:
+        super().__init__(f"{problem}\n  {cure}")
+        self.problem = problem
+        self.value = value
+        self.cure = cure
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Launchers send it from process to process; its arguments are named ones."""
+        return _rebuilt, (type(self), self.problem, self.value, self.cure)
+
+
+def _rebuilt(kind: type[UserError], problem: str, value: object, cure: str) -> UserError:
+    return kind(problem, value=value, cure=cure)
+
+
+class ConfigError(UserError):
+    """A setting that cannot be: unknown name, wrong type, outside its range."""
+
+
+class DataError(UserError):
+    """A data file that cannot be used as it is."""
+
+
+class RunError(UserError):
+    """A run folder or a checkpoint that is missing, damaged or of another kind."""
+
+
+class StudyError(UserError):
+    """A study that cannot be opened or continued as asked."""
+
+
+class Interrupted(BaseException):
+    """A signal asked a run to stop; raised after its checkpoint is written.
+
+    Not an ``Exception``: nothing between the training loop and the process's entry may swallow it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """128 + signal, the shell's convention: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.signum
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``' Did you mean X?'`` with the nearest known word, else an empty string."""
+    known = sorted(known)
+    # a leaf that was given without its group goes first: emb -> model.emb
+    near = [name for name in known if name != word and name.rpartition(".")[2] == word]
+    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""

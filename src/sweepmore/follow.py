@@ -1,0 +1,96 @@
+"""The thread of a parent that plans, reaps and shows while workers work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from sweepmore import show, slots
+from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.settings import Sweep
+from sweepmore.studies import view
+
+# How often the parent plans, reaps and shows.
+TICK_SECONDS = 0.25
+
+
+@dataclass
+class Follower:
+    """Runs inside its ``with`` block; survives a database that fails for a while."""
+
+    asked: Sweep
+    study: optuna.Study
+    began: float = field(default_factory=time.monotonic)
+
+    def __enter__(self) -> Follower:
+        self._done = threading.Event()
+        self._show = show.live(self.asked)
+        self._shown = self._show.__enter__()
+        self.tick()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._show.__exit__(None, None, None)
+        with contextlib.suppress(Exception):
+            self._resign()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def _follow(self) -> None:
+        while not self._done.wait(TICK_SECONDS):
+            try:
+                self.tick()
+            except Exception as error:  # a database that fails now may be back at the next tick
+                print(f"warning: the study cannot be read: {error}", file=sys.stderr)
+                self._done.wait(5.0)
+
+    def tick(self) -> None:
+        asked = self.asked
+        seen = view(self.study)
+        for dead in slots.reap(self.study, seen, asked.settings.max_retries):
+            again = dead.deaths < asked.settings.max_retries
+            print(
+                f"the worker of trial {dead.root} died (process {(dead.owner or {}).get('pid')}): "
+                f"{'it is tried again' if again else 'given up'}",
+                flush=True,
+            )
+            seen = view(self.study)
+        if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
+            seen = view(self.study)
+        self._shown.update(seen)
+
+    def _leads(self) -> bool:
+        """One parent of a study plans. Two that take over at once plan a slot twice, which is
+        told apart later (``studies.without_void``)."""
+        leader, me = self.study.user_attrs.get("leader") or {}, this_process()
+        mine = {key: leader.get(key) for key in me} == me
+        if leader and not mine and self._lives(leader):
+            return False
+        if not mine or time.time() - leader["time"] > slots.LEASE_SECONDS / 10:
+            self.study.set_user_attr("leader", {**me, "time": time.time()})
+        return True
+
+    @staticmethod
+    def _lives(leader: Mapping[str, Any]) -> bool:
+        if on_this_host(leader):
+            return is_alive(leader)
+        return bool(time.time() - leader["time"] < slots.LEASE_SECONDS)
+
+    def _resign(self) -> None:
+        leader = self.study.user_attrs.get("leader")
+        if leader is not None and leader["pid"] == os.getpid() and on_this_host(leader):
+            self.study.set_user_attr("leader", None)

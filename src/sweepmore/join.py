@@ -1,0 +1,112 @@
+"""How a process joins a study: what it needs to know, from the command and the storage alone."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.types import HydraContext, TaskFunction
+
+from sweepmore import question as questions
+from sweepmore import slots
+from sweepmore.question import FrozenConfig
+from sweepmore.record import write_atomic
+from sweepmore.search import build_pruner, build_sampler
+from sweepmore.settings import Sweep
+from sweepmore.storage import open_storage
+from sweepmore.studies import StudyView
+from sweepmore.worker import Search, Worker
+
+
+def work(
+    asked: Sweep, part: Mapping[str, Any], context: HydraContext, task: TaskFunction
+) -> int | None:
+    """A worker's life; returns the signal that ended it, or None."""
+    study = load_study(asked, part["study"])
+    study.sampler = build_sampler(
+        asked.sampler,
+        asked.space,
+        worker=part["index"],
+        trials_so_far=len(study.get_trials(deepcopy=False)),
+        base_seed=study.user_attrs["seed"],
+    )
+    frozen = freeze(asked, study)
+    search = search_of(asked, study, frozen, part["since"])
+    worker = Worker(search, study, task, context, parent=part["parent"])
+    worker.run()
+    return worker.stopped_by
+
+
+def load_study(asked: Sweep, name: str) -> optuna.Study:
+    return optuna.load_study(
+        study_name=name,
+        storage=open_storage(asked.url),
+        pruner=build_pruner(asked.settings.pruner),
+    )
+
+
+def study_folder(asked: Sweep, study: optuna.Study) -> Path:
+    """``outputs/studies/NAME``; a second study of that name (another storage) gets a suffix."""
+    uid = study.user_attrs["uid"]
+    folder = asked.outputs / "studies" / study.study_name
+    if not _belongs(folder, uid):
+        folder = folder.with_name(f"{folder.name}-{uid}")
+        _belongs(folder, uid)
+    return folder
+
+
+def _belongs(folder: Path, uid: str) -> bool:
+    """Whether a folder is the study's; one that is not there yet is made, mark and all at once,
+    so that of two parents that begin together neither finds it without its mark."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".study-", dir=folder.parent))
+        fresh.chmod(0o755)  # mkdtemp's 0700 would hide it from one's own group
+        write_atomic(fresh / "uid", uid)
+        try:
+            fresh.rename(folder)
+        except OSError:  # another process was first
+            shutil.rmtree(fresh)
+    mark = folder / "uid"
+    return mark.exists() and mark.read_text() == uid
+
+
+def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
+    return questions.freeze(
+        asked.sources,
+        study_folder(asked, study) / "conf",
+        asked.config_name,
+        asked.hydra_overrides,
+        skip=asked.outputs,
+    )
+
+
+def search_of(asked: Sweep, study: optuna.Study, frozen: FrozenConfig, since: float) -> Search:
+    return Search(
+        study_name=study.study_name,
+        space=asked.space,
+        frozen=frozen,
+        folder=study_folder(asked, study),
+        artifacts=asked.outputs / "artifacts",
+        n_trials=asked.n_trials,
+        max_failure_rate=asked.settings.max_failure_rate,
+        max_retries=asked.settings.max_retries,
+        repeats=asked.settings.repeats or {},
+        custom_search_space=asked.settings.custom_search_space,
+        fixed_params=asked.fixed_params,
+        code=questions.code_hash(asked.root),
+        since=since,
+    )
+
+
+def is_done(seen: StudyView, asked: Sweep) -> bool:
+    """Whether every slot of the budget has been used up."""
+    return (
+        not seen.waiting
+        and not seen.running
+        and slots.is_planned(seen, asked.n_trials, asked.fixed_params)
+    )

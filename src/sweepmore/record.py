@@ -1,0 +1,247 @@
+"""The folder of a run: everything there is to know about it, readable without this project.
+
+``config.yaml`` ``overrides.yaml`` ``provenance.json`` are written before the run, ``metrics.jsonl``
+grows during it, ``result.json`` ends it. What the run itself makes (weights, figures, samples)
+stands beside them. Whole files are replaced atomically; the journal of metrics is appended to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from sweepmore.errors import RunError, did_you_mean
+from sweepmore.owner import this_process
+
+Status = Literal["ok", "diverged", "pruned", "interrupted", "error"]
+
+# A diff longer than this is cut: guess, four times the longest diff one would call small.
+MAX_DIFF_CHARACTERS = 400_000
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Replace ``path`` whole: a kill at any instant leaves the old content or the new."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from one's own group
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    fsync_folder(path.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename or a new name in ``folder`` survive a power cut (POSIX; elsewhere nothing)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Strict JSON: NaN and infinities raise ValueError instead of being written."""
+    write_atomic(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """An open run folder. ``run_id`` is unique for ever, ``attempt`` counts its resumptions."""
+
+    folder: Path
+    run_id: str
+    attempt: int = 0
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @contextlib.contextmanager
+    def metrics(self) -> Iterator[Callable[..., None]]:
+        """Yields ``log(row, sync=False)``; synced rows are on disk when it returns."""
+        with self.metrics_path.open("a", encoding="utf-8") as file:
+
+            def log(row: Mapping[str, Any], sync: bool = False) -> None:
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
+
+            yield log
+
+    def rows(self) -> list[dict[str, Any]]:
+        return read_metrics(self.folder)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write ``result.json``; a run without one did not end by itself."""
+        write_json(self.folder / "result.json", result)
+
+
+def create(
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    facts: Mapping[str, Any],
+    packages: Sequence[str],
+    run_id: str | None = None,
+    attempt: int = 0,
+) -> Record:
+    """Begin a run's folder with what it will compute and from what.
+
+    ``facts`` are the application's own part of the provenance (seed, data fingerprint, …);
+    ``packages`` are the distributions whose versions are recorded. ``run_id`` must be unique for
+    ever (null: one is drawn). Raises RunError where the folder already holds a run, unless this
+    is a later ``attempt`` at it.
+    """
+    own = ("config.yaml", "metrics.jsonl", "result.json")
+    if any((folder / name).exists() for name in own) and not attempt:
+        cure = "Choose another with hydra.run.dir=…, or continue it with resume=FOLDER."
+        raise RunError(f"{folder} already holds a run.", value=str(folder), cure=cure)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in own:
+        (folder / stale).unlink(missing_ok=True)  # of an attempt that left no checkpoint
+    run_id = run_id or f"{_as_name(folder.name)}-{secrets.token_hex(3)}"
+    write_atomic(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+    write_atomic(folder / "overrides.yaml", yaml.safe_dump(list(overrides)))
+    history = [_start()]
+    record = {"run_id": run_id, **facts, **_code(), **_versions(tuple(packages)), "starts": history}
+    write_json(folder / "provenance.json", record)
+    return Record(folder, run_id, attempt)
+
+
+def reopen(folder: Path, last_step: int) -> Record:
+    """Continue a run: rows after ``last_step`` are cut, a torn last line with them."""
+    provenance = read_json(folder / "provenance.json")
+    provenance["starts"].append(_start())
+    write_json(folder / "provenance.json", provenance)
+    kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
+    write_atomic(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "result.json").unlink()
+    return Record(folder, provenance["run_id"], attempt=len(provenance["starts"]) - 1)
+
+
+def _as_name(text: str) -> str:
+    """``[a-z0-9][a-z0-9._-]*``: what W&B ids and Optuna's study names both allow."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text.lower())
+    return (kept.lstrip("._-") or "run")[:50]
+
+
+def _start() -> dict[str, Any]:
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **this_process(),
+    }
+
+
+@functools.cache  # what a process runs does not change while it runs
+def _code() -> Mapping[str, Any]:
+    """Commit and uncommitted changes of the checkout that holds the running script, if any."""
+    here = Path(os.environ.get("SWEEPMORE_ROOT") or sys.argv[0]).resolve()
+    here = here if here.is_dir() else here.parent
+    commit = _git(here, "rev-parse", "HEAD")
+    diff = _git(here, "diff", "HEAD") if commit else None
+    return {
+        "commit": commit.strip() if commit else None,
+        "dirty_diff": diff[:MAX_DIFF_CHARACTERS] if diff else None,
+        "diff_cut": bool(diff and len(diff) > MAX_DIFF_CHARACTERS),
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None  # no git, no checkout, or no commit yet: provenance says null
+    return done.stdout
+
+
+@functools.cache  # reading the metadata of a distribution takes milliseconds
+def _versions(packages: tuple[str, ...]) -> Mapping[str, Any]:
+    found: dict[str, str | None] = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return {"python": platform.python_version(), "platform": platform.platform(), "versions": found}
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a run; RunError names it when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        cure = "The folder is not a run, or the run never got there."
+        raise RunError(f"{path} is missing.", value=str(path), cure=cure) from None
+    except (ValueError, UnicodeDecodeError) as error:
+        cure = "The file is damaged; repeat the run."
+        raise RunError(f"{path} is not JSON: {error}.", value=str(path), cure=cure) from error
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The rows of ``metrics.jsonl``; a last line torn by a kill is left out."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config of a run as plain data."""
+    try:
+        node = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        cure = "Give the folder of a run, or run=last."
+        raise RunError(f"{folder} holds no run.", value=str(folder), cure=cure) from None
+    assert isinstance(node, dict)
+    return node
+
+
+def find_run(name: str, outputs: Path, holding: str) -> Path:
+    """The folder that ``name`` means: a path, a folder's name under ``outputs``, or ``last``.
+
+    ``last`` is the run that began last among those that hold the file ``holding``; the trials of
+    studies are not meant by it.
+    """
+    if name != "last":
+        for folder in (Path(name), outputs / "runs" / name):
+            if (folder / "config.yaml").exists():
+                return folder.resolve()
+    runs = {path.parent: path for path in (outputs / "runs").glob("*/config.yaml")}
+    if name != "last":
+        near = did_you_mean(name, [folder.name for folder in runs])
+        raise RunError(f"{name} is not a run.", value=name, cure=f"Give a run's folder.{near}")
+    usable = [folder for folder in runs if (folder / holding).exists()]
+    if not usable:
+        cure = "Train one first: python train.py experiment=quick"
+        raise RunError(f"No run in {outputs} holds {holding}.", value=name, cure=cure)
+    return max(usable, key=lambda folder: runs[folder].stat().st_mtime_ns).resolve()

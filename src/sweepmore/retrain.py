@@ -1,0 +1,137 @@
+"""Train configurations of a study again: its own command, sources and values, other seeds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+
+from sweepmore.launch import frozen_command
+from sweepmore.overrides import override_text
+from sweepmore.question import FrozenConfig, call
+from sweepmore.space import parse_space
+from sweepmore.studies import Attempt, view
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which of the study's trials (by root) run again with which seeds. It is kept with the study
+    once the runs have begun: a search that goes on does not change a confirmation that goes on."""
+
+    top: int
+    roots: tuple[int, ...]
+    seeds: tuple[int, ...]
+    seed_key: str
+
+    @classmethod
+    def kept(cls, study: optuna.Study, suffix: str) -> Plan | None:
+        plan = study.user_attrs.get(f"plan{suffix}")
+        if plan is None:
+            return None
+        return cls(**{**plan, "roots": tuple(plan["roots"]), "seeds": tuple(plan["seeds"])})
+
+    def keep(self, study: optuna.Study, suffix: str) -> None:
+        study.set_user_attr(f"plan{suffix}", vars(self))
+
+    def chosen(self, study: optuna.Study) -> list[Attempt]:
+        best = {attempt.root: attempt for attempt in view(study).ranked}
+        return [best[root] for root in self.roots]
+
+
+def train_again(
+    study: optuna.Study,
+    chosen: Sequence[Attempt],
+    plan: Plan,
+    name: str,
+    n_jobs: int,
+    storage: str | None,
+    outputs: Path,
+) -> None:
+    """Run the application's own command once more, as a study of these points alone."""
+    command, question = study.user_attrs["command"], study.user_attrs["question"]
+    searched, points = choices(chosen, list(question["space"]))
+    ours = {
+        "study_name": name,
+        "n_trials": len(points),
+        "n_jobs": n_jobs,
+        "enqueue": points,
+        "repeats": {plan.seed_key: list(plan.seeds)},
+        "custom_search_space": question["custom_search_space"] and f"{__name__}.as_found",
+        "pruner": "none",
+        "sampler": "random",
+        "storage": storage,
+        "outputs": str(outputs),
+        "direction": study.directions[0].name.lower(),  # winners are confirmed by the first
+        "max_failure_rate": 0.0,
+    }
+    replaced = tuple(
+        f"hydra{mark}sweeper{mark}{key}"
+        for key in (*ours, "params", "seed", "on_change", "dry")
+        for mark in "./"
+    )
+    kept = [word for word in command["hydra"] if not word.lstrip("+").startswith(replaced)]
+    words = [sys.executable, *command["script"], "-m", *command["fixed"], *kept, *searched]
+    words += [f"hydra.sweeper.{key}={override_text(value)}" for key, value in ours.items()]
+    frozen = FrozenConfig(folder_of(study).parent / "conf", "", ())
+    if frozen.exists:  # the study's own sources, whatever the files say by now
+        words = frozen_command(words, str(frozen.main), frozen.search_path_override)
+    done = subprocess.run(words, env=os.environ, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+def choices(
+    chosen: Sequence[Attempt], searched: Sequence[str]
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """One override for each searched key, a choice among the values of ``chosen``; and for each
+    of these its point, as the new search space holds the values."""
+    written = [as_written(attempt) for attempt in chosen]
+    words: list[str] = []
+    points: list[dict[str, Any]] = [{} for _ in chosen]
+    for name in searched:
+        texts = [
+            known.get(name) or f"{name}={override_text(attempt.params[name])}"
+            for known, attempt in zip(written, chosen, strict=True)
+        ]
+        key = texts[0].partition("=")[0]
+        values = list(dict.fromkeys(text.partition("=")[2] for text in texts))
+        words.append(f"{key}=choice({','.join(values)})")
+        (parameter,) = parse_space(words[-1:]).parameters
+        assert parameter.members is not None
+        for point, text in zip(points, texts, strict=True):
+            point[name] = parameter.members[values.index(text.partition("=")[2])]
+    return words, points
+
+
+def as_written(attempt: Attempt) -> dict[str, str]:
+    """Name → override of a trial, from its folder: Hydra's record or the application's own tells
+    ``+x`` from ``x`` and a list from the text of one. Empty where neither kept it."""
+    folder = Path(attempt.attrs["folder"])
+    for path in sorted(folder.rglob("overrides.yaml")):
+        lines = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {line.partition("=")[0].lstrip("+"): line for line in lines}
+    return {}
+
+
+def as_found(config: Any, trial: optuna.Trial) -> None:
+    """The ``custom_search_space`` of a confirmation: the search's own, but each value that it
+    suggests is the one that this trial's configuration had."""
+    name, _, suffix = trial.study.study_name.rpartition(".")
+    searched = optuna.load_study(study_name=name, storage=trial.study._storage)
+    plan = Plan.kept(searched, f".{suffix}")
+    assert plan is not None
+    found = plan.chosen(searched)[trial.user_attrs["slot"]]
+    trial._fixed_params.update(found.params)  # Optuna can fix them only before a trial begins
+    call(searched.user_attrs["question"]["custom_search_space"], config, trial)
+
+
+def folder_of(study: optuna.Study) -> Path:
+    """Where one of the study's trials lies."""
+    return Path(next(a.attrs["folder"] for a in view(study).attempts if "folder" in a.attrs))

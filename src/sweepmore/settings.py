@@ -1,0 +1,218 @@
+"""``hydra.sweeper`` and the command line, read and checked before anything is created."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from sqlalchemy.engine import URL
+
+from sweepmore.cli import ROOT_VARIABLE
+from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.space import Space, parse_space
+from sweepmore.storage import storage_url
+from sweepmore.typed import build, setting
+
+# A study of which nothing is known gets this many trials: the stock sweeper's default.
+DEFAULT_TRIALS = 20
+DIRECTIONS = ("minimize", "maximize")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``hydra.sweeper``: the stock Optuna sweeper's keys, and ours."""
+
+    params: Any = setting(None, "parameter → what is searched, in Hydra's grammar or a list")
+    n_trials: int | None = setting(None, "in all; null: the whole grid, else 20", at_least=1)
+    n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
+    direction: Any = setting("minimize", "minimize | maximize, or a list of them")
+    storage: str | None = setting(None, "a database URL; null: studies.db in outputs")
+    study_name: str | None = setting(None, "null: from the question itself")
+    sampler: Any = setting(None, "auto: the grid where there is one, else tpe")
+    pruner: Any = setting(None, "none, median, hyperband …")
+    max_failure_rate: float = setting(0.5, "share of failed trials", at_least=0, at_most=1)
+    custom_search_space: str | None = setting(None, "path of a function (config, trial)")
+    repeats: Any = setting(None, "key → values: each trial runs for each; their mean counts")
+    enqueue: Any = setting(None, "known configurations, tried first")
+    max_retries: int = setting(3, "of a trial whose worker died", at_least=0)
+    on_change: Literal["refuse", "new", "continue"] = setting("refuse", "a changed question")
+    identity: str | None = setting(None, "path of a function of the config: what else matters")
+    question_ignore: tuple[str, ...] = setting((), "keys that do not matter")
+    outputs: str = setting("outputs", "studies' folder, relative to the application's")
+    seed: int | None = setting(None, "of the sampler", at_least=0, below=2**32)
+    dry: bool = setting(False, "show and check, run nothing")
+
+    @property
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
+        given = self.direction if isinstance(self.direction, list) else [self.direction]
+        for direction in given:
+            if direction not in DIRECTIONS:
+                near = did_you_mean(str(direction), DIRECTIONS)
+                cure = f"Give minimize or maximize.{near}"
+                problem = f"hydra.sweeper.direction={direction} is unknown."
+                raise ConfigError(problem, value=direction, cure=cure)
+        return list(given)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Everything that the command says, checked: what parent and workers build upon."""
+
+    settings: Settings
+    space: Space
+    arguments: tuple[str, ...]
+    root: Path
+    url: URL
+    storage_written: str | None
+    config_name: str
+    hydra_overrides: tuple[str, ...]
+    sources: tuple[Mapping[str, str], ...]
+    job: str
+    enqueued: tuple[Mapping[str, Any], ...]
+    n_trials: int
+    gridded: bool
+
+    @property
+    def outputs(self) -> Path:
+        return self.root / self.settings.outputs
+
+    @property
+    def sampler(self) -> Any:
+        named = self.settings.sampler
+        if is_named(named):
+            return named
+        return "grid" if self.gridded else "tpe"
+
+    def fixed_params(self, slot: int) -> Mapping[str, Any] | None:
+        """A slot's parameters: the enqueued ones first, then grid points, else free."""
+        if slot < len(self.enqueued):
+            return self.enqueued[slot]
+        if not self.gridded:
+            return {}
+        return next(islice(self.space.grid(), slot - len(self.enqueued), None), None)
+
+
+def is_named(sampler: Any) -> bool:
+    return sampler is not None and sampler != {"_target_": "auto"} and sampler != "auto"
+
+
+def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) -> Sweep:
+    """Check all that the command says; raises ConfigError before anything is created."""
+    node = config.hydra.sweeper
+    written = OmegaConf.to_container(node, resolve=False)
+    plain = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(plain, dict)
+    assert isinstance(written, dict)
+    settings = build(
+        Settings,
+        {str(k): v for k, v in plain.items() if not str(k).startswith("_")},
+        "hydra.sweeper.",
+    )
+    loader = context.config_loader
+    space = parse_space(
+        list(arguments), settings.params or {}, lambda group: loader.get_group_options(group)
+    )
+    _check_repeats(settings, space)
+    if len(settings.directions) > 1 and _target(settings.sampler) in ("CmaEsSampler", "cmaes"):
+        cure = "Take tpe, gp, nsgaii, qmc or random; or keep one objective."
+        raise ConfigError("CMA-ES has one objective.", value=settings.direction, cure=cure)
+    root = Path(os.environ.get(ROOT_VARIABLE) or config.hydra.runtime.cwd)
+    enqueued = tuple(_enqueued(settings.enqueue or (), space))
+    gridded = (
+        not is_named(settings.sampler)
+        and settings.n_trials is None
+        and space.is_discrete
+        and settings.custom_search_space is None
+    ) or _is_grid(settings.sampler)
+    if gridded and _is_grid(settings.sampler):
+        _ = space.size  # refuses intervals of floats with the cure
+    n_trials = settings.n_trials or (
+        len(enqueued) + space.size if gridded else DEFAULT_TRIALS + len(enqueued)
+    )
+    return Sweep(
+        settings=settings,
+        space=space,
+        arguments=tuple(arguments),
+        root=root,
+        url=storage_url(written.get("storage"), settings.storage, root / settings.outputs),
+        storage_written=written.get("storage"),
+        config_name=config.hydra.job.config_name,
+        hydra_overrides=tuple(
+            word
+            for word in _unresolved(config.hydra.overrides.hydra)
+            if not word.startswith("hydra.searchpath=")  # its folders are among the sources
+        ),
+        sources=tuple(
+            {"provider": source.provider, "path": f"{source.schema}://{source.path}"}
+            for source in config.hydra.runtime.config_sources
+        ),
+        job=config.hydra.job.name,
+        enqueued=enqueued,
+        n_trials=n_trials,
+        gridded=gridded,
+    )
+
+
+def _unresolved(words: ListConfig) -> list[str]:
+    """As they were typed: ``${oc.env:…}`` may stand for a secret, which is written nowhere."""
+    return [str(word) for word in OmegaConf.to_container(words, resolve=False) or ()]
+
+
+def _target(sampler: Any) -> str:
+    """The class's or the short name: ``TPESampler``, ``tpe``."""
+    target = sampler.get("_target_", "") if isinstance(sampler, Mapping) else sampler
+    return str(target).rpartition(".")[2]
+
+
+def _is_grid(sampler: Any) -> bool:
+    return _target(sampler) in ("GridSampler", "grid")
+
+
+def _check_repeats(settings: Settings, space: Space) -> None:
+    repeats = settings.repeats or {}
+    if not isinstance(repeats, Mapping) or not all(
+        isinstance(values, list) and values for values in repeats.values()
+    ):
+        cure = "Give lists of values: repeats: {seed: [0, 1, 2]}"
+        raise ConfigError(f"hydra.sweeper.repeats={repeats} cannot be.", value=repeats, cure=cure)
+    for key in repeats:
+        if key in space.searched:
+            raise ConfigError(
+                f"{key} is both searched and repeated.",
+                value=key,
+                cure="A repeated setting is averaged over, never optimised: keep one of the two.",
+            )
+
+
+def _enqueued(given: Sequence[Mapping[str, Any]], space: Space) -> Iterator[Mapping[str, Any]]:
+    for point in given:
+        for name, value in point.items():
+            if name not in space.searched:
+                near = did_you_mean(name, space.searched)
+                cure = f"Searched: {', '.join(space.searched)}.{near}"
+                problem = f"hydra.sweeper.enqueue: {name} is not searched."
+                raise ConfigError(problem, value=name, cure=cure)
+            distribution = space.searched[name]
+            try:
+                inside = distribution._contains(distribution.to_internal_repr(value))
+            except ValueError:
+                inside = False
+            if not inside:
+                cure = f"It is searched in {distribution}; widen that, or leave the value out."
+                problem = f"hydra.sweeper.enqueue: {name}={value} is outside its range."
+                raise ConfigError(problem, value=value, cure=cure)
+        yield dict(point)
+
+
+def check_name(name: str) -> None:
+    """``[a-z0-9][a-z0-9._-]{0,63}``: a folder, a W&B group and a database key at once."""
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789._-")
+    if not name or len(name) > 64 or not set(name) <= allowed or name[0] in "._-":
+        cure = "Use up to 64 of a-z, 0-9, dot, dash and underscore; begin with a letter or digit."
+        raise ConfigError(f"hydra.sweeper.study_name={name} is no name.", value=name, cure=cure)

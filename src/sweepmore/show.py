@@ -1,0 +1,287 @@
+"""What a sweep prints: a preview, one live line, and the answer; plain lines off a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sweepmore.cli import script_words
+from sweepmore.errors import StudyError
+from sweepmore.record import write_atomic
+from sweepmore.storage import shown
+from sweepmore.studies import SHOWN, Attempt, StudyView, at_edge, noise, view
+
+if TYPE_CHECKING:
+    from sweepmore.settings import Sweep
+    from sweepmore.worker import Search
+
+# Without a terminal a line is printed when something changed, but not more often than this.
+LINE_SECONDS = 5.0
+
+
+def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> None:
+    """Question, budget, time, storage, workers: what is about to happen, in eight lines."""
+    settings = asked.settings
+    done = len(seen.counted) if seen is not None else 0
+    lines = [
+        f"study    {name}" + (f", {done} of {asked.n_trials} trials done before" if done else ""),
+        f"search   {described(asked.space.searched)}",
+        f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}",
+        f"budget   {asked.n_trials} trials{_of(asked)}; {', '.join(settings.directions)}; "
+        f"sampler {short(asked.sampler)}, pruner {short(settings.pruner)}",
+        f"time     {_expected(asked, seen)}",
+        f"storage  {shown(asked.url)}",
+        f"workers  {workers}",
+        "stop     Ctrl-C is safe: the same command goes on",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def _of(asked: Sweep) -> str:
+    parts = []
+    if asked.gridded:
+        parts.append("the whole grid")
+    if asked.enqueued:
+        parts.append(f"{len(asked.enqueued)} known first")
+    for key, values in (asked.settings.repeats or {}).items():
+        parts.append(f"{len(values)} runs each, {key} {', '.join(map(str, values))}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def short(node: Any) -> str:
+    """``tpe`` for {"_target_": "optuna.samplers.TPESampler"}."""
+    if isinstance(node, Mapping):
+        name = str(node.get("_target_", "")).rpartition(".")[2]
+        return name.removesuffix("Sampler").removesuffix("Pruner").lower().replace("nop", "none")
+    return str(node or "none")
+
+
+def described(space: Mapping[str, BaseDistribution]) -> str:
+    return ", ".join(f"{name} {_range(one)}" for name, one in space.items()) or "nothing"
+
+
+def _range(one: Any) -> str:
+    if isinstance(one, CategoricalDistribution):
+        return "|".join(map(str, one.choices))
+    log = " log" if one.log else ""
+    step = f" step {one.step}" if one.step not in (None, 1) else ""
+    return f"{one.low:g}…{one.high:g}{log}{step}"
+
+
+def _expected(asked: Sweep, seen: StudyView | None) -> str:
+    if seen is None or (seconds := typical_seconds(seen)) is None:
+        return "known after the first trials"
+    left = asked.n_trials - len(seen.counted)
+    return f"about {duration(left * seconds / asked.settings.n_jobs)} for {left} more"
+
+
+def typical_seconds(seen: StudyView) -> float | None:
+    """Mean time of a trial that counted; the mean, because the sum is what is waited for."""
+    known = [a.seconds for a in seen.counted if a.seconds is not None]
+    return statistics.fmean(known) if known else None
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d} h"
+    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"
+
+
+@dataclass
+class Shown:
+    """The state of a sweep in one line, refreshed in place or printed anew."""
+
+    asked: Sweep
+    workers: int
+    live: Live | None = None
+    last_line: str = ""
+    last_time: float = field(default=0.0)
+
+    def update(self, seen: StudyView) -> None:
+        line = self.line(seen)
+        if self.live is not None:
+            self.live.update(Text(line, overflow="ellipsis", no_wrap=True))
+        elif line != self.last_line and time.monotonic() - self.last_time >= LINE_SECONDS:
+            print(line, flush=True)
+            self.last_line, self.last_time = line, time.monotonic()
+
+    def line(self, seen: StudyView) -> str:
+        counts = {
+            "running": len(seen.running),
+            "pruned": seen.count(TrialState.PRUNED),
+            "failed": len(seen.failed),
+            "diverged": len(seen.infeasible),
+        }
+        parts = [f"{len(seen.counted)}/{self.asked.n_trials} done"]
+        parts += [f"{number} {what}" for what, number in counts.items() if number]
+        if seen.ranked:
+            best = seen.ranked[0]
+            parts.append(f"best {value_of(best)} (trial {best.root}: {parameters(best)})")
+        seconds = typical_seconds(seen)
+        left = self.asked.n_trials - len(seen.counted)
+        if seconds is not None and left > 0:
+            parts.append(f"{duration(left * seconds / self.workers)} left")
+        return " · ".join(parts)
+
+
+@contextmanager
+def live(asked: Sweep) -> Iterator[Shown]:
+    """A line that is refreshed on a terminal; elsewhere a line now and then."""
+    console = Console()
+    if not console.is_terminal:
+        yield Shown(asked, asked.settings.n_jobs)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as bar:
+        yield Shown(asked, asked.settings.n_jobs, bar)
+
+
+def value_of(attempt: Attempt) -> str:
+    """Four decimals, so that a column lines up; ± the deviation over repeats, where there are."""
+    shown = ", ".join(_decimals(value) for value in attempt.values or ())
+    return f"{shown} ± {attempt.attrs['std']:.4f}" if "std" in attempt.attrs else shown
+
+
+def _decimals(value: float) -> str:
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.4g}"
+
+
+def parameters(attempt: Attempt) -> str:
+    return " ".join(f"{name}={_number(value)}" for name, value in attempt.params.items())
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def closing(asked: Sweep, study: optuna.Study, search: Search, elapsed: float) -> None:
+    """The best few, which of them are tied, what to mistrust, and what to do next."""
+    seen = view(study)
+    pruned, failed = seen.count(TrialState.PRUNED), len(seen.failed)
+    print(
+        f"{len(seen.counted)} of {asked.n_trials} trials done in {duration(elapsed)}: "
+        f"{seen.count(TrialState.COMPLETE)} complete, {pruned} pruned, {failed} failed"
+    )
+    if seen.given_up:
+        print(f"given up after {asked.settings.max_retries} retries: slots {seen.given_up}")
+    if seen.infeasible:
+        share = len(seen.infeasible) / max(1, len(seen.counted))
+        print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
+    _print_failures(seen)
+    write_csv(seen, search.folder / "trials.csv")
+    if not seen.ranked:
+        return
+    many = len(seen.directions) > 1
+    rows = seen.front if many else seen.ranked[:SHOWN]
+    print("no trial beats these in every objective:" if many else "the best:")
+    # of the best: a bad setting is noisier than a good one
+    error = None if many else noise(rows) or study.user_attrs.get("noise")
+    for attempt in rows[: 2 * SHOWN]:
+        print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], error)}  "
+              f"{parameters(attempt)}")  # fmt: skip
+    print(_noise_line(error, asked))
+    for line in at_edge(rows[0].params, asked.space.searched):
+        print(f"note: the best has {line}: look beyond it")
+    print(f"again:   {rerun(asked, rows[0])}")
+    print(f"folder:  {relative(search.folder)}")
+    if len(seen.counted) >= asked.n_trials and not asked.gridded:
+        print(f"more:    hydra.sweeper.n_trials={2 * asked.n_trials} goes on; another "
+              "hydra.sweeper.study_name starts afresh")  # fmt: skip
+
+
+def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
+    """Within two standard errors of the difference of two means."""
+    if error is None or attempt is best:
+        return ""
+    gap = abs((attempt.values or (0.0,))[0] - (best.values or (0.0,))[0])
+    return " (tied)" if gap < 2 * (2**0.5) * error else ""
+
+
+def _noise_line(error: float | None, asked: Sweep) -> str:
+    if len(asked.settings.directions) > 1:
+        return "noise: compare repeated runs before you choose among them"
+    if error is None:
+        cure = "confirm.py noise=true or repeats={seed: [0, 1, 2]} would tell ties"
+        return f"noise: unknown from one run each; {cure}"
+    return f"noise: standard error {error:.2g} of a value; (tied) is within 2 of a difference"
+
+
+def rerun(asked: Sweep, attempt: Attempt) -> str:
+    """A command line that runs the best once more."""
+    words = [*asked.space.fixed, *asked.space.overrides(attempt.params)]
+    return shlex.join(["python", *script_words(), *words])
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _print_failures(seen: StudyView) -> None:
+    """Each different reason once, with where to read more."""
+    for text, count, example in _by_reason(seen):
+        folder = Path(str(example.attrs.get("folder", "")))
+        print(f"failed:  {count} × {text.splitlines()[0]} ({relative(folder / 'error.txt')})")
+
+
+def _by_reason(seen: StudyView) -> list[tuple[str, int, Attempt]]:
+    """The three most frequent errors: text, number, the first trial that had it."""
+    errors = Counter(str(a.attrs.get("error", "unknown")) for a in seen.failed)
+    first = {str(a.attrs.get("error", "unknown")): a for a in reversed(seen.failed)}
+    return [(text, count, first[text]) for text, count in errors.most_common(3)]
+
+
+def write_csv(seen: StudyView, path: Path) -> None:
+    """All attempts as a table for other programs, one row each."""
+    names = list(dict.fromkeys(name for attempt in seen.attempts for name in attempt.params))
+    values = [f"value_{k}" for k in range(len(seen.directions))]
+    if len(values) == 1:
+        values = ["value"]
+    buffer = io.StringIO()
+    rows = csv.writer(buffer)
+    rows.writerow(["trial", "attempt", "state", "status", *values, "std", "seconds", *names])
+    for attempt in seen.attempts:
+        told = list(attempt.values or [None] * len(values))
+        rows.writerow(
+            [attempt.root, attempt.attempt, attempt.state.name, attempt.status or attempt.reason]
+            + told
+            + [attempt.attrs.get("std"), attempt.seconds]
+            + [attempt.params.get(name) for name in names]
+        )
+    write_atomic(path, buffer.getvalue())
+
+
+def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> StudyError:
+    """The end of a sweep that failed too often; identical errors once."""
+    blocks = []
+    for text, count, example in _by_reason(seen):
+        trace = str(example.attrs.get("traceback", text)).strip()
+        lines = trace.split("\n") if trace != text else []
+        blocks.append("\n".join([f"{count} × {text}", *(f"    {line}" for line in lines)]))
+    problem = f"{failed} of {finished} trials failed, more than "
+    problem += f"hydra.sweeper.max_failure_rate={asked.settings.max_failure_rate:g} allows:"
+    error = StudyError(
+        problem + "\n" + "\n".join(blocks),
+        value=failed / max(1, finished),
+        cure="Mend the cause; the same command then runs the trials that are left. Those that "
+        "failed stay counted: raise hydra.sweeper.n_trials by as many, or start afresh with "
+        "another hydra.sweeper.study_name.",
+    )
+    error.exit_code = 1  # the settings were right, the work failed
+    return error

@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM become a question that a loop asks at each step boundary."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from sweepmore.errors import Interrupted
+
+# SIGUSR2 is what Slurm (through submitit) sends before it preempts a job; Windows has none.
+STOPPING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR2") if hasattr(signal, name)
+)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], int | None]]:
+    """Inside the block, the first signal is remembered and the second raises ``Interrupted``.
+
+    Yields a function that returns the first signal's number, or None. The handlers that stood
+    before are put back on leaving, so that blocks nest: a worker's around a run's, which is told
+    of the signal then. Outside the main thread Python allows no handlers, and the function always
+    returns None.
+    """
+    received: list[int] = []
+
+    def remember(signum: int, frame: FrameType | None) -> None:
+        if received:
+            raise Interrupted(signum)
+        received.append(signum)
+
+    def requested() -> int | None:
+        return received[0] if received else None
+
+    if threading.current_thread() is not threading.main_thread():
+        yield requested
+        return
+    before = {signum: signal.signal(signum, remember) for signum in STOPPING}
+    try:
+        yield requested
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        outer = before[received[0]] if received else None
+        if callable(outer) and outer is not signal.default_int_handler:
+            outer(received[0], None)
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """Inside the block a signal raises ``Interrupted`` at once: around what blocks and asks
+    nobody. The handlers that stood before are put back on leaving."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, interrupt) for signum in STOPPING}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,150 @@
+"""The budget of a study as slots, and how they are planned, claimed, retried and given up.
+
+A slot becomes a WAITING trial with its fixed parameters (an enqueued configuration, a grid point,
+or none); a worker claims it by one conditional UPDATE from WAITING to RUNNING. What two
+processes may do twice (plan, retry) is told apart afterwards by the trial's number, see
+``studies.without_void``: no lock, and nothing but the storage is shared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.storage import start
+from sweepmore.studies import Attempt, StudyView, attempt_of, view, without_void
+
+# Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
+# finished trials only, and reads the others anew each time.
+AHEAD = 16
+# A worker on another host is taken for dead after this; it renews its lease ten times as often.
+LEASE_SECONDS = 600.0
+# A trial that is RUNNING without an owner for this long lost its worker between two writes that
+# a living one makes within milliseconds.
+OWNERLESS_SECONDS = 60.0
+
+FixedParams = Callable[[int], Mapping[str, Any] | None]
+
+
+def plan(study: optuna.Study, seen: StudyView, n_trials: int, fixed: FixedParams) -> int:
+    """Enqueue the next slots, as far as the budget goes and up to ``AHEAD``; how many were.
+
+    ``fixed(slot)`` gives a slot's parameters, or None where the plan has no such slot (a grid
+    ends). Slots that were given up make room for later ones.
+    """
+    slots = {attempt.slot for attempt in seen.attempts}
+    missing = n_trials - (len(slots) - len(seen.given_up))
+    room = AHEAD - len(seen.waiting)
+    first = max(slots, default=-1) + 1
+    added = 0
+    for slot in range(first, first + max(0, min(missing, room))):
+        parameters = fixed(slot)
+        if parameters is None:
+            break
+        study.enqueue_trial(dict(parameters), user_attrs={"slot": slot})
+        added += 1
+    return added
+
+
+def is_planned(seen: StudyView, n_trials: int, fixed: FixedParams) -> bool:
+    """Whether every slot of the budget has a trial."""
+    slots = {attempt.slot for attempt in seen.attempts}
+    if len(slots) - len(seen.given_up) >= n_trials:
+        return True
+    return fixed(max(slots, default=-1) + 1) is None
+
+
+def claim(study: optuna.Study) -> Attempt | None:
+    """Take the next waiting trial, or None where there is none. Never blocks."""
+    storage, study_id = study._storage, study._study_id
+    for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.WAITING,)):
+        if "slot" not in trial.user_attrs:
+            continue  # enqueued by another program: not in our budget
+        if not start(storage, trial._trial_id):
+            continue
+        storage.set_trial_user_attr(trial._trial_id, "owner", this_process())
+        claimed = attempt_of(storage.get_trial(trial._trial_id))
+        assert claimed is not None
+        if is_void(study, claimed):
+            fail(study, claimed.number, "void")
+            continue
+        return claimed
+    return None
+
+
+def is_void(study: optuna.Study, claimed: Attempt) -> bool:
+    """Whether another trial of the same slot and attempt goes before, or used the slot up."""
+    attempts = [attempt_of(trial) for trial in study.get_trials(deepcopy=False)]
+    kept = without_void([a for a in attempts if a is not None])
+    return claimed.number not in {attempt.number for attempt in kept}
+
+
+def fail(study: optuna.Study, number: int, reason: str) -> None:
+    """Mark a trial as failed with the reason; nothing where somebody else finished it."""
+    storage = study._storage
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    try:
+        storage.set_trial_user_attr(trial_id, "reason", reason)
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return
+
+
+def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
+    """Enqueue the next attempt of the same slot, root and parameters.
+
+    To be called before the old trial is failed: a crash in between leaves it RUNNING, its next
+    reaper enqueues a second retry, and one of the two is void.
+    """
+    study.enqueue_trial(
+        dict(attempt.params),
+        user_attrs={
+            "slot": attempt.slot,
+            "root": attempt.root,
+            "attempt": attempt.attempt + 1,
+            "deaths": attempt.deaths + died,
+            "retry_of": attempt.number,
+        },
+    )
+
+
+def reap(study: optuna.Study, seen: StudyView, max_retries: int) -> list[Attempt]:
+    """Fail the trials whose worker is dead and enqueue their retries; returns them."""
+    dead = [attempt for attempt in seen.running if _is_dead(attempt)]
+    for attempt in dead:
+        if attempt.deaths < max_retries:
+            retry(study, attempt, died=True)
+        fail(study, attempt.number, "died")
+    return dead
+
+
+def _is_dead(attempt: Attempt) -> bool:
+    age = time.time() - attempt.started.timestamp() if attempt.started is not None else 0.0
+    if attempt.owner is None:
+        return age > OWNERLESS_SECONDS
+    if on_this_host(attempt.owner):
+        return not is_alive(attempt.owner)
+    leased = max(float(attempt.attrs.get("lease", 0.0)), time.time() - age)
+    return time.time() - leased > LEASE_SECONDS
+
+
+def renew_lease(study: optuna.Study, number: int) -> None:
+    """Say that the trial's worker lives, for readers on other hosts."""
+    storage = study._storage
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    storage.set_trial_user_attr(trial_id, "lease", time.time())
+
+
+def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
+    """Failed and finished slots among the attempts that began after ``since`` (Unix time)."""
+    recent = [
+        a for a in view(study).attempts if a.started is not None and a.started.timestamp() >= since
+    ]
+    failed = sum(a.state is TrialState.FAIL and a.reason == "exception" for a in recent)
+    return failed, sum(attempt.counts for attempt in recent)

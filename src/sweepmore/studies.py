@@ -1,0 +1,207 @@
+"""A study as plain frozen records, and the rules by which its trials count.
+
+A slot is a place in the budget: trial k of ``n_trials``. Its first attempt's number is the root
+that names the trial; a retry after a death or an interruption has the same slot and root and the
+next attempt. Two trials of one slot and attempt (two parents planned at once): the lower number
+counts, the other is void.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+# how a trial ended, beside Optuna's state
+Reason = Literal["exception", "died", "handed_back", "void"]
+
+# Best five are shown; a best value within this share of its range's end is "at the edge" (guess).
+SHOWN, EDGE = 5, 0.02
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One trial of Optuna's, with our bookkeeping."""
+
+    number: int
+    slot: int
+    root: int
+    attempt: int
+    deaths: int
+    state: TrialState
+    reason: Reason | None
+    status: str | None
+    values: tuple[float, ...] | None
+    params: Mapping[str, Any]
+    owner: Mapping[str, Any] | None
+    started: datetime | None
+    seconds: float | None
+    attrs: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it uses up its slot: complete, pruned, or failed by an exception."""
+        return self.state in (TrialState.COMPLETE, TrialState.PRUNED) or (
+            self.state is TrialState.FAIL and self.reason == "exception"
+        )
+
+    @property
+    def open(self) -> bool:
+        return self.state in (TrialState.WAITING, TrialState.RUNNING)
+
+    @property
+    def infeasible(self) -> bool:
+        """Complete without a finite value: it diverged."""
+        return self.state is TrialState.COMPLETE and not all(map(math.isfinite, self.values or ()))
+
+
+def attempt_of(trial: FrozenTrial) -> Attempt | None:
+    """None for a trial that was not planned by sweepmore (a foreign program's)."""
+    attrs = trial.user_attrs
+    if "slot" not in attrs:
+        return None
+    seconds = trial.duration.total_seconds() if trial.duration is not None else None
+    return Attempt(
+        number=trial.number,
+        slot=attrs["slot"],
+        root=attrs.get("root", trial.number),
+        attempt=attrs.get("attempt", 0),
+        deaths=attrs.get("deaths", 0),
+        state=trial.state,
+        reason=attrs.get("reason"),
+        status=attrs.get("status"),
+        values=None if trial.values is None else tuple(trial.values),
+        params=trial.params,
+        owner=attrs.get("owner"),
+        started=trial.datetime_start,
+        seconds=seconds,
+        attrs=attrs,
+    )
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """All attempts of a study at one moment, void ones left out."""
+
+    name: str
+    directions: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def counted(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.counts]
+
+    @property
+    def running(self) -> list[Attempt]:
+        return [a for a in self.attempts if a.state is TrialState.RUNNING]
+
+    @property
+    def waiting(self) -> list[Attempt]:
+        return [a for a in self.attempts if a.state is TrialState.WAITING]
+
+    @property
+    def given_up(self) -> list[int]:
+        """Slots whose every attempt died, without one left to come."""
+        alive = {a.slot for a in self.attempts if a.counts or a.open}
+        return sorted({a.slot for a in self.attempts} - alive)
+
+    def count(self, state: TrialState) -> int:
+        return sum(attempt.state is state for attempt in self.counted)
+
+    @property
+    def failed(self) -> list[Attempt]:
+        return [a for a in self.counted if a.state is TrialState.FAIL]
+
+    @property
+    def infeasible(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.infeasible]
+
+    @property
+    def ranked(self) -> list[Attempt]:
+        """Complete trials with finite values, best first (of several objectives: by the first)."""
+        sign = -1.0 if self.directions[0] == "maximize" else 1.0
+        done = [a for a in self.attempts if a.state is TrialState.COMPLETE and not a.infeasible]
+        return sorted(done, key=lambda a: (sign * (a.values or (0.0,))[0], a.root))
+
+    @property
+    def front(self) -> list[Attempt]:
+        """Of several objectives: the trials that no other beats in all of them."""
+        return [a for a in self.ranked if not any(self._beats(b, a) for b in self.ranked)]
+
+    def _beats(self, a: Attempt, b: Attempt) -> bool:
+        signs = [-1.0 if direction == "maximize" else 1.0 for direction in self.directions]
+        pairs = [(s * x, s * y) for s, x, y in zip(signs, a.values or (), b.values or ())]
+        return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
+
+
+def view(study: optuna.Study) -> StudyView:
+    """Read a study; attempts in order of their number, without void and foreign ones."""
+    found = [attempt_of(trial) for trial in study.get_trials(deepcopy=False)]
+    attempts = without_void([attempt for attempt in found if attempt is not None])
+    directions = tuple(direction.name.lower() for direction in study.directions)
+    return StudyView(study.study_name, directions, attempts)
+
+
+def without_void(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """One trial for each slot and attempt: the lowest number, and none after a slot is used up.
+
+    Every process that looks sees the same, because a trial's number is there before its state
+    changes: so nobody needs a lock to plan or to retry.
+    """
+    kept: dict[tuple[int, int], Attempt] = {}
+    for attempt in sorted(attempts, key=lambda a: a.number):
+        if attempt.reason != "void":
+            kept.setdefault((attempt.slot, attempt.attempt), attempt)
+    used = {a.slot: a.number for a in kept.values() if a.counts}
+    return tuple(a for a in kept.values() if used.get(a.slot, a.number) == a.number or not a.open)
+
+
+def noise(ranked: Sequence[Attempt]) -> float | None:
+    """Standard error of a trial's mean over its repeats, pooled over trials; None without repeats.
+
+    The root of the mean of s²/k over trials with k ≥ 2 repeats of standard deviation s.
+    """
+    errors = [
+        a.attrs["std"] ** 2 / len(a.attrs["repeats"])
+        for a in ranked
+        if len(a.attrs.get("repeats", ())) > 1
+    ]
+    return math.sqrt(sum(errors) / len(errors)) if errors else None
+
+
+def at_edge(params: Mapping[str, Any], space: Mapping[str, Any]) -> list[str]:
+    """Parameters whose value lies at an end of its searched range, with the end named. A choice
+    among numbers has ends too, if it has three members at least."""
+    found = []
+    for name, value in params.items():
+        ends = _ends(space.get(name))
+        if ends is None or not _is_number(value):
+            continue
+        low, high, log = ends
+        share = (value - low) / (high - low)
+        if log:
+            share = math.log(value / low) / math.log(high / low)
+        if share <= EDGE or share >= 1 - EDGE:
+            end = "lowest" if share <= EDGE else "highest"
+            found.append(f"{name}={value:g} is the {end} of its range")
+    return found
+
+
+def _ends(distribution: Any) -> tuple[float, float, bool] | None:
+    """Lowest, highest, and whether the scale is logarithmic; None where there are no ends."""
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        numbers = [choice for choice in choices if _is_number(choice)]
+        return (min(numbers), max(numbers), False) if len(numbers) == len(choices) > 2 else None
+    if distribution is None or distribution.low == distribution.high:
+        return None
+    return distribution.low, distribution.high, distribution.log
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

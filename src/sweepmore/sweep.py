@@ -1,0 +1,293 @@
+"""The parent of a sweep: asks the question, opens the study, launches workers, follows them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import DuplicatedStudyError
+
+from sweepmore import question as questions
+from sweepmore import show, slots
+from sweepmore.cli import script_words
+from sweepmore.errors import Interrupted, StudyError
+from sweepmore.follow import Follower
+from sweepmore.join import freeze, is_done, search_of, work
+from sweepmore.launch import (
+    MOST_BARREN_DEATHS,
+    WORKER_VARIABLE,
+    LauncherWorker,
+    Processes,
+    resources,
+)
+from sweepmore.owner import this_process
+from sweepmore.question import Question
+from sweepmore.search import build_pruner, build_sampler
+from sweepmore.settings import Sweep, check_name, read
+from sweepmore.signals import signals_raise
+from sweepmore.space import Space
+from sweepmore.storage import open_storage
+from sweepmore.studies import view
+from sweepmore.worker import Search, too_many_failures
+
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+def sweep(
+    arguments: Sequence[str], config: DictConfig, context: HydraContext, task: TaskFunction
+) -> None:
+    """Run a study as ``hydra.sweeper`` says, or a worker's part of one."""
+    asked = read(arguments, config, context)
+    if WORKER_VARIABLE in os.environ:
+        part = json.loads(os.environ[WORKER_VARIABLE])
+        stopped = work(asked, part, context, task)
+        if stopped is not None:
+            sys.exit(128 + stopped)
+        return
+    launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
+    Parent(asked, config, context, task, launcher).run()
+
+
+@dataclass
+class Parent:
+    """Opens the study, launches workers, and until they are done plans, reaps and shows."""
+
+    asked: Sweep
+    config: DictConfig
+    context: HydraContext
+    task: TaskFunction
+    launcher: str
+    since: float = field(default_factory=time.time)
+
+    @property
+    def is_local(self) -> bool:
+        """More workers than one under Hydra's basic launcher are processes of this machine."""
+        return self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
+
+    def run(self) -> None:
+        asked = self.asked
+        base = self.compose_base()
+        question = self.question(base)
+        build_sampler(asked.sampler, asked.space, worker=0, trials_so_far=0, base_seed=0)
+        build_pruner(asked.settings.pruner)
+        self.check_points()
+        if asked.settings.dry:
+            name = asked.settings.study_name or self.derived_name(question)
+            show.preview(asked, name, None, self.workers_shown())
+            print("dry run: nothing was started")
+            return
+        study = self.open(question)
+        frozen = freeze(asked, study)
+        search = search_of(asked, study, frozen, self.since)
+        show.preview(asked, study.study_name, view(study), self.workers_shown())
+        self.warn_of_new_code(study, search)
+        follower = Follower(asked, study)
+        slots.reap(study, view(study), asked.settings.max_retries)
+        stopped: int | None = None
+        with follower:
+            try:
+                stopped = self.launch(study, search)
+            except Interrupted as interrupted:
+                stopped = interrupted.signum
+        show.closing(asked, study, search, follower.elapsed)
+        if stopped is not None:
+            back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
+            print(f"stopped: {back} running trials were handed back; the same command goes on")
+            raise Interrupted(stopped)
+        failed, finished = slots.failure_share(study, self.since)
+        if too_many_failures(failed, finished, asked.n_trials, search):
+            raise show.failures(view(study), failed, finished, asked)
+
+    def compose_base(self) -> DictConfig:
+        """The config without the searched overrides, from the sources as they are now."""
+        loader = self.context.config_loader
+        return loader.load_sweep_config(self.config, list(self.asked.space.fixed))
+
+    def question(self, base: DictConfig) -> Question:
+        settings = self.asked.settings
+        search = {
+            "direction": settings.directions,
+            "sampler": self.asked.sampler,
+            "pruner": settings.pruner,
+            "repeats": settings.repeats,
+            "custom_search_space": settings.custom_search_space,
+        }
+        plain = without_hydra(base)
+        ignore = [*settings.question_ignore, *(settings.repeats or {})]
+        return questions.ask(self.asked.space.searched, plain, search, settings.identity, ignore)
+
+    def derived_name(self, question: Question) -> str:
+        """Of an unnamed study: the same question finds it again, another one makes another."""
+        return f"{self.asked.job.lower().replace('_', '-')}-{questions.digest(question)}"
+
+    def open(self, question: Question) -> optuna.Study:
+        """Create the study, or go on with the one that asks the same."""
+        settings = self.asked.settings
+        name = settings.study_name or self.derived_name(question)
+        check_name(name)
+        storage = open_storage(self.asked.url)
+        pruner = build_pruner(settings.pruner)
+        for candidate in (name, *(f"{name}-{k}" for k in range(2, 1000))):
+            try:
+                study = optuna.create_study(
+                    study_name=candidate,
+                    storage=storage,
+                    directions=settings.directions,
+                    pruner=pruner,
+                )
+            except DuplicatedStudyError:
+                study = optuna.load_study(study_name=candidate, storage=storage, pruner=pruner)
+                if self.may_go_on(study, question):
+                    return study
+                continue
+            study.set_user_attr("uid", secrets.token_hex(3))
+            seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
+            study.set_user_attr("seed", seed)
+            study.set_user_attr("command", self.command())
+            study.set_user_attr("question", question)  # last: whoever finds it finds all
+            return study
+        raise StudyError(f"{name} has 1,000 versions.", value=name, cure="Choose another name.")
+
+    def command(self) -> dict[str, list[str]]:
+        """What confirm.py needs to run the study's configurations again: the application as it
+        was called, and the overrides that all trials share."""
+        script = script_words()
+        return {
+            "script": script if script[0] == "-m" else [str(Path(script[0]).resolve())],
+            "fixed": list(self.asked.space.fixed),
+            "hydra": list(self.asked.hydra_overrides),
+        }
+
+    def may_go_on(self, study: optuna.Study, question: Question) -> bool:
+        """Whether an existing study asks the same; False sends on to the next name."""
+        name, deadline = study.study_name, time.monotonic() + 5.0
+        while "question" not in study.user_attrs and time.monotonic() < deadline:
+            time.sleep(0.1)  # another process is creating it
+        if "question" not in study.user_attrs:
+            cure = "Choose another hydra.sweeper.study_name."
+            problem = f"The study {name} was not made by sweepmore."
+            raise StudyError(problem, value=name, cure=cure)
+        changed = questions.changes(study.user_attrs["question"], question)
+        if not changed or self.asked.settings.on_change == "continue":
+            for line in changed:
+                print(f"warning: the question has changed: {line}", file=sys.stderr)
+            return True
+        if self.asked.settings.on_change == "new":
+            return False
+        raise StudyError(
+            f"The study {name} asks another question:\n    " + "\n    ".join(changed),
+            value=changed,
+            cure="Take that back, choose another hydra.sweeper.study_name, or say what to do: "
+            "hydra.sweeper.on_change=new (a fresh study) or continue.",
+        )
+
+    def warn_of_new_code(self, study: optuna.Study, search: Search) -> None:
+        codes = {str(a.attrs["code"]) for a in view(study).attempts if "code" in a.attrs}
+        earlier = codes - {search.code}
+        if earlier:
+            print(
+                f"warning: the code has changed since earlier trials ({', '.join(sorted(earlier))}"
+                f" → {search.code}); each trial records its own",
+                file=sys.stderr,
+            )
+
+    def workers_shown(self) -> str:
+        count = self.asked.settings.n_jobs
+        if self.is_local:
+            threads = resources(0, count).get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
+            return f"{count} local processes × {threads} threads (Hydra's basic launcher has one)"
+        if self.launcher == BASIC_LAUNCHER:
+            return "1, this process; more with hydra.sweeper.n_jobs"
+        return f"{count} by {self.launcher.rpartition('.')[2]}"
+
+    def check_points(self) -> None:
+        """Compose the bounds and every choice that is a text, whose group's option may not exist;
+        the function that tells a config's identity refuses one that cannot be."""
+        for values in sample_points(self.asked.space):
+            overrides = [*self.asked.space.fixed, *self.asked.space.overrides(values)]
+            config = self.context.config_loader.load_sweep_config(self.config, overrides)
+            if self.asked.settings.identity is not None:
+                questions.identify(self.asked.settings.identity, without_hydra(config))
+
+    def launch(self, study: optuna.Study, search: Search) -> int | None:
+        """Block until no trial is left to take; returns the signal that ended it, or None."""
+        if self.is_local:
+            return Processes(self.asked, study, search).run()
+        part = {
+            "study": study.study_name,
+            "index": 0,
+            "parent": this_process(),
+            "since": self.since,
+        }
+        if self.launcher == BASIC_LAUNCHER:
+            return work(self.asked, part, self.context, self.task)
+        self.launch_by_plugin(study, search, part)
+        return None
+
+    def launch_by_plugin(
+        self, study: optuna.Study, search: Search, part: Mapping[str, Any]
+    ) -> None:
+        """Workers as jobs of the configured launcher, again while dead ones leave trials."""
+        barren = 0
+        worker = LauncherWorker(
+            self.asked.arguments, self.config, part, self.task, str(self.asked.root)
+        )
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=worker, config=self.config
+        )
+        # a launcher blocks until all its jobs end: so a signal ends it, and its workers of this
+        # host hand back once their parent is gone
+        with signals_raise():
+            while barren < MOST_BARREN_DEATHS:
+                before = len(view(study).counted)
+                jobs = [list(self.asked.space.fixed)] * self.asked.settings.n_jobs
+                try:
+                    launcher.launch(jobs, initial_job_idx=0)
+                except Exception as error:  # submitit raises at the first dead worker
+                    print(f"warning: a worker died: {str(error).splitlines()[0]}", file=sys.stderr)
+                slots.reap(study, view(study), self.asked.settings.max_retries)
+                failed, finished = slots.failure_share(study, self.since)
+                given_up = too_many_failures(failed, finished, self.asked.n_trials, search)
+                if given_up or is_done(view(study), self.asked):
+                    return
+                barren = 0 if len(view(study).counted) > before else barren + 1
+        raise StudyError(
+            f"The launcher's workers ended {MOST_BARREN_DEATHS} times without a trial.",
+            value=MOST_BARREN_DEATHS,
+            cure="Read the launcher's own logs; the same command goes on after the repair.",
+        )
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The application's own part of a composed config."""
+    plain = config.copy()
+    OmegaConf.set_struct(plain, False)
+    del plain["hydra"]
+    return plain
+
+
+def sample_points(space: Space) -> list[dict[str, Any]]:
+    """The low ends and first choices, the high ends, and each other text in a first point."""
+    first = {name: _end(one, "low") for name, one in space.searched.items()}
+    points = [first, {name: _end(one, "high") for name, one in space.searched.items()}]
+    for name, one in space.searched.items():
+        if isinstance(one, CategoricalDistribution):
+            texts = [choice for choice in one.choices[1:] if isinstance(choice, str)]
+            points += [{**first, name: choice} for choice in texts]
+    return points
+
+
+def _end(one: BaseDistribution, end: str) -> Any:
+    return one.choices[0] if isinstance(one, CategoricalDistribution) else getattr(one, end)

@@ -1,0 +1,68 @@
+"""What an application sees of a sweep: ``current_trial()``. No Optuna type in it.
+
+trial = current_trial()                     # None outside a sweep
+if trial is not None and trial.report(step, dev_loss):
+    return dev_loss                         # the study asks this trial to stop
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SweepTrial:
+    """The trial that the calling code runs for.
+
+    ``root`` is the number of the trial's first attempt, ``attempt`` counts retries after a death
+    or an interruption; ``repeat`` holds the repeated settings of this run (``{}`` without
+    repeats); ``run_id`` is unique for ever and fits W&B's ids.
+    """
+
+    study: str
+    root: int
+    attempt: int
+    run_id: str
+    repeat: Mapping[str, Any] = field(default_factory=dict)
+    _report: Callable[[int, float], bool] = lambda step, value: False
+    _set: Callable[[str, Any], None] = lambda key, value: None
+    _attach: Callable[[Path], None] = lambda path: None
+
+    def report(self, step: int, value: float) -> bool:
+        """Tell the objective's value at ``step``; True asks the run to stop and return.
+
+        The study then counts the trial as pruned, whatever the run returns. True is also the
+        answer while the worker is being stopped. A multi-objective trial is never pruned.
+        """
+        return self._report(step, value)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a JSON value with the trial; the dashboard shows it."""
+        self._set(key, value)
+
+    def attach(self, path: Path) -> None:
+        """Keep a file with the trial (an image is shown in the dashboard)."""
+        self._attach(path)
+
+
+_current: SweepTrial | None = None
+
+
+def current_trial() -> SweepTrial | None:
+    """The trial that this process is running now, or None outside a sweep."""
+    return _current
+
+
+@contextmanager
+def entered(trial: SweepTrial) -> Iterator[None]:
+    """Make ``trial`` the current one inside the block (the worker's part)."""
+    global _current
+    before, _current = _current, trial
+    try:
+        yield
+    finally:
+        _current = before

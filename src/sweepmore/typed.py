@@ -1,0 +1,128 @@
+"""Untyped mappings become frozen dataclasses here: names, types and ranges are checked once.
+
+``setting`` declares a field with its range and help; ``build`` makes the record or raises a
+``ConfigError`` that names the key as the user wrote it, the value, and the nearest known name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from sweepmore.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> Any:
+    """A dataclass field with its default, one line of help, and its range."""
+    bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
+    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds})
+
+
+def build(cls: type[T], node: Mapping[str, Any], path: str = "") -> T:
+    """The dataclass ``cls`` from a mapping; missing keys take their defaults.
+
+    ``path`` is the dotted prefix that messages show. Raises ConfigError on an unknown key, a
+    wrong type, or a value outside its range (NaN is outside every range).
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name, value in node.items():
+        if name not in fields:
+            cure = f"Known here: {', '.join(fields)}.{did_you_mean(str(name), fields)}"
+            raise ConfigError(f"Unknown key {path}{name}={_shown(value)}.", value=value, cure=cure)
+    hints = typing.get_type_hints(cls)
+    return cls(
+        **{
+            name: _checked(fields[name], hints[name], value, f"{path}{name}")
+            for name, value in node.items()
+        }
+    )
+
+
+def _checked(field: dataclasses.Field[Any], hint: Any, value: Any, key: str) -> Any:
+    value = _typed(hint, value, key)
+    for member in value if isinstance(value, tuple) else (value,):
+        for name, bound in field.metadata.get("bounds", {}).items():
+            if bound is not None and not _within(member, name, bound):
+                raise ConfigError(
+                    f"{key}={_shown(value)} is out of range.",
+                    value=value,
+                    cure=f"It must be {name.replace('_', ' ')} {bound:g}.",
+                )
+    return value
+
+
+def _within(value: Any, name: str, bound: float) -> bool:
+    if not isinstance(value, (int, float)):
+        return True
+    return bool(
+        {
+            "above": value > bound,
+            "at_least": value >= bound,
+            "below": value < bound,
+            "at_most": value <= bound,
+        }[name]
+    )
+
+
+def _typed(hint: Any, value: Any, key: str) -> Any:
+    """``value`` as ``hint`` wants it: exact types, except that an int may stand for a float."""
+    if hint is Any:
+        return value
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+        return build(hint, value, f"{key}.")
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _typed(next(a for a in arguments if a is not type(None)), value, key)
+    if origin is typing.Literal:
+        if value in arguments:
+            return value
+        near = did_you_mean(str(value), map(str, arguments))
+        raise _wrong(key, value, f"one of {', '.join(map(str, arguments))}", near)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return _typed_tuple(arguments, value, key)
+    if hint is float and type(value) in (int, float):
+        if not math.isfinite(value):
+            raise _wrong(key, value, "a finite number")
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise _wrong(key, value, _described(hint))
+
+
+def _typed_tuple(arguments: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:
+    if arguments[-1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    if len(value) != len(arguments):
+        raise _wrong(key, value, f"a list of {len(arguments)} values")
+    return tuple(_typed(a, v, f"{key}[{i}]") for i, (a, v) in enumerate(zip(arguments, value)))
+
+
+def _wrong(key: str, value: Any, wanted: str, near: str = "") -> ConfigError:
+    return ConfigError(
+        f"{key}={_shown(value)} is not {wanted}.", value=value, cure=f"Give {wanted}.{near}"
+    )
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _described(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    return names.get(hint, "a group of keys" if dataclasses.is_dataclass(hint) else "a list")

@@ -1,0 +1,179 @@
+"""Which configuration is really the best: fresh seeds, paired intervals, ties, selection bias.
+
+The best of N noisy trials is optimistic. The best few are trained again with seeds that the
+search has not seen, the same for each, so that their differences are paired.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from sweepmore.errors import StudyError
+from sweepmore.studies import Attempt, StudyView
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and half the width of its interval (infinite from fewer than two values)."""
+
+    mean: float
+    half: float
+
+    @property
+    def includes_zero(self) -> bool:
+        return abs(self.mean) <= self.half
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration with its value in the search and those of the fresh seeds, in seed order.
+
+    ``cost`` is what makes it simple, in this order: parameters, steps (0 where the application
+    does not tell); ``seconds`` of training.
+    """
+
+    root: int
+    params: Mapping[str, Any]
+    searched: float
+    values: tuple[float, ...]
+    cost: tuple[float, float] = (0.0, 0.0)
+    seconds: float | None = None
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def bias(self) -> float:
+        """Promised less confirmed: below 0, where lower is better, the search was optimistic."""
+        return self.searched - self.mean
+
+    @property
+    def median_seed(self) -> int:
+        """Index of the lower median value: a typical checkpoint, not the luckiest."""
+        return int(np.argsort(self.values, kind="stable")[(len(self.values) - 1) // 2])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A candidate beside the best one: its interval, and the paired difference."""
+
+    candidate: Candidate
+    interval: Interval
+    difference: Interval
+    tied: bool
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """All candidates, best mean first."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def tied(self) -> list[Candidate]:
+        """Those that cannot be told from the best, itself among them; best mean first."""
+        return [row.candidate for row in self.rows if row.tied]
+
+    @property
+    def winner(self) -> Candidate:
+        """The simplest of the tied: fewest parameters, then fewest steps, then the best mean."""
+        return min(self.tied, key=lambda candidate: candidate.cost)
+
+
+def confirm(candidates: Sequence[Candidate], maximize: bool = False) -> Confirmation:
+    """Rank by fresh means. A candidate is tied with the best when the interval of their paired
+    difference includes zero.
+
+    The best was picked among k after looking, so each of the k - 1 differences has an interval of
+    level 1 - 0.05/(k - 1) (Bonferroni): a study of pure noise then rarely yields a difference.
+    """
+    sign = -1.0 if maximize else 1.0
+    ranked = sorted(candidates, key=lambda c: sign * c.mean)
+    best = ranked[0]
+    level = 1 - (1 - LEVEL) / max(1, len(ranked) - 1)
+    rows = []
+    for candidate in ranked:
+        gaps = [sign * (a - b) for a, b in zip(candidate.values, best.values, strict=True)]
+        difference = t_interval(gaps, level)
+        rows.append(
+            Row(candidate, t_interval(candidate.values), difference, difference.includes_zero)
+        )
+    return Confirmation(tuple(rows))
+
+
+def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Student's interval of a mean."""
+    n = len(values)
+    if n < 2:
+        return Interval(float(np.mean(values)), math.inf)
+    quantile = float(stats.t.ppf((1 + level) / 2, n - 1))
+    return Interval(float(np.mean(values)), quantile * float(np.std(values, ddof=1)) / math.sqrt(n))
+
+
+def smallest_difference(deviation: float, seeds: int) -> float:
+    """What ``seeds`` fresh seeds each can tell apart at the 5 % level: the half width of the
+    interval of a difference of two independent means (pairing only makes it smaller)."""
+    quantile = float(stats.t.ppf((1 + LEVEL) / 2, 2 * (seeds - 1)))
+    return quantile * deviation * math.sqrt(2 / seeds)
+
+
+def distinct_best(seen: StudyView, top: int) -> list[Attempt]:
+    """The best ``top`` trials with different parameters."""
+    found: dict[str, Attempt] = {}
+    for attempt in seen.ranked:
+        found.setdefault(_key(attempt.params), attempt)
+    if not found:
+        cure = "Let the sweep finish a trial with a finite value first."
+        raise StudyError(f"{seen.name} has no complete trial.", value=seen.name, cure=cure)
+    return list(found.values())[:top]
+
+
+def fresh_seeds(uid: str, count: int, used: Sequence[int]) -> list[int]:
+    """Seeds that depend on the study alone, so that a confirmation goes on where it stopped, and
+    that the search did not use."""
+    generator = np.random.default_rng(int(uid, 16))
+    found: list[int] = []
+    while len(found) < count:
+        seed = int(generator.integers(0, 2**31))
+        if seed not in used and seed not in found:
+            found.append(seed)
+    return found
+
+
+def candidates(searched: Sequence[Attempt], confirmed: StudyView) -> list[Candidate]:
+    """Search and confirmation joined: slot k of the confirmation is ``searched[k]``. One that
+    failed or diverged under a fresh seed is left out; StudyError where none is left."""
+    found = []
+    for attempt in confirmed.ranked:
+        values = attempt.attrs.get("repeats")
+        if not values or None in values:
+            continue
+        before = searched[attempt.slot]
+        result = attempt.attrs.get("result", {})
+        found.append(
+            Candidate(
+                root=attempt.root,
+                params=before.params,
+                searched=(before.values or (math.nan,))[0],
+                values=tuple(values),
+                cost=(float(result.get("parameters") or 0), float(result.get("steps") or 0)),
+                seconds=result.get("seconds"),
+            )
+        )
+    if not found:
+        cure = "Look at its failures, then run confirm.py again: it goes on."
+        raise StudyError(f"{confirmed.name} confirmed nothing.", value=confirmed.name, cure=cure)
+    return found
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    return repr(sorted(params.items()))

@@ -1,0 +1,403 @@
+"""A worker: takes a trial, composes its config, runs the task, tells the study, and again."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import signal
+import statistics
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import optuna
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import open_dict
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState
+
+from sweepmore import slots
+from sweepmore.errors import Interrupted, UserError
+from sweepmore.overrides import override_text
+from sweepmore.owner import is_alive, on_this_host
+from sweepmore.question import FrozenConfig, call
+from sweepmore.signals import STOPPING
+from sweepmore.space import Space
+from sweepmore.studies import Attempt, view
+from sweepmore.trial import SweepTrial, entered
+
+# How long a worker sleeps when no trial waits although the budget is not planned yet.
+POLL_SECONDS = 0.02
+# How often a worker looks whether the parent that started it still lives.
+WATCH_SECONDS = 0.2
+# MySQL's TEXT, the smallest column that Optuna keeps an attribute in, holds 65,535 bytes.
+LONGEST_ATTRIBUTE = 16_000
+
+
+@dataclass(frozen=True)
+class Search:
+    """What all workers of a study share: how to sample, compose, run and count."""
+
+    study_name: str
+    space: Space
+    frozen: FrozenConfig
+    folder: Path
+    artifacts: Path
+    n_trials: int
+    max_failure_rate: float
+    max_retries: int
+    repeats: Mapping[str, Sequence[Any]]
+    custom_search_space: str | None
+    fixed_params: slots.FixedParams
+    code: str
+    since: float
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The repeated settings of each run of a trial: every combination, or one without any."""
+        combinations = itertools.product(*self.repeats.values())
+        return [dict(zip(self.repeats, values)) for values in combinations]
+
+
+class _Pruned(Exception):
+    """The pruner stopped a trial between two of its repeats."""
+
+
+@dataclass
+class Worker:
+    """One process's part of a sweep. ``stopped_by`` is the signal that ended it, if one did."""
+
+    search: Search
+    study: optuna.Study
+    task: TaskFunction
+    context: HydraContext
+    parent: Mapping[str, Any]  # ends with it, where both are on one host
+    stopped_by: int | None = None
+    _trial: optuna.Trial | None = None
+    _cooperates: bool = False  # the running task asks `report`, so it can be stopped by its answer
+    _in_task: bool = False
+    _told_to_stop: bool = False
+
+    def run(self) -> None:
+        """Work until the budget is planned and taken, a signal comes, or too much fails."""
+        self.loader = self.search.frozen.loader()
+        self.context = HydraContext(config_loader=self.loader, callbacks=self.context.callbacks)
+        with self._signals(), self._watch():
+            while self.stopped_by is None and not self._too_many_failures():
+                claimed = slots.claim(self.study)
+                if claimed is not None:
+                    self._work(claimed)
+                elif self._is_planned():
+                    return
+                else:
+                    time.sleep(POLL_SECONDS)
+
+    def _is_planned(self) -> bool:
+        seen = view(self.study)
+        return not seen.waiting and slots.is_planned(
+            seen, self.search.n_trials, self.search.fixed_params
+        )
+
+    def _too_many_failures(self) -> bool:
+        failed, finished = slots.failure_share(self.study, self.search.since)
+        return too_many_failures(failed, finished, self.search.n_trials, self.search)
+
+    def _work(self, claimed: Attempt) -> None:
+        """Run one trial and tell the study how it ended, whatever happens."""
+        storage_id = self.study._storage.get_trial_id_from_study_id_trial_number(
+            self.study._study_id, claimed.number
+        )
+        self._trial = trial = optuna.Trial(self.study, storage_id)
+        self._told_to_stop = False
+        self._set("folder", str(self._folder(claimed)))
+        self._set("code", self.search.code)
+        try:
+            values = self._values(trial, claimed)
+        except Interrupted as interrupted:
+            self.stopped_by = self.stopped_by or interrupted.signum
+            self._hand_back(claimed)
+        except _Pruned:
+            self._set("status", "pruned")
+            self._tell(TrialState.PRUNED)
+        except (Exception, SystemExit) as error:
+            self._set("status", "error")
+            self._set("reason", "exception")
+            self._keep_error(claimed, error)
+            self._tell(TrialState.FAIL)
+        else:
+            if self.stopped_by is not None and self._told_to_stop:
+                self._hand_back(claimed)  # it returned early because this worker is stopping
+            elif self._told_to_stop:
+                self._set("status", "pruned")
+                self._tell(TrialState.PRUNED)
+            else:
+                self._complete(values)
+        finally:
+            self._trial = None
+
+    def _keep_error(self, claimed: Attempt, error: BaseException) -> None:
+        """With the trial, and as ``error.txt`` in its folder; what a user caused needs no trace."""
+        if isinstance(error, UserError):
+            told = whole = str(error)
+        else:
+            told = "".join(traceback.format_exception_only(error)).strip()
+            whole = "".join(traceback.format_exception(error))
+        self._set("error", told)
+        self._set("traceback", whole)
+        folder = self._folder(claimed)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(whole, encoding="utf-8")
+
+    def _complete(self, values: Sequence[float]) -> None:
+        """NaN never reaches the storage: what is not finite is infinitely bad."""
+        directions = self.study.directions
+        if not all(map(math.isfinite, values)):
+            self._set("status", "diverged")
+            values = [
+                value if math.isfinite(value) else worst(direction.name)
+                for value, direction in zip(values, directions)
+            ]
+        else:
+            self._set("status", "ok")
+        self._tell(TrialState.COMPLETE, values)
+
+    def _values(self, trial: optuna.Trial, claimed: Attempt) -> list[float]:
+        """Suggest, then run once for each repeat; the mean over repeats of each objective."""
+        for name, distribution in self.search.space.searched.items():
+            suggest(trial, name, distribution)
+        overrides = [*self.search.space.fixed, *self.search.space.overrides(trial.params)]
+        overrides += self._custom(trial, overrides)
+        runs = self.search.runs()
+        found: list[list[float]] = []
+        for number, repeat in enumerate(runs):
+            values = self._run(claimed, overrides, repeat, number, many=len(runs) > 1)
+            found.append(values)
+            if len(runs) > 1 and not self._told_to_stop:
+                self._keep_repeats(found)
+                last = number + 1 == len(runs)
+                if self._should_prune(number, values) and not last:
+                    raise _Pruned
+            if self._told_to_stop or not all(map(math.isfinite, values)):
+                break
+        return [statistics.fmean(of_one) for of_one in zip(*found)]
+
+    def _custom(self, trial: optuna.Trial, overrides: Sequence[str]) -> list[str]:
+        """Overrides that ``custom_search_space(config, trial)`` adds by suggesting more."""
+        if self.search.custom_search_space is None:
+            return []
+        before = set(trial.params)
+        config = self.search.frozen.compose(self.loader, overrides)
+        with open_dict(config):
+            del config["hydra"]
+        call(self.search.custom_search_space, config, trial)
+        added = {key: value for key, value in trial.params.items() if key not in before}
+        return [f"{key}={override_text(value)}" for key, value in added.items()]
+
+    def _keep_repeats(self, found: Sequence[Sequence[float]]) -> None:
+        """Each repeat's value of the first objective, and their standard deviation."""
+        firsts = [values[0] for values in found]
+        self._set("repeats", [value if math.isfinite(value) else None for value in firsts])
+        if len(firsts) > 1 and all(map(math.isfinite, firsts)):
+            self._set("std", statistics.stdev(firsts))
+
+    def _should_prune(self, number: int, values: Sequence[float]) -> bool:
+        assert self._trial is not None
+        if len(self.study.directions) > 1 or not math.isfinite(values[0]):
+            return False
+        self._trial.report(values[0], number)
+        return bool(self._trial.should_prune())
+
+    def _run(
+        self,
+        claimed: Attempt,
+        overrides: Sequence[str],
+        repeat: Mapping[str, Any],
+        number: int,
+        many: bool,
+    ) -> list[float]:
+        """Compose one run's config, run the task in its folder, return its objectives."""
+        job = [*overrides, *(f"{key}={override_text(value)}" for key, value in repeat.items())]
+        config = self.search.frozen.compose(self.loader, job)
+        folder = self._folder(claimed)
+        with open_dict(config):
+            config.hydra.job.id = f"{self.search.study_name}-{claimed.root}"
+            config.hydra.job.num = claimed.root
+            config.hydra.sweep.dir = str(folder.parent)
+            config.hydra.sweep.subdir = f"{folder.name}/{number}" if many else folder.name
+        trial = self._sweep_trial(claimed, repeat, number if many else None)
+        self._cooperates, self._in_task = False, True
+        try:
+            with entered(trial):
+                ended = run_job(
+                    task_function=self.task,
+                    config=config,
+                    job_dir_key="hydra.sweep.dir",
+                    job_subdir_key="hydra.sweep.subdir",
+                    hydra_context=self.context,
+                )
+        finally:
+            self._in_task = False
+        return objectives(ended, len(self.study.directions), self._told_to_stop)
+
+    def _sweep_trial(
+        self, claimed: Attempt, repeat: Mapping[str, Any], number: int | None
+    ) -> SweepTrial:
+        uid = self.study.user_attrs["uid"]
+        names = [self.search.study_name[:40], uid, f"{claimed.root:04d}"]
+        names += [] if number is None else [f"s{number}"]
+        return SweepTrial(
+            study=self.search.study_name,
+            root=claimed.root,
+            attempt=claimed.attempt,
+            run_id="-".join(names),
+            repeat=repeat,
+            _report=self._report if number is None else self._ask_only,
+            _set=self._set,
+            _attach=self._attach,
+        )
+
+    def _report(self, step: int, value: float) -> bool:
+        """The application's report: to the pruner, and back whether to stop."""
+        assert self._trial is not None
+        if len(self.study.directions) == 1 and math.isfinite(value):
+            self._trial.report(value, step)
+            if self._trial.should_prune():
+                self._told_to_stop = True
+        return self._ask_only(step, value)
+
+    def _ask_only(self, step: int, value: float) -> bool:
+        """Within a repeat nothing is reported: the pruner compares whole repeats."""
+        self._cooperates = True
+        if self.stopped_by is not None:
+            self._told_to_stop = True
+        return self._told_to_stop
+
+    def _set(self, key: str, value: Any) -> None:
+        assert self._trial is not None
+        if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE:
+            value = f"… {value[-LONGEST_ATTRIBUTE:]}"  # the end of a traceback says most
+        self._trial.set_user_attr(key, value)
+
+    def _attach(self, path: Path) -> None:
+        assert self._trial is not None
+        self.search.artifacts.mkdir(parents=True, exist_ok=True)
+        store = optuna.artifacts.FileSystemArtifactStore(base_path=str(self.search.artifacts))
+        optuna.artifacts.upload_artifact(
+            artifact_store=store, file_path=str(path), study_or_trial=self._trial
+        )
+
+    def _tell(self, state: TrialState, values: Sequence[float] | None = None) -> None:
+        assert self._trial is not None
+        self.study.tell(self._trial, values, state=state, skip_if_finished=True)
+
+    def _hand_back(self, claimed: Attempt) -> None:
+        assert self._trial is not None
+        now = next(a for a in view(self.study).attempts if a.number == claimed.number)
+        slots.retry(self.study, now, died=False)
+        self._set("reason", "handed_back")
+        self._tell(TrialState.FAIL)
+
+    def _folder(self, claimed: Attempt) -> Path:
+        """The same for all attempts of a trial, so that a retry finds its checkpoint."""
+        return self.search.folder / f"{claimed.root:04d}"
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """First signal: nothing new starts, the running task is asked to stop (by its own handler,
+        or by ``report``; one that knows neither is left at once). Second: at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(signum: int, frame: FrameType | None) -> None:
+            again = self.stopped_by is not None
+            self.stopped_by = self.stopped_by or signum
+            if self._in_task and (again or not self._cooperates):
+                raise Interrupted(signum)
+
+        before = {signum: signal.signal(signum, stop) for signum in STOPPING}
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        """Renew the running trial's lease, and stop like on SIGTERM when the parent is gone."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._watching, args=(done,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _watching(self, done: threading.Event) -> None:
+        renewed, sent = time.monotonic(), False
+        while not done.wait(WATCH_SECONDS):
+            if not sent and on_this_host(self.parent) and not is_alive(self.parent):
+                os.kill(os.getpid(), signal.SIGTERM)
+                sent = True
+            if time.monotonic() - renewed > slots.LEASE_SECONDS / 10:
+                renewed = time.monotonic()
+                self._renew()
+
+    def _renew(self) -> None:
+        trial = self._trial
+        if trial is None:
+            return
+        try:
+            slots.renew_lease(self.study, trial.number)
+        except Exception as error:  # the next renewal comes before the lease ends
+            print(f"warning: the lease of trial {trial.number} was not renewed: {error}")
+
+
+def too_many_failures(failed: int, finished: int, n_trials: int, search: Search) -> bool:
+    """More than ``max_failure_rate`` of at least min(5, n_trials) finished trials failed."""
+    enough = finished >= min(5, n_trials)
+    return enough and failed > search.max_failure_rate * finished
+
+
+def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
+    match distribution:
+        case FloatDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_float(name, low, high, step=step, log=log)
+        case IntDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_int(name, low, high, step=step, log=log)
+        case CategoricalDistribution(choices=choices):
+            trial.suggest_categorical(name, choices)
+
+
+def objectives(ended: JobReturn, wanted: int, pruned: bool) -> list[float]:
+    """The task's return value as floats; raises what the task raised."""
+    if ended.status is not JobStatus.COMPLETED:
+        raise ended._return_value
+    value = ended.return_value
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if pruned:
+        return [math.nan] * wanted
+    if len(values) != wanted or not all(isinstance(v, (int, float)) for v in values):
+        raise UserError(
+            f"The task returned {value!r}.",
+            value=value,
+            cure=f"Return {'a number' if wanted == 1 else f'{wanted} numbers'}: the objective.",
+        )
+    return [float(value) for value in values]
+
+
+def worst(direction: str) -> float:
+    return -math.inf if direction.lower() == "maximize" else math.inf
