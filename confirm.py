@@ -1,0 +1,54 @@
+"""Train the best configurations of a study again with fresh seeds, and name the winner."""
+
+from __future__ import annotations
+
+try:
+    from sweepmore import cli
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
+    ) from None
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepmore.errors import ConfigError
+from sweepmore.typed import setting
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """python confirm.py study=NAME: train the best again with fresh seeds, name the winner."""
+
+    study: str | None = setting(None, "its name, or last")
+    top: int = setting(5, "how many of the best configurations", at_least=1, at_most=1000)
+    seeds: int = setting(8, "fresh seeds for each, the same for all", at_least=2, at_most=1000)
+    noise: bool = setting(False, "only the best: how noisy is one run?")
+    seed_key: str = setting("seed", "the application's setting that holds the seed")
+    n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
+    storage: str | None = setting(None, "a database URL; null: outputs/studies.db")
+    outputs: str = setting("outputs", "the studies' folder, relative to the application's")
+
+
+def main(arguments: Arguments) -> None:
+    from sweepmore import confirmation
+
+    if arguments.study is None:
+        cure = "python confirm.py study=NAME, or study=last"
+        raise ConfigError("Which study? It will be trained again.", value=None, cure=cure)
+    root = Path(os.environ.get(cli.ROOT_VARIABLE) or Path(__file__).resolve().parent)
+    confirmation.run(
+        study=arguments.study,
+        top=arguments.top,
+        seeds=arguments.seeds,
+        noise=arguments.noise,
+        seed_key=arguments.seed_key,
+        n_jobs=arguments.n_jobs,
+        storage=arguments.storage,
+        outputs=root / arguments.outputs,
+    )
+
+
+if __name__ == "__main__":
+    cli.command(Arguments, main)

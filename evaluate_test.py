@@ -1,0 +1,288 @@
+"""Look at the test split, once: the only door to it.
+
+Everything that can fail is checked first, then the split is claimed for ever, then its lines are
+read for the first time. A second call prints the recorded result and reads nothing. What this
+does not stop: somebody who edits the code or reads the file.
+"""
+
+from __future__ import annotations
+
+try:
+    from sweepmore import cli
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
+    ) from None
+
+import contextlib
+import dataclasses
+import hashlib
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nplm.config import Config, from_hydra
+from sweepmore import record as records
+from sweepmore.errors import ConfigError, RunError
+from sweepmore.ledger import Ledger, Look
+from sweepmore.storage import storage_url
+from sweepmore.typed import setting
+
+if TYPE_CHECKING:
+    import optuna
+
+    from nplm.baselines import KneserNey
+    from nplm.data import Splits
+    from nplm.model import MLP
+
+ROOT = Path(__file__).resolve().parent
+WEIGHTS = "model.safetensors"
+# A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """python evaluate_test.py study=NAME | run=FOLDER: the test loss, a single time."""
+
+    study: str | None = setting(None, "a study whose winner confirm.py has named")
+    run: str | None = setting(None, "a run's folder, or last")
+    another_look: str | None = setting(None, "why a split is looked at once more; kept for ever")
+    complete: bool = setting(False, "finish a look whose process died after its claim")
+    storage: str | None = setting(None, "a database URL; null: studies.db in outputs")
+    outputs: str = setting("outputs", "where runs and studies lie")
+    looks: str = setting("sweeps/looks", "the folder of receipts, meant to be committed")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The run that the arguments mean, and under which names its look is claimed.
+
+    ``study`` is the confirmation that named it, ``confirmed`` the sha256 of the winner's weights
+    at that time; both are None for a run that was named itself.
+    """
+
+    folder: Path
+    fingerprint: str
+    checkpoint: str
+    study: optuna.Study | None = None
+    confirmed: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What will be evaluated: a run's model with all that was checked about it."""
+
+    asked: Asked
+    config: Config
+    dev_loss: float
+    model: MLP
+    splits: Splits
+    counting: KneserNey
+    order: int
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return {
+            "run": run_id(self.asked.folder),
+            "study": None if self.asked.study is None else self.asked.study.study_name,
+            "data": self.splits.name,
+            "dev_loss": self.dev_loss,
+            "parameters": self.model.size,
+        }
+
+
+def main(arguments: Arguments) -> None:
+    """Check → show → claim → read → evaluate → record → print."""
+    if arguments.complete and arguments.another_look is not None:
+        cure = "complete=true finishes a look, another_look begins one: give one of them."
+        raise ConfigError("complete and another_look contradict each other.", value=None, cure=cure)
+    outputs = ROOT / arguments.outputs
+    ledger = Ledger(
+        storage_url(arguments.storage, arguments.storage, outputs), ROOT / arguments.looks
+    )
+    asked = find(arguments, outputs)
+    done = finished(ledger.looks(asked.fingerprint), asked.checkpoint)
+    if done is not None and arguments.another_look is None:
+        show_result(done, ledger.known(asked.fingerprint))
+        print("recorded before: nothing was read now, no look was taken", file=sys.stderr)
+        with contextlib.suppress(OSError):  # a kill may have come between the record and these
+            ledger.mend(done)
+            keep(asked, done)
+        return
+    if arguments.complete:
+        ledger.unfinished(asked.fingerprint, asked.checkpoint)
+    else:
+        ledger.check(asked.fingerprint, asked.checkpoint, arguments.another_look)
+    subject = check(asked)
+    ledger.prepare()
+    show_subject(subject)
+    if arguments.complete:
+        look = ledger.resume(asked.fingerprint, asked.checkpoint)
+    else:
+        reason = arguments.another_look
+        look = ledger.claim(asked.fingerprint, asked.checkpoint, subject.about, reason)
+    done = ledger.finish(look, evaluate(subject))
+    show_result(done, ledger.known(asked.fingerprint))
+    print(f"commit the receipt: {ledger.path(done)}", file=sys.stderr)
+    keep(asked, done)
+
+
+def find(arguments: Arguments, outputs: Path) -> Asked:
+    """The run to evaluate: named, or the confirmed winner's."""
+    if (arguments.study is None) == (arguments.run is None):
+        cure = "Give one of them: study=NAME (its confirmed winner) or run=FOLDER."
+        raise ConfigError("study and run: one of the two is needed.", value=None, cure=cure)
+    if arguments.run is not None:
+        return named(records.find_run(arguments.run, outputs, holding=WEIGHTS))
+    from sweepmore.confirmation import CONFIRM, load
+    from sweepmore.storage import open_storage
+
+    assert arguments.study is not None
+    database = open_storage(storage_url(arguments.storage, arguments.storage, outputs))
+    searched = load(database, arguments.study.removesuffix(CONFIRM)).study_name
+    cure = f"python confirm.py study={searched}"
+    study = load(database, searched + CONFIRM, cure)
+    winner = study.user_attrs.get("winner")
+    if winner is None:
+        problem = f"{study.study_name} has not named a winner."
+        raise RunError(problem, value=study.study_name, cure=cure)
+    return dataclasses.replace(
+        named(Path(winner["run"])), study=study, confirmed=winner["files"].get(WEIGHTS)
+    )
+
+
+def named(folder: Path) -> Asked:
+    """A run by its folder; neither its data nor its weights are looked into."""
+    if not (folder / WEIGHTS).exists():
+        cure = "Outputs were removed; train it again."
+        raise RunError(f"{folder} holds no {WEIGHTS}.", value=str(folder), cure=cure)
+    fingerprint = records.read_json(folder / "provenance.json")["data"]["fingerprint"]
+    return Asked(folder, fingerprint, hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest())
+
+
+def run_id(folder: Path) -> str:
+    return str(records.read_json(folder / "provenance.json")["run_id"])
+
+
+def finished(looks: Sequence[Look], checkpoint: str) -> Look | None:
+    """The last look at the split with these weights that has a result."""
+    done = [look for look in looks if look.result is not None and look.checkpoint == checkpoint]
+    return done[-1] if done else None
+
+
+def check(asked: Asked) -> Subject:
+    """All that can fail, before anything is claimed: weights, config, data, dev loss, disk."""
+    from nplm.baselines import ORDERS, best_kneser_ney
+    from nplm.data import load_splits
+    from nplm.losses import split_loss
+    from nplm.sampling import load_trained
+
+    folder = asked.folder
+    if asked.confirmed not in (None, asked.checkpoint):
+        raise changed("The weights are not those that were confirmed.", asked.checkpoint)
+    config, trained = from_hydra(records.read_config(folder)), load_trained(folder)
+    recorded = records.read_json(folder / "result.json")
+    splits = load_splits(config.data, trained.model.shape.block_size)
+    if not asked.fingerprint == recorded["data"]["fingerprint"] == splits.fingerprint:
+        raise changed(f"The data are not those that {folder.name} saw.", splits.fingerprint)
+    if splits.vocabulary != trained.vocabulary:
+        raise changed("The weights have another vocabulary.", len(trained.vocabulary))
+    again, told = split_loss(trained.model, splits.dev), recorded["dev_loss"]
+    if told is None or not abs(again - told) <= TOLERANCE:  # nan is not near anything
+        raise changed(f"On dev the weights give {again:.6f}, but {told} is recorded.", again)
+    with tempfile.TemporaryFile(dir=folder):  # an OSError here is one message, exit 2
+        pass
+    counted = load_splits(config.data, max(ORDERS) - 1)  # counting may look back as far as it likes
+    counting, order = best_kneser_ney(counted)
+    return Subject(asked, config, again, trained.model, splits, counting, order)
+
+
+def changed(problem: str, value: object) -> RunError:
+    cure = "Restore what the run left and the file that it read; nothing was claimed."
+    return RunError(problem, value=value, cure=cure)
+
+
+def evaluate(subject: Subject) -> dict[str, Any]:
+    """The test lines are read here, for the first time."""
+    from nplm import sealed
+
+    data, splits = subject.config.data, subject.splits
+    longest = max(subject.model.shape.block_size, subject.order - 1)
+    test = sealed.load_test(data, splits.vocabulary, longest, subject.asked.fingerprint)
+    seen = {*splits.train.lines, *splits.dev.lines}
+    result = sealed.evaluate(subject.model, subject.counting, subject.order, test, seen, data.seed)
+    return result.as_json()
+
+
+def keep(asked: Asked, look: Look) -> None:
+    """Into the study, W&B (as a run of its own) and, last, the run's result.json: what is there
+    already stays. The ledger has it before."""
+    path = asked.folder / "result.json"
+    assert look.result is not None
+    test = {"look": look.number, "claimed": look.claimed, "reason": look.reason, **look.result}
+    known = records.read_json(path)
+    if known.get("test", {}).get("look", 0) >= look.number:
+        return
+    from sweepmore.tracking import track
+
+    group = None
+    if asked.study is not None:
+        asked.study.set_user_attr("test", test)
+        group = asked.study.study_name
+    settings = from_hydra(records.read_config(asked.folder)).wandb
+    settings = dataclasses.replace(settings, group=group or settings.group)
+    record = records.Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
+    with track(settings, record, look.about, "test") as tracker:
+        tracker.summarise(cli.dotted({"test": test}))
+    records.write_json(path, {**known, "test": test})
+
+
+def show_subject(subject: Subject) -> None:
+    model = subject.model.shape
+    print(
+        f"run      {subject.asked.folder}\n"
+        f"model    mlp: block {model.block_size}, emb {model.emb}, hidden {model.hidden}; "
+        f"{subject.model.size:,} parameters\n"
+        f"dev      {subject.dev_loss:.4f} nats/token, as recorded\n"
+        f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}\n"
+        f"split    fingerprint {subject.asked.fingerprint}; its {subject.splits.test_lines:,} test "
+        "lines are read now",
+        flush=True,
+    )
+
+
+def show_result(look: Look, known: Sequence[Look]) -> None:
+    """A number, and beside it all looks that the split has had."""
+    assert look.result is not None
+    result = look.result
+    print(
+        f"test     {_estimate(result['loss'])} nats/token · {result['bits_per_token']:.3f} bits · "
+        f"perplexity {result['perplexity']:.2f}\n"
+        f"unseen   {_estimate(result['unseen'])} on the {result['unseen_lines']:,} of "
+        f"{result['lines']:,} lines that stand in neither train nor dev\n"
+        f"counting {_estimate(result['counting'])} (Kneser-Ney, order {result['counting_order']}); "
+        f"the net's difference {_estimate(result['difference'], signed=True)}\n"
+        f"         intervals: 95 %, bootstrap over lines; run {look.about['run']}"
+    )
+    for one in known:
+        here = "look" if one.number == look.number else ""
+        why = f": {one.reason}" if one.reason else ""
+        print(f"{here:<8} {one.number} of {known[-1].number}{why} ({one.claimed[:10]})")
+
+
+def _estimate(estimate: Mapping[str, float] | None, signed: bool = False) -> str:
+    if estimate is None:
+        return "-"
+    sign = "+" if signed else ""
+    return (
+        f"{estimate['mean']:{sign}.4f} [{estimate['low']:{sign}.4f}, {estimate['high']:{sign}.4f}]"
+    )
+
+
+if __name__ == "__main__":
+    cli.require("torch")  # of the extra [nplm]
+    cli.command(Arguments, main)

@@ -1,0 +1,90 @@
+"""New lines from a trained run, or its predictions along a given line."""
+
+from __future__ import annotations
+
+try:
+    from sweepmore import cli
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
+    ) from None
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from nplm.config import from_hydra
+from sweepmore.errors import DataError
+from sweepmore.record import find_run, read_config, read_json
+from sweepmore.typed import setting
+
+ROOT = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """python sample.py [key=value …]: new lines from a run, or its predictions along a line."""
+
+    run: str = setting("last", "a run's folder, or last")
+    n: int = setting(20, "how many lines", at_least=1, at_most=100_000)
+    seed: int = setting(0, "of the draws", at_least=0, below=2**63)
+    temperature: float = setting(1.0, "below 1 safer, above 1 wilder", above=0, at_most=100)
+    explain: str | None = setting(None, "a line: what the model predicts at each position")
+
+
+def main(arguments: Arguments) -> None:
+    folder = find_run(arguments.run, ROOT / "outputs", holding="model.safetensors")
+    if arguments.explain is not None:
+        explain(folder, arguments.explain)
+    else:
+        new_lines(folder, arguments)
+
+
+def new_lines(folder: Path, arguments: Arguments) -> None:
+    """Print ``n`` lines; a star marks those that stand in train."""
+    from nplm.sampling import load_trained, sample
+
+    seen = lines_seen(folder)
+    lines = sample(load_trained(folder), arguments.n, arguments.seed, arguments.temperature)
+    for line in lines:
+        print(f"{line} *" if line in seen else line)
+    share = sum(line in seen for line in lines) / len(lines)
+    print(f"\n{share:.0%} of {len(lines)} stand in train (*) · {folder.name}")
+
+
+def lines_seen(folder: Path) -> set[str]:
+    """The run's train lines; none, with a warning, where its data are gone or have changed."""
+    from nplm.data import fingerprint, read_lines, split_lines
+
+    data = from_hydra(read_config(folder)).data
+    recorded = read_json(folder / "provenance.json")["data"]["fingerprint"]
+    try:
+        lines = read_lines(data)
+        if fingerprint(lines, data) == recorded:
+            return set(split_lines(lines, data)[0])
+        reason = "have changed since"
+    except DataError as error:
+        reason = f"cannot be read: {error.problem}"
+    warnings.warn(f"The run's data {reason}; nothing is marked.", stacklevel=2)
+    return set()
+
+
+def explain(folder: Path, line: str) -> None:
+    """Print a table: context, true token, top guess with its probability, nats."""
+    from nplm.sampling import explain, load_trained
+
+    positions = explain(load_trained(folder), line)
+    width = max(len("context"), len(positions[0].context))
+    print(f"{'context':<{width}}  token  guess  probability   nats")
+    for at in positions:
+        print(
+            f"{at.context:<{width}}  {at.token:<5}  {at.guess:<5}  "
+            f"{at.guess_probability:>11.1%}  {at.nats:>5.2f}"
+        )
+    mean = sum(at.nats for at in positions) / len(positions)
+    print(f"mean {mean:.3f} nats/token over {len(positions)} tokens · {folder.name}")
+
+
+if __name__ == "__main__":
+    cli.require("torch")  # of the extra [nplm]
+    cli.command(Arguments, main)

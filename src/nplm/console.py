@@ -1,0 +1,175 @@
+"""What a run prints: a header, one live bar, and the answer. Without a terminal, plain lines."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from nplm import config
+from nplm.config import Config
+from nplm.data import Splits
+from nplm.optim import decay_step
+from nplm.training import Progress as Report
+from nplm.training import Result, State
+
+# of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
+LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
+LECTURE_LOSS = 2.17
+
+
+def header(config: Config, splits: Splits, state: State, looks: int) -> None:
+    """Data, split, overlap, seal, an example, the model and its optimiser: one line each."""
+    train, dev = splits.train, splits.dev
+    total = len(train.lines) + len(dev.lines) + splits.test_lines
+    block, model = config.model.block_size, config.model
+    lines = [
+        f"data     {splits.name}: {total:,} lines, {len(splits.vocabulary)} tokens",
+        f"split    train {len(train.lines):,} · dev {len(dev.lines):,} · "
+        f"test {splits.test_lines:,} lines; {len(train):,} and {len(dev):,} examples; "
+        f"fingerprint {splits.fingerprint[:8]}",
+        f"overlap  {splits.dev_in_train:,} of {len(dev.lines):,} dev lines "
+        f"({splits.dev_in_train / len(dev.lines):.1%}) also stand in train",
+        f"test     sealed, {looks} look{'' if looks == 1 else 's'}",
+        f"example  {_cut(splits, block)}",
+        f"model    mlp: {block} tokens of context, emb {model.emb}, hidden {model.hidden}; "
+        f"{state.model.size:,} parameters; {state.device.type}, {config.threads} "
+        f"thread{'' if config.threads == 1 else 's'}",
+        f"optim    {_optim(config)}",
+    ]
+    if state.step:
+        lines.append(f"resumed  after step {state.step:,} of {config.optim.steps:,}")
+    if config.start_from is not None:
+        lines.append(f"weights  of {shown_path(Path(config.start_from))}")
+    print("\n".join(lines), flush=True)
+    if splits.dev_in_train > len(dev.lines) / 2:
+        print(
+            "warning: most dev lines also stand in train: the dev loss says little about new "
+            "lines; data.duplicates=drop keeps one of each",
+            file=sys.stderr,
+        )
+
+
+def _cut(splits: Splits, block: int) -> str:
+    """The first training line, cut into examples: ``... → e, ..e → m`` …"""
+    tokens, line = splits.vocabulary.tokens, splits.train.lines[0]
+    shown = [
+        "".join(tokens[i] for i in splits.train.contexts[at].tolist())
+        + f" → {tokens[int(splits.train.targets[at])]}"
+        for at in range(min(len(line) + 1, 6))
+    ]
+    more = ", …" if len(line) + 1 > len(shown) else ""
+    return f"{line[:20]}: {', '.join(shown)}{more}" if block <= 12 else line[:60]
+
+
+def _optim(run: Config) -> str:
+    optim = run.optim
+    if isinstance(optim, config.Sgd):
+        rate = f"lr {optim.lr:g}, {optim.lr * optim.decay_factor:g} from step {decay_step(optim):,}"
+    else:
+        rate = f"lr {optim.lr:g} ({optim.schedule})"
+    return f"{optim.name} {rate}; {optim.steps:,} steps of {optim.batch_size:,} examples"
+
+
+def answer(
+    config: Config, splits: Splits, result: Result, bigram: float, samples: Sequence[str]
+) -> None:
+    """The loss, what it compares with, a few samples."""
+    if result.status != "ok" or result.dev_loss is None or result.train_loss is None:
+        print(f"{result.status}: {result.reason}, after {result.steps:,} steps")
+        return
+    digits = 0 if result.seconds >= 10 else 1
+    print(
+        f"dev loss {result.dev_loss:.3f} nats/token · train {result.train_loss:.3f} · "
+        f"gap {result.dev_loss - result.train_loss:.3f} · {result.seconds:.{digits}f} s\n"
+        f"compare  bigram by counting {bigram:.3f} on this split; {_lecture(config, splits)}\n"
+        f"samples  {' · '.join(samples)}"
+    )
+
+
+def ways_on(folder: Path, tracked: Path | None, result: Result) -> None:
+    """Where the run lies, and what can be done with it."""
+    print(f"folder   {shown_path(folder)}")
+    if tracked is not None:
+        print(f"W&B      wandb sync {shown_path(tracked)}")
+    if result.status == "interrupted":
+        print(f"go on    python train.py resume={shown_path(folder)}")
+
+
+def _lecture(config: Config, splits: Splits) -> str:
+    if splits.fingerprint == LECTURE_FINGERPRINT:
+        return f"the lecture's net {LECTURE_LOSS}"
+    same = "another split" if config.data.name == "names" else "other data"
+    return f"not comparable with the lecture's {LECTURE_LOSS}: {same}"
+
+
+def shown_path(path: Path) -> str:
+    """Relative to the working directory where that is shorter to read."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+@dataclass
+class Follower:
+    """Shows each report of a run: on the bar, or at evaluations as a line."""
+
+    steps: int
+    uniform: float
+    bar: Progress | None = None
+    task: TaskID | None = None
+    dev_loss: float | None = None
+
+    def __call__(self, report: Report) -> None:
+        if report.step == 0 and report.dev_loss is not None:
+            text = (
+                f"start    dev loss {report.dev_loss:.3f} at step 0; "
+                f"a uniform guess has ln V = {self.uniform:.3f}"
+            )
+            print(text, flush=True)
+        self.dev_loss = report.dev_loss if report.dev_loss is not None else self.dev_loss
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=report.step, status=self.status(report))
+        elif report.dev_loss is not None and report.step:
+            print(f"step {report.step:,}/{self.steps:,} · {self.status(report)}", flush=True)
+
+    def status(self, report: Report) -> str:
+        speed = report.step / report.seconds if report.seconds else 0.0
+        parts = [
+            f"minibatch {report.smoothed_loss:.3f}" if report.smoothed_loss is not None else "",
+            f"dev {self.dev_loss:.3f}" if self.dev_loss is not None else "",
+            f"lr {report.lr:.2g}",
+            f"{speed:,.0f} steps/s",
+        ]
+        return " · ".join(part for part in parts if part)
+
+
+@contextmanager
+def silent() -> Iterator[Callable[[Report], None]]:
+    """For a trial: its study shows how it goes."""
+    yield lambda report: None
+
+
+@contextmanager
+def following(config: Config, splits: Splits, state: State) -> Iterator[Follower]:
+    """A follower with a live bar where stdout is a terminal."""
+    console, steps = Console(), config.optim.steps
+    uniform = math.log(len(splits.vocabulary))
+    if not console.is_terminal:
+        yield Follower(steps, uniform)
+        return
+    columns = (
+        TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=steps, completed=state.step, status="")
+        yield Follower(steps, uniform, bar, task)

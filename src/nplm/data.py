@@ -1,0 +1,325 @@
+"""A text file becomes lines, a vocabulary, and the examples of train and dev.
+
+Symbols: n examples, b = block_size, V tokens. ``contexts`` (n, b) int64, ``targets`` (n,) int64.
+Token 0 is the boundary ``.``: it pads a context on the left and ends a line.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nplm.config import Data, from_hydra
+from sweepmore.errors import DataError
+
+BOUNDARY = "."
+MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
+MAX_BYTES = 256 * 2**20  # of a file; its examples at block size 8 then fill about 17 GB
+
+NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
+NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens by index; index 0 is the boundary, the others are sorted by code point."""
+
+    tokens: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Indices of the characters of ``text``; DataError names one that is unknown."""
+        index = {token: i for i, token in enumerate(self.tokens)}
+        unknown = sorted(set(text) - set(index))
+        if unknown:
+            raise DataError(
+                f"{unknown[0]!r} in {text!r} is not in the vocabulary.",
+                value=unknown[0],
+                cure=f"Known: {' '.join(self.tokens)}",
+            )
+        return [index[character] for character in text]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The examples of a split counted: its sufficient statistics.
+
+    ``contexts`` (m, b) are the distinct ones; pair k of the ``numbers`` (k,) float64 says how often
+    ``targets`` (k,) followed the context in row ``rows`` (k,). At block size 3, names.txt has
+    182,625 training examples, but 5,438 distinct contexts.
+    """
+
+    contexts: Tensor
+    rows: Tensor
+    targets: Tensor
+    numbers: Tensor
+
+    def to(self, device: torch.device) -> Counts:
+        numbers = self.numbers if device.type != "mps" else self.numbers.float()  # no float64 there
+        return Counts(*(t.to(device) for t in (self.contexts, self.rows, self.targets, numbers)))
+
+
+@dataclass(frozen=True)
+class Split:
+    """One of train and dev: its lines, their examples (contexts (n, b), targets (n,)), and these
+    counted."""
+
+    lines: tuple[str, ...]
+    contexts: Tensor
+    targets: Tensor
+    counts: Counts
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def to(self, device: torch.device) -> Split:
+        """Itself where it already is there: no copy."""
+        counts = self.counts.to(device)
+        return Split(self.lines, self.contexts.to(device), self.targets.to(device), counts)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What training may see. The test lines are counted and gone.
+
+    ``fingerprint`` names the split: sha256 over all lines in file order and the split rule.
+    ``dev_in_train`` is how many dev lines also stand in train.
+    """
+
+    name: str
+    vocabulary: Vocabulary
+    train: Split
+    dev: Split
+    test_lines: int
+    fingerprint: str
+    dev_in_train: int
+
+
+def load_splits(data: Data, block_size: int) -> Splits:
+    """Train and dev of the data that ``data`` names; the test lines are dropped here.
+
+    Raises DataError for a file that cannot be used, before anything is computed from it. The last
+    splits are kept: a worker trains many models on the same ones.
+    """
+    state = origin_of(data).stat() if origin_of(data).exists() else None
+    stamp = None if state is None else (state.st_mtime_ns, state.st_size, state.st_ino)
+    return _load_splits(data, block_size, stamp)
+
+
+@functools.lru_cache(maxsize=4)  # a sweep over block_size alternates between a few
+def _load_splits(data: Data, block_size: int, stamp: object) -> Splits:
+    lines = read_lines(data)
+    vocabulary = vocabulary_of(lines, origin_of(data))
+    train, dev, test = split_lines(lines, data)
+    seen = set(train)
+    return Splits(
+        name=data.name if data.name != "text" else Path(str(data.path)).name,
+        vocabulary=vocabulary,
+        train=encode(train, vocabulary, block_size),
+        dev=encode(dev, vocabulary, block_size),
+        test_lines=len(test),
+        fingerprint=fingerprint(lines, data),
+        dev_in_train=sum(line in seen for line in dev),
+    )
+
+
+def identity(node: Mapping[str, Any]) -> dict[str, str]:
+    """What a study's question holds of the data: the fingerprint of the split."""
+    data = from_hydra(node).data
+    return {"fingerprint": fingerprint(read_lines(data), data)}
+
+
+def origin_of(data: Data) -> Path:
+    """The file on disk; the lecture's is fetched into the cache if it is not there."""
+    if data.name == "given_names":
+        return Path(str(resources.files("nplm") / "given_names.txt"))
+    return names_file() if data.name == "names" else Path(str(data.path)).expanduser()
+
+
+def names_file() -> Path:
+    """The lecture's names.txt: from ``$SWEEPMORE_DATA_DIR`` (default: the user's cache), else
+    downloaded there, verified by its sha256 before it gets its name."""
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")  # the bar shows a download, the message its failure
+    folder = Path(os.environ.get("SWEEPMORE_DATA_DIR") or pooch.os_cache("sweepmore"))
+    fetcher = pooch.create(
+        folder,
+        base_url="",
+        registry={"names.txt": f"sha256:{NAMES_SHA256}"},
+        urls={"names.txt": NAMES_URL},
+        retry_if_failed=2,
+    )
+    try:
+        download = pooch.HTTPDownloader(progressbar=True, timeout=10)
+        return Path(fetcher.fetch("names.txt", downloader=download))
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # requests' errors are OSErrors, a wrong hash a ValueError
+        raise DataError(
+            f"names.txt is not in {folder} and could not be fetched ({type(error).__name__}).",
+            value=NAMES_URL,
+            cure="Use data=given_names (ships with the project), or data=text data.path=FILE.",
+        ) from error
+
+
+def read_lines(data: Data) -> list[str]:
+    """The non-blank lines of the file in file order, without their ends (LF or CRLF) or a BOM."""
+    path = origin_of(data)
+    content = _read_bytes(path)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        cure = "Save the file as UTF-8."
+        raise DataError(f"{path}, line {line}: not UTF-8.", value=line, cure=cure) from None
+    text = text.replace("\r\n", "\n")
+    _refuse(path, text)
+    lines = [line for line in text.split("\n") if line.strip()]
+    if data.duplicates == "drop":
+        lines = list(dict.fromkeys(lines))
+    return lines
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DataError(
+                f"{path} has {size:,} bytes.",
+                value=size,
+                cure=f"At most {MAX_BYTES:,} are read; train on a sample of its lines.",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        cure = "Give the path of a text file, one item a line: data=text data.path=FILE"
+        raise DataError(f"{path}: {error.strerror}.", value=str(path), cure=cure) from error
+
+
+def _refuse(path: Path, text: str) -> None:
+    """Raise DataError for characters and line lengths that no run can mean."""
+    if not text.strip():
+        what = "has only blank lines" if text else "is empty"
+        raise DataError(f"{path} {what}.", value=str(path), cure="Give one item a line.")
+    for character, what in (("\0", "a NUL byte"), (BOUNDARY, f"the boundary token {BOUNDARY!r}")):
+        at = text.find(character)
+        if at >= 0:
+            line = text.count("\n", 0, at) + 1
+            cure = "Remove it, or replace it by another character."
+            raise DataError(f"{path}, line {line}: contains {what}.", value=line, cure=cure)
+    longest = max(text.split("\n"), key=len)
+    if len(longest) > MAX_LINE:
+        line = text.count("\n", 0, text.find(longest)) + 1
+        raise DataError(
+            f"{path}, line {line}: {len(longest):,} characters.",
+            value=len(longest),
+            cure=f"A line holds at most {MAX_LINE:,}; put one item on each line.",
+        )
+
+
+def vocabulary_of(lines: Sequence[str], origin: Path) -> Vocabulary:
+    """All characters of the file, test lines too: what may be predicted is not what is."""
+    characters = sorted(set("".join(lines)))
+    if not characters:
+        raise DataError(f"{origin} has no characters.", value=str(origin), cure="Give lines.")
+    return Vocabulary((BOUNDARY, *characters))
+
+
+def split_lines(lines: Sequence[str], data: Data) -> tuple[list[str], list[str], list[str]]:
+    """Train, dev and test lines: the lecture's shuffle, then cuts by share of lines."""
+    shuffled = list(lines)
+    random.Random(data.seed).shuffle(shuffled)
+    n = len(shuffled)
+    # int() as in the lecture; rounded before it, because 0.29 * 100 is 28.999…
+    first = int(round(data.split[0] * n, 6))
+    second = int(round((data.split[0] + data.split[1]) * n, 6))
+    parts = shuffled[:first], shuffled[first:second], shuffled[second:]
+    if not all(parts):
+        raise DataError(
+            f"{n} lines split by {list(data.split)} give "
+            f"{' / '.join(str(len(part)) for part in parts)} lines for train / dev / test.",
+            value=n,
+            cure="Each needs one at least: give more lines or other shares in data.split.",
+        )
+    return parts
+
+
+def fingerprint(lines: Sequence[str], data: Data) -> str:
+    """32 hex digits of sha256 over the lines in file order and the rule that splits them."""
+    rule = json.dumps({"seed": data.seed, "split": data.split, "duplicates": data.duplicates})
+    digest = hashlib.sha256(rule.encode())
+    digest.update("\n".join(lines).encode())
+    return digest.hexdigest()[:32]
+
+
+def encode(lines: Sequence[str], vocabulary: Vocabulary, block_size: int) -> Split:
+    """Every (context, next token) pair of the lines; the boundary ends each line.
+
+    One pass over the joined text: linear in time and memory.
+    """
+    points = _code_points(BOUNDARY.join(lines) + BOUNDARY)
+    order = np.array([ord(token) for token in vocabulary.tokens[1:]], dtype=np.uint32)
+    tokens = np.searchsorted(order, points) + 1
+    ends = points == ord(BOUNDARY)
+    tokens[ends] = 0
+    contexts = np.zeros((len(tokens), block_size), dtype=np.int64)
+    for back in range(1, min(block_size, len(tokens) - 1) + 1):
+        column = contexts[back:, block_size - back]
+        column[:] = tokens[:-back]
+        # a context reaches back to its line's start and no further: once a boundary came, zeros
+        if back > 1:
+            column[contexts[back:, block_size - back + 1] == 0] = 0
+    counts = count(contexts, tokens, len(vocabulary))
+    return Split(tuple(lines), torch.from_numpy(contexts), torch.from_numpy(tokens), counts)
+
+
+def count(contexts: NDArray[np.int64], targets: NDArray[np.int64], size: int) -> Counts:
+    """Distinct contexts in lexicographic order, and how often each token followed each."""
+    first, rows = distinct(contexts, size)
+    pairs, numbers = np.unique(rows * size + targets, return_counts=True)
+    return Counts(
+        torch.from_numpy(contexts[first]),
+        torch.from_numpy(pairs // size),
+        torch.from_numpy(pairs % size),
+        torch.from_numpy(numbers.astype(np.float64)),
+    )
+
+
+def distinct(contexts: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(m,) where each distinct row first stands, in lexicographic order; (n,) which of them each
+    row is. Like ``np.unique(axis=0)``, which compares whole rows and is some ten times slower."""
+    _, first, which = np.unique(ranks(contexts, size), return_index=True, return_inverse=True)
+    return first, which
+
+
+def ranks(contexts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """An integer for each context, in their lexicographic order, equal where they are equal."""
+    keys = np.zeros(len(contexts), dtype=np.int64)
+    highest = 1
+    for column in contexts.T:
+        if highest > np.iinfo(np.int64).max // size:  # another factor would overflow
+            _, keys = np.unique(keys, return_inverse=True)
+            highest = len(contexts)
+        keys = keys * size + column
+        highest *= size
+    return keys
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)

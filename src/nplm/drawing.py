@@ -1,0 +1,91 @@
+"""Minibatches: what a step sees of train.
+
+Symbols: n examples, m distinct contexts, b = block_size, V tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nplm.config import Optim
+from nplm.data import Split
+from sweepmore.errors import ConfigError
+
+# Contexts (batch, b) and targets, (batch,) tokens or (batch, V) weights, of a block's step k.
+Block = Callable[[int], tuple[Tensor, Tensor]]
+# A block of steps, drawn at once from a CPU generator.
+Draw = Callable[[int, torch.Generator], Block]
+
+# Numbers in the table of next-token distributions: 1 GiB of float32. Names need m·V of 0.15 to
+# 1.4 million; a vocabulary of words would need more than a machine has.
+MAX_TABLE = 2**28
+
+
+def drawing(optim: Optim, train: Split, size: int) -> Draw:
+    """How ``optim.draw`` draws; ``size`` is V.
+
+    ``examples``: uniform with replacement, the target is a token. ``contexts``: in proportion to
+    their number, the target is the whole next-token distribution. ``full``: every distinct
+    context, weighted so that the mean over contexts is the loss of the split.
+
+    The expected gradient of all three is that of the split's loss: to draw an example is to draw
+    a context by its number and then a target from the context's distribution, and ``contexts``
+    takes that second expectation exactly. What is averaged cannot vary, so the variance is
+    smaller by that of the target given the context (Rao-Blackwell).
+    """
+    if optim.draw == "examples":
+        return lambda steps, generator: _examples(train, optim.batch_size, steps, generator)
+    table = distributions(train, size)
+    share = torch.bincount(train.counts.rows, train.counts.numbers) / len(train)
+    if optim.draw == "full":
+        whole = train.counts.contexts, (table * (share * len(share))[:, None]).float()
+        return lambda steps, generator: lambda k: whole
+    ends = share.cumsum(0)
+    return lambda steps, generator: _contexts(
+        train.counts.contexts, table, ends, optim.batch_size, steps, generator
+    )
+
+
+def _examples(train: Split, batch: int, steps: int, generator: torch.Generator) -> Block:
+    rows = torch.randint(len(train), (steps, batch), generator=generator)
+    rows = rows.to(train.targets.device)
+    contexts, targets = train.contexts[rows].unbind(), train.targets[rows].unbind()
+    return lambda k: (contexts[k], targets[k])
+
+
+def _contexts(
+    contexts: Tensor,
+    table: Tensor,
+    ends: Tensor,
+    batch: int,
+    steps: int,
+    generator: torch.Generator,
+) -> Block:
+    """By inversion: the context whose stretch of [0, 1) a uniform number falls into."""
+    uniform = torch.rand((steps, batch), generator=generator, dtype=torch.float64)
+    uniform = uniform.to(device=ends.device, dtype=ends.dtype)
+    rows = torch.searchsorted(ends, uniform, right=True).clamp_(max=len(ends) - 1).unbind()
+    return lambda k: (contexts[rows[k]], table[rows[k]])
+
+
+def distributions(train: Split, size: int) -> Tensor:
+    """(m, V) float32: how each distinct context goes on; rows sum to one."""
+    counts = train.counts
+    m = len(counts.contexts)
+    table = torch.zeros((m, size), dtype=counts.numbers.dtype, device=counts.rows.device)
+    table[counts.rows, counts.targets] = counts.numbers
+    return (table / table.sum(1, keepdim=True)).float()
+
+
+def check_table(train: Split, size: int) -> None:
+    """ConfigError where the table of ``distributions`` would be too large."""
+    m = len(train.counts.contexts)
+    if m * size > MAX_TABLE:
+        raise ConfigError(
+            f"{m:,} contexts × {size:,} tokens are too many for optim.draw=contexts or full.",
+            value=m * size,
+            cure="Take optim.draw=examples, or a shorter model.block_size.",
+        )

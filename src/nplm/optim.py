@@ -1,0 +1,135 @@
+"""Optimisers, and learning rates as pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nplm import config
+
+# torch.optim.lr_scheduler.OneCycleLR's defaults (Smith & Topin 2018): the rate starts at peak/25
+# and ends at peak/25/10,000.
+START_DIVISOR, END_DIVISOR = 25.0, 1e4
+
+
+def learning_rate(optim: config.Sgd | config.AdamW, step: int) -> float:
+    """The rate of step 0 … steps-1."""
+    if isinstance(optim, config.Sgd):
+        return optim.lr if step < decay_step(optim) else optim.lr * optim.decay_factor
+    return _one_cycle(optim, step) if optim.schedule == "one_cycle" else _cosine(optim, step)
+
+
+def decay_step(optim: config.Sgd) -> int:
+    """The first step at the lower rate; half of the steps unless it is given."""
+    return optim.steps // 2 if optim.decay_step is None else optim.decay_step
+
+
+def _one_cycle(optim: config.AdamW, step: int) -> float:
+    """Cosine from peak/25 up over the warm-up, then cosine down to nearly nothing."""
+    start, end = optim.lr / START_DIVISOR, optim.lr / START_DIVISOR / END_DIVISOR
+    peak_at = optim.warmup * optim.steps - 1
+    last = optim.steps - 1
+    if step <= peak_at:
+        return _between(start, optim.lr, step / peak_at if peak_at > 0 else 1.0)
+    return _between(optim.lr, end, (step - peak_at) / (last - peak_at) if last > peak_at else 1.0)
+
+
+def _cosine(optim: config.AdamW, step: int) -> float:
+    """Linear up over the warm-up, then cosine down to zero."""
+    warm = optim.warmup * optim.steps
+    if step < warm:
+        return optim.lr * (step + 1) / math.ceil(warm)
+    return _between(optim.lr, 0.0, (step - warm) / (optim.steps - warm))
+
+
+def _between(first: float, last: float, share: float) -> float:
+    """Half a cosine wave from ``first`` (share 0) to ``last`` (share 1)."""
+    return last + (first - last) / 2 * (1 + math.cos(math.pi * share))
+
+
+class Optimiser(Protocol):
+    """What the loop needs: gradients in, parameters changed in place, state as named tensors."""
+
+    def step(self, gradients: tuple[Tensor, ...], rate: float) -> None: ...
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+class Sgd:
+    """``p -= rate · v`` with ``v = momentum · v + g + weight_decay · p``, as in torch.optim.SGD.
+
+    Ours because torch.optim's bookkeeping costs 30 of 160 µs a step at batch 32 (measured); the
+    arithmetic is torch's.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], optim: config.Sgd) -> None:
+        self.parameters = list(parameters)
+        self.momentum, self.weight_decay = optim.momentum, optim.weight_decay
+        self.velocity: tuple[Tensor, ...] = ()
+
+    @torch.no_grad()
+    def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+        if self.weight_decay:
+            gradients = torch._foreach_add(gradients, self.parameters, alpha=self.weight_decay)
+        if self.momentum:
+            if self.velocity:
+                torch._foreach_mul_(self.velocity, self.momentum)
+                torch._foreach_add_(self.velocity, gradients)
+            else:
+                self.velocity = tuple(gradient.clone() for gradient in gradients)
+            gradients = self.velocity
+        torch._foreach_add_(self.parameters, gradients, alpha=-rate)
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"velocity.{i}": tensor for i, tensor in enumerate(self.velocity)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        names = [f"velocity.{i}" for i in range(len(state))]
+        self.velocity = tuple(
+            state[name].to(parameter.device)
+            for name, parameter in zip(names, self.parameters, strict=False)
+        )
+
+
+class AdamW:
+    """torch.optim.AdamW (fused) behind the loop's interface."""
+
+    def __init__(self, parameters: Sequence[Tensor], optim: config.AdamW) -> None:
+        self.parameters = list(parameters)
+        self.inner = torch.optim.AdamW(
+            self.parameters,
+            lr=optim.lr,
+            betas=(optim.beta1, optim.beta2),
+            weight_decay=optim.weight_decay,
+            fused=True,
+        )
+
+    def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.inner.param_groups[0]["lr"] = rate
+        self.inner.step()
+
+    def state(self) -> dict[str, Tensor]:
+        per_parameter = self.inner.state_dict()["state"]
+        return {f"{i}.{k}": v for i, named in per_parameter.items() for k, v in named.items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        nested: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.items():
+            index, _, key = name.partition(".")
+            nested.setdefault(int(index), {})[key] = tensor
+        self.inner.load_state_dict({**self.inner.state_dict(), "state": nested})
+
+
+def build_optimiser(optim: config.Sgd | config.AdamW, parameters: Sequence[Tensor]) -> Optimiser:
+    """The optimiser that ``optim`` describes, over ``parameters`` (changed in place)."""
+    if isinstance(optim, config.Sgd):
+        return Sgd(parameters, optim)
+    return AdamW(parameters, optim)

@@ -1,0 +1,312 @@
+"""Train once: ``python train.py model.emb=10 model.hidden=200``; ``--help`` lists the settings.
+
+Config → splits → fit → the run's folder, from top to bottom.
+"""
+
+from __future__ import annotations
+
+try:
+    from sweepmore import cli
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
+    ) from None
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
+from sweepmore import record as records
+from sweepmore.errors import ConfigError, Interrupted, RunError
+from sweepmore.ledger import looks
+from sweepmore.owner import is_alive, on_this_host
+from sweepmore.record import Record
+from sweepmore.signals import stop_signals
+from sweepmore.tracking import Tracker, track
+from sweepmore.trial import SweepTrial, current_trial
+
+if TYPE_CHECKING:  # torch and matplotlib are imported once a run is certain to begin
+    from nplm.data import Splits
+    from nplm.training import Progress, Result, State
+
+ROOT = Path(__file__).resolve().parent
+PACKAGES = ("sweepmore", "torch", "numpy", "hydra-core", "omegaconf", "wandb", "safetensors")
+# Enough for the share that stands in train to mean something; the first few are printed.
+SAMPLES, PRINTED = 100, 5
+
+
+def main(node: DictConfig) -> float | list[float]:
+    """Train as ``node`` says; returns the objectives, ``inf`` where the run diverged."""
+    config, folder = from_hydra(node), Path(HydraConfig.get().runtime.output_dir)
+    resumed = config.resume is not None
+    if config.resume is not None:
+        cli.remove_empty(folder)  # Hydra made it for a new run; this one has its own
+        config, folder = interrupted_run(config.resume)
+    elif config.start_from is not None:  # "last" would soon be another run
+        source = records.find_run(config.start_from, ROOT / "outputs", "model.safetensors")
+        config = dataclasses.replace(config, start_from=str(source))
+    from nplm import console
+    from nplm.baselines import bigram_loss
+    from nplm.checkpoint import LAST
+    from nplm.data import load_splits
+
+    trial = current_trial()  # None outside a sweep
+    splits = load_splits(config.data, config.model.block_size)
+    if trial is not None and trial.attempt:
+        resumed = (folder / LAST).exists()  # an earlier attempt's
+    state = starting_state(config, splits, folder if resumed else None)
+    if trial is None:
+        seen = looks(ROOT / "sweeps" / "looks", splits.fingerprint)
+        console.header(config, splits, state, seen)
+
+    # a signal is an answer to fit's question, not an exception in the middle of a file
+    with stop_signals() as stop:
+        record = open_record(folder, config, splits, state, trial)
+        with follow(config, record, trial) as tracker:
+            try:
+                result = train(config, splits, state, record, tracker, trial, stop)
+                samples = keep(record, tracker, config, splits, result, trial)
+            except Exception as error:
+                record.finish(result_json(config, splits, failed(state, error)))
+                raise
+            tracker.exit_code = 0 if result.status in ("ok", "pruned") else 1
+    if trial is None:
+        console.answer(config, splits, result, bigram_loss(splits), samples[:PRINTED])
+        console.ways_on(folder, tracker.folder, result)
+    if result.signum is not None:
+        raise Interrupted(result.signum)
+    values = [objective(one, config, splits, result, record) for one in config.objective]
+    return values[0] if len(values) == 1 else values
+
+
+def interrupted_run(name: str) -> tuple[Config, Path]:
+    """Config and folder of the run that ``resume=name`` means; it brings all its settings."""
+    from nplm.checkpoint import LAST
+
+    others = [word for word in HydraConfig.get().overrides.task if not word.startswith("resume=")]
+    if others:
+        raise ConfigError(
+            f"resume={name} takes no other settings, but {' '.join(others)} was given.",
+            value=others,
+            cure="Drop them, or begin a new run from its weights with start_from=FOLDER.",
+        )
+    folder = records.find_run(name, ROOT / "outputs", holding=str(LAST))
+    result = folder / "result.json"
+    resumable = ("interrupted", "error")  # an error may be a full disk that has room again
+    if result.exists() and (status := records.read_json(result)["status"]) not in resumable:
+        raise RunError(
+            f"{folder} is not interrupted: its status is {status}.",
+            value=status,
+            cure="Begin a new run from its weights with start_from=FOLDER.",
+        )
+    last_start = records.read_json(folder / "provenance.json")["starts"][-1]
+    elsewhere = last_start["pid"] != os.getpid() and on_this_host(last_start)
+    if elsewhere and is_alive(last_start):
+        raise RunError(
+            f"{folder} is still running, as process {last_start['pid']}.",
+            value=last_start["pid"],
+            cure="Stop that process first; Ctrl-C saves its state.",
+        )
+    if not (folder / LAST).exists():
+        raise RunError(
+            f"{folder} ended before its first checkpoint.",
+            value=str(folder),
+            cure="There is nothing to continue: remove the folder and begin the run anew.",
+        )
+    return from_hydra(records.read_config(folder)), folder
+
+
+def starting_state(config: Config, splits: Splits, interrupted: Path | None) -> State:
+    """Fresh, from another run's weights, or from the training state of an interrupted run."""
+    from nplm import checkpoint, training
+
+    if interrupted is not None:
+        return training.resume(config, splits, checkpoint.load_last(interrupted))
+    if config.start_from is None:
+        return training.begin(config, splits)
+    weights = checkpoint.load(Path(config.start_from) / checkpoint.WEIGHTS)
+    return training.begin(config, splits, weights)
+
+
+def open_record(
+    folder: Path, config: Config, splits: Splits, state: State, trial: SweepTrial | None
+) -> Record:
+    """The run's folder with its provenance; one that was interrupted is cut at its state."""
+    if state.step:
+        return records.reopen(folder, last_step=state.step)
+    facts: dict[str, Any] = {"seed": config.seed, "data": about_data(splits)}
+    if config.start_from is not None:
+        source = Path(config.start_from)
+        facts["start_from"] = {
+            "folder": str(source),
+            "run_id": records.read_json(source / "provenance.json")["run_id"],
+        }
+    overrides = HydraConfig.get().overrides.task
+    return records.create(
+        folder,
+        config=to_plain(config),
+        overrides=overrides,
+        facts=facts,
+        packages=PACKAGES,
+        run_id=None if trial is None else trial.run_id,
+        attempt=0 if trial is None else trial.attempt,
+    )
+
+
+@contextmanager
+def follow(config: Config, record: Record, trial: SweepTrial | None) -> Iterator[Tracker]:
+    """The run's W&B mirror: a study's trials are one group."""
+    settings, about, job_type = config.wandb, cli.dotted(to_plain(config)), "train"
+    if trial is not None:
+        settings = dataclasses.replace(settings, group=trial.study)
+        about |= {"study": trial.study, "trial": trial.root, "attempt": trial.attempt}
+        job_type = "trial"
+    with track(settings, record, about, job_type) as tracker:
+        if trial is not None and tracker.run_id is not None:
+            trial.set("wandb_id", tracker.run_id)
+        yield tracker
+
+
+def train(
+    config: Config,
+    splits: Splits,
+    state: State,
+    record: Record,
+    tracker: Tracker,
+    trial: SweepTrial | None,
+    stop: Callable[[], int | None],
+) -> Result:
+    """Fit, and hand on every report: to the record, to W&B, to the terminal or the study."""
+    from nplm import console, training
+
+    with (
+        record.metrics() as log,
+        console.following(config, splits, state) if trial is None else console.silent() as show,
+    ):
+        prunable = config.objective == (Objective(),)  # dev_loss alone: what is reported here
+
+        def report(progress: Progress) -> bool:
+            row = metrics_row(progress)
+            log(row, sync=progress.dev_loss is not None)
+            tracker.log(row)
+            show(progress)
+            if trial is None or not prunable or progress.dev_loss is None or not progress.step:
+                return False
+            return trial.report(progress.step, progress.dev_loss)
+
+        return training.fit(config, splits, report, state=state, folder=record.folder, stop=stop)
+
+
+def metrics_row(progress: Progress) -> dict[str, Any]:
+    """What is logged at a report; losses in nats per token."""
+    row = {key: value for key, value in dataclasses.asdict(progress).items() if value is not None}
+    if progress.minibatch_loss is not None:
+        if progress.minibatch_loss > 0:  # exactly 0 where float32 is certain of every token
+            row["log10_loss"] = math.log10(progress.minibatch_loss)
+        row["steps_per_second"] = progress.step / progress.seconds
+    return row
+
+
+def keep(
+    record: Record,
+    tracker: Tracker,
+    config: Config,
+    splits: Splits,
+    result: Result,
+    trial: SweepTrial | None,
+) -> list[str]:
+    """Weights, figures, samples and ``result.json``; returns the samples.
+
+    A trial has its loss figure only: the other costs a third of all that a trial costs beside its
+    training (benchmarks/overhead.py).
+    """
+    from nplm import pictures, sampling, training
+
+    samples: list[str] = []
+    if result.status != "diverged":
+        training.save_weights(record.folder, result.model, splits, result.dev_loss)
+    if result.status == "ok":
+        title = f"{splits.name} · {config.model.name} · {result.steps:,} steps"
+        figures = pictures.draw_run(
+            record.folder, result.model, splits.vocabulary, title, embeddings=trial is None
+        )
+        tracker.images(figures)
+        if trial is not None:
+            trial.attach(figures["loss"])
+        samples = sampling.sample(
+            sampling.Trained(result.model, splits.vocabulary), SAMPLES, config.seed
+        )
+        records.write_atomic(record.folder / "samples.txt", "\n".join(samples) + "\n")
+        tracker.table("samples", ["sample"], [[line] for line in samples])
+    summary = result_json(config, splits, result)
+    if trial is not None:
+        kept = ("parameters", "steps", "seconds", "dev_loss", "train_loss")
+        trial.set("result", {key: summary[key] for key in kept})
+    tracker.summarise(cli.dotted(summary))
+    record.finish(summary)
+    return samples
+
+
+def failed(state: State, error: Exception) -> Result:
+    """What is known of a run that raised."""
+    from nplm.training import Result
+
+    reason = f"{type(error).__name__}: {error}"
+    return Result("error", reason, state.model, state.step, state.seconds, None, None)
+
+
+def objective(
+    wanted: Objective, config: Config, splits: Splits, result: Result, record: Record
+) -> float:
+    """One value for the study; ``inf`` where the run has none."""
+    if wanted.field == "seconds_to":
+        assert wanted.level is not None
+        reached = [
+            row["seconds"]
+            for row in record.rows()
+            if row.get("dev_loss") is not None and row["dev_loss"] <= wanted.level
+        ]
+        return float(reached[0]) if reached else math.inf
+    value = result_json(config, splits, result)[wanted.field]
+    return math.inf if result.status == "diverged" or value is None else float(value)
+
+
+def result_json(config: Config, splits: Splits, result: Result) -> dict[str, Any]:
+    """``result.json``, as docs/result.schema.json publishes it; losses in nats per token."""
+    return {
+        "status": result.status,
+        "reason": result.reason,
+        "dev_loss": result.dev_loss,
+        "train_loss": result.train_loss,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "steps_per_second": result.steps / result.seconds if result.seconds else None,
+        "parameters": result.model.size,
+        "seed": config.seed,
+        "data": about_data(splits),
+    }
+
+
+def about_data(splits: Splits) -> dict[str, Any]:
+    """Which split a result belongs to; ``dev_in_train`` counts dev lines that stand in train."""
+    return {
+        "name": splits.name,
+        "fingerprint": splits.fingerprint,
+        "train_examples": len(splits.train),
+        "dev_examples": len(splits.dev),
+        "dev_in_train": splits.dev_in_train,
+    }
+
+
+if __name__ == "__main__":
+    cli.require("torch")  # of the extra [nplm]
+    register_defaults()
+    cli.hydra_app(main)
