@@ -1,0 +1,94 @@
+"""Where the lecture's file lies, small data, and the root scripts without their side effects."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from nplm.config import Data
+from nplm.data import Splits, load_splits
+from sweepmore.cli import ROOT_VARIABLE
+from tests.helpers import ROOT, TrainHere, train_here
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As a run has by default; small products gain nothing from more."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def names_dir() -> Iterator[Path]:
+    """The folder of the lecture's names.txt, which is not ours to ship.
+
+    Where it is absent the test is skipped; under CI=1 it fails, because there every fact counts.
+    """
+    folder = Path(os.environ.get("SWEEPMORE_DATA_DIR") or ROOT.parent / "shared" / "data")
+    if not (folder / "names.txt").exists():
+        reason = "the lecture's names.txt is absent: set SWEEPMORE_DATA_DIR to its folder"
+        if os.environ.get("CI") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEPMORE_DATA_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def names(names_dir: Path) -> Splits:
+    """The lecture's split at its block size."""
+    return load_splits(Data(name="names"), block_size=3)
+
+
+@pytest.fixture(scope="session")
+def few_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 400 given names: enough for every path, small enough for every test."""
+    path = tmp_path_factory.mktemp("data") / "few_names.txt"
+    lines = (ROOT / "src" / "nplm" / "given_names.txt").read_text().splitlines()
+    path.write_text("\n".join(lines[:400]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def few(few_names: Path) -> Splits:
+    return load_splits(Data(name="text", path=str(few_names)), block_size=3)
+
+
+@pytest.fixture
+def here(few_names: Path, monkeypatch: pytest.MonkeyPatch) -> TrainHere:
+    """``here(folder, *overrides)``: a smoke run on few names in this process, without W&B."""
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    always = ("data=text", f"data.path={few_names}", "experiment=smoke", "wandb.mode=disabled")
+
+    def run(folder: Path, *words: str) -> Path:
+        return train_here(folder, *always, *words)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, trained once for all who only read it."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    argv, formatter = sys.argv, warnings.formatwarning
+    sys.argv = []
+    try:
+        words = ("data=text", f"data.path={few_names}", "experiment=smoke", "seed=7")
+        return train_here(folder, *words, "optim.steps=300", "wandb.mode=disabled")
+    finally:
+        sys.argv, warnings.formatwarning = argv, formatter
+
+
+@pytest.fixture(autouse=True)
+def no_root_of_another_test() -> Iterator[None]:
+    """An application that ran in this process said where its outputs are; the next is another."""
+    os.environ.pop(ROOT_VARIABLE, None)
+    yield
+    os.environ.pop(ROOT_VARIABLE, None)

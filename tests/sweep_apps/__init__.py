@@ -1,0 +1,166 @@
+"""A copy of the test application in a folder of its own, run as a user would run it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
+
+from sweepmore.storage import open_storage
+from sweepmore.studies import StudyView, view
+from tests.helpers import environment
+
+HERE = Path(__file__).parent
+SWEEPER = "hydra.sweeper."
+
+
+def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Wait for it to be true and return it; AssertionError after ``seconds``."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+@dataclass
+class App:
+    """``script`` in ``folder``; words that begin with ``:`` are keys of hydra.sweeper."""
+
+    folder: Path
+    script: str = "app.py"
+
+    @classmethod
+    def copied(cls, folder: Path) -> App:
+        shutil.copytree(HERE, folder / "app", ignore=shutil.ignore_patterns("__*"))
+        return cls(folder / "app")
+
+    def command(self, *words: str) -> list[str]:
+        full = [w.replace(":", SWEEPER, 1) if w.startswith(":") else w for w in words]
+        return [sys.executable, str(self.folder / self.script), "-m", *full]
+
+    @contextmanager
+    def started(
+        self, *words: str, env: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Like a terminal would start it; whatever is left of it at the end is killed."""
+        process = subprocess.Popen(
+            self.command(*words),
+            cwd=self.folder,
+            env=environment(env or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            for left in self.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    left.kill()
+            process.kill()
+            process.communicate()
+
+    def run(
+        self, *words: str, timeout: float = 90.0, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        with self.started(*words, env=env) as process:
+            out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def ok(self, *words: str, timeout: float = 90.0, env: Mapping[str, str] | None = None) -> str:
+        """Its output; it must have ended well."""
+        done = self.run(*words, timeout=timeout, env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def refused(self, *words: str, code: int = 2, env: Mapping[str, str] | None = None) -> str:
+        """Its one message, without a traceback of ours."""
+        done = self.run(*words, env=env)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr.partition("error:")[0]
+        return done.stderr
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "outputs" / "studies.db"
+
+    def study(self, name: str = "s", database: Path | None = None) -> optuna.Study:
+        url = URL.create("sqlite", database=str(database or self.database))
+        return optuna.load_study(study_name=name, storage=open_storage(url))
+
+    def trials(self, name: str = "s") -> list[FrozenTrial]:
+        return self.study(name).get_trials()
+
+    def view(self, name: str = "s") -> StudyView:
+        return view(self.study(name))
+
+    def names(self) -> set[str]:
+        url = URL.create("sqlite", database=str(self.database))
+        return set(optuna.get_all_study_names(open_storage(url)))
+
+    def running(self, name: str = "s") -> list[FrozenTrial]:
+        """Trials whose task has begun: they have an owner and a line in ``seen.jsonl``."""
+        if not self.database.exists():
+            return []
+        try:
+            trials = self.trials(name)
+        except KeyError:  # the study is not there yet
+            return []
+        begun = {(row["root"], row["attempt"]) for row in self.seen()}
+        return [
+            t
+            for t in trials
+            if t.state is TrialState.RUNNING
+            and "owner" in t.user_attrs
+            and (t.user_attrs.get("root", t.number), t.user_attrs.get("attempt", 0)) in begun
+        ]
+
+    def seen(self) -> list[dict[str, Any]]:
+        path = self.folder / "seen.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def processes(self) -> list[psutil.Process]:
+        """Of this copy: its folder stands in their command line."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "status"]):
+            words = process.info["cmdline"] or []
+            if process.info["status"] != psutil.STATUS_ZOMBIE and any(
+                str(self.folder) in word for word in words
+            ):
+                found.append(process)
+        return found
+
+    def gone(self, seconds: float = 5.0) -> bool:
+        return bool(until(lambda: not self.processes(), seconds))
+
+
+def slots_of(trials: list[FrozenTrial]) -> list[int]:
+    """The slots of the trials that count, sorted: each must stand there once."""
+    counted = [
+        t
+        for t in trials
+        if t.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        or (t.state is TrialState.FAIL and t.user_attrs.get("reason") == "exception")
+    ]
+    return sorted(t.user_attrs["slot"] for t in counted)
+
+
+def errors(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout + done.stderr

@@ -1,0 +1,111 @@
+"""The application that the sweep tests run: a setting says what it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from sweepmore.trial import current_trial
+
+HERE = Path(__file__).resolve().parent
+
+
+def add(cfg: DictConfig) -> float:
+    return float((cfg.x - 2) ** 2 + cfg.y)
+
+
+def sleep(cfg: DictConfig) -> float:
+    """Knows nothing of signals and studies."""
+    time.sleep(cfg.seconds)
+    return float(cfg.x)
+
+
+def mixed(cfg: DictConfig) -> float:
+    """Every fourth run is long."""
+    time.sleep(3.0 if cfg.x % 4 == 0 else 0.5)
+    return float(cfg.x)
+
+
+def report(cfg: DictConfig) -> Any:
+    """A curve that falls to x, and what it returns if it's told to stop."""
+    trial = current_trial()
+    for step in range(cfg.steps):
+        time.sleep(cfg.seconds)
+        if trial is not None and trial.report(step, cfg.x + 1 / (1 + step)):
+            return -1000.0 if not cfg.two else [-1000.0, 0.0]
+        if step == 4:
+            time.sleep(cfg.get("long", 0))
+    return float(cfg.x) if not cfg.two else [float(cfg.x), -float(cfg.x)]
+
+
+def fail(cfg: DictConfig) -> float:
+    if cfg.x >= cfg.fails_from:
+        raise ValueError(f"a mistake of the width {cfg.model.width}")
+    return float(cfg.x)
+
+
+def give(cfg: DictConfig) -> Any:
+    return {"none": None, "nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"),
+            "two": [1.0, 2.0], "text": "1.0"}.get(str(cfg.value), cfg.x)  # fmt: skip
+
+
+def die(cfg: DictConfig) -> float:
+    """Kills its own process in the first attempts of trials from x on."""
+    trial = current_trial()
+    if trial is not None and cfg.x >= cfg.fails_from and trial.attempt < cfg.deaths:
+        os.kill(os.getpid(), 9)
+    return float(cfg.x)
+
+
+def seeded(cfg: DictConfig) -> float:
+    trial = current_trial()
+    if trial is not None:
+        cfg.asked = trial.report(0, 1e9)
+    return float(cfg.x + cfg.seed)
+
+
+def noisy(cfg: DictConfig) -> float:
+    return float(cfg.x + 0.001 * cfg.seed)
+
+
+DOES: dict[str, Callable[[DictConfig], Any]] = {
+    f.__name__: f for f in (add, sleep, mixed, report, fail, give, die, seeded, noisy)
+}
+
+
+def note(cfg: DictConfig) -> None:
+    """One line a run in ``seen.jsonl``: what reached the application."""
+    trial = current_trial()
+    row = {
+        "root": None if trial is None else trial.root,
+        "attempt": None if trial is None else trial.attempt,
+        "run_id": None if trial is None else trial.run_id,
+        "repeat": None if trial is None else dict(trial.repeat),
+        "pid": os.getpid(),
+        "folder": os.path.relpath(str(HydraConfig.get().runtime.output_dir), str(HERE)),
+        "width": cfg.model.width,
+        "x": repr(cfg.x),
+        "y": repr(cfg.y),
+        "seed": cfg.seed,
+        "extra": repr(cfg.get("extra")),
+    }
+    with (HERE / "seen.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> Any:
+    note(cfg)
+    return DOES[cfg.does](cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""What a user of the sweeper writes beside the application: a conditional space, an identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def deeper(config: Any, trial: Any) -> None:
+    """Only a large model has layers to choose."""
+    if config.model.width == 20:
+        trial.suggest_int("+extra", 2, 4)
+
+
+def data(config: Any) -> dict[str, str]:
+    return {"data": (Path(__file__).parent / "data.txt").read_text()}

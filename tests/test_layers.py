@@ -1,0 +1,229 @@
+"""DESIGN.md's two tables of who may import what, held against the source."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+# In DESIGN.md's order: a module may import what stands above it in its package. Beside each the
+# third parties that it may import. Modules that do not exist yet have their place already.
+SWEEPMORE: dict[str, set[str]] = {
+    "errors": set(),
+    "typed": set(),
+    "signals": set(),
+    "overrides": {"hydra"},
+    "cli": {"hydra", "omegaconf", "yaml"},
+    "owner": {"psutil"},
+    "record": {"yaml"},
+    "tracking": {"wandb"},
+    "trial": set(),
+    "storage": {"optuna", "sqlalchemy"},
+    "space": {"optuna", "hydra"},
+    "search": {"optuna", "numpy"},
+    "settings": {"hydra", "omegaconf", "sqlalchemy"},
+    "question": {"optuna", "omegaconf", "hydra", "yaml"},
+    "studies": {"optuna"},
+    "slots": {"optuna"},
+    "worker": {"optuna", "hydra", "omegaconf"},
+    "show": {"optuna", "rich"},
+    "follow": {"optuna"},
+    "join": {"optuna", "hydra"},
+    "launch": {"optuna", "hydra", "omegaconf"},
+    "sweep": {"optuna", "hydra", "rich", "omegaconf"},
+    "winner": {"numpy", "scipy"},
+    "retrain": {"optuna", "yaml"},
+    "confirmation": {"optuna"},
+    "ledger": {"sqlalchemy"},
+    "figures": {"matplotlib"},
+    "report": {"matplotlib", "jinja2"},
+    "wandb_report": {"wandb_workspaces", "matplotlib", "jinja2"},
+}
+NPLM: dict[str, set[str]] = {
+    "config": {"omegaconf", "hydra"},  # hydra: register_defaults alone, where it is called
+    "data": {"numpy", "torch", "pooch"},  # pooch: the download of names.txt
+    "model": {"torch"},
+    "baselines": {"numpy", "scipy", "torch"},
+    "losses": {"torch"},
+    "drawing": {"torch"},
+    "optim": {"torch"},
+    "checkpoint": {"safetensors", "torch"},
+    "training": {"torch"},
+    "sampling": {"torch"},
+    "lr_finder": {"torch", "matplotlib"},
+    "pictures": {"torch", "matplotlib"},
+    "console": {"rich"},
+    "sealed": {"numpy", "torch"},
+}
+TABLES = {"sweepmore": SWEEPMORE, "nplm": NPLM}
+# What takes long to import is imported where it is used, not where --help passes by.
+HEAVY = {"torch", "wandb", "matplotlib", "optuna"}
+LIGHT = [f"sweepmore.{name}" for name in ("cli", "record", "tracking", "errors", "typed")]
+LIGHT += ["nplm.config", "nplm"]
+SCRIPTS = ("train", "find_lr", "confirm", "sample", "report", "evaluate_test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """``module`` as absolute dotted name; ``lazy`` inside a function; ``typing`` for types only."""
+
+    module: str
+    lazy: bool
+    typing: bool
+    function: str | None
+
+    @property
+    def package(self) -> str:
+        return self.module.split(".")[0]
+
+
+def imports_of(path: Path) -> list[Import]:
+    found: list[Import] = []
+    visit(ast.parse(path.read_text()), found, None, typing=False)
+    return found
+
+
+def visit(node: ast.AST, found: list[Import], function: str | None, typing: bool) -> None:
+    """Collect the imports below ``node``; relative ones are not used here and refused."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            names = [alias.name for alias in child.names]
+        elif isinstance(child, ast.ImportFrom):
+            assert child.module, f"relative import in line {child.lineno}"
+            names = [f"{child.module}.{alias.name}" for alias in child.names]
+        else:
+            inner = child.name if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
+            only_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            visit(child, found, function or inner or None, typing or only_types)
+            continue
+        found += [Import(name, function is not None, typing, function) for name in names]
+
+
+def files_of(package: str) -> dict[str, Path]:
+    """The modules of one of our packages, ``__init__`` apart."""
+    paths = (ROOT / "src" / package).rglob("*.py")
+    return {path.stem: path for path in paths if path.stem != "__init__"}
+
+
+def own_module(imported: Import) -> str | None:
+    """The module of ours that is meant: ``nplm.data.Splits`` → ``data``."""
+    parts = imported.module.split(".")
+    return parts[1] if parts[0] in TABLES and len(parts) > 1 else None
+
+
+def third_party(imports: list[Import]) -> set[str]:
+    return {i.package for i in imports} - set(sys.stdlib_module_names) - set(TABLES)
+
+
+MODULES = [(package, name) for package in TABLES for name in sorted(files_of(package))]
+
+
+def test_every_module_has_its_place_in_a_table() -> None:
+    for package, table in TABLES.items():
+        assert set(files_of(package)) <= set(table)
+
+
+@pytest.mark.parametrize(("package", "name"), MODULES)
+def test_module_imports_only_what_stands_above_it(package: str, name: str) -> None:
+    order = list(TABLES[package])
+    for imported in imports_of(files_of(package)[name]):
+        module = own_module(imported)
+        if imported.package == package and module is not None:
+            assert order.index(module) < order.index(name), imported
+
+
+@pytest.mark.parametrize(("package", "name"), MODULES)
+def test_module_imports_only_its_third_parties(package: str, name: str) -> None:
+    allowed = TABLES[package][name]
+    assert third_party(imports_of(files_of(package)[name])) <= allowed
+
+
+@pytest.mark.parametrize("name", sorted(files_of("sweepmore")))
+def test_framework_knows_no_model_and_no_torch(name: str) -> None:
+    packages = {i.package for i in imports_of(files_of("sweepmore")[name])}
+    assert not packages & {"nplm", "torch", "hydra_plugins"}
+
+
+@pytest.mark.parametrize("name", sorted(files_of("nplm")))
+def test_application_knows_no_optuna_and_no_hydra(name: str) -> None:
+    """But for register_defaults, which hands Hydra the defaults when a root script calls it."""
+    for imported in imports_of(files_of("nplm")[name]):
+        assert imported.package not in ("optuna", "hydra_plugins"), imported
+        if imported.package == "hydra":
+            assert (name, imported.function) == ("config", "register_defaults")
+
+
+def test_plugin_is_a_door_into_the_framework_and_nothing_else() -> None:
+    for path in (ROOT / "src" / "hydra_plugins").rglob("*.py"):
+        packages = {i.package for i in imports_of(path)} - set(sys.stdlib_module_names)
+        assert packages <= {"sweepmore", "hydra", "omegaconf"}, path
+
+
+def python_files() -> list[Path]:
+    folders = [ROOT / name for name in ("src", "examples", "benchmarks")]
+    return [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
+
+
+def test_only_evaluate_test_may_import_the_test_split() -> None:
+    for path in python_files():
+        if any("sealed" in i.module.split(".") for i in imports_of(path)):
+            assert path == ROOT / "evaluate_test.py"
+
+
+def test_only_tracking_and_its_report_know_wandb() -> None:
+    for path in python_files():
+        packages = {i.package for i in imports_of(path)}
+        if "wandb" in packages:
+            assert path.relative_to(ROOT).as_posix() == "src/sweepmore/tracking.py"
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if (ROOT / f"{name}.py").exists()])
+def test_root_script_is_thin(name: str) -> None:
+    """It imports our packages and Hydra's types at module level, and nothing heavy."""
+    imports = [i for i in imports_of(ROOT / f"{name}.py") if not i.lazy and not i.typing]
+    assert third_party(imports) <= {"hydra", "omegaconf"}
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_module_names_nothing_heavy_at_module_level(module: str) -> None:
+    package, _, name = module.partition(".")
+    path = ROOT / "src" / package / f"{name or '__init__'}.py"
+    direct = {i.package for i in imports_of(path) if not i.lazy and not i.typing}
+    assert not direct & HEAVY
+
+
+def test_light_modules_load_nothing_heavy_when_imported() -> None:
+    code = f"import sys, {', '.join(LIGHT)}; print({HEAVY!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
+def test_notebook_surface() -> None:
+    import nplm
+    from nplm import Config, fit, load_splits, sample
+
+    assert {Config, fit, load_splits, sample}
+    for name in nplm.__all__:
+        assert getattr(nplm, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = nplm.nothing
+
+
+def test_the_search_for_imports_sees_every_kind(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text(
+        "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\n"
+        "def f():\n    def g():\n        import h\n"
+    )
+    assert imports_of(path) == [
+        Import("a.b", False, False, None),
+        Import("c.d", False, False, None),
+        Import("e", False, True, None),
+        Import("h", True, False, "f"),
+    ]

@@ -1,0 +1,152 @@
+"""sample.py through its command, and what its numbers are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import sample as command
+from nplm.data import Split, Splits, encode
+from nplm.losses import split_loss
+from nplm.sampling import MAX_TOKENS, Trained, explain, load_trained, sample
+from sweepmore import cli
+from tests.helpers import run_script
+
+Told = Callable[..., str]
+
+
+@pytest.fixture
+def told(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Told:
+    """``told(*words)``: what sample.py prints, in this process."""
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["sample.py", *words])
+        cli.command(command.Arguments, command.main, [f"run={finished}", *words])
+        return capsys.readouterr().out
+
+    return run
+
+
+def lines_of(out: str) -> list[str]:
+    """The lines before the last two: a blank one and the share."""
+    return out.rstrip("\n").split("\n")[:-2]
+
+
+def test_n_lines_and_their_share_in_train(told: Told, few: Splits) -> None:
+    out = told("n=7", "seed=1")
+    assert len(lines_of(out)) == 7
+    assert "of 7 stand in train (*)" in out
+
+
+def test_same_seed_same_lines_and_0_is_a_seed(told: Told) -> None:
+    assert told("seed=0") == told("seed=0") == told()
+    assert told("seed=0") != told("seed=1")
+
+
+def test_marked_lines_are_exactly_those_of_train(told: Told, few: Splits) -> None:
+    lines = lines_of(told("n=3000", "temperature=0.7"))
+    starred = [line for line in lines if line.endswith(" *")]
+    assert all((line.removesuffix(" *") in few.train.lines) == (line in starred) for line in lines)
+
+
+def test_share_is_that_of_the_marked_lines(told: Told) -> None:
+    out = told("n=3000", "temperature=0.7")
+    starred = sum(line.endswith(" *") for line in lines_of(out))
+    assert starred > 0
+    assert f"{starred / 3000:.0%} of 3000 stand in train" in out
+
+
+@pytest.mark.parametrize("temperature", ["1e-6", "0.01", "100"])
+def test_every_temperature_ends(told: Told, temperature: str) -> None:
+    lines = lines_of(told("n=50", f"temperature={temperature}"))
+    assert len(lines) == 50
+    assert all(len(line) <= MAX_TOKENS + 2 for line in lines)
+
+
+def test_coldest_lines_are_all_the_greedy_one(finished: Path) -> None:
+    trained = load_trained(finished)
+    assert len(set(sample(trained, 20, seed=3, temperature=1e-6))) == 1
+
+
+def test_a_model_that_never_ends_a_line_is_cut(finished: Path) -> None:
+    trained = load_trained(finished)
+    with torch.no_grad():
+        trained.model.b2[0] = -1e9
+    assert {len(line) for line in sample(trained, 5, seed=0)} == {MAX_TOKENS}
+
+
+def test_samples_follow_the_model_s_probabilities(finished: Path) -> None:
+    """First tokens of many lines against softmax at the empty context; 4 standard errors."""
+    trained, n = load_trained(finished), 20_000
+    start = torch.zeros((1, 3), dtype=torch.int64)
+    wanted = trained.model.logits(start).softmax(1)[0].detach()
+    first = torch.tensor([trained.vocabulary.encode(line[:1] or "")[:1] or [0] for line in
+                          sample(trained, n, seed=5)]).flatten()  # fmt: skip
+    seen = torch.bincount(first, minlength=len(wanted)) / n
+    assert bool(((seen - wanted).abs() <= 4 * (wanted * (1 - wanted) / n).sqrt() + 1 / n).all())
+
+
+# explain
+
+
+def test_explain_adds_up_to_the_loss(finished: Path, few: Splits) -> None:
+    trained: Trained = load_trained(finished)
+    positions = explain(trained, "anna")
+    split: Split = encode(["anna"], trained.vocabulary, 3)
+    mean = sum(at.nats for at in positions) / len(positions)
+    assert mean == pytest.approx(split_loss(trained.model, split), rel=1e-6)
+
+
+def test_explain_shows_each_context_token_guess_and_nats(told: Told, finished: Path) -> None:
+    rows = [line.split() for line in told("explain=anna").splitlines()[1:-1]]
+    assert [row[:2] for row in rows] == [
+        ["...", "a"], ["..a", "n"], [".an", "n"], ["ann", "a"], ["nna", "."],
+    ]  # fmt: skip
+    positions = explain(load_trained(finished), "anna")
+    assert [row[2] for row in rows] == [at.guess for at in positions]
+    assert [row[3] for row in rows] == [f"{at.guess_probability:.1%}" for at in positions]
+    assert [row[4] for row in rows] == [f"{at.nats:.2f}" for at in positions]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        cli.command(command.Arguments, command.main, list(words))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_an_unknown_character_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = refusal(capsys, f"run={finished}", "explain=añna")
+    assert "'ñ' in 'añna' is not in the vocabulary" in error
+    assert "Known: . a b c" in error
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("n=0", "n=0 is out of range"),
+        ("n=two", "n=two is not a whole number"),
+        ("temperature=0", "above 0"),
+        ("temperature=nan", "temperature=nan is not a number"),
+        ("temp=1", "Did you mean"),
+        ("twenty", "twenty is not key=value"),
+        ("run=nowhere", "nowhere is not a run"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    word: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in refusal(capsys, word)
+
+
+def test_the_command_itself(finished: Path) -> None:
+    done = run_script("sample.py", f"run={finished}", "n=3", "seed=2")
+    assert done.returncode == 0, done.stderr
+    assert len(lines_of(done.stdout)) == 3
+    assert lines_of(run_script("sample.py", "--help").stdout)[0].startswith("python sample.py")

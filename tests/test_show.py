@@ -1,0 +1,77 @@
+"""What a sweep says of its result: ends of ranges, noise, and how a machine is shared."""
+
+from __future__ import annotations
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from sweepmore.launch import frozen_command, resources
+from sweepmore.show import duration, short
+from sweepmore.studies import at_edge
+
+SPACE = {
+    "lr": FloatDistribution(1e-3, 1.0, log=True),
+    "hidden": IntDistribution(10, 100),
+    "emb": CategoricalDistribution([2, 5, 10]),
+    "two": CategoricalDistribution([1, 2]),
+    "kind": CategoricalDistribution(["a", "b", "c"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        ({"lr": 0.00101}, ["lr=0.00101 is the lowest of its range"]),
+        ({"lr": 0.97}, ["lr=0.97 is the highest of its range"]),
+        ({"lr": 0.03}, []),
+        ({"hidden": 100}, ["hidden=100 is the highest of its range"]),
+        ({"hidden": 13}, []),
+        ({"emb": 2}, ["emb=2 is the lowest of its range"]),
+        ({"emb": 5}, []),
+        ({"two": 2, "kind": "a"}, []),  # of two numbers each is an end; words have none
+    ],
+)
+def test_the_ends_of_a_range_are_pointed_out(params: dict[str, object], found: list[str]) -> None:
+    assert at_edge(params, SPACE) == found
+
+
+def test_workers_share_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert [resources(k, 3)["CUDA_VISIBLE_DEVICES"] for k in range(3)] == ["4", "7", "4"]
+
+
+def test_one_gpu_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "CUDA_VISIBLE_DEVICES" not in resources(0, 2)
+
+
+def test_workers_times_threads_do_not_exceed_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert resources(0, 10_000)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert "OMP_NUM_THREADS" not in resources(0, 2)  # the user has said
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["py", "a.py", "-m", "x=1", "y=2"], "py a.py -m S x=1 y=2 --config-path C"),
+        (["py", "a.py", "x=1", "-m"], "py a.py S x=1 -m --config-path C"),
+        (["py", "-m", "pkg.app", "-m"], "py -m pkg.app -m S --config-path C"),
+    ],
+)
+def test_a_worker_is_the_same_command_on_frozen_sources(argv: list[str], command: str) -> None:
+    assert " ".join(frozen_command(argv, "C", "S")) == command
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (92, "1:32 min"), (3725, "1:02 h")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_short_names_of_samplers_and_pruners() -> None:
+    nodes = ("optuna.samplers.TPESampler", "optuna.pruners.NopPruner")
+    assert [short({"_target_": node}) for node in nodes] == ["tpe", "none"]
+    assert short("grid") == "grid"

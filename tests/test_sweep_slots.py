@@ -1,0 +1,304 @@
+"""The rules by which trials are planned, claimed, reaped and counted, without an application."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime, timedelta
+from itertools import chain
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+from sqlalchemy.engine import URL
+
+from sweepmore import slots
+from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.storage import open_storage
+from sweepmore.studies import Attempt, StudyView, view, without_void
+
+ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "started": 1.0}
+
+
+def attempt(number: int, slot: int, state: str = "COMPLETE", nth: int = 0, **more: Any) -> Attempt:
+    facts: dict[str, Any] = {
+        "number": number,
+        "slot": slot,
+        "root": slot,
+        "attempt": nth,
+        "deaths": 0,
+        "state": TrialState[state],
+        "reason": None,
+        "status": None,
+        "values": (1.0,) if state == "COMPLETE" else None,
+        "params": {},
+        "owner": None,
+        "started": None,
+        "seconds": None,
+        "attrs": {},
+    }
+    return Attempt(**{**facts, **more})
+
+
+def seen(*attempts: Attempt) -> StudyView:
+    return StudyView("s", ("minimize",), without_void(attempts))
+
+
+def database(path: Path) -> optuna.Study:
+    url = URL.create("sqlite", database=str(path / "studies.db"))
+    return optuna.create_study(study_name="s", storage=open_storage(url), load_if_exists=True)
+
+
+class TestWithoutVoid:
+    """Which of two trials for the same slot and attempt counts: everybody sees the same."""
+
+    TABLE: tuple[tuple[str, list[Attempt], list[int]], ...] = (
+        ("one each", [attempt(0, 0), attempt(1, 1)], [0, 1]),
+        ("planned twice", [attempt(0, 0, "WAITING"), attempt(1, 0, "WAITING")], [0]),
+        ("the order of reading is none", [attempt(5, 0), attempt(3, 0, "RUNNING")], [3]),
+        ("marked", [attempt(0, 0, "FAIL", reason="void"), attempt(1, 0)], [1]),
+        (
+            "retried twice",
+            [
+                attempt(0, 0, "FAIL", reason="died"),
+                attempt(1, 0, "WAITING", 1),
+                attempt(2, 0, "WAITING", 1),
+            ],
+            [0, 1],
+        ),
+        ("retry of a slot that was used up", [attempt(0, 0), attempt(1, 0, "WAITING", 1)], [0]),
+        (
+            "history stays",
+            [attempt(0, 0, "FAIL", reason="died"), attempt(1, 0, "COMPLETE", 1)],
+            [0, 1],
+        ),
+    )
+
+    @pytest.mark.parametrize(
+        ("attempts", "kept"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE]
+    )
+    def test_kept(self, attempts: list[Attempt], kept: list[int]) -> None:
+        assert sorted(a.number for a in without_void(attempts)) == kept
+
+
+class TestGivenUp:
+    TABLE: tuple[tuple[str, list[Attempt], list[int]], ...] = (
+        ("it died and nothing comes", [attempt(0, 0, "FAIL", reason="died")], [0]),
+        (
+            "a retry waits",
+            [attempt(0, 0, "FAIL", reason="died"), attempt(1, 0, "WAITING", 1)],
+            [],
+        ),
+        ("it raised, so it counts", [attempt(0, 0, "FAIL", reason="exception")], []),
+        ("pruned counts", [attempt(0, 0, "PRUNED")], []),
+        (
+            "the last of three died",
+            [attempt(k, 4, "FAIL", k, reason="died") for k in range(3)],
+            [4],
+        ),
+    )
+
+    @pytest.mark.parametrize(
+        ("attempts", "slots"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE]
+    )
+    def test_slots(self, attempts: list[Attempt], slots: list[int]) -> None:
+        assert seen(*attempts).given_up == slots
+
+
+class TestPlan:
+    def planned(self, path: Path, before: StudyView, n_trials: int, last: int = 99) -> list[int]:
+        study = database(path)
+
+        def fixed(slot: int) -> Mapping[str, Any] | None:
+            return {} if slot <= last else None
+
+        added = slots.plan(study, before, n_trials, fixed)
+        new = [trial.user_attrs["slot"] for trial in study.get_trials()]
+        assert len(new) == added
+        return new
+
+    def test_no_more_than_the_budget(self, tmp_path: Path) -> None:
+        assert self.planned(tmp_path, seen(attempt(0, 0), attempt(1, 1)), 5) == [2, 3, 4]
+
+    def test_no_more_than_16_wait(self, tmp_path: Path) -> None:
+        waiting = [attempt(k, k, "WAITING") for k in range(6)]
+        assert self.planned(tmp_path, seen(*waiting), 50) == list(range(6, 16))
+
+    def test_a_full_study_stays(self, tmp_path: Path) -> None:
+        assert self.planned(tmp_path, seen(attempt(0, 0), attempt(1, 1)), 2) == []
+
+    def test_a_slot_that_was_given_up_is_made_up_for(self, tmp_path: Path) -> None:
+        lost = attempt(0, 0, "FAIL", reason="died")
+        assert self.planned(tmp_path, seen(lost, attempt(1, 1)), 2) == [2]
+
+    def test_a_grid_ends_with_its_points(self, tmp_path: Path) -> None:
+        lost = attempt(0, 0, "FAIL", reason="died")
+        assert self.planned(tmp_path, seen(lost, attempt(1, 1)), 2, last=1) == []
+
+
+def take(path: Path) -> list[int]:
+    """All that one process can claim."""
+    study, taken = database(path), []
+    while (claimed := slots.claim(study)) is not None:
+        taken.append(claimed.number)
+    return taken
+
+
+def claim_race(folder: Path, rounds: int, trials: int) -> None:
+    """Optuna's own claim let two processes take one trial."""
+    with ProcessPoolExecutor(4, get_context("spawn")) as pool:
+        for turn in range(rounds):
+            study = database(folder / str(turn))
+            for slot in range(trials):
+                waiting = create_trial(state=TrialState.WAITING, user_attrs={"slot": slot})
+                study.add_trial(waiting)
+            taken = list(pool.map(take, [folder / str(turn)] * 4))
+            assert sorted(chain.from_iterable(taken)) == list(range(trials))
+            assert all(t.state is TrialState.RUNNING for t in study.get_trials())
+
+
+def test_four_processes_never_claim_the_same_trial(tmp_path: Path) -> None:
+    claim_race(tmp_path, rounds=5, trials=slots.AHEAD)  # more never wait
+
+
+@pytest.mark.slow
+def test_twenty_rounds_of_claims(tmp_path: Path) -> None:
+    claim_race(tmp_path, rounds=20, trials=60)
+
+
+def opened(path: Path) -> str:
+    return database(path).study_name
+
+
+def test_four_processes_may_begin_on_an_empty_database(tmp_path: Path) -> None:
+    """Optuna looks for its tables and then creates them: one of two was refused."""
+    with ProcessPoolExecutor(4, get_context("spawn")) as pool:
+        assert list(pool.map(opened, [tmp_path] * 4)) == ["s"] * 4  # starts the four, too
+        for turn in range(4):
+            assert list(pool.map(opened, [tmp_path / str(turn)] * 4)) == ["s"] * 4
+
+
+class TestReap:
+    """Whose worker is dead, and what becomes of the trial."""
+
+    def running(
+        self, path: Path, owner: Mapping[str, Any] | None, age: float = 0.0, **attrs: Any
+    ) -> optuna.Study:
+        study = database(path)
+        began = datetime.now() - timedelta(seconds=age)
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params={"x": 0.25},
+            distributions={"x": FloatDistribution(0, 1)},
+            user_attrs={"slot": 0, **({"owner": dict(owner)} if owner else {}), **attrs},
+        )
+        trial.datetime_start = began
+        study.add_trial(trial)
+        return study
+
+    def reaped(self, study: optuna.Study, max_retries: int = 3) -> bool:
+        return bool(slots.reap(study, view(study), max_retries))
+
+    def test_a_process_that_lives_keeps_its_trial(self, tmp_path: Path) -> None:
+        assert not self.reaped(self.running(tmp_path, this_process(), age=10**6))
+
+    def test_one_that_is_gone_loses_it_and_the_same_point_is_tried_again(
+        self, tmp_path: Path
+    ) -> None:
+        study = self.running(tmp_path, {**this_process(), "started": 1.0})
+        assert self.reaped(study)
+        old, new = study.get_trials()
+        assert (old.state, old.user_attrs["reason"]) == (TrialState.FAIL, "died")
+        assert new.state is TrialState.WAITING
+        assert {k: new.user_attrs[k] for k in ("slot", "root", "attempt", "deaths")} == {
+            "slot": 0,
+            "root": 0,
+            "attempt": 1,
+            "deaths": 1,
+        }
+        claimed = slots.claim(study)
+        assert claimed is not None
+        assert optuna.Trial(study, new._trial_id).suggest_float("x", 0, 1) == 0.25
+        assert not self.reaped(study)
+
+    def test_no_more_often_than_allowed(self, tmp_path: Path) -> None:
+        study = self.running(tmp_path, {**this_process(), "started": 1.0}, deaths=2)
+        assert self.reaped(study, max_retries=2)
+        (old,) = study.get_trials()
+        assert old.state is TrialState.FAIL
+        assert view(study).given_up == [0]
+
+    @pytest.mark.parametrize(
+        ("age", "lease_age", "dead"),
+        [
+            (slots.LEASE_SECONDS - 60, None, False),
+            (slots.LEASE_SECONDS + 60, None, True),
+            (slots.LEASE_SECONDS * 10, slots.LEASE_SECONDS - 60, False),
+            (slots.LEASE_SECONDS * 10, slots.LEASE_SECONDS + 60, True),
+        ],
+    )
+    def test_another_hosts_lease(
+        self, tmp_path: Path, age: float, lease_age: float | None, dead: bool
+    ) -> None:
+        lease = {} if lease_age is None else {"lease": time.time() - lease_age}
+        assert self.reaped(self.running(tmp_path, ELSEWHERE, age, **lease)) is dead
+
+    def test_a_renewed_lease_saves_it(self, tmp_path: Path) -> None:
+        study = self.running(tmp_path, ELSEWHERE, slots.LEASE_SECONDS * 10)
+        slots.renew_lease(study, 0)
+        assert not self.reaped(study)
+
+    @pytest.mark.parametrize(
+        ("age", "dead"),
+        [(slots.OWNERLESS_SECONDS / 2, False), (slots.OWNERLESS_SECONDS * 2, True)],
+    )
+    def test_a_trial_without_an_owner(self, tmp_path: Path, age: float, dead: bool) -> None:
+        assert self.reaped(self.running(tmp_path, None, age)) is dead
+
+    def test_two_reapers_retry_once(self, tmp_path: Path) -> None:
+        study = self.running(tmp_path, {**this_process(), "started": 1.0})
+        stale = view(study)
+        for _ in range(2):
+            slots.reap(study, stale, 3)
+        assert [a.attempt for a in view(study).attempts] == [0, 1]
+        assert slots.claim(study) is not None
+        assert slots.claim(study) is None
+        assert not view(study).waiting
+
+    def test_a_foreign_programs_trial_is_left_alone(self, tmp_path: Path) -> None:
+        study = database(tmp_path)
+        study.enqueue_trial({"x": 0.5})
+        assert slots.claim(study) is None
+        assert view(study).attempts == ()
+
+
+class TestOwner:
+    def test_this_process_lives(self) -> None:
+        assert is_alive(this_process())
+        assert on_this_host(this_process())
+        assert not on_this_host(ELSEWHERE)
+
+    @pytest.mark.parametrize("changed", [{"started": 1.0}, {"boot": "before"}, {"pid": 2**22 + 1}])
+    def test_another_start_boot_or_number_is_another_process(self, changed: Any) -> None:
+        assert not is_alive({**this_process(), **changed})
+
+    def test_a_zombie_is_dead(self) -> None:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        owner = {**this_process(), "pid": child.pid}
+        owner["started"] = psutil.Process(child.pid).create_time()
+        assert is_alive(owner)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, and not yet collected
+        assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+        assert not is_alive(owner)
+        child.communicate()
+        assert not is_alive(owner)

@@ -1,0 +1,102 @@
+"""Ctrl-C and SIGTERM: nothing new starts, running trials are handed back, nobody is left over."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.sweep_apps import App, slots_of, until
+
+# does: how the task takes a signal
+COOPERATIVE = ("does=report", "steps=40", "seconds=0.1")
+UNCOOPERATIVE = ("does=sleep", "seconds=4")
+WORDS = ("x=interval(0,1)", ":n_trials=4", ":study_name=s")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return App.copied(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "n_jobs", "signum"),
+    [
+        (COOPERATIVE, 1, signal.SIGINT),
+        (COOPERATIVE, 2, signal.SIGINT),
+        (UNCOOPERATIVE, 1, signal.SIGTERM),
+        (UNCOOPERATIVE, 2, signal.SIGTERM),
+        pytest.param(COOPERATIVE, 1, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(COOPERATIVE, 2, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(UNCOOPERATIVE, 1, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(UNCOOPERATIVE, 2, signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
+def test_one_signal_hands_the_trials_back(
+    app: App, task: tuple[str, ...], n_jobs: int, signum: signal.Signals
+) -> None:
+    with app.started(*WORDS, *task, f":n_jobs={n_jobs}") as process:
+        until(lambda: len(app.running()) == n_jobs)
+        time.sleep(0.3)  # so that the task has reported once
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=3)
+        assert process.returncode == 128 + signum, out + err
+        assert "the same command goes on" in out
+        assert "Traceback" not in err
+        assert app.gone()
+    trials = app.trials()
+    assert not [t for t in trials if t.state is TrialState.RUNNING]
+    back = [t for t in trials if t.state is TrialState.FAIL]
+    again = [t for t in trials if t.user_attrs.get("attempt") == 1]
+    assert [t.user_attrs["reason"] for t in back] == ["handed_back"] * n_jobs
+    assert sorted(t.user_attrs["root"] for t in again) == [t.number for t in back]
+    assert all(t.state is TrialState.WAITING for t in again)
+    assert slots_of(trials) == []
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_the_next_start_takes_over(app: App, n_jobs: int) -> None:
+    words = (*WORDS, f":n_jobs={n_jobs}", ":question_ignore=[seconds,steps]", "does=report")
+    with app.started(*words, "steps=40", "seconds=0.1") as process:
+        until(lambda: len(app.running()) == n_jobs)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    back = {t.number: t.params for t in app.trials() if t.state is TrialState.FAIL}
+    assert len(back) == n_jobs
+    app.ok(*words, "steps=1", "seconds=0")
+    trials = app.trials()
+    assert slots_of(trials) == list(range(4))
+    again = {t.user_attrs["root"]: t.params for t in trials if t.user_attrs.get("attempt") == 1}
+    assert again == back  # the same points
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_the_second_signal_stops_at_once(app: App, n_jobs: int) -> None:
+    """A cooperative task whose step takes long: the first one waits for it, the second does not."""
+    with app.started(
+        *WORDS, "does=report", "steps=40", "seconds=0.1", f":n_jobs={n_jobs}", "+long=30"
+    ) as process:
+        until(lambda: len(app.running()) == n_jobs)
+        time.sleep(0.8)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.8)
+        assert process.poll() is None  # still in its step
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+        assert process.returncode == 130, out + err
+        assert time.monotonic() - began < 2.5
+        assert app.gone()
+    assert {t.state for t in app.trials() if t.number < n_jobs} == {TrialState.FAIL}
+
+
+def test_slurms_signal_counts_as_one(app: App) -> None:
+    with app.started(*WORDS, *UNCOOPERATIVE) as process:
+        until(app.running)
+        process.send_signal(signal.SIGUSR2)
+        process.communicate(timeout=5)
+        assert process.returncode == 128 + signal.SIGUSR2
+    assert [t.user_attrs.get("reason") for t in app.trials()][:1] == ["handed_back"]
