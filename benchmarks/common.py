@@ -1,0 +1,130 @@
+"""What every benchmark does: two ways timed in turn, their spread, the machine in words."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+
+from nplm.config import Data
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours against theirs, measured in pairs; the times in ``unit``.
+
+    ``work`` says what both do and what the clock leaves out.
+    """
+
+    name: str
+    work: str
+    unit: str
+    ours: Sequence[float]
+    theirs: Sequence[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """theirs / ours of each pair: how many times faster ours is."""
+        return [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+
+
+def measure(
+    ours: Callable[[], float], theirs: Callable[[], float], pairs: int
+) -> tuple[list[float], list[float]]:
+    """What both return, ``pairs`` times in turn after one unmeasured call of each.
+
+    Who goes first alternates, so that a machine that slows down slows both.
+    """
+    ours(), theirs()
+    times: tuple[list[float], list[float]] = [], []
+    for pair in range(pairs):
+        for which in (0, 1) if pair % 2 == 0 else (1, 0):
+            times[which].append((ours, theirs)[which]())
+    return times
+
+
+def text(comparison: Comparison) -> str:
+    """A few lines for a terminal."""
+    low, middle, high = spread(comparison.ratios)
+    return (
+        f"{comparison.name}: {comparison.work}\n"
+        f"  ours    {median(comparison.ours):8.1f} {comparison.unit} (median)\n"
+        f"  theirs  {median(comparison.theirs):8.1f} {comparison.unit} (median)\n"
+        f"  theirs / ours: {low:.2f} min, {middle:.2f} median, {high:.2f} max "
+        f"of {len(comparison.ours)} pairs\n"
+        f"  {machine()}"
+    )
+
+
+def table_row(comparison: Comparison) -> str:
+    """A row under ``TABLE_HEAD``."""
+    low, middle, high = spread(comparison.ratios)
+    return (
+        f"| {comparison.name} | {median(comparison.ours):.1f} {comparison.unit} "
+        f"| {median(comparison.theirs):.1f} {comparison.unit} "
+        f"| {middle:.2f} ({low:.2f} – {high:.2f}) | {len(comparison.ours)} |"
+    )
+
+
+TABLE_HEAD = (
+    "| what | ours, median | theirs, median | theirs / ours, median (min – max) | pairs |\n"
+    "|---|---|---|---|---|"
+)
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Smallest, median, largest."""
+    return min(values), median(values), max(values)
+
+
+def machine() -> str:
+    """Processor, system and versions; no host name."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    return (
+        f"{processor()}, {os.cpu_count()} cores; {platform.system()}; "
+        f"Python {platform.python_version()}, {versions}"
+    )
+
+
+def processor() -> str:
+    """Its name as the system tells it, else the architecture."""
+    try:
+        facts = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in facts if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        words = ["sysctl", "-n", "machdep.cpu.brand_string"]  # macOS
+        try:
+            return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            return platform.machine()
+
+
+def commit() -> str:
+    """The checkout's commit; a ``+`` where tracked source files differ from it."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "conf")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def lecture_data() -> Data:
+    """names.txt where it lies already ($SWEEPMORE_DATA_DIR), else the embedded names."""
+    folder = os.environ.get("SWEEPMORE_DATA_DIR")
+    there = folder is not None and (Path(folder) / "names.txt").exists()
+    return Data(name="names" if there else "given_names")

@@ -1,0 +1,134 @@
+"""What a trial costs beside its training: the real train.py at one step, every file written.
+
+    python -m benchmarks.overhead [trials …]
+
+Total: from the first trial's start to the last one's end, less the training seconds, per trial;
+one worker, in-process, W&B offline, SQLite, the loss figure attached. The split comes from
+timers around the functions named below, in the same run.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# part of a trial's life → the functions whose time it is; nested ones are counted once, outside
+PARTS = {
+    "take": ["sweepmore.slots.claim", "sweepmore.worker.suggest"],
+    "compose": ["sweepmore.question.FrozenConfig.compose"],
+    "data": ["nplm.data.load_splits", "nplm.baselines.bigram_loss"],
+    "evaluate": ["nplm.losses.split_loss", "nplm.training.split_loss"],
+    "record": ["sweepmore.record.create", "sweepmore.record.write_atomic"],
+    "W&B": [
+        "sweepmore.tracking._open",
+        "sweepmore.tracking.Tracker._attempt",
+    ],
+    "figures": ["nplm.pictures.draw_run"],
+    "samples": ["nplm.sampling.sample"],
+    "storage": [
+        "sweepmore.worker.Worker._tell",
+        "sweepmore.worker.Worker._set",
+        "sweepmore.worker.Worker._attach",
+        "sweepmore.worker.Worker._too_many_failures",
+    ],
+}
+
+
+def timed_run(trials: int, outputs: Path) -> None:
+    """In a process of its own: run the sweep with timers, print the table."""
+    seconds: dict[str, float] = defaultdict(float)
+    depth = [0]
+
+    def timer(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            depth[0] += 1
+            began = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                depth[0] -= 1
+                if not depth[0]:
+                    seconds[part] += time.perf_counter() - began
+
+        return wrapped
+
+    for part, names in PARTS.items():
+        for name in names:
+            owner, attribute = _owner(name)
+            setattr(owner, attribute, timer(part, getattr(owner, attribute)))
+    sys.argv = ["train.py", "-m", *sweep_arguments(trials, outputs)]
+    runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+    total, training = totals(outputs)
+    per_trial = (total - training) / trials
+    print(f"\n{trials} trials: {1000 * per_trial:.0f} ms a trial outside training")
+    for part, value in sorted(seconds.items(), key=lambda row: -row[1]):
+        print(f"  {part:<9} {1000 * value / trials:6.1f} ms")
+    print(f"  {'rest':<9} {1000 * (per_trial - sum(seconds.values()) / trials):6.1f} ms")
+
+
+def _owner(name: str) -> tuple[Any, str]:
+    """The module or class that holds a dotted name, and the last part."""
+    words = name.split(".")
+    module = importlib.import_module(".".join(words[:2]))
+    return functools.reduce(getattr, words[2:-1], module), words[-1]
+
+
+def sweep_arguments(trials: int, outputs: Path) -> list[str]:
+    return [
+        "optim.steps=1",
+        "optim=adamw",
+        "optim.lr=tag(log,interval(1e-4,1e-1))",
+        "hydra/sweeper/sampler=tpe",
+        f"hydra.sweeper.n_trials={trials}",
+        "hydra.sweeper.study_name=overhead",
+        f"hydra.sweeper.outputs={outputs}",
+    ]
+
+
+def totals(outputs: Path) -> tuple[float, float]:
+    """Seconds from the first start to the last end, and of training, from the study itself."""
+    import json
+
+    import optuna
+
+    url = f"sqlite:///{outputs / 'studies.db'}"
+    trials = optuna.load_study(study_name="overhead", storage=url).get_trials(deepcopy=False)
+    began = min(t.datetime_start for t in trials if t.datetime_start)
+    ended = max(t.datetime_complete for t in trials if t.datetime_complete)
+    results = [
+        json.loads((Path(t.user_attrs["folder"]) / "result.json").read_text()) for t in trials
+    ]
+    return (ended - began).total_seconds(), sum(result["seconds"] for result in results)
+
+
+def main(sizes: list[int]) -> None:
+    for trials in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            command = [sys.executable, "-m", "benchmarks.overhead", "--run", str(trials), folder]
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise SystemExit(done.stderr[-2000:])
+            print(done.stdout[done.stdout.rindex(f"\n{trials} trials:") :])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--run"]:
+        timed_run(int(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        main([int(word) for word in sys.argv[1:]] or [100])
