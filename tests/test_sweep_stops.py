@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from sweepmore.signals import unbroken
 from tests.sweep_apps import App, slots_of, until
 
 # does: how the task takes a signal
@@ -63,7 +64,7 @@ def test_the_next_start_takes_over(app: App, n_jobs: int) -> None:
     with app.started(*words, "steps=40", "seconds=0.1") as process:
         until(lambda: len(app.running()) == n_jobs)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
     back = {t.number: t.params for t in app.trials() if t.state is TrialState.FAIL}
     assert len(back) == n_jobs
     app.ok(*words, "steps=1", "seconds=0")
@@ -100,3 +101,25 @@ def test_slurms_signal_counts_as_one(app: App) -> None:
         process.communicate(timeout=5)
         assert process.returncode == 128 + signal.SIGUSR2
     assert [t.user_attrs.get("reason") for t in app.trials()][:1] == ["handed_back"]
+
+
+def test_a_signal_within_a_transaction(app: App) -> None:
+    """An exception raised there would leave the database locked by a process that waits for it."""
+    done = app.run(*WORDS, "does=struck", timeout=20)
+    assert done.returncode == 128 + signal.SIGTERM, done.stdout + done.stderr
+    assert [t.user_attrs.get("reason") for t in app.trials()][:1] == ["handed_back"]
+
+
+def test_unbroken_keeps_a_signal_until_the_end() -> None:
+    heard: list[str] = []
+    before = signal.signal(signal.SIGUSR2, lambda *of: heard.append("signal"))
+    try:
+        with unbroken():
+            signal.raise_signal(signal.SIGUSR2)
+            signal.raise_signal(signal.SIGINT)  # the default handler raises KeyboardInterrupt
+            heard.append("end of the block")
+    except KeyboardInterrupt:
+        heard.append("Ctrl-C")
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert heard == ["end of the block", "signal", "Ctrl-C"]

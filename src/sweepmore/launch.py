@@ -25,7 +25,7 @@ from sweepmore.errors import Interrupted, StudyError
 from sweepmore.join import is_done, work
 from sweepmore.owner import this_process
 from sweepmore.settings import Sweep, read
-from sweepmore.signals import stop_signals
+from sweepmore.signals import stop_signals, unbroken
 from sweepmore.studies import view
 from sweepmore.worker import Search, too_many_failures
 
@@ -78,11 +78,12 @@ class Processes:
     def run(self) -> int | None:
         """Start, replace the dead while trials are left, hand signals on."""
         count = self.asked.settings.n_jobs
-        running = {index: self._start(index) for index in range(count)}
+        running: dict[int, subprocess.Popen[bytes]] = {}
         next_index, barren, counted = count, 0, 0
         told = False
         with stop_signals() as stop:
             try:
+                running.update((index, self._start(index)) for index in range(count))
                 while running:
                     time.sleep(0.05)
                     if stop() is not None and not told:
@@ -94,12 +95,14 @@ class Processes:
                         del running[index]
                         if told or process.returncode == 0:
                             continue
-                        now = len(view(self.study).counted)
+                        with unbroken():
+                            seen = view(self.study)
+                        now = len(seen.counted)
                         barren = barren + 1 if now == counted else 1
                         counted = now
                         if barren >= MOST_BARREN_DEATHS:
                             raise self._all_die(index)
-                        if not is_done(view(self.study), self.asked):
+                        if not is_done(seen, self.asked):
                             running[next_index] = self._start(next_index)
                             next_index += 1
                     if not running and not told and self._left():
@@ -111,10 +114,11 @@ class Processes:
 
     def _left(self) -> bool:
         """Trials that came back after the last worker went: of one that died at the very end."""
-        slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
-        failed, finished = slots.failure_share(self.study, self.search.since)
-        given_up = too_many_failures(failed, finished, self.search.n_trials, self.search)
-        return not given_up and not is_done(view(self.study), self.asked)
+        with unbroken():
+            slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
+            failed, finished = slots.failure_share(self.study, self.search.since)
+            given_up = too_many_failures(failed, finished, self.search.n_trials, self.search)
+            return not given_up and not is_done(view(self.study), self.asked)
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         """The same command with the frozen config, in a session of its own: Ctrl-C in the

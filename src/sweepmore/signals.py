@@ -66,3 +66,28 @@ def signals_raise() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Inside the block signals wait; on leaving they come to the handlers that stood before.
+
+    For transactions: an exception out of a handler in the middle of one can leave SQLite locked
+    by the very process that then waits for the lock (seen in a few seconds of reports that are
+    interrupted at random times).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {
+        signum: signal.signal(signum, lambda signum, frame: received.append(signum))
+        for signum in STOPPING
+    }
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        for signum in received:
+            signal.raise_signal(signum)

@@ -36,7 +36,7 @@ from sweepmore.owner import this_process
 from sweepmore.question import Question
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
-from sweepmore.signals import signals_raise
+from sweepmore.signals import signals_raise, unbroken
 from sweepmore.space import Space
 from sweepmore.storage import open_storage
 from sweepmore.studies import view
@@ -257,12 +257,14 @@ class Parent:
                     launcher.launch(jobs, initial_job_idx=0)
                 except Exception as error:  # submitit raises at the first dead worker
                     print(f"warning: a worker died: {str(error).splitlines()[0]}", file=sys.stderr)
-                slots.reap(study, view(study), self.asked.settings.max_retries)
-                failed, finished = slots.failure_share(study, self.since)
+                with unbroken():
+                    slots.reap(study, view(study), self.asked.settings.max_retries)
+                    failed, finished = slots.failure_share(study, self.since)
+                    seen = view(study)
                 given_up = too_many_failures(failed, finished, self.asked.n_trials, search)
-                if given_up or is_done(view(study), self.asked):
+                if given_up or is_done(seen, self.asked):
                     return
-                barren = 0 if len(view(study).counted) > before else barren + 1
+                barren = 0 if len(seen.counted) > before else barren + 1
         raise StudyError(
             f"The launcher's workers ended {MOST_BARREN_DEATHS} times without a trial.",
             value=MOST_BARREN_DEATHS,

@@ -34,7 +34,7 @@ from sweepmore.errors import Interrupted, UserError
 from sweepmore.overrides import override_text
 from sweepmore.owner import is_alive, on_this_host
 from sweepmore.question import FrozenConfig, call
-from sweepmore.signals import STOPPING
+from sweepmore.signals import STOPPING, unbroken
 from sweepmore.space import Space
 from sweepmore.studies import Attempt, view
 from sweepmore.trial import SweepTrial, entered
@@ -272,9 +272,10 @@ class Worker:
         """The application's report: to the pruner, and back whether to stop."""
         assert self._trial is not None
         if len(self.study.directions) == 1 and math.isfinite(value):
-            self._trial.report(value, step)
-            if self._trial.should_prune():
-                self._told_to_stop = True
+            with unbroken():
+                self._trial.report(value, step)
+                if self._trial.should_prune():
+                    self._told_to_stop = True
         return self._ask_only(step, value)
 
     def _ask_only(self, step: int, value: float) -> bool:
@@ -288,15 +289,17 @@ class Worker:
         assert self._trial is not None
         if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE:
             value = f"… {value[-LONGEST_ATTRIBUTE:]}"  # the end of a traceback says most
-        self._trial.set_user_attr(key, value)
+        with unbroken():
+            self._trial.set_user_attr(key, value)
 
     def _attach(self, path: Path) -> None:
         assert self._trial is not None
         self.search.artifacts.mkdir(parents=True, exist_ok=True)
         store = optuna.artifacts.FileSystemArtifactStore(base_path=str(self.search.artifacts))
-        optuna.artifacts.upload_artifact(
-            artifact_store=store, file_path=str(path), study_or_trial=self._trial
-        )
+        with unbroken():
+            optuna.artifacts.upload_artifact(
+                artifact_store=store, file_path=str(path), study_or_trial=self._trial
+            )
 
     def _tell(self, state: TrialState, values: Sequence[float] | None = None) -> None:
         assert self._trial is not None

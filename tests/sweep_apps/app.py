@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hydra
+import sqlalchemy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -65,6 +67,22 @@ def die(cfg: DictConfig) -> float:
     return float(cfg.x)
 
 
+def struck(cfg: DictConfig) -> float:
+    """Gets SIGTERM in the middle of each transaction that it begins by a report."""
+
+    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "after_cursor_execute")
+    def strike(*of: Any) -> None:
+        if of[2].startswith("INSERT INTO trial_intermediate_values"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)  # where Python runs the handler
+
+    trial = current_trial()
+    for step in range(40):
+        if trial is not None and trial.report(step, cfg.x):
+            return float("nan")
+    return float(cfg.x)
+
+
 def seeded(cfg: DictConfig) -> float:
     trial = current_trial()
     if trial is not None:
@@ -77,7 +95,7 @@ def noisy(cfg: DictConfig) -> float:
 
 
 DOES: dict[str, Callable[[DictConfig], Any]] = {
-    f.__name__: f for f in (add, sleep, mixed, report, fail, give, die, seeded, noisy)
+    f.__name__: f for f in (add, sleep, mixed, report, fail, give, die, seeded, noisy, struck)
 }
 
 
