@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from nplm.config import Config, from_hydra
 from sweepmore import record as records
 from sweepmore.errors import ConfigError, RunError
-from sweepmore.ledger import Ledger, Look
+from sweepmore.ledger import Ledger
+from sweepmore.receipts import Look
 from sweepmore.storage import storage_url
 from sweepmore.typed import setting
 

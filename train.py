@@ -26,8 +26,8 @@ from omegaconf import DictConfig
 from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
 from sweepmore import record as records
 from sweepmore.errors import ConfigError, Interrupted, RunError
-from sweepmore.ledger import looks
 from sweepmore.owner import is_alive, on_this_host
+from sweepmore.receipts import looks
 from sweepmore.record import Record
 from sweepmore.signals import stop_signals
 from sweepmore.tracking import Tracker, track

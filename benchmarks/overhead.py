@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # part of a trial's life → the functions whose time it is; nested ones are counted once, outside
 PARTS = {
     "take": ["sweepmore.slots.claim", "sweepmore.worker.suggest"],
-    "compose": ["sweepmore.question.FrozenConfig.compose"],
+    "compose": ["sweepmore.frozen.Composer.compose"],
     "data": ["nplm.data.load_splits", "nplm.baselines.bigram_loss"],
     "evaluate": ["nplm.losses.split_loss", "nplm.training.split_loss"],
     "record": ["sweepmore.record.create", "sweepmore.record.write_atomic"],

@@ -20,7 +20,7 @@ from nplm.model import MLP
 
 # A tenth of the lecture's run; fit reports 500 times a run, so here every 40 steps, not 400.
 STEPS = 20_000
-PAIRS = 9
+PAIRS = 5
 MICROSECONDS = 1e6
 
 

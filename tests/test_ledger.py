@@ -20,10 +20,10 @@ import pytest
 import sqlalchemy
 from sqlalchemy.engine import URL
 
-from sweepmore import ledger as ledgers
 from sweepmore import owner
 from sweepmore.errors import UserError
-from sweepmore.ledger import Ledger, Look, Refused
+from sweepmore.ledger import Ledger, Refused
+from sweepmore.receipts import Look, looks, receipts, write_receipt
 from tests.helpers import ROOT
 from tests.race_ledger import FINGERPRINT, ledger_in
 
@@ -111,9 +111,9 @@ class TestFirstLook:
             FINGERPRINT, 1, MINE, look.claimed, owner.this_process(), {"run": "r"}, None, None
         )
         assert book.looks(FINGERPRINT) == [look]
-        assert ledgers.receipts(book.folder, FINGERPRINT) == [look]
-        assert ledgers.looks(book.folder, FINGERPRINT) == 1
-        assert ledgers.looks(book.folder, "0" * 32) == 0
+        assert receipts(book.folder, FINGERPRINT) == [look]
+        assert looks(book.folder, FINGERPRINT) == 1
+        assert looks(book.folder, "0" * 32) == 0
 
     def test_another_split_is_free(self, book: Ledger) -> None:
         claim(book)
@@ -123,7 +123,7 @@ class TestFirstLook:
     def test_result_is_in_both_layers(self, book: Ledger) -> None:
         look = done(book)
         assert look.result == RESULT
-        assert book.looks(FINGERPRINT) == [look] == ledgers.receipts(book.folder, FINGERPRINT)
+        assert book.looks(FINGERPRINT) == [look] == receipts(book.folder, FINGERPRINT)
 
     def test_a_reason_without_an_earlier_look_is_none(self, book: Ledger) -> None:
         assert claim(book, reason="curious").reason is None
@@ -165,7 +165,7 @@ class TestSecondLook:
         assert (second.number, second.reason) == (2, "a bug in the first")
         assert '"a bug in the first"' in str(second)
         assert [look.number for look in book.known(FINGERPRINT)] == [1, 2]
-        assert ledgers.looks(book.folder, FINGERPRINT) == 2
+        assert looks(book.folder, FINGERPRINT) == 2
         with pytest.raises(Refused, match="a bug in the first"):
             book.check(FINGERPRINT, MINE)
 
@@ -243,7 +243,7 @@ class TestLayersApart:
             book_of_loser = Ledger(other.url, tmp_path / "nothing yet")
             look = claim(book_of_loser)
             claim(book)
-            other._write_receipt(look)
+            write_receipt(other.path(look), look)
 
         with pytest.raises(FileExistsError):
             late()
@@ -255,7 +255,7 @@ class TestLayersApart:
     def test_torn_receipt_counts(self, book: Ledger, torn: str) -> None:
         book.folder.mkdir()
         receipt(book).write_text(torn)
-        assert ledgers.looks(book.folder, FINGERPRINT) == 1
+        assert looks(book.folder, FINGERPRINT) == 1
         with pytest.raises(Refused, match="look 1 of unknown"):
             claim(book)
         assert book.looks(FINGERPRINT) == []
@@ -265,7 +265,7 @@ class TestLayersApart:
         claim_and_die(book)
         receipt(book).write_text("")
         look = book.finish(book.resume(FINGERPRINT, MINE), RESULT)
-        assert ledgers.receipts(book.folder, FINGERPRINT) == [look]
+        assert receipts(book.folder, FINGERPRINT) == [look]
 
     def test_receipt_that_a_kill_kept_without_the_result_is_mended(self, book: Ledger) -> None:
         look = claim(book)
@@ -273,7 +273,7 @@ class TestLayersApart:
         look = book.finish(look, RESULT)
         receipt(book).write_text(before)
         book.mend(look)
-        assert ledgers.receipts(book.folder, FINGERPRINT) == [look]
+        assert receipts(book.folder, FINGERPRINT) == [look]
 
 
 class TestComplete:
@@ -282,7 +282,7 @@ class TestComplete:
         (dead,) = book.looks(FINGERPRINT)
         mine = book.resume(FINGERPRINT, MINE)
         assert mine == dataclasses.replace(dead, claimant=owner.this_process())
-        assert ledgers.receipts(book.folder, FINGERPRINT) == [mine]
+        assert receipts(book.folder, FINGERPRINT) == [mine]
         assert book.finish(mine, RESULT).result == RESULT
         with pytest.raises(UserError, match="no claim without a result"):
             book.resume(FINGERPRINT, MINE)
@@ -449,7 +449,7 @@ class TestDoubt:
             patch.setattr(Ledger, "_engine", lambda self: engine)
             with pytest.raises(Refused, match="gone"):
                 claim(book)
-        assert ledgers.looks(book.folder, FINGERPRINT) == 0  # the caller never went on to a receipt
+        assert looks(book.folder, FINGERPRINT) == 0  # the caller never went on to a receipt
 
 
 def read_one(book: Ledger) -> None:

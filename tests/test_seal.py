@@ -31,7 +31,8 @@ from nplm.training import begin
 from sweepmore import cli
 from sweepmore import ledger as ledgers
 from sweepmore import record as records
-from sweepmore.ledger import Ledger, Look
+from sweepmore.ledger import Ledger
+from sweepmore.receipts import Look, looks, receipts
 from sweepmore.storage import open_storage
 from tests.helpers import ROOT, TrainHere, environment, run_script, wandb_records
 
@@ -338,9 +339,9 @@ KILLS: list[tuple[object, str, str, str]] = [
     (Ledger, "prepare", "after", "free"),
     (evaluate_test, "show_subject", "after", "free"),
     (Ledger, "claim", "before", "free"),
-    (Ledger, "_write_receipt", "before", "claimed"),  # the row is there
+    (ledgers, "write_receipt", "before", "claimed"),  # the row is there
     (json, "dump", "before", "claimed"),  # an empty receipt
-    (Ledger, "_write_receipt", "after", "claimed"),
+    (ledgers, "write_receipt", "after", "claimed"),
     (sealed, "load_test", "before", "claimed"),
     (sealed, "load_test", "after", "claimed"),
     (sealed, "evaluate", "after", "claimed"),
@@ -383,7 +384,7 @@ def assert_complete(door: Door) -> None:
     """One look with a result, the same in row, receipt and result.json."""
     (look,) = door.looks
     assert look.result is not None
-    assert ledgers.receipts(door.place / "looks", door.fingerprint) == [look]
+    assert receipts(door.place / "looks", door.fingerprint) == [look]
     assert door.result()["test"]["loss"] == look.result["loss"]
     VALID.validate(door.result())
 
@@ -577,7 +578,7 @@ class TestStory:
         VALID.validate(result)
         assert result["seed"] == story.winner["seed"]
         assert result["test"]["look"] == 1
-        (receipt,) = ledgers.receipts(story.door.place / "looks", result["data"]["fingerprint"])
+        (receipt,) = receipts(story.door.place / "looks", result["data"]["fingerprint"])
         assert receipt.about["study"] == "s.confirm"
         assert receipt.checkpoint == story.winner["files"]["model.safetensors"]
 
@@ -649,7 +650,7 @@ def test_the_header_of_a_run_shows_the_looks(
     """train.py counts the receipts of the checkout, which holds no look at these names."""
     for number in range(3):
         (tmp_path / f"{few.fingerprint}-{number + 1}.json").write_text("{}")
-        seen = ledgers.looks(tmp_path, few.fingerprint)
+        seen = looks(tmp_path, few.fingerprint)
         console.header(Config(), few, begin(Config(), few), seen)
         plural = "look" if number == 0 else "looks"
         assert f"sealed, {number + 1} {plural}\n" in capsys.readouterr().out

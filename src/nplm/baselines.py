@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from nplm.data import Split, Splits, distinct, ranks
+
+if TYPE_CHECKING:  # 0.2 s that the bigram of every run does not need
+    from scipy.sparse import csr_matrix
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -113,6 +116,8 @@ def _counted(
 
 
 def _level(contexts: Ints, targets: Ints, size: int) -> Level:
+    from scipy.sparse import csr_matrix
+
     first, rows = distinct(contexts, size)
     pairs, numbers = np.unique(rows * size + targets, return_counts=True)
     discounts = _discounts(numbers)[np.minimum(numbers, 3)]

@@ -1,18 +1,20 @@
-"""The loss and the gradients of a step: by autograd, or by the operations that autograd did once."""
+"""The loss and the gradients of a step: by autograd, or by what autograd did, recorded once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from nplm.model import MLP
 
 # Contexts (n, b) and targets of a minibatch → its loss and the gradient of each parameter.
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, tuple[Tensor, ...]]]
+
+# To import what records takes 0.5 to 1 s, once a process; a step of 32 is 50 to 70 µs shorter.
+RECORD_FROM = 20_000
 
 
 class MinibatchLoss(nn.Module):
@@ -26,57 +28,94 @@ class MinibatchLoss(nn.Module):
         return F.cross_entropy(self.model.logits(contexts), targets)
 
 
+def gradients_of(model: MLP, contexts: Tensor, targets: Tensor, steps: int) -> Gradients:
+    """The quicker way to take ``steps`` steps, for minibatches of these shapes; one result."""
+    if steps < RECORD_FROM or contexts.device.type != "cpu":
+        return by_autograd(model)
+    return recorded(model, contexts, targets)
+
+
 def by_autograd(model: MLP) -> Gradients:
-    """Walks the graph anew for each minibatch."""
+    """Builds and walks a graph for each minibatch."""
     minibatch_loss, parameters = MinibatchLoss(model), list(model.parameters())
 
     def gradients(contexts: Tensor, targets: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        loss = minibatch_loss(contexts, targets)
+        loss = minibatch_loss.forward(contexts, targets)
         return loss.detach(), torch.autograd.grad(loss, parameters)
 
     return gradients
 
 
 def recorded(model: MLP, contexts: Tensor, targets: Tensor) -> Gradients:
-    """The same numbers, bit for bit, without autograd's own work.
+    """The same bits without autograd's own work.
 
-    torch.fx records the operations of one step of ``by_autograd``, forward and backward, and
-    writes them as a plain Python function: at batch 32 half of a step is autograd's bookkeeping
-    (benchmarks/RESULTS.md). Nothing is compiled. Valid for minibatches of the shape of
-    ``contexts`` and ``targets``, which are not otherwise used.
+    torch.fx records the operations of one step, forward and backward, and writes them down as a
+    Python function; at batch 32 a third of a step is autograd's bookkeeping
+    (benchmarks/RESULTS.md). Nothing is compiled. For minibatches of the shapes of ``contexts``
+    and ``targets``, and for models whose operations do not depend on the numbers.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx  # 0.5 s, for long runs only
+    from torch.fx.experimental.proxy_tensor import make_fx
 
     minibatch_loss = MinibatchLoss(model)
-    # the same storage without requires_grad: what the graph computes is not recorded again
+    # the same storage without requires_grad, so that nothing is recorded while it runs
     parameters = {name: p.detach() for name, p in minibatch_loss.named_parameters()}
+    values = list(parameters.values())
 
     def step(*tensors: Tensor) -> list[Tensor]:
-        given = {name: p.requires_grad_() for name, p in zip(parameters, tensors[:-2])}
-        loss = torch.func.functional_call(minibatch_loss, given, tensors[-2:])
-        return [loss.detach(), *torch.autograd.grad(loss, list(given.values()))]
+        given = [tensor.requires_grad_() for tensor in tensors[:-2]]
+        named = dict(zip(parameters, given, strict=True))
+        loss = torch.func.functional_call(minibatch_loss, named, tensors[-2:])
+        return [loss.detach(), *torch.autograd.grad(loss, given)]
 
-    values = tuple(parameters.values())
-    example = [*(p.clone() for p in values), contexts, targets]
+    example = [*(value.clone() for value in values), contexts, targets]
     graph = make_fx(step)(*example).graph
     _simplify(graph)
-    graph.set_codegen(torch.fx.graph.CodeGen())  # type: ignore[no-untyped-call]  # lists as they are
-    run = torch.fx.GraphModule({}, graph).forward
+    same = _kept(graph, values)
+    graph.set_codegen(fx.graph.CodeGen())  # plain arguments and a plain list, no pytree
+    run = fx.GraphModule({}, graph).forward
 
     def gradients(contexts: Tensor, targets: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        loss, *found = run(*values, contexts, targets)
+        loss, *found = run(*values, contexts, targets, *same)
         return loss, tuple(found)
 
     return gradients
 
 
-def _simplify(graph: Any) -> None:
-    """Drop what only autograd needs: ``detach``, and transposing twice."""
+def _simplify(graph: fx.Graph) -> None:
+    """Drop what only autograd needs: ``detach``, to transpose twice, to sum into a row and then
+    flatten it."""
     aten = torch.ops.aten
     for node in graph.nodes:
         source = node.args[0] if node.args else None
+        if not isinstance(source, fx.Node):
+            continue
         if node.target is aten.detach.default:
             node.replace_all_uses_with(source)
         elif node.target is aten.t.default and source.target is aten.t.default:
-            node.replace_all_uses_with(source.args[0])
+            (original,) = source.args
+            assert isinstance(original, fx.Node)
+            node.replace_all_uses_with(original)
+        elif node.target is aten.view.default and source.target is aten.sum.dim_IntList:
+            node.target, node.args = source.target, (*source.args[:2], False)
     graph.eliminate_dead_code()
+
+
+def _kept(graph: fx.Graph, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """What is the same tensor at every step, a transposed parameter or the 1 that the backward
+    pass begins with, becomes a further argument of the graph; returns these arguments."""
+    aten = torch.ops.aten
+    arguments = [node for node in graph.nodes if node.op == "placeholder"]
+    known = dict(zip(arguments, parameters, strict=False))
+    found: list[Tensor] = []
+    for node in graph.nodes:
+        if node.target is aten.t.default and node.args[0] in known:
+            found.append(known[node.args[0]].t())
+        elif node.target is aten.ones_like.default:
+            found.append(torch.ones(()))
+        else:
+            continue
+        with graph.inserting_after(arguments[-1]):
+            arguments.append(graph.placeholder(f"kept_{len(found)}"))
+        node.replace_all_uses_with(arguments[-1])
+    graph.eliminate_dead_code()
+    return found

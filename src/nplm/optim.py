@@ -69,11 +69,11 @@ class Sgd:
     """
 
     def __init__(self, parameters: Sequence[Tensor], optim: config.Sgd) -> None:
-        self.parameters = list(parameters)
+        # the same storage without requires_grad: no step has to switch autograd off
+        self.parameters = [parameter.detach() for parameter in parameters]
         self.momentum, self.weight_decay = optim.momentum, optim.weight_decay
         self.velocity: tuple[Tensor, ...] = ()
 
-    @torch.no_grad()
     def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
         if self.weight_decay:
             gradients = torch._foreach_add(gradients, self.parameters, alpha=self.weight_decay)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nplm import checkpoint as files
@@ -20,6 +19,7 @@ from nplm.checkpoint import Checkpoint
 from nplm.config import Config
 from nplm.data import Splits
 from nplm.drawing import check_table, drawing
+from nplm.gradients import Gradients, gradients_of
 from nplm.losses import split_loss
 from nplm.model import MLP, build_model
 from nplm.optim import Optimiser, build_optimiser, learning_rate
@@ -115,7 +115,8 @@ def fit(
     torch.set_num_threads(config.threads)
     state = begin(config, splits) if state is None else state
     train, dev = splits.train.to(state.device), splits.dev.to(state.device)
-    model, parameters = state.model, list(state.model.parameters())
+    model = state.model
+    loss_and_gradients: Gradients | None = None
     draw = drawing(config.optim, train, len(splits.vocabulary))
     saved = time.monotonic()
     train_loss: float | None = None
@@ -141,12 +142,14 @@ def fit(
         drawn_from = state.generator.get_state()
         batch = draw(end - first, state.generator)
         losses = state.losses or []
+        if loss_and_gradients is None:
+            left = config.optim.steps - state.step
+            loss_and_gradients = gradients_of(model, *batch(0), steps=left)
         for step in range(state.step, end):
             contexts, targets = batch(step - first)
-            loss = F.cross_entropy(model.logits(contexts), targets)
-            gradients = torch.autograd.grad(loss, parameters)
+            loss, gradients = loss_and_gradients(contexts, targets)
             state.optimiser.step(gradients, learning_rate(config.optim, step))
-            losses.append(loss.detach())
+            losses.append(loss)
             if (signum := stop()) is not None and step + 1 < end:
                 state.step, state.losses = step + 1, losses
                 state.seconds += time.perf_counter() - began

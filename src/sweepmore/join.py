@@ -13,7 +13,8 @@ from hydra.types import HydraContext, TaskFunction
 
 from sweepmore import question as questions
 from sweepmore import slots
-from sweepmore.question import FrozenConfig
+from sweepmore.frozen import FrozenConfig
+from sweepmore.frozen import freeze as freeze_sources
 from sweepmore.record import write_atomic
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep
@@ -76,7 +77,7 @@ def _belongs(folder: Path, uid: str) -> bool:
 
 
 def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
-    return questions.freeze(
+    return freeze_sources(
         asked.sources,
         study_folder(asked, study) / "conf",
         asked.config_name,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,12 +27,11 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sweepmore.errors import UserError
 from sweepmore.owner import is_alive, on_this_host, this_process
-from sweepmore.record import fsync_folder, write_json
+from sweepmore.receipts import UNKNOWN, Look, read_receipt, receipts, write_receipt
+from sweepmore.record import write_json
 
 # A database that is locked for longer is in use by something that hangs (guess).
 TIMEOUT = 60
-# What a receipt that was torn by a kill no longer tells.
-UNKNOWN = "unknown"
 
 _TABLE = sql.Table(
     "sweepmore_looks",
@@ -54,26 +52,6 @@ class Refused(UserError):
     """The split has been looked at, or may have been; nothing was read. Exit code 3."""
 
     exit_code = 3
-
-
-@dataclass(frozen=True)
-class Look:
-    """One look. ``result`` is None while it is claimed without a result; ``reason`` says why it
-    was taken after an earlier one."""
-
-    fingerprint: str
-    number: int
-    checkpoint: str
-    claimed: str
-    claimant: Mapping[str, Any]
-    about: Mapping[str, Any]
-    reason: str | None = None
-    result: Mapping[str, Any] | None = None
-
-    def __str__(self) -> str:
-        state = "claimed, no result" if self.result is None else "done"
-        why = f': "{self.reason}"' if self.reason else ""
-        return f"look {self.number} of {self.claimed[:16].replace('T', ' ')} UTC ({state}){why}"
 
 
 @dataclass(frozen=True)
@@ -133,7 +111,7 @@ class Ledger:
         try:
             with self._engine().begin() as connection:
                 connection.execute(sql.insert(_TABLE).values(_row(look)))
-            self._write_receipt(look)
+            write_receipt(self.path(look), look)
         except (IntegrityError, FileExistsError) as error:
             problem = f"Another process claimed look {number} of {fingerprint} first."
             raise _refused(problem, look) from error
@@ -181,13 +159,17 @@ class Ledger:
     def mend(self, done: Look) -> None:
         """Put the result into a receipt that a kill kept without it."""
         path = self.path(done)
-        if path.exists() and not self._is_another_claims(done) and _read(path).result is None:
+        if (
+            path.exists()
+            and not self._is_another_claims(done)
+            and read_receipt(path).result is None
+        ):
             write_json(path, dataclasses.asdict(done))
 
     def _is_another_claims(self, look: Look) -> bool:
         """Whether the receipt of that number was written for a claim in another database."""
         path = self.path(look)
-        if not path.exists() or (receipt := _read(path)).claimed == UNKNOWN:
+        if not path.exists() or (receipt := read_receipt(path)).claimed == UNKNOWN:
             return False
         return (receipt.claimed, receipt.checkpoint) != (look.claimed, look.checkpoint) or (
             look.result is None and receipt.result is not None
@@ -236,40 +218,6 @@ class Ledger:
 
     def path(self, look: Look) -> Path:
         return self.folder / f"{look.fingerprint}-{look.number}.json"
-
-    def _write_receipt(self, look: Look) -> None:
-        """Exclusive: FileExistsError where the receipt is there already."""
-        handle = os.open(self.path(look), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(look), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        fsync_folder(self.folder)
-
-
-def looks(folder: Path, fingerprint: str) -> int:
-    """How many looks the split with this fingerprint has had, by its receipts in ``folder``."""
-    return len(receipts(folder, fingerprint))
-
-
-def receipts(folder: Path, fingerprint: str) -> list[Look]:
-    """The receipts of a split, first one first; one that cannot be read still counts."""
-    return [_read(path) for path in sorted(folder.glob(f"{fingerprint}-*.json"), key=_number_of)]
-
-
-def _read(path: Path) -> Look:
-    """A receipt; UNKNOWN where a kill tore it: the claim was made."""
-    fingerprint, number = path.stem.rpartition("-")[0], _number_of(path)
-    try:
-        look = Look(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, OSError):
-        return Look(fingerprint, number, UNKNOWN, UNKNOWN, {}, {})
-    return dataclasses.replace(look, fingerprint=fingerprint, number=number)
-
-
-def _number_of(path: Path) -> int:
-    number = path.stem.rpartition("-")[2]
-    return int(number) if number.isdigit() else 0
 
 
 def _why(last: Look, in_database: bool, checkpoint: str) -> str:

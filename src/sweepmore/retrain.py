@@ -13,9 +13,10 @@ from typing import Any
 import optuna
 import yaml
 
+from sweepmore.frozen import FrozenConfig
 from sweepmore.launch import frozen_command
 from sweepmore.overrides import override_text
-from sweepmore.question import FrozenConfig, call
+from sweepmore.question import call
 from sweepmore.space import parse_space
 from sweepmore.studies import Attempt, view
 

@@ -24,6 +24,7 @@ from sweepmore import show, slots
 from sweepmore.cli import script_words
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.follow import Follower
+from sweepmore.frozen import Composer
 from sweepmore.join import freeze, is_done, search_of, work
 from sweepmore.launch import (
     MOST_BARREN_DEATHS,
@@ -215,9 +216,12 @@ class Parent:
     def check_points(self) -> None:
         """Compose the bounds and every choice that is a text, whose group's option may not exist;
         the function that tells a config's identity refuses one that cannot be."""
+        composer = Composer(
+            self.context.config_loader, self.asked.config_name, self.asked.hydra_overrides
+        )
         for values in sample_points(self.asked.space):
             overrides = [*self.asked.space.fixed, *self.asked.space.overrides(values)]
-            config = self.context.config_loader.load_sweep_config(self.config, overrides)
+            config = composer.compose(overrides)
             if self.asked.settings.identity is not None:
                 questions.identify(self.asked.settings.identity, without_hydra(config))
 

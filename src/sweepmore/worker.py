@@ -31,9 +31,10 @@ from optuna.trial import TrialState
 
 from sweepmore import slots
 from sweepmore.errors import Interrupted, UserError
+from sweepmore.frozen import FrozenConfig
 from sweepmore.overrides import override_text
 from sweepmore.owner import is_alive, on_this_host
-from sweepmore.question import FrozenConfig, call
+from sweepmore.question import call
 from sweepmore.signals import STOPPING, unbroken
 from sweepmore.space import Space
 from sweepmore.studies import Attempt, view
@@ -92,8 +93,9 @@ class Worker:
 
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
-        self.loader = self.search.frozen.loader()
-        self.context = HydraContext(config_loader=self.loader, callbacks=self.context.callbacks)
+        self.composer = self.search.frozen.composer()
+        loader = self.composer.loader
+        self.context = HydraContext(config_loader=loader, callbacks=self.context.callbacks)
         with self._signals(), self._watch():
             while self.stopped_by is None and not self._too_many_failures():
                 claimed = slots.claim(self.study)
@@ -198,7 +200,7 @@ class Worker:
         if self.search.custom_search_space is None:
             return []
         before = set(trial.params)
-        config = self.search.frozen.compose(self.loader, overrides)
+        config = self.composer.compose(overrides)
         with open_dict(config):
             del config["hydra"]
         call(self.search.custom_search_space, config, trial)
@@ -229,7 +231,7 @@ class Worker:
     ) -> list[float]:
         """Compose one run's config, run the task in its folder, return its objectives."""
         job = [*overrides, *(f"{key}={override_text(value)}" for key, value in repeat.items())]
-        config = self.search.frozen.compose(self.loader, job)
+        config = self.composer.compose(job)
         folder = self._folder(claimed)
         with open_dict(config):
             config.hydra.job.id = f"{self.search.study_name}-{claimed.root}"

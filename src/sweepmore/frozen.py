@@ -1,0 +1,186 @@
+"""Config sources as they were when a study began, and composing from them quickly.
+
+They are copied into the study's folder, because Hydra reads them anew for every trial: an edit in
+mid-sweep would otherwise change the later ones.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from sweepmore.overrides import override_text
+
+# Folders whose files are not an application's sources.
+NOT_SOURCES = {"site-packages", "node_modules", "tests", "outputs", "__pycache__"}
+
+
+@dataclass
+class Composer:
+    """Composes the jobs of a study: groups once, then each job's values over a copy.
+
+    Hydra walks the defaults list and merges some forty files for every job, 54 ms of a trial
+    (benchmarks/overhead.py); jobs that choose the same options share all of that. ``fixed`` are
+    overrides of every job.
+    """
+
+    loader: ConfigLoader
+    config_name: str
+    fixed: Sequence[str]
+    _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config that Hydra composes for a single run, Hydra's node included."""
+        words = [*self.fixed, *overrides]
+        parsed = OverridesParser.create().parse_overrides(words)
+        values = [one for one in parsed if self._is_value(one)]
+        shape = tuple(word for word, one in zip(words, parsed) if not self._is_value(one))
+        if shape not in self._composed:
+            self._composed[shape] = self.loader.load_configuration(
+                self.config_name, overrides=list(shape), run_mode=RunMode.RUN
+            )
+        config = copy.deepcopy(self._composed[shape])
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        task = [one for one in parsed if not one.is_hydra_override()]
+        job = config.hydra.job
+        config.hydra.overrides.task = [one.input_line for one in task]
+        job.override_dirname = get_overrides_dirname(
+            task,
+            kv_sep=job.config.override_dirname.kv_sep,
+            item_sep=job.config.override_dirname.item_sep,
+            exclude_keys=job.config.override_dirname.exclude_keys,
+        )
+        return config
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether it is set after composing, by Hydra's own rule; its own keys are composed."""
+        if override.is_hydra_override():
+            return False
+        is_group = self.loader.repository.group_exists(override.key_or_group)  # type: ignore[attr-defined]
+        return not is_group or isinstance(override.value(), dict)
+
+
+@dataclass(frozen=True)
+class FrozenConfig:
+    """Copied config sources and the name of the primary one."""
+
+    folder: Path
+    config_name: str
+    hydra_overrides: tuple[str, ...]
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "sources.json").exists()
+
+    def composer(self) -> Composer:
+        path = ConfigSearchPathImpl()
+        for entry in self._entries():
+            if not _is_searchpath(entry):
+                path.append(str(entry["provider"]), self._place(entry))
+        return Composer(
+            ConfigLoaderImpl(path),
+            self.config_name,
+            [*self.hydra_overrides, self.search_path_override],
+        )
+
+    @property
+    def search_path_override(self) -> str:
+        """``hydra.searchpath`` with the copies of the folders that it named."""
+        places = [self._place(entry) for entry in self._entries() if _is_searchpath(entry)]
+        return f"hydra.searchpath={override_text(places)}"
+
+    @property
+    def main(self) -> Path:
+        """The copy of the application's own config folder, for ``--config-path``."""
+        return self.folder / str(
+            next(e["copy"] for e in self._entries() if e["provider"] == "main")
+        )
+
+    def _entries(self) -> list[dict[str, str | None]]:
+        return list(json.loads((self.folder / "sources.json").read_text()))
+
+    def _place(self, entry: Mapping[str, str | None]) -> str:
+        copied = entry["copy"]
+        return str(entry["path"]) if copied is None else f"file://{self.folder / copied}"
+
+
+def freeze(
+    sources: Iterable[Mapping[str, str]],
+    folder: Path,
+    config_name: str,
+    hydra_overrides: Sequence[str],
+    skip: Path,
+) -> FrozenConfig:
+    """Copy each source (provider, path) that is a folder of YAML; ``skip`` is never copied.
+
+    A folder that was frozen before is left as it is: a study that goes on keeps its sources.
+    """
+    frozen = FrozenConfig(folder, config_name, tuple(hydra_overrides))
+    if frozen.exists:
+        return frozen
+    fresh = Path(tempfile.mkdtemp(prefix=".conf-", dir=folder.parent))
+    fresh.chmod(0o755)  # mkdtemp's 0700 would hide it from one's own group
+    entries = []
+    for number, source in enumerate(sources):
+        directory = _directory(source["path"])
+        copied = None
+        if directory is not None and source["provider"] != "hydra":
+            copied = str(number)
+            _copy_yaml(directory, fresh / copied, skip)
+        entries.append({**source, "copy": copied})
+    (fresh / "sources.json").write_text(json.dumps(entries, indent=2))
+    try:
+        fresh.rename(folder)  # whole or not at all: two parents may begin at once
+    except OSError:
+        shutil.rmtree(fresh)
+        if not frozen.exists:
+            raise
+    return frozen
+
+
+def _is_searchpath(entry: Mapping[str, str | None]) -> bool:
+    """Hydra's name for the provider of a folder that ``hydra.searchpath`` brought."""
+    return str(entry["provider"]).startswith("hydra.searchpath")
+
+
+def _directory(path: str) -> Path | None:
+    """The folder behind ``file://…`` or ``pkg://…``; None for sources that live in code."""
+    scheme, _, rest = path.partition("://")
+    if scheme == "file":
+        return Path(rest)
+    if scheme != "pkg":
+        return None
+    module, _, inside = rest.partition("/")
+    origin = importlib.util.find_spec(module)
+    if origin is None or not origin.submodule_search_locations:
+        return None
+    return Path(origin.submodule_search_locations[0]) / inside
+
+
+def _copy_yaml(source: Path, target: Path, skip: Path) -> None:
+    """All YAML files below ``source`` except in hidden folders and below ``skip``."""
+    target.mkdir(parents=True, exist_ok=True)
+    for child in sorted(source.iterdir()):
+        if child.name.startswith(".") or child.name in NOT_SOURCES or child == skip:
+            continue
+        if child.is_dir():
+            _copy_yaml(child, target / child.name, skip)
+        elif child.suffix in (".yaml", ".yml"):
+            shutil.copyfile(child, target / child.name)
+    with_nothing = not any(target.iterdir())
+    if with_nothing:
+        target.rmdir()

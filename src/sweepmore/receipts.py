@@ -1,0 +1,73 @@
+"""Receipts of looks at a test split: files in a folder that is meant to be committed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepmore.record import fsync_folder
+
+# What a receipt that was torn by a kill no longer tells.
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look. ``result`` is None while it is claimed without a result; ``reason`` says why it
+    was taken after an earlier one."""
+
+    fingerprint: str
+    number: int
+    checkpoint: str
+    claimed: str
+    claimant: Mapping[str, Any]
+    about: Mapping[str, Any]
+    reason: str | None = None
+    result: Mapping[str, Any] | None = None
+
+    def __str__(self) -> str:
+        state = "claimed, no result" if self.result is None else "done"
+        why = f': "{self.reason}"' if self.reason else ""
+        return f"look {self.number} of {self.claimed[:16].replace('T', ' ')} UTC ({state}){why}"
+
+
+def looks(folder: Path, fingerprint: str) -> int:
+    """How many looks the split with this fingerprint has had, by its receipts in ``folder``."""
+    return len(receipts(folder, fingerprint))
+
+
+def receipts(folder: Path, fingerprint: str) -> list[Look]:
+    """The receipts of a split, first one first; one that cannot be read still counts."""
+    return [
+        read_receipt(path) for path in sorted(folder.glob(f"{fingerprint}-*.json"), key=_number_of)
+    ]
+
+
+def read_receipt(path: Path) -> Look:
+    """A receipt; UNKNOWN where a kill tore it: the claim was made."""
+    fingerprint, number = path.stem.rpartition("-")[0], _number_of(path)
+    try:
+        look = Look(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, OSError):
+        return Look(fingerprint, number, UNKNOWN, UNKNOWN, {}, {})
+    return dataclasses.replace(look, fingerprint=fingerprint, number=number)
+
+
+def _number_of(path: Path) -> int:
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def write_receipt(path: Path, look: Look) -> None:
+    """Exclusive: FileExistsError where the receipt is there already."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(look), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    fsync_folder(path.parent)
