@@ -225,8 +225,8 @@ def keep(
 ) -> list[str]:
     """Weights, figures, samples and ``result.json``; returns the samples.
 
-    A trial has its loss figure only: the other costs a third of all that a trial costs beside its
-    training (benchmarks/overhead.py).
+    A trial has a small loss figure only, which the dashboard shows, and sends no media to W&B:
+    with them it would cost twice as much beside its training (benchmarks/overhead.py).
     """
     from nplm import pictures, sampling, training
 
@@ -235,17 +235,16 @@ def keep(
         training.save_weights(record.folder, result.model, splits, result.dev_loss)
     if result.status == "ok":
         title = f"{splits.name} · {config.model.name} · {result.steps:,} steps"
-        figures = pictures.draw_run(
-            record.folder, result.model, splits.vocabulary, title, embeddings=trial is None
-        )
-        tracker.images(figures)
-        if trial is not None:
-            trial.attach(figures["loss"])
         samples = sampling.sample(
             sampling.Trained(result.model, splits.vocabulary), SAMPLES, config.seed
         )
         records.write_atomic(record.folder / "samples.txt", "\n".join(samples) + "\n")
-        tracker.table("samples", ["sample"], [[line] for line in samples])
+        if trial is None:
+            figures = pictures.draw_run(record.folder, result.model, splits.vocabulary, title)
+            tracker.images(figures)
+            tracker.table("samples", ["sample"], [[line] for line in samples])
+        else:
+            trial.attach(pictures.draw_trial(record.folder, title))
     summary = result_json(config, splits, result)
     if trial is not None:
         kept = ("parameters", "steps", "seconds", "dev_loss", "train_loss")

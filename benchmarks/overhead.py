@@ -35,7 +35,7 @@ PARTS = {
         "sweepmore.tracking._open",
         "sweepmore.tracking.Tracker._attempt",
     ],
-    "figures": ["nplm.pictures.draw_run"],
+    "figures": ["nplm.pictures.draw_trial"],
     "samples": ["nplm.sampling.sample"],
     "storage": [
         "sweepmore.worker.Worker._tell",

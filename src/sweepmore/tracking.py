@@ -97,7 +97,8 @@ def track(
 ) -> Iterator[Tracker]:
     """A tracker whose W&B run ends with the block: exit code 1 if the block raises, else its own.
 
-    ``config`` is flat (dotted keys). Files go into the record's folder.
+    ``config`` is flat (dotted keys). Files go into the record's folder. The job type ``trial`` is
+    for one of many: it starts faster, without W&B's list of installed packages.
     """
     tracker = Tracker(_open(settings, record, config, job_type))
     try:
@@ -145,6 +146,8 @@ def _open(
                 silent=True,
                 init_timeout=30,
                 x_transaction_log_flush_interval=FLUSH_SECONDS,
+                # the list of installed packages is a third of init; a trial's record has versions
+                x_save_requirements=job_type != "trial",
             ),
         )
     except Exception as error:
