@@ -102,8 +102,9 @@ def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
     figure, axes = _figure(small=small)
     if small:
         axes.locator_params(nbins=4)  # each tick costs a millisecond
-    axes.plot(curves.steps, curves.minibatch, color=BLUE, alpha=0.25, linewidth=0.8,
-              label="minibatches, mean between reports")  # fmt: skip
+    if not small:
+        axes.plot(curves.steps, curves.minibatch, color=BLUE, alpha=0.25, linewidth=0.8,
+                  label="minibatches, mean between reports")  # fmt: skip
     axes.plot(curves.steps, curves.smoothed, color=BLUE, label="minibatches, smoothed")
     axes.plot(curves.dev_steps, curves.dev, "o-", color=ORANGE, markersize=3, label="dev, whole")
     if len(curves.train) == len(curves.dev):
@@ -121,7 +122,7 @@ def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel("log10 loss (nats/token)" if small else "log10 loss")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
     _finish(figure, axes, curves.title, path)
 
 

@@ -22,7 +22,7 @@ from sweepmore.studies import Attempt, StudyView, attempt_of, view, without_void
 
 # Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
 # finished trials only, and reads the others anew each time.
-AHEAD = 16
+AHEAD = 8
 # A worker on another host is taken for dead after this; it renews its lease ten times as often.
 LEASE_SECONDS = 600.0
 # A trial that is RUNNING without an owner for this long lost its worker between two writes that
