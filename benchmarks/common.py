@@ -11,7 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
-from nplm.config import Data
+from hydra import compose, initialize_config_dir
+
+from nplm.config import Config, Data, from_hydra, register_defaults
+from sweepmore.cli import ROOT_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "numpy")
@@ -37,13 +40,14 @@ class Comparison:
 
 
 def measure(
-    ours: Callable[[], float], theirs: Callable[[], float], pairs: int
+    ours: Callable[[], float], theirs: Callable[[], float], pairs: int, warm: bool = True
 ) -> tuple[list[float], list[float]]:
-    """What both return, ``pairs`` times in turn after one unmeasured call of each.
+    """What both return, ``pairs`` times in turn; with ``warm`` after an unmeasured call of each.
 
     Who goes first alternates, so that a machine that slows down slows both.
     """
-    ours(), theirs()
+    if warm:
+        ours(), theirs()
     times: tuple[list[float], list[float]] = [], []
     for pair in range(pairs):
         for which in (0, 1) if pair % 2 == 0 else (1, 0):
@@ -56,8 +60,8 @@ def text(comparison: Comparison) -> str:
     low, middle, high = spread(comparison.ratios)
     return (
         f"{comparison.name}: {comparison.work}\n"
-        f"  ours    {median(comparison.ours):8.1f} {comparison.unit} (median)\n"
-        f"  theirs  {median(comparison.theirs):8.1f} {comparison.unit} (median)\n"
+        f"  ours    {median(comparison.ours):8.4g} {comparison.unit} (median)\n"
+        f"  theirs  {median(comparison.theirs):8.4g} {comparison.unit} (median)\n"
         f"  theirs / ours: {low:.2f} min, {middle:.2f} median, {high:.2f} max "
         f"of {len(comparison.ours)} pairs\n"
         f"  {machine()}"
@@ -68,9 +72,9 @@ def table_row(comparison: Comparison) -> str:
     """A row under ``TABLE_HEAD``."""
     low, middle, high = spread(comparison.ratios)
     return (
-        f"| {comparison.name} | {median(comparison.ours):.1f} {comparison.unit} "
-        f"| {median(comparison.theirs):.1f} {comparison.unit} "
-        f"| {middle:.2f} ({low:.2f} – {high:.2f}) | {len(comparison.ours)} |"
+        f"| {comparison.name} | {median(comparison.ours):.4g} {comparison.unit} "
+        f"| {median(comparison.theirs):.4g} {comparison.unit} "
+        f"| {middle:.3g} ({low:.3g} – {high:.3g}) | {len(comparison.ours)} |"
     )
 
 
@@ -121,6 +125,14 @@ def commit() -> str:
         return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def experiment(*overrides: str) -> Config:
+    """What train.py would run with these overrides."""
+    os.environ[ROOT_VARIABLE] = str(ROOT)
+    register_defaults()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return from_hydra(compose("config", overrides=[*overrides, "device=cpu"]))
 
 
 def lecture_data() -> Data:

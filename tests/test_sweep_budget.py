@@ -29,6 +29,7 @@ def assert_full_grid(app: App) -> None:
     assert len({row["root"] for row in app.seen()}) == len(app.seen()) == 30
 
 
+@pytest.mark.slow
 def test_each_of_30_grid_points_runs_once_with_3_workers(app: App) -> None:
     out = app.ok(*GRID)
     assert_full_grid(app)

@@ -63,6 +63,7 @@ def test_a_trial_that_always_dies_is_given_up(app: App, retries: int) -> None:
     assert f"given up after {retries} retries" in out
 
 
+@pytest.mark.slow
 def test_workers_that_all_kill_themselves_end_the_sweep_with_a_message(app: App) -> None:
     message = app.refused(
         "does=die", "deaths=99", "x=interval(0,9)", ":n_trials=9", ":n_jobs=2", ":study_name=s"
@@ -87,6 +88,7 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(app: App) -> None
     assert all(t.state.is_finished() for t in trials)
 
 
+@pytest.mark.slow
 def test_after_kill_9_of_everything_the_same_command_completes(app: App) -> None:
     """In one process nobody lives to say so: the next start finds the trial RUNNING."""
     # long enough that the kill comes first on a busy machine, too

@@ -43,6 +43,7 @@ def test_a_dead_worker_of_submitit_does_not_end_the_sweep(app: App) -> None:
     assert "a worker died" in err
 
 
+@pytest.mark.slow
 def test_failures_end_submitits_sweep_as_any(app: App) -> None:
     done = app.run(*SUBMITIT, "x=range(0,20)", "does=fail")
     assert done.returncode == 1
@@ -144,6 +145,7 @@ def test_gp_says_what_to_install(app: App, bare: dict[str, str]) -> None:
     assert "pip install torch" in message
 
 
+@pytest.mark.slow
 def test_the_scikit_learn_example_needs_neither_torch_nor_wandb(
     tmp_path: Path, bare: dict[str, str]
 ) -> None:

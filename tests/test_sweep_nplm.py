@@ -142,6 +142,7 @@ def stop(process: subprocess.Popen[str]) -> None:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_other_objectives(train: Train) -> None:
     words = ("model.hidden=8,16", "wandb.mode=disabled")
     train.sweep(

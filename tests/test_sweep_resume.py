@@ -109,6 +109,7 @@ class TestChangedQuestion:
         assert asked.trials() == before
 
 
+@pytest.mark.slow
 def test_a_changed_question_in_other_ways(app: App) -> None:
     """Unnamed: another study. Named: on_change=new, =continue, and what does not matter."""
     app.ok("x=1,2")

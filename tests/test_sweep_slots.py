@@ -129,9 +129,9 @@ class TestPlan:
     def test_no_more_than_the_budget(self, tmp_path: Path) -> None:
         assert self.planned(tmp_path, seen(attempt(0, 0), attempt(1, 1)), 5) == [2, 3, 4]
 
-    def test_no_more_than_16_wait(self, tmp_path: Path) -> None:
+    def test_no_more_than_8_wait(self, tmp_path: Path) -> None:
         waiting = [attempt(k, k, "WAITING") for k in range(6)]
-        assert self.planned(tmp_path, seen(*waiting), 50) == list(range(6, 16))
+        assert self.planned(tmp_path, seen(*waiting), 50) == [6, 7]
 
     def test_a_full_study_stays(self, tmp_path: Path) -> None:
         assert self.planned(tmp_path, seen(attempt(0, 0), attempt(1, 1)), 2) == []

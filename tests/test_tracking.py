@@ -217,6 +217,7 @@ def children(parent: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the service in /proc")
+@pytest.mark.slow
 def test_its_service_killed_on_the_way(few_names: Path, tmp_path: Path) -> None:
     folder, reference = tmp_path / "run", tmp_path / "reference"
     more = ("optim.steps=20000", "model.hidden=4")

@@ -275,6 +275,7 @@ class TestConfirm:
             told = confirmed(app, "study=s", *words, code=2)
             assert "s.confirm has begun with top=2 seeds=2 seed_key=seed" in told
 
+    @pytest.mark.slow
     def test_killed_and_run_again(self, app: App) -> None:
         app.ok("does=sleep", "seconds=0.4", "x=1,2,3", ":study_name=s")
         words = ("study=s", "top=3", "seeds=2")
@@ -292,6 +293,7 @@ class TestConfirm:
         assert len(app.view("s.confirm").counted) == 3
         assert winner_of(app)["params"] == {"x": 1}
 
+    @pytest.mark.slow
     def test_custom_search_space(self, app: App) -> None:
         """Each configuration has what its own function had suggested, or nothing."""
         app.ok("model=small,large", "x=interval(0,1)", ":n_trials=8", ":study_name=s",
@@ -303,6 +305,7 @@ class TestConfirm:
         assert len(rows) == 16
         assert {(r["width"], r["x"], r["extra"]) for r in rows} == searched
 
+    @pytest.mark.slow
     def test_added_keys_lists_and_text_that_look_alike(self, app: App) -> None:
         app.ok("does=noisy", "+extra=[1],[2,3]", "y=1,1.0,'1'", ":study_name=s")
         searched = {(r["extra"], r["y"]) for r in app.seen()}
@@ -310,6 +313,7 @@ class TestConfirm:
         confirmed(app, "study=s", "top=6", "seeds=2")
         assert {(r["extra"], r["y"]) for r in app.seen()[6:]} == searched
 
+    @pytest.mark.slow
     def test_maximize_and_seeds_that_were_repeated(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2,3", ":study_name=s", ":direction=maximize",
                ":repeats={seed:[0,1]}")  # fmt: skip
@@ -318,10 +322,12 @@ class TestConfirm:
         assert {a.params["x"] for a in app.view("s.confirm").attempts} == {2, 3}
         assert not {row["seed"] for row in app.seen()[6:]} & {0, 1}
 
+    @pytest.mark.slow
     def test_other_repeats_are_refused(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2", ":study_name=s", ":repeats={y:[0,1]}")
         assert "s repeats y, not only seed" in confirmed(app, "study=s", code=2)
 
+    @pytest.mark.slow
     def test_another_seed_key(self, app: App) -> None:
         app.ok("x=1,2", ":study_name=s")
         confirmed(app, "study=s", "top=1", "seeds=2", "seed_key=y")

@@ -46,7 +46,7 @@ class Progress:
 
     ``minibatch_loss`` is the mean over the steps since the last report, ``smoothed_loss`` its
     exponential average; ``dev_loss`` and ``train_loss``, over the whole splits, are there at
-    evaluations. ``seconds`` excludes evaluations.
+    evaluations. ``seconds`` is all but evaluations.
     """
 
     step: int
@@ -117,7 +117,9 @@ def fit(
     train, dev = splits.train.to(state.device), splits.dev.to(state.device)
     model = state.model
     loss_and_gradients: Gradients | None = None
+    began = time.perf_counter()
     draw = drawing(config.optim, train, len(splits.vocabulary))
+    state.seconds += time.perf_counter() - began
     saved = time.monotonic()
     train_loss: float | None = None
 

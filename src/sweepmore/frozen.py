@@ -13,11 +13,12 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
@@ -38,10 +39,18 @@ class Composer:
     overrides of every job.
     """
 
-    loader: ConfigLoader
+    loader: ConfigLoaderImpl
     config_name: str
     fixed: Sequence[str]
     _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
+
+    @cached_property
+    def _repository(self) -> IConfigRepository:
+        """The loader's sources and those of hydra.searchpath."""
+        found = self.loader._parse_overrides_and_create_caching_repo(
+            self.config_name, list(self.fixed)
+        )
+        return found[1]
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config that Hydra composes for a single run, Hydra's node included."""
@@ -70,7 +79,7 @@ class Composer:
         """Whether it is set after composing, by Hydra's own rule; its own keys are composed."""
         if override.is_hydra_override():
             return False
-        is_group = self.loader.repository.group_exists(override.key_or_group)  # type: ignore[attr-defined]
+        is_group = self._repository.group_exists(override.key_or_group)
         return not is_group or isinstance(override.value(), dict)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -216,9 +217,9 @@ class Parent:
     def check_points(self) -> None:
         """Compose the bounds and every choice that is a text, whose group's option may not exist;
         the function that tells a config's identity refuses one that cannot be."""
-        composer = Composer(
-            self.context.config_loader, self.asked.config_name, self.asked.hydra_overrides
-        )
+        loader = self.context.config_loader
+        assert isinstance(loader, ConfigLoaderImpl)  # Hydra has no other
+        composer = Composer(loader, self.asked.config_name, self.asked.hydra_overrides)
         for values in sample_points(self.asked.space):
             overrides = [*self.asked.space.fixed, *self.asked.space.overrides(values)]
             config = composer.compose(overrides)
