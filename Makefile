@@ -14,13 +14,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test test-slow bench lock dashboard clean ci-packages
+.PHONY: help setup run test test-slow bench bench-full lock dashboard clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
 	@echo "make test       set up, then tests, ruff and mypy"
 	@echo "make test-slow  the tests that train for minutes"
 	@echo "make bench      benchmarks/RESULTS.md anew"
+	@echo "make bench-full the same with whole studies, and the stock sweeper in its own venv"
 	@echo "make setup      .venv with the locked dependencies and this project, editable"
 	@echo "make lock       requirements.lock anew from the ranges in pyproject.toml"
 	@echo "make dashboard  the studies of outputs/ in a browser"
@@ -56,6 +57,9 @@ test-slow: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks
+
+bench-full: setup
+	@$(BIN)/python -m benchmarks --full
 
 # freezes a fresh environment; a local version (+cpu) names a build that other machines may not have
 lock:

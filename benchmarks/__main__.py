@@ -1,16 +1,18 @@
-"""Run every benchmark and write RESULTS.md: ``make bench``."""
+"""Run the benchmarks and write RESULTS.md: ``make bench``, with --full ``make bench-full``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import encode, step
+from benchmarks import encode, level, shell, step, stock, study
 from benchmarks.common import TABLE_HEAD, Comparison, commit, machine, table_row, text
 from sweepmore.record import write_atomic
 
-BENCHMARKS = (step, encode)
+CHEAP = (step, encode, level)
+FULL = (*CHEAP, shell, study, stock)
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 
 
@@ -28,13 +30,13 @@ def page(comparisons: Sequence[Comparison]) -> str:
     )
 
 
-def main() -> None:
+def main(full: bool) -> None:
     comparisons = []
-    for benchmark in BENCHMARKS:
+    for benchmark in FULL if full else CHEAP:
         comparisons.append(benchmark.compare())
         print(text(comparisons[-1]), flush=True)
     write_atomic(RESULTS, page(comparisons))
 
 
 if __name__ == "__main__":
-    main()
+    main(full="--full" in sys.argv[1:])

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 
 from nplm.config import Config, Data, from_hydra, register_defaults
 from sweepmore.cli import ROOT_VARIABLE
+from sweepmore.machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "numpy")
@@ -96,21 +97,6 @@ def machine() -> str:
         f"{processor()}, {os.cpu_count()} cores; {platform.system()}; "
         f"Python {platform.python_version()}, {versions}"
     )
-
-
-def processor() -> str:
-    """Its name as the system tells it, else the architecture."""
-    try:
-        facts = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in facts if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        words = ["sysctl", "-n", "machdep.cpu.brand_string"]  # macOS
-        try:
-            return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            return platform.machine()
 
 
 def commit() -> str:

@@ -106,8 +106,9 @@ def compare() -> Comparison:
     work = (
         f"{TRIALS} trials of the lecture's model, {STEPS:,} steps each, W&B offline, two "
         "processes; from the first trial's start to the last one's end. Start-up and end "
-        f"apart: ours {startups[0]:.1f} s, theirs {startups[1]:.1f} s. Ours also keeps the study in SQLite, "
-        "evaluates dev and train 50 times a trial, and writes figures, samples, checkpoints"
+        f"apart: ours {startups[0]:.1f} s, theirs {startups[1]:.1f} s. Ours also keeps the "
+        "study in SQLite, evaluates dev and train 50 times a trial, and writes figures, "
+        "samples, checkpoints"
     )
     return Comparison("20 trials, against the stock sweeper", work, "s", mine, others)
 

@@ -42,9 +42,11 @@ SWEEPMORE: dict[str, set[str]] = {
     "retrain": {"optuna", "yaml"},
     "confirmation": {"optuna"},
     "receipts": set(),
+    "machine": set(),
     "ledger": {"sqlalchemy"},
-    "figures": {"matplotlib"},
-    "report": {"matplotlib", "jinja2"},
+    "figures": {"matplotlib", "optuna"},
+    "page": {"jinja2"},
+    "report": {"optuna"},
     "wandb_report": {"wandb_workspaces", "matplotlib", "jinja2"},
 }
 NPLM: dict[str, set[str]] = {
@@ -62,6 +64,7 @@ NPLM: dict[str, set[str]] = {
     "lr_finder": {"torch", "matplotlib"},
     "pictures": {"torch", "matplotlib"},
     "console": {"rich"},
+    "insights": {"torch"},
     "sealed": {"numpy", "torch"},
 }
 TABLES = {"sweepmore": SWEEPMORE, "nplm": NPLM}

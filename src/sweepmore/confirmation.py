@@ -146,6 +146,17 @@ def winner_record(
         "half_width": row.interval.half,
         "selection_bias": winner.bias,
         "tied": len(confirmation.tied),
+        "rows": [
+            {
+                "trial": row.candidate.root,
+                "params": dict(row.candidate.params),
+                "searched": row.candidate.searched,
+                "mean": row.candidate.mean,
+                "half_width": row.interval.half,
+                "tied": row.tied,
+            }
+            for row in confirmation.rows
+        ],
         "seed": seeds[winner.median_seed],
         "run": str(run),
         "files": {

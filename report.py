@@ -1,0 +1,150 @@
+"""See what there is: ``python report.py`` lists, ``study=NAME`` or ``run=NAME`` makes a page."""
+
+from __future__ import annotations
+
+try:
+    from sweepmore import cli
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
+    ) from None
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepmore.errors import ConfigError
+from sweepmore.typed import setting
+
+if TYPE_CHECKING:
+    import optuna
+
+    from sweepmore.page import Table
+    from sweepmore.report import Study
+
+ROOT = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """python report.py [study=A[,B] | run=R[,S]]: list, or write a page; nothing is trained."""
+
+    study: str | None = setting(None, "a study's name, or last; several with commas compare them")
+    run: str | None = setting(None, "a run's folder or name, or last; two with a comma")
+    csv: bool = setting(False, "also every trial as trials.csv")
+    keep: bool = setting(False, "the study into sweeps/NAME/ instead, to be committed")
+    storage: str | None = setting(None, "a database URL; null: outputs/studies.db")
+    outputs: str = setting("outputs", "the folder of runs and studies, relative to this one")
+
+
+def main(arguments: Arguments) -> None:
+    cli.require("matplotlib")
+    outputs = ROOT / arguments.outputs
+    if arguments.study is not None and arguments.run is not None:
+        cure = "Give one of them."
+        raise ConfigError("study= and run= are two pages.", value=arguments.run, cure=cure)
+    if arguments.run is not None:
+        of_runs(arguments.run.split(","), outputs)
+    elif arguments.study is not None:
+        of_studies(arguments.study.split(","), outputs, arguments)
+    else:
+        listing(outputs, arguments.storage)
+
+
+def of_runs(names: list[str], outputs: Path) -> None:
+    from nplm.insights import application
+    from sweepmore import record
+    from sweepmore.page import write
+    from sweepmore.report import runs_page
+
+    if len(names) > 2:
+        raise ConfigError(f"{len(names)} runs were named.", value=names, cure="Name one or two.")
+    folders = [record.find_run(name, outputs, "result.json") for name in names]
+    page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
+    done(write(page, outputs / "reports" / "-".join(folder.name for folder in folders)))
+
+
+def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
+    from nplm.insights import application
+    from sweepmore.confirmation import load
+    from sweepmore.page import write
+    from sweepmore.report import compare_studies, read_study, study_page
+    from sweepmore.show import write_csv
+
+    ours = application(ROOT / "sweeps" / "looks")
+    database = opened(outputs, arguments.storage)
+    studies = [read_study(load(database, name), ours) for name in names]
+    if arguments.keep:
+        keep(studies[0])
+        return
+    page = study_page(studies[0], ours) if len(studies) == 1 else compare_studies(studies, ours)
+    folder = outputs / "reports" / "-".join(study.seen.name for study in studies)
+    path = write(page, folder)
+    if arguments.csv:
+        for study in studies:
+            write_csv(study.seen, folder / f"{study.seen.name}.csv")
+    done(path)
+
+
+def keep(study: Study) -> None:
+    """``sweeps/NAME/``: RESULTS.md, figures, every trial."""
+    from sweepmore.machine import processor
+    from sweepmore.page import write
+    from sweepmore.record import read_json, write_atomic
+    from sweepmore.report import Application, results_page, study_page
+    from sweepmore.show import write_csv
+
+    folder = ROOT / "sweeps" / study.seen.name
+    provenance = read_json(study.winning_run / "provenance.json")
+    about = [
+        ("commit", provenance["commit"][:7] + ("+" if provenance["dirty_diff"] else "")),
+        ("versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())),
+        ("machine", f"{processor()}; Python {provenance['python']}"),
+    ]
+    page = write(study_page(study, Application()), folder)
+    page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
+    write_csv(study.seen, folder / "trials.csv")
+    write_atomic(folder / "RESULTS.md", results_page(study, about))
+    done(folder / "RESULTS.md")
+
+
+def listing(outputs: Path, storage: str | None) -> None:
+    from sweepmore.report import list_runs, list_studies
+
+    tables = [list_runs(outputs)]
+    if storage is not None or (outputs / "studies.db").exists():
+        tables.append(list_studies(opened(outputs, storage)))
+    if not any(table.rows for table in tables):
+        print("Nothing yet: python train.py experiment=quick")
+        return
+    for table in tables:
+        if table.rows:
+            show(table)
+    print("python report.py study=NAME or run=NAME makes a page; last is the newest")
+
+
+def show(table: Table) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Lines
+
+    from sweepmore.page import cell
+
+    lines = Lines(*table.head, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in table.rows:
+        lines.add_row(*map(cell, row))
+    Console(highlight=False).print(lines)
+
+
+def opened(outputs: Path, storage: str | None) -> optuna.storages.BaseStorage:
+    from sweepmore.storage import open_storage, storage_url
+
+    return open_storage(storage_url(storage, storage, outputs))
+
+
+def done(path: Path) -> None:
+    print(f"page     {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+if __name__ == "__main__":
+    cli.command(Arguments, main)

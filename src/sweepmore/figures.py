@@ -1,0 +1,377 @@
+"""The figures of studies: prepared as plain numbers, then drawn; PNG for files, SVG for pages.
+
+Colours: Okabe & Ito (2008), told apart by colour-blind readers, in print and on screen.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+
+from sweepmore.studies import Attempt, StudyView
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, GREY, SKY, PINK = (
+    "#0072B2", "#D55E00", "#009E73", "#999999", "#56B4E9", "#CC79A7",
+)  # fmt: skip
+COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, "#E69F00")
+# Learning curves drawn one by one; the others are a band.
+BEST_CURVES = 10
+
+
+@dataclass(frozen=True)
+class Point:
+    """Of a scatter: ``told`` is what a page shows when one points at it."""
+
+    x: float
+    y: float
+    told: str
+    style: str = "complete"  # or pruned, tied, winner
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line, with a band around it where ``low`` and ``high`` are given."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One pair of axes, ready to draw. ``categories`` names the ticks of an x that is a choice."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    points: Sequence[Point] = ()
+    curves: Sequence[Curve] = ()
+    bars: Sequence[tuple[str, float]] = ()
+    log_x: bool = False
+    log_y: bool = False
+    categories: Sequence[str] = ()
+    diagonal: bool = False  # y = x as a thin line
+    steps: bool = False  # curves as stairs
+
+
+def told(attempt: Attempt) -> str:
+    """A trial in words."""
+    values = "" if attempt.values is None else ", ".join(f"{v:.4g}" for v in attempt.values)
+    parts = [
+        f"trial {attempt.root}",
+        values,
+        *(f"{k}={short(v)}" for k, v in attempt.params.items()),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def history(seen: StudyView, metric: str) -> Chart:
+    """Every trial's value in the order of trials, and the best so far."""
+    done = sorted(seen.ranked, key=lambda a: a.root)
+    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
+    best, stairs = math.inf, list[float]()
+    for attempt in done:
+        best = min(best, sign * _value(attempt))
+        stairs.append(sign * best)
+    points = [Point(a.root, _value(a), told(a)) for a in done]
+    cut = [a for a in seen.counted if a.state is TrialState.PRUNED and a.values]
+    points += [Point(a.root, _value(a), told(a), "pruned") for a in cut]
+    running = Curve("best so far", [a.root for a in done], stairs)
+    return Chart("history", f"{seen.name}: {len(done)} complete trials", "trial", metric,
+                 points, [running], steps=True)  # fmt: skip
+
+
+def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
+    """Best so far of several studies, by the number of trials or by seconds of work."""
+    curves = []
+    for seen in studies:
+        sign = -1.0 if seen.directions[0] == "maximize" else 1.0
+        best, spent, x, y = math.inf, 0.0, list[float](), list[float]()
+        for number, attempt in enumerate(sorted(seen.counted, key=lambda a: a.root), 1):
+            spent += attempt.seconds or 0.0
+            if attempt.state is TrialState.COMPLETE and not attempt.infeasible:
+                best = min(best, sign * _value(attempt))
+            if math.isfinite(best):
+                x.append(number if by == "trials" else spent)
+                y.append(sign * best)
+        curves.append(Curve(seen.name, x, y))
+    label = "trials" if by == "trials" else "seconds of trials, added up"
+    return Chart(f"anytime_{by}", f"best so far by {by}", label, metric, curves=curves, steps=True)
+
+
+def learning_curves(
+    seen: StudyView, reports: Mapping[int, Mapping[int, float]], metric: str
+) -> Chart | None:
+    """The reports of the best trials, and the middle 80 % of all; None without reports."""
+    at: dict[int, list[float]] = {}
+    for of_one in reports.values():
+        for step, value in of_one.items():
+            if math.isfinite(value):
+                at.setdefault(step, []).append(value)
+    steps = sorted(step for step, values in at.items() if len(values) > 2)
+    best = [a for a in seen.ranked[:BEST_CURVES] if len(reports.get(a.number, {})) > 1]
+    if not best:
+        return None
+    curves = []
+    if steps:
+        deciles = [statistics.quantiles(at[step], n=10) for step in steps]
+        curves.append(
+            Curve(
+                "middle 80 % of all trials",
+                steps,
+                [statistics.median(at[s]) for s in steps],
+                [d[0] for d in deciles],
+                [d[-1] for d in deciles],
+            )
+        )
+    for attempt in best:
+        rows = sorted(reports[attempt.number].items())
+        curves.append(Curve(f"trial {attempt.root}", [s for s, _ in rows], [v for _, v in rows]))
+    return Chart("curves", f"{seen.name}: the best {len(best)} and the spread of all", "step",
+                 metric, curves=curves, log_y=True)  # fmt: skip
+
+
+def importance(shares: Mapping[str, float], name: str) -> Chart | None:
+    """Bars, the most important parameter first."""
+    if not shares:
+        return None
+    bars = sorted(shares.items(), key=lambda row: -row[1])
+    return Chart("importance", f"{name}: what the value depends on", "share of importance", "",
+                 bars=bars)  # fmt: skip
+
+
+def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str) -> list[Chart]:
+    """The value against each parameter; ``space`` is the question's."""
+    charts = []
+    for name, one in space.items():
+        rows = [a for a in seen.ranked if name in a.params]
+        about = one.get("attributes", {})
+        choices = [] if "choices" not in about else [str(c) for c in about["choices"]]
+        if len(rows) < 2:
+            continue
+        places = {choice: k for k, choice in enumerate(choices)}
+        points = [
+            Point(
+                places[str(a.params[name])] if choices else float(a.params[name]),
+                _value(a),
+                told(a),
+            )
+            for a in rows
+        ]
+        charts.append(
+            Chart(
+                f"slice_{name}",
+                name,
+                name,
+                metric,
+                points,
+                log_x=bool(about.get("log")),
+                categories=choices,
+            )
+        )
+    return charts
+
+
+def train_against_dev(seen: StudyView) -> Chart | None:
+    """Both whole losses of each trial: below the diagonal lies what is learnt by heart."""
+    points = []
+    for attempt in seen.counted:
+        kept = attempt.attrs.get("result") or {}
+        train, dev = kept.get("train_loss"), kept.get("dev_loss")
+        if train is not None and dev is not None and math.isfinite(train + dev):
+            points.append(Point(train, dev, told(attempt)))
+    if len(points) < 2:
+        return None
+    return Chart("fit", f"{seen.name}: above the line is overfitting, far right underfitting",
+                 "train loss (nats/token), whole split", "dev loss (nats/token), whole split",
+                 points, diagonal=True)  # fmt: skip
+
+
+def confirmed(winner: Mapping[str, Any], metric: str) -> Chart:
+    """What the search promised against the mean over fresh seeds."""
+    points = []
+    for row in winner["rows"]:
+        style = (
+            "winner" if row["trial"] == winner["trial"] else "tied" if row["tied"] else "complete"
+        )
+        text = f"trial {row['trial']}: {row['searched']:.4f} → {row['mean']:.4f}"
+        points.append(Point(row["searched"], row["mean"], text, style))
+    return Chart("confirmed", "the search's promise and fresh seeds", f"{metric} in the search",
+                 f"{metric}, mean of fresh seeds", points, diagonal=True)  # fmt: skip
+
+
+def front(seen: StudyView, labels: Sequence[str], group: str | None = None) -> Chart:
+    """Two objectives against each other, and the line of the trials that nothing beats; with
+    ``group`` a line for each value of that parameter."""
+    points = [Point(a.values[1], a.values[0], told(a)) for a in seen.ranked if a.values]
+    curves = [_front_curve(seen, "no trial beats these")]
+    if group is not None:
+        curves = []
+        for value in sorted({a.params[group] for a in seen.ranked}):
+            of_value = [a for a in seen.attempts if a.params.get(group) == value]
+            part = StudyView(seen.name, seen.directions, tuple(of_value))
+            curves.append(_front_curve(part, f"{group}={short(value)}"))
+    title = f"{seen.name}: {len(points)} trials"
+    return Chart("front", title, labels[1], labels[0], points, curves, log_x=True, steps=True)
+
+
+def _front_curve(seen: StudyView, label: str) -> Curve:
+    rows = sorted((a.values[1], a.values[0]) for a in seen.front if a.values)
+    return Curve(label, [x for x, _ in rows], [y for _, y in rows])
+
+
+def _value(attempt: Attempt) -> float:
+    assert attempt.values is not None
+    return attempt.values[0]
+
+
+def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
+    """One figure of a chart or of several side by side."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(charts) // columns)
+    size = (7.2, 4.2) if columns == 1 else (3.4 * columns, 2.9 * rows)
+    figure = Figure(figsize=(size[0], size[1] * (rows if columns == 1 else 1)), dpi=110,
+                    layout="constrained")  # fmt: skip
+    for index, chart in enumerate(charts):
+        _draw(figure.add_subplot(rows, columns, index + 1), chart, small=columns > 1)
+    return figure
+
+
+def _draw(axes: Axes, chart: Chart, small: bool) -> None:
+    for curve, colour in zip(chart.curves, _colours(len(chart.curves), bool(chart.points))):
+        style = {"drawstyle": "steps-post"} if chart.steps else {}
+        if curve.low:
+            axes.fill_between(curve.x, curve.low, curve.high, color=GREY, alpha=0.25, linewidth=0)
+            colour = GREY
+        axes.plot(curve.x, curve.y, color=colour, linewidth=1.4, label=curve.label, **style)  # type: ignore[arg-type]
+    for style_name, colour, marker, alpha in STYLES:
+        group = [p for p in chart.points if p.style == style_name]
+        if group:
+            dots = axes.scatter([p.x for p in group], [p.y for p in group], s=14 if small else 24,
+                                color=colour, marker=marker, alpha=alpha, linewidths=0)  # fmt: skip
+            if style_name == "token":
+                for p in group:
+                    axes.annotate(p.told, (p.x, p.y), ha="center", va="center", parse_math=False)
+            dots.set_gid(f"points-{chart.name}-{style_name}")
+    if chart.bars:
+        names = [name for name, _ in reversed(chart.bars)]
+        axes.barh(names, [value for _, value in reversed(chart.bars)], color=BLUE)
+    if chart.diagonal and chart.points:
+        low = min(min(p.x, p.y) for p in chart.points)
+        high = max(max(p.x, p.y) for p in chart.points)
+        axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=0)
+    if chart.log_x:
+        axes.set_xscale("log")
+    if chart.log_y:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:.3g}")
+        axes.yaxis.set_minor_formatter("{x:.3g}")
+    if chart.categories:
+        axes.set_xticks(range(len(chart.categories)), chart.categories)
+        axes.margins(x=0.15)
+    _zoom(axes, chart)
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    if not small:
+        axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
+    if len(chart.curves) > 1 or (chart.curves and chart.points):
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+# name, colour, marker, opacity
+STYLES = (
+    ("token", BLUE, "o", 0.15),
+    ("pruned", GREY, "x", 0.6),
+    ("complete", BLUE, "o", 0.65),
+    ("tied", GREEN, "o", 0.9),
+    ("winner", ORANGE, "D", 1.0),
+)
+
+
+def _colours(count: int, beside_points: bool) -> list[str]:
+    """A single line beside points stands out from them."""
+    return [ORANGE] if count == 1 and beside_points else [COLOURS[k % 6] for k in range(count)]
+
+
+def _zoom(axes: Axes, chart: Chart) -> None:
+    """A few very bad trials would press all others together: the axis ends at the upper fence
+    (Tukey 1977: three quartile distances above the third)."""
+    values = [p.y for p in chart.points] or [y for c in chart.curves for y in [*c.y, *c.high]]
+    if chart.bars or chart.diagonal or len(values) < 8:
+        return
+    first, _, third = statistics.quantiles(values, n=4)
+    fence = third + 3 * (third - first)
+    if max(values) > fence > min(values):
+        low = min(values)
+        axes.set_ylim(low - 0.06 * (fence - low), fence)
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def svg(figure: Figure, charts: Sequence[Chart]) -> str:
+    """For a page: scales with it, takes its text colour, tells each point when pointed at."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sweepmore"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1
+    )
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"(stroke|fill): #000000", r"\1: currentColor", text)
+    text = text.replace("<text ", '<text fill="currentColor" ')
+    for chart in charts:
+        for style_name, *_ in STYLES:
+            group = [p for p in chart.points if p.style == style_name]
+            text = _with_titles(text, f"points-{chart.name}-{style_name}", group)
+    prefix = charts[0].name
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'"#([^"]+)"', rf'"#{prefix}-\1"', text)
+    return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+
+
+def _with_titles(text: str, gid: str, points: Sequence[Point]) -> str:
+    """``<use … />`` of the group with this id, one a point, gets a ``<title>``."""
+    begin = text.find(f'<g id="{gid}">')
+    if begin < 0:
+        return text
+    end = text.index("</g>\n  ", begin) if "</g>\n  " in text[begin:] else len(text)
+    titles = iter(points)
+
+    def titled(match: re.Match[str]) -> str:
+        point = next(titles, None)
+        if point is None:
+            return match.group(0)
+        return f"<use {match.group(1)}><title>{escape(point.told)}</title></use>"
+
+    changed = re.sub(r"<use ([^>]*?)/>", titled, text[begin:end])
+    return text[:begin] + changed + text[end:]

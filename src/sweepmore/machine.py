@@ -1,0 +1,22 @@
+"""The machine in words, for results that somebody will compare."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+
+
+def processor() -> str:
+    """Its name as the system tells it, else the architecture."""
+    try:
+        facts = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in facts if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        words = ["sysctl", "-n", "machdep.cpu.brand_string"]  # macOS
+        try:
+            return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            return platform.machine()

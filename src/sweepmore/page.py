@@ -1,0 +1,91 @@
+"""A report as one HTML file: no network, opens from disk, readable on a phone, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepmore.figures import Chart, draw, save, svg
+from sweepmore.record import write_atomic
+
+
+@dataclass(frozen=True)
+class Table:
+    """Sorted by a click on its head. ``marked`` rows stand out."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
+    marked: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of one or more charts; ``caption`` says how to read it."""
+
+    charts: Sequence[Chart]
+    caption: str = ""
+    columns: int = 1
+
+    @property
+    def name(self) -> str:
+        return "slices" if len(self.charts) > 1 else self.charts[0].name
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    text: str = ""
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """The answer first (``facts``), then what to mistrust, then the evidence."""
+
+    title: str
+    subtitle: str
+    facts: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
+    sections: Sequence[Section]
+    commands: Sequence[tuple[str, str]] = ()
+
+
+def write(page: Page, folder: Path) -> Path:
+    """``index.html`` and a PNG of each figure; returns the page's path."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("sweepmore", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    drawn: dict[str, str] = {}
+    for section in page.sections:
+        for picture in section.pictures:
+            figure = draw(picture.charts, picture.columns)
+            drawn[picture.name] = svg(figure, picture.charts)
+            save(figure, folder / f"{picture.name}.png")
+    environment.filters["cell"] = cell
+    text = environment.get_template("page.html.j2").render(page=page, drawn=drawn)
+    write_atomic(folder / "index.html", text)
+    return folder / "index.html"
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}" if 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def markdown(table: Table) -> str:
+    """The same table for RESULTS.md."""
+    rows = [table.head, ["---"] * len(table.head), *([cell(v) for v in row] for row in table.rows)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

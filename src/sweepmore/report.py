@@ -1,0 +1,435 @@
+"""Pages and tables about studies and runs, from what they left behind; nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from sweepmore import figures
+from sweepmore.cli import dotted
+from sweepmore.confirmation import CONFIRM, NOISE
+from sweepmore.errors import RunError, StudyError
+from sweepmore.page import Page, Picture, Section, Table, markdown
+from sweepmore.record import read_config, read_json, read_metrics
+from sweepmore.studies import SHOWN, Attempt, StudyView, at_edge, noise, view
+
+# A study of more trials than this is shown by its best; trials.csv has them all.
+MOST_ROWS, MOST_COMMITTED = 200, 20
+# Of fewer complete trials no importance is estimated (guess).
+FEWEST_FOR_IMPORTANCE = 10
+
+
+def _nothing(folder: Path) -> list[Any]:
+    return []
+
+
+@dataclass(frozen=True)
+class Application:
+    """What an application adds: names of its objectives by its fixed config, and what it can tell
+    of the run in a folder."""
+
+    objectives: Callable[[Mapping[str, Any]], Sequence[str]] = lambda config: ()
+    facts: Callable[[Path], Sequence[tuple[str, str]]] = _nothing
+    warnings: Callable[[Path], Sequence[str]] = _nothing
+    sections: Callable[[Path], Sequence[Section]] = _nothing
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, read once."""
+
+    seen: StudyView
+    attrs: Mapping[str, Any]
+    reports: Mapping[int, Mapping[int, float]]
+    metrics: Sequence[str]
+    winner: Mapping[str, Any] | None
+    shares: Mapping[str, float]
+
+    @property
+    def question(self) -> Mapping[str, Any]:
+        return dict(self.attrs["question"])
+
+    @property
+    def best(self) -> Attempt:
+        ranked = self.seen.ranked
+        if not ranked:
+            cure = "Run more of it: the command that began it goes on."
+            problem = f"No trial of {self.seen.name} is complete."
+            raise StudyError(problem, value=self.seen.name, cure=cure)
+        return ranked[0]
+
+    @property
+    def command(self) -> str:
+        parts = self.attrs["command"]
+        script = [Path(parts["script"][0]).name, *parts["script"][1:]]
+        searched = [f"{name}=…" for name in self.question["space"]]
+        named = [word for word in parts["hydra"] if word.startswith("hydra.sweeper")]
+        from_sweep = any(word.startswith("sweeps=") for word in parts["fixed"])
+        words = parts["fixed"] if from_sweep else [*parts["fixed"], *searched]
+        return " ".join(["python", *script, "-m", *words, *named])
+
+    @property
+    def winning_run(self) -> Path:
+        """The confirmed winner's run, else the best trial's (its first, of several repeats)."""
+        folder = Path(self.winner["run"] if self.winner else self.best.attrs["folder"])
+        return folder if (folder / "result.json").exists() else folder / "0"
+
+
+def read_study(study: optuna.Study, application: Application) -> Study:
+    """With its confirmation, where there is one."""
+    seen, attrs = view(study), dict(study.user_attrs)
+    named = list(application.objectives(attrs["question"]["config"]))
+    metrics = named if len(named) == len(seen.directions) else [f"value {k}" for k in range(9)]
+    winner = None
+    name = study.study_name + CONFIRM
+    if name in optuna.get_all_study_names(study._storage):
+        confirmed = optuna.load_study(study_name=name, storage=study._storage)
+        winner = confirmed.user_attrs.get("winner")
+    reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
+    return Study(seen, attrs, reports, metrics, winner, shares_of(study, seen))
+
+
+def shares_of(study: optuna.Study, seen: StudyView) -> dict[str, float]:
+    """Importance by PED-ANOVA (Watanabe et al. 2023) for the first objective."""
+    if len(seen.ranked) < FEWEST_FOR_IMPORTANCE:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    try:
+        return optuna.importance.get_param_importances(
+            study, evaluator=evaluator, target=lambda trial: trial.values[0]
+        )
+    except (ValueError, RuntimeError):  # all values are equal, or no parameter is in all trials
+        return {}
+
+
+def study_page(study: Study, application: Application) -> Page:
+    seen, best, metric = study.seen, study.best, study.metrics[0]
+    run = study.winning_run
+    there = (run / "result.json").exists()
+    several = len(seen.directions) > 1
+    evidence = [
+        Section("How the search went", pictures=[Picture([figures.history(seen, metric)])]),
+        _trials(study),
+    ]
+    if several:
+        labels = study.metrics[:2]
+        text = f"{labels[0]} against {labels[1]}; the lines are the best known."
+        evidence.insert(0, Section("What no trial beats", text, [Picture([front_of(study)])]))
+    if study.winner is not None:
+        evidence.insert(0, _confirmed(study))
+    curves = figures.learning_curves(seen, study.reports, metric)
+    if curves is not None:
+        evidence.append(Section("How the trials learnt", pictures=[Picture([curves])]))
+    evidence += _parameters(study)
+    fit = figures.train_against_dev(seen)
+    if fit is not None:
+        evidence.append(Section("Underfitting and overfitting", pictures=[Picture([fit])]))
+    return Page(
+        title=seen.name,
+        subtitle=_subtitle(study),
+        facts=[*_facts(study), *(application.facts(run) if there else ())],
+        warnings=[*_warnings(study), *(application.warnings(run) if there else ())],
+        sections=[*evidence, *(application.sections(run) if there else ())],
+        commands=_commands(study, best),
+    )
+
+
+def front_of(study: Study) -> figures.Chart:
+    """Of two objectives; with a line for each value of the first parameter that is a choice."""
+    space = study.question["space"]
+    choices = [name for name, one in space.items() if "choices" in one.get("attributes", {})]
+    group = next((name for name in choices if 2 <= len(_values(study.seen, name)) <= 6), None)
+    return figures.front(study.seen, study.metrics[:2], group)
+
+
+def _values(seen: StudyView, name: str) -> set[Any]:
+    return {a.params.get(name) for a in seen.ranked}
+
+
+def _subtitle(study: Study) -> str:
+    times = [a.started for a in study.seen.attempts if a.started is not None]
+    seconds = sum(a.seconds or 0.0 for a in study.seen.counted)
+    began = f"{min(times):%Y-%m-%d %H:%M}" if times else "not begun"
+    return f"{began} · {len(study.seen.counted)} trials · {seconds:,.0f} s of trials, added up"
+
+
+def _facts(study: Study) -> list[tuple[str, str]]:
+    seen, best = study.seen, study.best
+    values = ", ".join(f"{v:.4f}" for v in best.values or ())
+    facts = [(f"best {study.metrics[0]}", f"{values} (trial {best.root})")]
+    first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
+    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
+    start = (first.values or (math.nan,))[0]
+    if study.winner is not None:
+        mean, half = study.winner["mean"], study.winner["half_width"]
+        facts.append(("confirmed by fresh seeds", f"{mean:.4f} ± {half:.4f} (95 %)"))
+        facts.append((f"gain over trial {first.root}", f"{sign * (start - mean):.4f} ± {half:.4f}"))
+    elif best.values:
+        gain = sign * (start - best.values[0])
+        facts.append((f"gain over trial {first.root}", f"{gain:.4f} (one run each, not confirmed)"))
+    counts = ", ".join(
+        f"{number} {word}"
+        for number, word in (
+            (seen.count(TrialState.COMPLETE), "complete"),
+            (seen.count(TrialState.PRUNED), "pruned"),
+            (len(seen.failed), "failed"),
+        )
+        if number
+    )
+    return [*facts, ("trials", counts)]
+
+
+def _warnings(study: Study) -> list[str]:
+    seen, space = study.seen, study.question["space"]
+    found = [f"{line}: look beyond it" for line in _edges(study.best, space)]
+    if seen.infeasible:
+        share = len(seen.infeasible) / max(1, len(seen.counted))
+        found.append(f"{share:.0%} of the trials have no finite value")
+    if seen.failed:
+        found.append(f"{len(seen.failed)} trials failed: error.txt in their folders says why")
+    seeds = any(name == "seed" for name in (study.question.get("repeats") or {}))
+    if study.winner is None and not seeds and len(seen.directions) == 1:
+        found.append(
+            "one seed a trial, and the best of many is partly luck: confirm.py tells how much"
+        )
+    return found
+
+
+def _edges(best: Attempt, space: Mapping[str, Any]) -> list[str]:
+    distributions = {
+        name: optuna.distributions.json_to_distribution(json.dumps(one))
+        for name, one in space.items()
+    }
+    return at_edge(best.params, distributions)
+
+
+def _confirmed(study: Study) -> Section:
+    assert study.winner is not None
+    rows = study.winner["rows"]
+    table = Table(
+        ["trial", "in the search", "mean of fresh seeds", "± (95 %)", "tied", "parameters"],
+        [[row["trial"], row["searched"], row["mean"], row["half_width"], row["tied"],
+          _words(row["params"])] for row in rows],
+        marked=[k for k, row in enumerate(rows) if row["trial"] == study.winner["trial"]],
+    )  # fmt: skip
+    bias = study.winner["selection_bias"]
+    text = (
+        f"The best were trained again with fresh seeds. The search had promised {bias:+.4f} of the "
+        "winner's mean too much; tied are those whose paired difference may be zero, and of the "
+        "tied the simplest wins."
+    )
+    picture = Picture([figures.confirmed(study.winner, study.metrics[0])],
+                      "On the line the search told the truth.")  # fmt: skip
+    return Section("What fresh seeds say", text, [picture], [table])
+
+
+def _trials(study: Study) -> Section:
+    seen = study.seen
+    shown = seen.front if len(seen.directions) > 1 else seen.ranked
+    names = list(study.question["space"])
+    error = noise(seen.ranked[:SHOWN])
+    head = [
+        "trial",
+        *study.metrics[: len(seen.directions)],
+        *(["± s.e."] if error else []),
+        "s",
+        *names,
+    ]
+    rows = []
+    for a in shown[:MOST_ROWS]:
+        std = [a.attrs["std"] / len(a.attrs["repeats"]) ** 0.5 if "std" in a.attrs else None]
+        rows.append([a.root, *(a.values or ()), *(std if error else []), a.seconds,
+                     *(a.params.get(name) for name in names)])  # fmt: skip
+    left = len(shown) - len(rows)
+    text = f"The best {len(rows)}; {left} more in trials.csv." if left > 0 else ""
+    return Section("The trials", text, tables=[Table(head, rows, marked=[0])])
+
+
+def _parameters(study: Study) -> list[Section]:
+    seen, metric = study.seen, study.metrics[0]
+    charts = figures.slices(seen, study.question["space"], metric)
+    found = []
+    if charts:
+        found.append(
+            Section(
+                "Each parameter",
+                pictures=[Picture(charts, "Each point is a trial.", columns=min(3, len(charts)))],
+            )
+        )
+    bars = figures.importance(study.shares, seen.name)
+    if bars is not None:
+        text = (
+            "By PED-ANOVA, from these trials alone: a parameter whose range is narrow, or that the "
+            "sampler soon settled, looks unimportant; shares say nothing about interactions."
+        )
+        found.append(Section("What mattered", text, [Picture([bars])]))
+    return found
+
+
+def _commands(study: Study, best: Attempt) -> list[tuple[str, str]]:
+    name = study.seen.name
+    found = [("The study's command; it goes on where it stopped:", study.command)]
+    if study.winner is None and len(study.seen.directions) == 1:
+        found.append(("Is the best better than the next ones?", f"python confirm.py study={name}"))
+    elif study.winner is not None:
+        found.append(("The number to report, once:", f"python evaluate_test.py study={name}"))
+    found.append(("Contours, parallel coordinates, every trial:", "make dashboard"))
+    return found
+
+
+def _words(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={figures.short(value)}" for key, value in params.items())
+
+
+def compare_studies(studies: Sequence[Study], application: Application) -> Page:
+    """Side by side at equal trials and equal time; StudyError where their data differ."""
+    first = studies[0]
+    for other in studies[1:]:
+        mine, theirs = first.question["identity"], other.question["identity"]
+        if mine != theirs or first.metrics != other.metrics:
+            raise StudyError(
+                f"{first.seen.name} and {other.seen.name} do not ask the same of the same data.",
+                value=[mine, theirs],
+                cure="Compare studies of equal data fingerprints and objectives.",
+            )
+    views, metric = [study.seen for study in studies], first.metrics[0]
+    rows = [
+        [s.seen.name, len(s.seen.counted), sum(a.seconds or 0.0 for a in s.seen.counted),
+         (s.best.values or (math.nan,))[0], s.winner["mean"] if s.winner else None,
+         s.winner["half_width"] if s.winner else None, _words(s.best.params)]
+        for s in studies
+    ]  # fmt: skip
+    head = ["study", "trials", "seconds", f"best {metric}", "confirmed", "± (95 %)", "best trial"]
+    pictures = [
+        Picture([figures.anytime(views, metric, "trials")], "At equal numbers of trials."),
+        Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
+    ]
+    best = min(range(len(rows)), key=lambda k: float(str(rows[k][3])))
+    return Page(
+        title=" and ".join(seen.name for seen in views),
+        subtitle=f"{len(views)} studies of the same data and objective",
+        facts=[("best", f"{rows[best][3]:.4f} ({rows[best][0]})")],
+        warnings=[],
+        sections=[
+            Section("Side by side", tables=[Table(head, rows, marked=[best])]),
+            Section("Best so far", pictures=pictures),
+        ],
+        commands=[("One of them:", f"python report.py study={views[0].name}")],
+    )
+
+
+def runs_page(folders: Sequence[Path], application: Application) -> Page:
+    """A run, or two of them: what differs in their settings, and their curves together."""
+    results = [read_json(folder / "result.json") for folder in folders]
+    for result in results[1:]:
+        if result["data"]["fingerprint"] != results[0]["data"]["fingerprint"]:
+            names = [one["data"]["name"] for one in results]
+            raise RunError("The runs have other data: their losses cannot be compared.",
+                           value=names, cure="Compare runs of equal fingerprints.")  # fmt: skip
+    curves = []
+    for folder in folders:
+        rows = [row for row in read_metrics(folder) if row.get("dev_loss") is not None]
+        for which in ("dev", "train"):
+            values = [float(row.get(f"{which}_loss", math.nan)) for row in rows]
+            curves.append(figures.Curve(f"{which}, {folder.name}" if len(folders) > 1 else which,
+                                        [row["step"] for row in rows], values))  # fmt: skip
+    chart = figures.Chart("losses", "loss over whole splits", "step", "loss (nats/token)",
+                          curves=curves, log_y=True)  # fmt: skip
+    sections = [Section("Losses", pictures=[Picture([chart])])]
+    if len(folders) > 1:
+        sections.insert(0, Section("What differs", tables=[differing(folders)]))
+    for folder in folders:
+        for section in application.sections(folder):
+            title = f"{section.title} · {folder.name}" if len(folders) > 1 else section.title
+            pictures = section.pictures if len(folders) == 1 else ()
+            sections.append(Section(title, section.text, pictures, section.tables))
+    facts = [
+        (folder.name, f"dev {result['dev_loss']:.4f}, train {result['train_loss']:.4f}"
+         if result["status"] == "ok" else f"{result['status']}: {result['reason']}")
+        for folder, result in zip(folders, results)
+    ]  # fmt: skip
+    return Page(
+        title=" and ".join(folder.name for folder in folders),
+        subtitle=" · ".join(f"{r['steps']:,} steps in {r['seconds']:.1f} s" for r in results),
+        facts=[*facts, *(application.facts(folders[0]) if len(folders) == 1 else ())],
+        warnings=application.warnings(folders[0]) if len(folders) == 1 else (),
+        sections=sections,
+        commands=[("Its predictions:", f"python sample.py run={folders[0].name} explain=emma")],
+    )
+
+
+def differing(folders: Sequence[Path]) -> Table:
+    """The settings that are not the same in all runs."""
+    flat = [dotted(read_config(folder)) for folder in folders]
+    keys = sorted({key for one in flat for key in one})
+    missing = "(none)"
+    rows = [
+        [key, *(one.get(key, missing) for one in flat)]
+        for key in keys
+        if len({str(one.get(key, missing)) for one in flat}) > 1
+    ]
+    return Table(["setting", *(folder.name for folder in folders)], rows)
+
+
+def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
+    """RESULTS.md of a study that is committed with its trials and figures: what was asked, what
+    was found, what failed. ``about`` says when, where and from which commit."""
+    page = study_page(study, Application())
+    lines = [f"# {page.title}", "", page.subtitle, ""]
+    lines += [f"- {label}: {text}" for label, text in (*about, *page.facts)]
+    lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
+    lines += ["```", study.command, "```", ""]
+    if page.warnings:
+        lines += ["To mistrust:", "", *(f"- {warning}" for warning in page.warnings), ""]
+    for section in page.sections:
+        lines += [f"## {section.title}", ""]
+        lines += [section.text, ""] if section.text else []
+        for picture in section.pictures:
+            lines += [f"![{section.title}]({picture.name}.png)", ""]
+        for table in section.tables:
+            few = replace(table, rows=table.rows[:MOST_COMMITTED])
+            lines += [markdown(few), ""]
+    return "\n".join(lines)
+
+
+def list_runs(outputs: Path, most: int = 15) -> Table:
+    """Newest first: status, loss, data, and what was set by hand."""
+    rows = []
+    folders = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
+    for folder in sorted(folders, key=lambda f: f.name, reverse=True)[:most]:
+        done = folder / "result.json"
+        result = read_json(done) if done.exists() else {}
+        overrides = folder / "overrides.yaml"
+        words = overrides.read_text().replace("- ", "").split("\n") if overrides.exists() else []
+        rows.append([folder.name, result.get("status", "not ended"), result.get("dev_loss"),
+                     result.get("data", {}).get("name"), " ".join(words).strip()])  # fmt: skip
+    return Table(["run", "status", "dev loss", "data", "set"], rows)
+
+
+def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table:
+    """Newest first: how many trials, the best, whether it is confirmed."""
+    names = optuna.get_all_study_names(database)
+    found: list[tuple[datetime, list[Any]]] = []
+    for name in names:
+        if name.endswith((CONFIRM, NOISE)):
+            continue
+        study = optuna.load_study(study_name=name, storage=database)
+        if "command" not in study.user_attrs:
+            continue
+        seen = view(study)
+        times = [a.started for a in seen.attempts if a.started is not None]
+        best = seen.ranked[0].values if seen.ranked else None
+        state = "running" if seen.running else "confirmed" if name + CONFIRM in names else ""
+        row = [name, state, len(seen.counted), best[0] if best else None,
+               _words(seen.ranked[0].params) if seen.ranked else ""]  # fmt: skip
+        found.append((max(times, default=datetime.min), row))
+    found.sort(key=lambda one: one[0], reverse=True)
+    return Table(["study", "state", "trials", "best", "with"], [row for _, row in found[:most]])
