@@ -1,42 +1,94 @@
-"""Run the benchmarks and write RESULTS.md: ``make bench``, with --full ``make bench-full``."""
+"""Run the benchmarks and write RESULTS.md: ``make bench``, with --full ``make bench-full``.
+
+The cheap sections are written by both, the others by --full alone; a section that is not run
+stays as it is.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import encode, level, shell, step, stock, study
-from benchmarks.common import TABLE_HEAD, Comparison, commit, machine, table_row, text
+from benchmarks import breakdown, encode, growth, level, overhead, shell, step, stock, study
+from benchmarks.common import TABLE_HEAD, Comparison, commit, machine, table_row
 from sweepmore.record import write_atomic
 
-CHEAP = (step, encode, level)
-FULL = (*CHEAP, shell, study, stock)
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
+INTRODUCTION = """# Benchmark results
+
+Written by `make bench` and `make bench-full`; a section says when and where it was measured. Ours
+and theirs take turns in one run, and the ratio is theirs / ours of each pair: more than 1 means
+that ours is faster.
+"""
 
 
-def page(comparisons: Sequence[Comparison]) -> str:
-    works = "\n".join(f"- {comparison.name}: {comparison.work}" for comparison in comparisons)
+def compared(*comparisons: Callable[[], Comparison]) -> Callable[[], str]:
+    """A table with a row each, and below it what each does."""
+
+    def body() -> str:
+        done = [compare() for compare in comparisons]
+        works = "\n".join(f"- {comparison.name}: {comparison.work}" for comparison in done)
+        return "\n".join([TABLE_HEAD, *map(table_row, done)]) + f"\n\n{works}"
+
+    return body
+
+
+def grown() -> str:
     return (
-        "# Benchmark results\n\n"
-        "Written by `make bench`. Ours and theirs alternate in one process; more than 1 in the "
-        "fourth column means that ours is faster.\n\n"
-        f"- date: {datetime.now(UTC):%Y-%m-%d}\n"
-        f"- commit: {commit()} (+: with uncommitted changes)\n"
-        f"- machine: {machine()}\n\n"
-        + "\n".join([TABLE_HEAD, *map(table_row, comparisons)])
-        + f"\n\nThe work of each:\n\n{works}\n"
+        f"{growth.table()}\n\n"
+        "Lines are sampled from a model that was trained on the embedded names, so that there are "
+        "as many new contexts as a larger file of the same kind has. The least of three runs.\n\n"
+        f"{overhead.table((100, 1_000))}\n\n"
+        "From the first trial's start to the last one's end, less training: one step each, the "
+        "real train.py, one worker, every file, W&B offline, SQLite."
     )
 
 
-def main(full: bool) -> None:
-    comparisons = []
-    for benchmark in FULL if full else CHEAP:
-        comparisons.append(benchmark.compare())
-        print(text(comparisons[-1]), flush=True)
-    write_atomic(RESULTS, page(comparisons))
+@dataclass(frozen=True)
+class Section:
+    title: str
+    body: Callable[[], str]
+    full: bool = False
+
+
+SECTIONS = (
+    Section("The same algorithm", compared(step.compare, encode.compare)),
+    Section("Another algorithm", compared(level.compare)),
+    Section("Where the time of a step goes", breakdown.report),
+    Section("The same algorithm: sweeps", compared(stock.compare), full=True),
+    Section(
+        "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True
+    ),
+    Section("Growth", grown, full=True),
+)
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """Title → text of each section of a page that was written before."""
+    parts = re.split(r"^## (.*)\n", page, flags=re.MULTILINE)[1:]
+    return {title: text.strip() for title, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def main(words: Sequence[str]) -> None:
+    full = "--full" in words
+    command = "make bench-full" if full else "make bench"
+    written = sections_of(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for section in SECTIONS:
+        if section.full and not full:
+            continue
+        began = time.monotonic()
+        body = section.body()
+        stamp = f"{datetime.now(UTC):%Y-%m-%d}, `{command}`, commit {commit()}; {machine()}"
+        written[section.title] = f"{body}\n\n{stamp}; {time.monotonic() - began:.0f} s"
+        print(f"## {section.title}\n\n{written[section.title]}\n", flush=True)
+        known = [f"## {s.title}\n\n{written[s.title]}\n" for s in SECTIONS if s.title in written]
+        write_atomic(RESULTS, "\n".join([INTRODUCTION, *known]))
 
 
 if __name__ == "__main__":
-    main(full="--full" in sys.argv[1:])
+    main(sys.argv[1:])

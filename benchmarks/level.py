@@ -19,7 +19,7 @@ from nplm.data import Splits, load_splits
 from nplm.training import Progress
 
 LEVEL = 2.17
-PAIRS = 3
+PAIRS = 5
 # Steps of each try when the number of threads is chosen.
 TRIAL_STEPS = 5_000
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 import os
 import runpy
 import subprocess
@@ -18,11 +19,11 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.common import ROOT, machine
 
 # part of a trial's life → the functions whose time it is; nested ones are counted once, outside
 PARTS = {
@@ -47,7 +48,7 @@ PARTS = {
 
 
 def timed_run(trials: int, outputs: Path) -> None:
-    """In a process of its own: run the sweep with timers, print the table."""
+    """In a process of its own: run the sweep with timers, print what `measured` returns."""
     seconds: dict[str, float] = defaultdict(float)
     depth = [0]
 
@@ -73,10 +74,8 @@ def timed_run(trials: int, outputs: Path) -> None:
     runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
     total, training = totals(outputs)
     per_trial = (total - training) / trials
-    print(f"\n{trials} trials: {1000 * per_trial:.0f} ms a trial outside training")
-    for part, value in sorted(seconds.items(), key=lambda row: -row[1]):
-        print(f"  {part:<9} {1000 * value / trials:6.1f} ms")
-    print(f"  {'rest':<9} {1000 * (per_trial - sum(seconds.values()) / trials):6.1f} ms")
+    parts = {part: value / trials for part, value in seconds.items()}
+    print("\n" + json.dumps({"trial": per_trial} | parts))
 
 
 def _owner(name: str) -> tuple[Any, str]:
@@ -100,8 +99,6 @@ def sweep_arguments(trials: int, outputs: Path) -> list[str]:
 
 def totals(outputs: Path) -> tuple[float, float]:
     """Seconds from the first start to the last end, and of training, from the study itself."""
-    import json
-
     import optuna
 
     url = f"sqlite:///{outputs / 'studies.db'}"
@@ -114,21 +111,39 @@ def totals(outputs: Path) -> tuple[float, float]:
     return (ended - began).total_seconds(), sum(result["seconds"] for result in results)
 
 
-def main(sizes: list[int]) -> None:
-    for trials in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            command = [sys.executable, "-m", "benchmarks.overhead", "--run", str(trials), folder]
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise SystemExit(done.stderr[-2000:])
-            print(done.stdout[done.stdout.rindex(f"\n{trials} trials:") :])
+def measured(trials: int) -> dict[str, float]:
+    """Seconds a trial outside training, in all (``trial``) and by part."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "benchmarks.overhead", "--run", str(trials), folder]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def table(sizes: Sequence[int]) -> str:
+    """Markdown: milliseconds a trial, a column for each number of trials."""
+    columns = [measured(trials) for trials in sizes]
+    head = "| ms a trial | " + " | ".join(f"{trials:,} trials" for trials in sizes) + " |"
+    rows = [head, "|---" * (len(sizes) + 1) + "|"]
+    for part in sorted(columns[0], key=lambda part: -columns[0][part]):
+        cells = " | ".join(f"{1000 * column.get(part, 0):.0f}" for column in columns)
+        rows.append(f"| {'in all' if part == 'trial' else part} | {cells} |")
+    rest = [
+        column["trial"] - sum(value for part, value in column.items() if part != "trial")
+        for column in columns
+    ]
+    rows.append("| the rest | " + " | ".join(f"{1000 * value:.0f}" for value in rest) + " |")
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run"]:
         timed_run(int(sys.argv[2]), Path(sys.argv[3]))
     else:
-        main([int(word) for word in sys.argv[1:]] or [100])
+        print(table([int(word) for word in sys.argv[1:]] or [100]))
+        print(machine())

@@ -20,7 +20,7 @@ import optuna
 from benchmarks.common import ROOT, Comparison, measure, text
 from nplm.data import names_file
 
-PAIRS = 1
+PAIRS = 3
 TRIALS, STEPS = 20, 20_000
 HERE = Path(__file__).resolve().parent / "stock_app"
 ENVIRONMENT = ROOT / "outputs" / "stock_venv"
