@@ -130,7 +130,10 @@ def show(table: Table) -> None:
 
     from sweepmore.page import cell
 
-    lines = Lines(*table.head, box=box.SIMPLE_HEAD, pad_edge=False)
+    lines = Lines(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    for k, name in enumerate(table.head):
+        last = k == len(table.head) - 1  # what was set by hand is as long as it is
+        lines.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
     for row in table.rows:
         lines.add_row(*map(cell, row))
     Console(highlight=False).print(lines)

@@ -1,7 +1,7 @@
 """Run the benchmarks and write RESULTS.md: ``make bench``, with --full ``make bench-full``.
 
 The cheap sections are written by both, the others by --full alone; a section that is not run
-stays as it is.
+stays as it is. ``python -m benchmarks Growth`` runs the sections whose titles begin so.
 """
 
 from __future__ import annotations
@@ -75,11 +75,14 @@ def sections_of(page: str) -> dict[str, str]:
 
 
 def main(words: Sequence[str]) -> None:
+    named = tuple(word for word in words if not word.startswith("--"))
     full = "--full" in words
     command = "make bench-full" if full else "make bench"
+    if named:
+        command = f"python -m benchmarks {' '.join(named)}"
     written = sections_of(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for section in SECTIONS:
-        if section.full and not full:
+        if not section.title.startswith(named) if named else section.full and not full:
             continue
         began = time.monotonic()
         body = section.body()

@@ -25,8 +25,9 @@ TRIALS, STEPS = 20, 20_000
 HERE = Path(__file__).resolve().parent / "stock_app"
 ENVIRONMENT = ROOT / "outputs" / "stock_venv"
 PLUGINS = ("hydra-optuna-sweeper==1.3.0", "hydra-joblib-launcher")
-# Optuna 2 has its tables from SQLAlchemy 1; W&B and numpy as here
+# The plugin needs Optuna 2, and that SQLAlchemy 1; all else is as here.
 OLDER = ("sqlalchemy<2", "setuptools<81")
+SAME = ("torch", "wandb", "numpy", "hydra-core", "omegaconf")
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,16 @@ class Sweep:
 
 
 def environment() -> Path:
-    """Its interpreter; made once."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not (ENVIRONMENT / "made").exists():
+    """Its interpreter; made where it is missing or other versions were asked for."""
+    python, made = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "made"
+    torch, *same = [f"{name}=={_version(name)}" for name in SAME]
+    wanted = " ".join([torch, *same, *PLUGINS, *OLDER])
+    if not made.exists() or made.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-        same = [f"{name}=={_version(name)}" for name in ("torch", "wandb", "numpy")]
-        for words in (same[:1], [*same[1:], *PLUGINS, *OLDER]):
+        for words in ([torch], [*same, *PLUGINS, *OLDER]):
             command = [str(python), "-m", "pip", "install", "--quiet", *words]
             subprocess.run(command, check=True, capture_output=True)
-        (ENVIRONMENT / "made").touch()
+        made.write_text(wanted)
     return python
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from nplm import baselines, sealed
+from nplm import baselines, estimates, sealed
 from nplm.baselines import best_kneser_ney, bigram_loss, kneser_ney
 from nplm.config import Data, Model
 from nplm.data import Split, Splits, Vocabulary, encode, load_splits
@@ -155,7 +155,7 @@ class TestKneserNey:
         expected = by_hand(TEN, 3, 4)
         chain = -math.log(expected[".."]["a"] * expected[".a"]["b"] * expected["ab"]["."])
         (line,) = [i for i, text in enumerate(TEN) if text == "ab"][:1]
-        assert sealed.line_sums(nats, split)[line] == pytest.approx(chain)
+        assert estimates.line_sums(nats, split)[line] == pytest.approx(chain)
 
     def test_best_order_is_chosen_on_dev(self, few: Splits) -> None:
         counted, order = best_kneser_ney(few)
@@ -209,7 +209,7 @@ class TestLineSums:
             if target == 0:
                 expected.append(total)
                 total = 0.0
-        assert sealed.line_sums(nats, split) == pytest.approx(expected)
+        assert estimates.line_sums(nats, split) == pytest.approx(expected)
         assert len(expected) == len(TEN)
 
 
@@ -218,7 +218,7 @@ class TestBootstrap:
         """Lines of one length: the interval is the mean ± 1.96 sd/√n of the lines' means."""
         n, length = 2_000, 7.0
         sums = np.random.default_rng(1).normal(14.0, 3.0, n)
-        found = sealed.bootstrap(sums, np.full(n, length), seed=0)
+        found = estimates.bootstrap(sums, np.full(n, length), seed=0)
         error = sums.std() / length / math.sqrt(n)
         assert found.mean == pytest.approx(sums.mean() / length, abs=1e-12)
         # an end is a quantile of 10,000 draws: uncertain by about 3 % of the standard error
@@ -230,7 +230,7 @@ class TestBootstrap:
         random = np.random.default_rng(2)
         tokens = random.integers(2, 12, 3_000).astype(float)
         sums = tokens * random.normal(2.0, 0.5, 3_000)
-        found = sealed.bootstrap(sums, tokens, seed=0)
+        found = estimates.bootstrap(sums, tokens, seed=0)
         ratio = sums.sum() / tokens.sum()
         error = (sums - ratio * tokens).std() / tokens.mean() / math.sqrt(3_000)
         assert found.mean == pytest.approx(ratio)
@@ -242,17 +242,19 @@ class TestBootstrap:
         for seed in range(200):
             tokens = random.integers(2, 12, 150).astype(float)
             sums = tokens * 2.0 + random.normal(0.0, 1.0, 150)
-            found = sealed.bootstrap(sums, tokens, seed)
+            found = estimates.bootstrap(sums, tokens, seed)
             hits += found.low <= 2.0 <= found.high
         assert 180 <= hits <= 199  # 190 expected; binomial sd 3.1
 
     def test_the_same_seed_resamples_the_same_lines(self) -> None:
         sums, tokens = np.arange(50.0), np.full(50, 2.0)
-        assert sealed.bootstrap(sums, tokens, 5) == sealed.bootstrap(sums, tokens, 5)
-        assert sealed.bootstrap(sums, tokens, 5) != sealed.bootstrap(sums, tokens, 6)
+        assert estimates.bootstrap(sums, tokens, 5) == estimates.bootstrap(sums, tokens, 5)
+        assert estimates.bootstrap(sums, tokens, 5) != estimates.bootstrap(sums, tokens, 6)
 
     def test_one_line_has_no_width(self) -> None:
-        assert sealed.bootstrap(np.array([6.0]), np.array([3.0]), 0) == sealed.Estimate(2, 2, 2)
+        assert estimates.bootstrap(np.array([6.0]), np.array([3.0]), 0) == estimates.Estimate(
+            2, 2, 2
+        )
 
 
 class TestEvaluate:

@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from nplm import sampling
-from nplm.baselines import bigram_loss, kneser_ney
+from nplm.baselines import kneser_ney
 from nplm.config import Config, from_hydra
 from nplm.data import Splits, load_splits
+from nplm.estimates import Floats, bootstrap, line_sums
 from nplm.losses import token_losses
 from nplm.pictures import prepare_embeddings
 from sweepmore.figures import Chart, Point
 from sweepmore.page import Picture, Section, Table
 from sweepmore.receipts import looks
-from sweepmore.record import read_config, read_json
+from sweepmore.record import read_config
 from sweepmore.report import Application
 
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
@@ -54,18 +55,22 @@ def opened(folder: Path) -> tuple[Config, Splits, sampling.Trained]:
 
 
 def facts(folder: Path) -> list[tuple[str, str]]:
-    """The run beside counting: a bigram, and modified Kneser–Ney that sees the same context."""
-    config, splits, _ = opened(folder)
-    loss = read_json(folder / "result.json")["dev_loss"]
-    block = config.model.block_size
-    bigram = bigram_loss(splits)
+    """The run beside counting, on the dev lines with 95 % intervals: the frequencies of pairs, and
+    modified Kneser–Ney that sees as much context as the net."""
+    config, splits, trained = opened(folder)
+    dev, block, size = splits.dev, config.model.block_size, len(splits.vocabulary)
     contexts, targets = splits.train.contexts.numpy(), splits.train.targets.numpy()
-    counted = kneser_ney(contexts, targets, len(splits.vocabulary), block + 1).loss(splits.dev)
-    return [
-        ("data", f"{splits.name} · {splits.fingerprint[:8]} · dev"),
-        ("gain over counting pairs", f"{bigram - loss:.4f} ({bigram:.4f})"),
-        (f"gain over Kneser–Ney, {block} tokens", f"{counted - loss:+.4f} ({counted:.4f})"),
-    ]
+    net = line_losses(trained, splits)
+    tokens = np.array([len(line) + 1.0 for line in dev.lines])
+    found = [("data", f"{splits.name} · dev: {len(dev.lines):,} lines, {len(dev):,} tokens")]
+    for order in sorted({2, block + 1}):
+        counted = kneser_ney(contexts, targets, size, order)
+        nats = counted.losses(dev.contexts.numpy(), dev.targets.numpy())
+        gain = bootstrap(line_sums(nats, dev) - net, tokens, seed=0)
+        seen = "1 token" if order == 2 else f"{block} tokens"
+        interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        found.append((f"gain over Kneser–Ney, {seen} of context", interval))
+    return found
 
 
 def warnings_of(folder: Path, receipts: Path) -> list[str]:
@@ -103,21 +108,18 @@ def embeddings(trained: sampling.Trained, splits: Splits) -> Section:
     )
 
 
-def line_losses(trained: sampling.Trained, splits: Splits) -> Tensor:
-    """(lines,) nats per token of each dev line."""
+def line_losses(trained: sampling.Trained, splits: Splits) -> Floats:
+    """(lines,) nats of each dev line, its end among them."""
     losses = token_losses(trained.model, splits.dev.contexts, splits.dev.targets)
-    lengths = torch.tensor([len(splits.vocabulary.encode(line)) + 1 for line in splits.dev.lines])
-    sums = torch.zeros(len(lengths)).index_add_(
-        0, torch.repeat_interleave(torch.arange(len(lengths)), lengths), losses
-    )
-    return sums / lengths
+    return line_sums(losses.double().numpy(), splits.dev)
 
 
 def hardest(trained: sampling.Trained, splits: Splits) -> Section:
-    losses = line_losses(trained, splits)
-    worst = losses.argsort(descending=True)[:HARDEST].tolist()
-    known = set(splits.train.lines)
-    rows = [[splits.dev.lines[k], float(losses[k]), splits.dev.lines[k] in known] for k in worst]
+    lines, known = splits.dev.lines, set(splits.train.lines)
+    nats = line_losses(trained, splits) / [len(line) + 1 for line in lines]
+    rows = [
+        [lines[k], float(nats[k]), lines[k] in known] for k in np.argsort(-nats)[:HARDEST].tolist()
+    ]
     return Section(
         "The hardest dev lines", tables=[Table(["line", "nats/token", "in train"], rows)]
     )

@@ -8,32 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nplm.baselines import KneserNey
 from nplm.config import Data
 from nplm.data import Split, Vocabulary, encode, fingerprint, read_lines, split_lines
+from nplm.estimates import Estimate, bootstrap, line_sums
 from nplm.losses import token_losses
 from nplm.model import MLP
 from sweepmore.errors import DataError
-
-# 10,000 resamples put the ends of a 95 % interval within about 1 % of its width (Efron &
-# Tibshirani 1993 ask for 1,000 or more).
-RESAMPLES = 10_000
-COVERED = (2.5, 97.5)
-# Lines drawn at once: 16 MB of float64 for sums and as much for tokens (guess).
-CHUNK = 2**21
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over tokens with its 95 % bootstrap interval over lines."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -91,26 +73,3 @@ def evaluate(
         counting_order=order,
         difference=bootstrap(net - counts, tokens, seed),
     )
-
-
-def line_sums(nats: Floats, split: Split) -> Floats:
-    """(lines,) nats of each line, from those of its tokens in order."""
-    ends = np.flatnonzero((split.targets == 0).numpy())
-    sums: Floats = np.diff(np.concatenate([[0.0], np.cumsum(nats)[ends]]))
-    return sums
-
-
-def bootstrap(sums: Floats, tokens: Floats, seed: int) -> Estimate:
-    """Sum over sum, with a percentile interval over resampled lines: the tokens of a line depend
-    on each other, lines do not."""
-    generator, n = np.random.default_rng(seed), len(sums)
-    ratios = []
-    for rows in _chunks(RESAMPLES, max(1, CHUNK // n)):
-        drawn = generator.integers(0, n, (rows, n))
-        ratios.append(sums[drawn].sum(1) / tokens[drawn].sum(1))
-    low, high = np.percentile(np.concatenate(ratios), COVERED)
-    return Estimate(float(sums.sum() / tokens.sum()), float(low), float(high))
-
-
-def _chunks(total: int, most: int) -> list[int]:
-    return [min(most, total - begin) for begin in range(0, total, most)]

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 
 from sweepmore.errors import StudyError, did_you_mean
+from sweepmore.note import write_note
 from sweepmore.record import write_json
 from sweepmore.retrain import Plan, folder_of, train_again
 from sweepmore.storage import open_storage, storage_url
@@ -59,6 +60,7 @@ def run(
     confirmation = confirm(found, maximize=confirmed.directions[0].name == "MAXIMIZE")
     winner = winner_record(confirmation, confirmed, plan.seeds)
     confirmed.set_user_attr("winner", winner)
+    write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner)
     print_table(confirmation, plan.seeds)
     for attempt in chosen:

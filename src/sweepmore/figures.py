@@ -15,20 +15,24 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from optuna.trial import TrialState
 
 from sweepmore.studies import Attempt, StudyView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY, SKY, PINK = (
     "#0072B2", "#D55E00", "#009E73", "#999999", "#56B4E9", "#CC79A7",
 )  # fmt: skip
-COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, "#E69F00")
+COLOURS = (ORANGE, BLUE, GREEN, PINK, SKY, "#E69F00")
 # Learning curves drawn one by one; the others are a band.
 BEST_CURVES = 10
+# Steps at which the spread of learning curves is taken.
+GRID = 60
 
 
 @dataclass(frozen=True)
@@ -122,33 +126,44 @@ def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
 def learning_curves(
     seen: StudyView, reports: Mapping[int, Mapping[int, float]], metric: str
 ) -> Chart | None:
-    """The reports of the best trials, and the middle 80 % of all; None without reports."""
-    at: dict[int, list[float]] = {}
-    for of_one in reports.values():
-        for step, value in of_one.items():
-            if math.isfinite(value):
-                at.setdefault(step, []).append(value)
-    steps = sorted(step for step, values in at.items() if len(values) > 2)
-    best = [a for a in seen.ranked[:BEST_CURVES] if len(reports.get(a.number, {})) > 1]
+    """The reports of the best trials, and the middle 80 % of all; None without reports.
+
+    Between two reports a trial's value is on the line between them, so that trials of unequal
+    length have a spread at the same step too.
+    """
+    rows = [
+        sorted((step, value) for step, value in reports.get(a.number, {}).items()
+               if math.isfinite(value))
+        for a in [*seen.ranked, *(a for a in seen.counted if a not in seen.ranked)]
+    ]  # fmt: skip
+    best = [row for row in rows[: min(BEST_CURVES, len(seen.ranked))] if len(row) > 1]
     if not best:
         return None
-    curves = []
-    if steps:
-        deciles = [statistics.quantiles(at[step], n=10) for step in steps]
-        curves.append(
-            Curve(
-                "middle 80 % of all trials",
-                steps,
-                [statistics.median(at[s]) for s in steps],
-                [d[0] for d in deciles],
-                [d[-1] for d in deciles],
-            )
-        )
-    for attempt in best:
-        rows = sorted(reports[attempt.number].items())
-        curves.append(Curve(f"trial {attempt.root}", [s for s, _ in rows], [v for _, v in rows]))
+    curves = _spread([row for row in rows if len(row) > 1])
+    for k, row in enumerate(best):
+        label = "the best" if k == 0 else f"the next {len(best) - 1}" if k == 1 else ""
+        curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
     return Chart("curves", f"{seen.name}: the best {len(best)} and the spread of all", "step",
                  metric, curves=curves, log_y=True)  # fmt: skip
+
+
+def _spread(rows: Sequence[Sequence[tuple[int, float]]]) -> list[Curve]:
+    """Median and deciles at up to ``GRID`` steps, where at least three trials are."""
+    first, last = min(row[0][0] for row in rows), max(row[-1][0] for row in rows)
+    found = []
+    for step in np.linspace(first, last, GRID):
+        at = [_between(row, float(step)) for row in rows if row[0][0] <= step <= row[-1][0]]
+        if len(at) >= 3:
+            deciles = statistics.quantiles(at, n=10, method="inclusive")
+            found.append((float(step), statistics.median(at), deciles[0], deciles[-1]))
+    if not found:
+        return []
+    steps, medians, low, high = zip(*found)
+    return [Curve("all: median, middle 80 %", steps, medians, low, high)]
+
+
+def _between(row: Sequence[tuple[int, float]], step: float) -> float:
+    return float(np.interp(step, [s for s, _ in row], [value for _, value in row]))
 
 
 def importance(shares: Mapping[str, float], name: str) -> Chart | None:
@@ -259,11 +274,11 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
 
 
 def _draw(axes: Axes, chart: Chart, small: bool) -> None:
-    for curve, colour in zip(chart.curves, _colours(len(chart.curves), bool(chart.points))):
+    # reversed: the first curve is the one to see
+    for curve, colour in reversed([*zip(chart.curves, _colours(chart))]):
         style = {"drawstyle": "steps-post"} if chart.steps else {}
         if curve.low:
             axes.fill_between(curve.x, curve.low, curve.high, color=GREY, alpha=0.25, linewidth=0)
-            colour = GREY
         axes.plot(curve.x, curve.y, color=colour, linewidth=1.4, label=curve.label, **style)  # type: ignore[arg-type]
     for style_name, colour, marker, alpha in STYLES:
         group = [p for p in chart.points if p.style == style_name]
@@ -283,10 +298,10 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
         axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=0)
     if chart.log_x:
         axes.set_xscale("log")
+        _plain_ticks(axes.xaxis, few=small)
     if chart.log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:.3g}")
-        axes.yaxis.set_minor_formatter("{x:.3g}")
+        _plain_ticks(axes.yaxis, few=small)
     if chart.categories:
         axes.set_xticks(range(len(chart.categories)), chart.categories)
         axes.margins(x=0.15)
@@ -296,9 +311,24 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     if not small:
         axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
     if len(chart.curves) > 1 or (chart.curves and chart.points):
-        axes.legend(frameon=False, fontsize=8, loc="upper right")
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="upper right")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _plain_ticks(axis: Axis, few: bool) -> None:
+    """0.01, 0.02, 0.05 instead of powers of ten; within one decade matplotlib's own places."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    within_a_decade = high / low < 10
+    axis.set_major_locator(
+        MaxNLocator(4 if few else 7) if within_a_decade
+        else LogLocator(subs=(1,) if few and high / low > 100 else (1, 2, 5))
+    )  # fmt: skip
+    axis.set_major_formatter("{x:.4g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 # name, colour, marker, opacity
@@ -311,9 +341,15 @@ STYLES = (
 )
 
 
-def _colours(count: int, beside_points: bool) -> list[str]:
-    """A single line beside points stands out from them."""
-    return [ORANGE] if count == 1 and beside_points else [COLOURS[k % 6] for k in range(count)]
+def _colours(chart: Chart) -> list[str]:
+    """A curve with a band is grey, one without a label has the colour of the one before it, and a
+    single one beside points stands out from them."""
+    if len(chart.curves) == 1 and chart.points:
+        return [ORANGE]
+    found, wheel = list[str](), iter(COLOURS * len(chart.curves))
+    for curve in chart.curves:
+        found.append(GREY if curve.low else next(wheel) if curve.label else found[-1])
+    return found
 
 
 def _zoom(axes: Axes, chart: Chart) -> None:

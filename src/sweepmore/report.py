@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +17,8 @@ from optuna.trial import TrialState
 from sweepmore import figures
 from sweepmore.cli import dotted
 from sweepmore.confirmation import CONFIRM, NOISE
-from sweepmore.errors import RunError, StudyError
+from sweepmore.errors import RunError, StudyError, UserError
+from sweepmore.note import command_line
 from sweepmore.page import Page, Picture, Section, Table, markdown
 from sweepmore.record import read_config, read_json, read_metrics
 from sweepmore.studies import SHOWN, Attempt, StudyView, at_edge, noise, view
@@ -40,6 +42,26 @@ class Application:
     facts: Callable[[Path], Sequence[tuple[str, str]]] = _nothing
     warnings: Callable[[Path], Sequence[str]] = _nothing
     sections: Callable[[Path], Sequence[Section]] = _nothing
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an application told of one run."""
+
+    facts: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+
+
+def tell(application: Application, run: Path) -> Told:
+    """A run that is gone or cannot be opened (its data are elsewhere) is a warning, no failure:
+    the study itself lies in the database."""
+    if not (run / "result.json").exists():
+        return Told(warnings=[f"the run of the best is gone: {run.name}"])
+    try:
+        return Told(application.facts(run), application.warnings(run), application.sections(run))
+    except UserError as error:
+        return Told(warnings=[f"of the best run nothing more is known: {error.problem}"])
 
 
 @dataclass(frozen=True)
@@ -67,16 +89,6 @@ class Study:
         return ranked[0]
 
     @property
-    def command(self) -> str:
-        parts = self.attrs["command"]
-        script = [Path(parts["script"][0]).name, *parts["script"][1:]]
-        searched = [f"{name}=…" for name in self.question["space"]]
-        named = [word for word in parts["hydra"] if word.startswith("hydra.sweeper")]
-        from_sweep = any(word.startswith("sweeps=") for word in parts["fixed"])
-        words = parts["fixed"] if from_sweep else [*parts["fixed"], *searched]
-        return " ".join(["python", *script, "-m", *words, *named])
-
-    @property
     def winning_run(self) -> Path:
         """The confirmed winner's run, else the best trial's (its first, of several repeats)."""
         folder = Path(self.winner["run"] if self.winner else self.best.attrs["folder"])
@@ -102,18 +114,20 @@ def shares_of(study: optuna.Study, seen: StudyView) -> dict[str, float]:
     if len(seen.ranked) < FEWEST_FOR_IMPORTANCE:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
     try:
-        return optuna.importance.get_param_importances(
-            study, evaluator=evaluator, target=lambda trial: trial.values[0]
-        )
+        with warnings.catch_warnings():  # that low targets count as good, which ``sign`` sees to
+            warnings.simplefilter("ignore", UserWarning)
+            return optuna.importance.get_param_importances(
+                study, evaluator=evaluator, target=lambda trial: sign * trial.values[0]
+            )
     except (ValueError, RuntimeError):  # all values are equal, or no parameter is in all trials
         return {}
 
 
 def study_page(study: Study, application: Application) -> Page:
     seen, best, metric = study.seen, study.best, study.metrics[0]
-    run = study.winning_run
-    there = (run / "result.json").exists()
+    told = tell(application, study.winning_run)
     several = len(seen.directions) > 1
     evidence = [
         Section("How the search went", pictures=[Picture([figures.history(seen, metric)])]),
@@ -135,9 +149,9 @@ def study_page(study: Study, application: Application) -> Page:
     return Page(
         title=seen.name,
         subtitle=_subtitle(study),
-        facts=[*_facts(study), *(application.facts(run) if there else ())],
-        warnings=[*_warnings(study), *(application.warnings(run) if there else ())],
-        sections=[*evidence, *(application.sections(run) if there else ())],
+        facts=[*_facts(study), *told.facts],
+        warnings=[*_warnings(study), *told.warnings],
+        sections=[*evidence, *told.sections],
         commands=_commands(study, best),
     )
 
@@ -192,7 +206,7 @@ def _warnings(study: Study) -> list[str]:
     found = [f"{line}: look beyond it" for line in _edges(study.best, space)]
     if seen.infeasible:
         share = len(seen.infeasible) / max(1, len(seen.counted))
-        found.append(f"{share:.0%} of the trials have no finite value")
+        found.append(f"{share:.0%} of the trials have no finite value (diverged, or never there)")
     if seen.failed:
         found.append(f"{len(seen.failed)} trials failed: error.txt in their folders says why")
     seeds = any(name == "seed" for name in (study.question.get("repeats") or {}))
@@ -276,7 +290,7 @@ def _parameters(study: Study) -> list[Section]:
 
 def _commands(study: Study, best: Attempt) -> list[tuple[str, str]]:
     name = study.seen.name
-    found = [("The study's command; it goes on where it stopped:", study.command)]
+    found = [("The study's command; it goes on where it stopped:", command_line(study.attrs))]
     if study.winner is None and len(study.seen.directions) == 1:
         found.append(("Is the best better than the next ones?", f"python confirm.py study={name}"))
     elif study.winner is not None:
@@ -386,7 +400,7 @@ def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
     lines = [f"# {page.title}", "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *page.facts)]
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
-    lines += ["```", study.command, "```", ""]
+    lines += ["```", command_line(study.attrs), "```", ""]
     if page.warnings:
         lines += ["To mistrust:", "", *(f"- {warning}" for warning in page.warnings), ""]
     for section in page.sections:

@@ -34,6 +34,7 @@ from sweepmore.launch import (
     Processes,
     resources,
 )
+from sweepmore.note import write_note
 from sweepmore.owner import this_process
 from sweepmore.question import Question
 from sweepmore.search import build_pruner, build_sampler
@@ -159,17 +160,19 @@ class Parent:
             study.set_user_attr("seed", seed)
             study.set_user_attr("command", self.command())
             study.set_user_attr("question", question)  # last: whoever finds it finds all
+            write_note(study)
             return study
         raise StudyError(f"{name} has 1,000 versions.", value=name, cure="Choose another name.")
 
     def command(self) -> dict[str, list[str]]:
         """What confirm.py needs to run the study's configurations again: the application as it
-        was called, and the overrides that all trials share."""
+        was called, and the overrides that all trials share; ``words`` are all, for people."""
         script = script_words()
         return {
             "script": script if script[0] == "-m" else [str(Path(script[0]).resolve())],
             "fixed": list(self.asked.space.fixed),
             "hydra": list(self.asked.hydra_overrides),
+            "words": [*self.asked.arguments, *self.asked.hydra_overrides],
         }
 
     def may_go_on(self, study: optuna.Study, question: Question) -> bool:

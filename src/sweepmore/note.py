@@ -1,0 +1,56 @@
+"""A study's note in optuna-dashboard: what was asked, how, and what won."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import json_to_distribution
+
+from sweepmore.show import described
+
+# Both as optuna_dashboard.save_note has them, which takes over a second to import; a test reads
+# the note back with the dashboard's own function.
+KEY, LONGEST = "dashboard:note_", 2045
+
+
+def command_line(study_attrs: Mapping[str, Any]) -> str:
+    """The command that began a study, and goes on with it."""
+    parts = study_attrs["command"]
+    *module, script = parts["script"]
+    return shlex.join(["python", *module, Path(script).name, "-m", *parts["words"]])
+
+
+def write_note(study: optuna.Study, winner: Mapping[str, Any] | None = None) -> None:
+    """Question and command; with a ``winner`` of confirm.py, that too."""
+    attrs = study.user_attrs
+    space = {
+        name: json_to_distribution(json.dumps(one))
+        for name, one in attrs["question"]["space"].items()
+    }
+    directions = ", ".join(direction.name.lower() for direction in study.directions)
+    lines = [f"**{directions}** over {described(space)}", "", "```", command_line(attrs), "```"]
+    if winner is not None:
+        params = " ".join(f"`{name}={value}`" for name, value in winner["params"].items())
+        lines += [
+            "",
+            f"**Winner**: {params}, {winner['mean']:.4f} ± {winner['half_width']:.4f} "
+            "(95 %, fresh seeds)",
+        ]
+    save_note(study, "\n".join(lines))
+
+
+def save_note(study: optuna.Study, text: str) -> None:
+    """Replace the note by ``text`` (Markdown)."""
+    storage, study_id = study._storage, study._study_id
+    known = storage.get_study_system_attrs(study_id)
+    parts = [text[k : k + LONGEST] for k in range(0, len(text), LONGEST)]
+    written = {f"{KEY}str:{k}": part for k, part in enumerate(parts)}
+    left = {key: "" for key in known if key.startswith(f"{KEY}str:") and key not in written}
+    for key, value in {**written, **left}.items():
+        storage.set_study_system_attr(study_id, key, value)
+    storage.set_study_system_attr(study_id, f"{KEY}ver", known.get(f"{KEY}ver", 0) + 1)
