@@ -7,7 +7,7 @@ ARGS ?= model.emb=10 model.hidden=200
 TORCH ?= $(shell grep '^torch==' requirements.lock)
 EXTRAS := nplm,dev
 # Debian packages that tests need under CI=1
-CI_PACKAGES :=
+CI_PACKAGES := chromium
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -87,4 +87,4 @@ ifeq ($(CI),1)
 test test-slow: | ci-packages
 endif
 ci-packages:
-	@$(if $(CI_PACKAGES),apt-get update -qq && apt-get install -y -qq $(CI_PACKAGES),:)
+	@$(if $(CI_PACKAGES),apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CI_PACKAGES),:)

@@ -131,12 +131,11 @@ def learning_curves(
     Between two reports a trial's value is on the line between them, so that trials of unequal
     length have a spread at the same step too.
     """
-    rows = [
-        sorted((step, value) for step, value in reports.get(a.number, {}).items()
-               if math.isfinite(value))
-        for a in [*seen.ranked, *(a for a in seen.counted if a not in seen.ranked)]
-    ]  # fmt: skip
-    best = [row for row in rows[: min(BEST_CURVES, len(seen.ranked))] if len(row) > 1]
+    ranked = seen.ranked
+    known = {a.number for a in ranked}
+    others = [a for a in seen.counted if a.number not in known]
+    rows = [_finite(reports.get(a.number, {})) for a in [*ranked, *others]]
+    best = [row for row in rows[: min(BEST_CURVES, len(ranked))] if len(row) > 1]
     if not best:
         return None
     curves = _spread([row for row in rows if len(row) > 1])
@@ -145,6 +144,10 @@ def learning_curves(
         curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
     return Chart("curves", f"{seen.name}: the best {len(best)} and the spread of all", "step",
                  metric, curves=curves, log_y=True)  # fmt: skip
+
+
+def _finite(reports: Mapping[int, float]) -> list[tuple[int, float]]:
+    return sorted((step, value) for step, value in reports.items() if math.isfinite(value))
 
 
 def _spread(rows: Sequence[Sequence[tuple[int, float]]]) -> list[Curve]:
@@ -379,12 +382,14 @@ def svg(figure: Figure, charts: Sequence[Chart]) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1
-    )
+    label = escape(", ".join(chart.title for chart in charts), quote=True)
+    (box,) = re.findall(r'<svg [^>]*?viewBox="([^"]*)"', text)
+    text = f'<svg viewBox="{box}" role="img" aria-label="{label}">' + text[text.index(">") + 1 :]
+    text = text.replace("xlink:href=", "href=")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"(stroke|fill): #000000", r"\1: currentColor", text)
     text = text.replace("<text ", '<text fill="currentColor" ')
+    text = text.replace(BLUE.lower(), "var(--accent)")  # the page's: lighter on a dark ground
     for chart in charts:
         for style_name, *_ in STYLES:
             group = [p for p in chart.points if p.style == style_name]

@@ -254,7 +254,7 @@ def _trials(study: Study) -> Section:
         "trial",
         *study.metrics[: len(seen.directions)],
         *(["± s.e."] if error else []),
-        "s",
+        "seconds",
         *names,
     ]
     rows = []

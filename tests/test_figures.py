@@ -1,0 +1,194 @@
+"""The numbers that a study's figures show, by hand; and what is drawn of them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from optuna.trial import TrialState
+
+from sweepmore import figures
+from sweepmore.figures import Chart, Curve, Point
+from sweepmore.studies import Attempt, StudyView
+
+PNG = b"\x89PNG\r\n\x1a\n"
+COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
+
+
+def attempt(
+    number: int,
+    *values: float,
+    state: TrialState = COMPLETE,
+    seconds: float = 1.0,
+    params: dict[str, Any] | None = None,
+    **attrs: Any,
+) -> Attempt:
+    return Attempt(number, number, number, 0, 0, state, None, None, values or None,
+                   params or {}, None, datetime(2026, 1, 1), seconds, attrs)  # fmt: skip
+
+
+def study(*attempts: Attempt, directions: tuple[str, ...] = ("minimize",)) -> StudyView:
+    return StudyView("s", directions, attempts)
+
+
+THREE = study(attempt(0, 3.0), attempt(1, 1.0), attempt(2, 2.0), attempt(3, 2.5, state=PRUNED))
+
+
+def test_history_has_each_trial_and_the_running_best() -> None:
+    chart = figures.history(THREE, "loss")
+    assert [(p.x, p.y, p.style) for p in chart.points] == [
+        (0, 3.0, "complete"), (1, 1.0, "complete"), (2, 2.0, "complete"), (3, 2.5, "pruned"),
+    ]  # fmt: skip
+    assert chart.curves == [Curve("best so far", [0, 1, 2], [3.0, 1.0, 1.0])]
+    assert chart.y_label == "loss"
+
+
+def test_the_running_best_of_a_study_that_maximizes_rises() -> None:
+    seen = study(attempt(0, 3.0), attempt(1, 1.0), attempt(2, 4.0), directions=("maximize",))
+    assert figures.history(seen, "score").curves[0].y == [3.0, 3.0, 4.0]
+
+
+def test_studies_are_compared_by_trials_and_by_seconds_of_work() -> None:
+    """A pruned trial takes its time, and has no value."""
+    seen = study(attempt(0, 3.0, seconds=2), attempt(1, 9.0, state=PRUNED, seconds=5),
+                 attempt(2, 1.0, seconds=1))  # fmt: skip
+    (by_trials,) = figures.anytime([seen], "loss", "trials").curves
+    (by_time,) = figures.anytime([seen], "loss", "time").curves
+    assert by_trials == Curve("s", [1, 2, 3], [3.0, 3.0, 1.0])
+    assert by_time == Curve("s", [2, 7, 8], [3.0, 3.0, 1.0])
+
+
+class TestLearningCurves:
+    def test_the_best_come_first_and_only_two_are_named(self) -> None:
+        reports = {k: {0: 5.0, 10: 3.0 - k} for k in range(3)}
+        seen = study(*(attempt(k, 3.0 - k) for k in range(3)))
+        chart = figures.learning_curves(seen, reports, "loss")
+        assert chart is not None
+        spread, *best = chart.curves
+        assert [curve.label for curve in best] == ["the best", "the next 2", ""]
+        assert [curve.y[-1] for curve in best] == [1.0, 2.0, 3.0]
+        assert (spread.y[0], spread.y[-1]) == (5.0, 2.0)
+        assert (spread.low[-1], spread.high[-1]) == pytest.approx((1.2, 2.8))  # deciles of 1 2 3
+
+    def test_between_two_reports_a_value_lies_on_the_line(self) -> None:
+        """Trials that report at different steps have a spread all the same."""
+        reports = {0: {0: 4.0, 10: 2.0}, 1: {0: 4.0, 5: 3.0, 10: 2.0}, 2: {0: 4.0, 10: 2.0}}
+        seen = study(*(attempt(k, 2.0) for k in range(3)))
+        chart = figures.learning_curves(seen, reports, "loss")
+        assert chart is not None
+        spread = chart.curves[0]
+        assert list(spread.y) == pytest.approx([4 - 0.2 * x for x in spread.x])
+        assert list(spread.low) == pytest.approx(list(spread.high))
+
+    def test_where_fewer_than_three_are_left_there_is_no_spread(self) -> None:
+        reports = {0: {0: 4.0, 20: 2.0}, 1: {0: 4.0, 10: 2.0}, 2: {0: 4.0, 10: 2.0}}
+        seen = study(*(attempt(k, 2.0) for k in range(3)))
+        chart = figures.learning_curves(seen, reports, "loss")
+        assert chart is not None
+        assert max(chart.curves[0].x) <= 10
+
+    def test_none_without_reports(self) -> None:
+        assert figures.learning_curves(THREE, {}, "loss") is None
+
+    def test_a_value_that_is_not_finite_is_left_out(self) -> None:
+        reports = {0: {0: 4.0, 5: float("inf"), 10: 2.0}}
+        chart = figures.learning_curves(study(attempt(0, 2.0)), reports, "loss")
+        assert chart is not None
+        assert chart.curves[-1].y == [4.0, 2.0]
+
+
+def test_importance_is_sorted() -> None:
+    chart = figures.importance({"a": 0.2, "b": 0.8}, "s")
+    assert chart is not None
+    assert chart.bars == [("b", 0.8), ("a", 0.2)]
+    assert figures.importance({}, "s") is None
+
+
+def test_slices_place_choices_by_their_order_and_numbers_by_value() -> None:
+    space = {
+        "n": {"name": "CategoricalDistribution", "attributes": {"choices": [32, 8]}},
+        "lr": {"name": "FloatDistribution", "attributes": {"log": True}},
+    }
+    seen = study(attempt(0, 2.0, params={"n": 8, "lr": 0.1}),
+                 attempt(1, 1.0, params={"n": 32, "lr": 0.01}))  # fmt: skip
+    by_choice, by_rate = figures.slices(seen, space, "loss")
+    assert {(p.x, p.y) for p in by_choice.points} == {(1, 2.0), (0, 1.0)}
+    assert (by_choice.categories, by_choice.log_x) == (["32", "8"], False)
+    assert {(p.x, p.y) for p in by_rate.points} == {(0.1, 2.0), (0.01, 1.0)}
+    assert by_rate.log_x
+
+
+def test_train_against_dev_takes_what_the_trials_kept() -> None:
+    kept = {"train_loss": 1.0, "dev_loss": 1.5}
+    none = {"train_loss": None, "dev_loss": None}
+    seen = study(attempt(0, 1.5, result=kept), attempt(1, 1.5, result=kept),
+                 attempt(2, 9.0, result=none))  # fmt: skip
+    chart = figures.train_against_dev(seen)
+    assert chart is not None
+    assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.5), (1.0, 1.5)]
+    assert figures.train_against_dev(study(attempt(0, 1.5, result=kept))) is None
+
+
+def test_the_front_of_two_objectives_by_hand() -> None:
+    """(loss, seconds): the third is beaten by the second in both."""
+    both = ("minimize", "minimize")
+    seen = study(attempt(0, 1.0, 9.0), attempt(1, 2.0, 3.0), attempt(2, 2.5, 4.0), directions=both)
+    chart = figures.front(seen, ["loss", "seconds"])
+    assert chart.curves == [Curve("no trial beats these", [3.0, 9.0], [2.0, 1.0])]
+    assert len(chart.points) == 3
+
+
+def test_confirmed_marks_the_winner_and_the_tied() -> None:
+    rows = [{"trial": k, "searched": 1.0, "mean": 1.0 + k, "tied": k < 2} for k in range(3)]
+    chart = figures.confirmed({"trial": 1, "rows": rows}, "loss")
+    assert [p.style for p in chart.points] == ["tied", "winner", "complete"]
+    assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]
+
+
+CHART = Chart("c", "a title", "x", "y", [Point(1, 2, "told <1>"), Point(2, 3, "told 2", "pruned")],
+              [Curve("line", [1, 2], [2, 3])])  # fmt: skip
+
+
+class TestDrawn:
+    def test_png(self, tmp_path: Path) -> None:
+        figures.save(figures.draw([CHART]), tmp_path / "new" / "c.png")
+        assert (tmp_path / "new" / "c.png").read_bytes().startswith(PNG)
+
+    def test_svg_is_xml_with_a_title_for_each_point(self) -> None:
+        text = figures.svg(figures.draw([CHART]), [CHART])
+        root = ElementTree.fromstring(text)
+        titles = [one.text for one in root.iter() if one.tag.endswith("title")]
+        assert titles == ["told 2", "told <1>"] or titles == ["told <1>", "told 2"]
+
+    def test_ids_are_unique_among_the_figures_of_a_page(self) -> None:
+        other = Chart("d", "another", "x", "y", [Point(1, 1, "")])
+        pages = figures.svg(figures.draw([CHART]), [CHART]) + figures.svg(
+            figures.draw([other]), [other]
+        )
+        ids = re.findall(r'\bid="([^"]+)"', pages)
+        assert len(ids) == len(set(ids))
+        for used in re.findall(r'href="#([^"]+)"', pages):
+            assert used in ids
+
+    def test_text_is_text_in_the_colour_of_the_page(self) -> None:
+        text = figures.svg(figures.draw([CHART]), [CHART])
+        assert ">a title</text>" in text
+        assert "#000000" not in text
+
+    def test_a_few_bad_trials_do_not_press_the_others_together(self) -> None:
+        points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
+        axes = figures.draw([Chart("c", "", "x", "y", points)]).axes[0]
+        low, high = axes.get_ylim()
+        assert low < 2
+        assert 2.19 < high < 3
+
+    def test_ticks_of_a_logarithmic_axis_are_plain_numbers(self) -> None:
+        points = [Point(x, 1.0, "") for x in (0.001, 0.1)]
+        figure = figures.draw([Chart("c", "", "x", "y", points, log_x=True)])
+        figure.canvas.draw()
+        labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        assert {"0.001", "0.01", "0.1"} <= set(labels)

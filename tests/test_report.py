@@ -1,0 +1,413 @@
+"""report.py on real studies and runs: what it says, the page itself, and the page in a browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+import html5lib
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution, distribution_to_json
+from optuna.trial import TrialState, create_trial
+from optuna_dashboard import get_note
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from nplm.insights import objectives
+from sweepmore.errors import RunError, StudyError
+from sweepmore.page import cell, write
+from sweepmore.report import Application, compare_studies, read_study, runs_page, study_page
+from tests.helpers import ROOT, run_script
+
+LARGEST_PAGE = 5_000_000  # bytes, at a thousand trials
+# without these Chromium asks its maker's servers for updates
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+         "--disable-component-update", "--no-first-run", "--disable-quic"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
+    """Two studies of one question's data, the first confirmed, a study of other data, two runs."""
+    outputs = tmp_path_factory.mktemp("reports") / "outputs"
+    few = ["data=text", f"data.path={few_names}", "optim=adamw", "optim.steps=40", "eval_every=0.2",
+           "model.emb=2"]  # fmt: skip
+
+    def train(*words: str) -> None:
+        done = run_script("train.py", *words)
+        assert done.returncode == 0, done.stderr
+
+    def sweep(name: str, *words: str) -> None:
+        names = [f"hydra.sweeper.outputs={outputs}", f"hydra.sweeper.study_name={name}"]
+        train("-m", *words, *names, "hydra.sweeper.seed=0")
+
+    space = ["optim.lr=tag(log,interval(0.001,0.1))", "model.hidden=5,10,20"]
+    sweep("a", *few, *space, "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=2")
+    few.append("model.hidden=10")
+    sweep("b", *few, "optim.lr=0.001,0.01,0.03")
+    sweep("other", *few, "data.seed=1", "optim.lr=0.01,0.03")
+    done = run_script("confirm.py", "study=a", "top=3", "seeds=3", f"outputs={outputs}")
+    assert done.returncode == 0, done.stderr
+    for name, rate in (("one", "0.01"), ("two", "0.03")):
+        train(*few, f"optim.lr={rate}", f"hydra.run.dir={outputs}/runs/{name}")
+    return outputs
+
+
+def report(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_script("report.py", f"outputs={outputs}", *words)
+
+
+@pytest.fixture(scope="module")
+def page_of_a(outputs: Path) -> Path:
+    done = report(outputs, "study=a", "csv=true")
+    assert (done.returncode, done.stderr) == (0, "")
+    path = outputs / "reports" / "a" / "index.html"
+    assert done.stdout.splitlines()[-1].endswith("reports/a/index.html")
+    return path
+
+
+def open_study(outputs: Path, name: str) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{outputs / 'studies.db'}")
+
+
+# listing
+
+
+def test_the_list_has_runs_and_studies_newest_first(outputs: Path) -> None:
+    done = report(outputs)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
+    assert names.index("two") < names.index("one") < names.index("other")
+    assert names.index("other") < names.index("b") < names.index("a")
+    assert "a.confirm" not in names
+    assert "confirmed" in next(line for line in done.stdout.splitlines() if line.startswith(" a "))
+
+
+def test_nothing_to_list_says_how_to_begin(tmp_path: Path) -> None:
+    done = report(tmp_path / "outputs")
+    assert (done.returncode, done.stdout) == (0, "Nothing yet: python train.py experiment=quick\n")
+
+
+# a study's page
+
+
+def text_of(page: Path) -> str:
+    return " ".join(re.sub(r"<style.*?</style>|<script.*?</script>|<[^>]*>", " ",
+                           page.read_text(), flags=re.DOTALL).split())  # fmt: skip
+
+
+def test_the_page_is_valid_and_asks_for_nothing(page_of_a: Path) -> None:
+    html5lib.HTMLParser(strict=True).parse(page_of_a.read_text())
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page_of_a.read_text())
+    assert {source.split(":")[0] for source in sources if not source.startswith("#")} <= {"data"}
+    assert "url(http" not in page_of_a.read_text()
+
+
+def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
+    study = open_study(outputs, "a")
+    winner = json.loads((outputs / "studies" / "a.confirm" / "winner.json").read_text())
+    text = text_of(page_of_a)
+    head = text[: text.index("How the search went")]
+    assert (
+        f"best dev loss (nats/token) {study.best_value:.4f} (trial {study.best_trial.number})"
+        in head
+    )
+    assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %)" in head
+    assert re.search(r"gain over Kneser–Ney, 3 tokens of context [+-]\d\.\d{4} \[", head)
+    assert "this test split has had 0 looks" in head
+    result = json.loads((Path(winner["run"]) / "result.json").read_text())
+    overlap = result["data"]["dev_in_train"] > 0
+    assert ("of the dev lines also stand in train" in head) == overlap
+
+
+def test_each_figure_is_a_file_too(page_of_a: Path) -> None:
+    drawn = set(re.findall(r'<figure id="([^"]+)"', page_of_a.read_text()))
+    files = {path.stem for path in page_of_a.parent.glob("*.png")}
+    assert drawn == files
+    assert {"history", "curves", "fit", "confirmed", "importance", "embeddings"} <= drawn
+
+
+def test_csv_has_a_row_for_each_trial(page_of_a: Path) -> None:
+    with (page_of_a.parent / "a.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 12
+
+
+def test_the_page_ends_with_what_to_do(page_of_a: Path) -> None:
+    text = text_of(page_of_a)
+    end = text[text.index("What to do next") :]
+    assert "python evaluate_test.py study=a" in end
+    assert "hydra.sweeper.n_trials=12" in end
+
+
+def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(outputs, moved)
+    study = open_study(moved, "b")
+    for config in (outputs / "studies" / "b").rglob("result.json"):
+        config.rename(config.with_suffix(".gone"))
+    try:
+        page = study_page(read_study(study, Application()), Application())
+    finally:
+        for config in (outputs / "studies" / "b").rglob("result.gone"):
+            config.rename(config.with_suffix(".json"))
+    assert any(warning.startswith("the run of the best is gone") for warning in page.warnings)
+
+
+# comparing
+
+
+def test_two_studies_at_equal_trials_and_equal_work(outputs: Path) -> None:
+    done = report(outputs, "study=a,b")
+    assert (done.returncode, done.stderr) == (0, "")
+    text = text_of(outputs / "reports" / "a-b" / "index.html")
+    assert "At equal numbers of trials." in text
+    assert "At equal work" in text
+    html5lib.HTMLParser(strict=True).parse((outputs / "reports/a-b/index.html").read_text())
+
+
+def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> None:
+    done = report(outputs, "study=a,other")
+    assert done.returncode == 2
+    assert "a and other do not ask the same of the same data." in done.stderr
+    studies = [read_study(open_study(outputs, name), Application()) for name in ("a", "other")]
+    with pytest.raises(StudyError) as caught:
+        compare_studies(studies, Application())
+    mine, theirs = cast("list[str]", caught.value.value)
+    assert mine != theirs  # fingerprints
+
+
+def test_two_runs_show_only_what_differs(outputs: Path) -> None:
+    done = report(outputs, "run=one,two")
+    assert (done.returncode, done.stderr) == (0, "")
+    text = (outputs / "reports" / "one-two" / "index.html").read_text()
+    html5lib.HTMLParser(strict=True).parse(text)
+    table = text[text.index("What differs") : text.index("Losses")]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", table) == ["optim.lr", "0.0100", "0.0300"]
+
+
+def test_a_run_by_last(outputs: Path) -> None:
+    done = report(outputs, "run=last")
+    assert done.stdout.splitlines()[-1].endswith("reports/two/index.html")
+
+
+def test_runs_of_other_data_are_refused(outputs: Path) -> None:
+    (other,) = (outputs / "studies" / "other").glob("0000")
+    with pytest.raises(RunError):
+        runs_page([outputs / "runs" / "one", other], Application())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["study=c"], "There is no study c."),
+        (["run=none"], "none"),
+        (["run=a,b,c"], "3 runs were named."),
+        (["study=a", "run=one"], "two pages"),
+        (["studdy=a"], "study"),
+    ],
+)
+def test_bad_words_are_one_message(outputs: Path, words: list[str], told: str) -> None:
+    done = report(outputs, *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_objectives_are_named_with_their_units() -> None:
+    written = {"objective": [{"field": "dev_loss"}, {"field": "seconds_to", "level": 2.17}]}
+    assert objectives(written) == ["dev loss (nats/token)", "seconds to 2.17 (s)"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (True, "yes"), (0.123456, "0.1235"), (1e-5, "1e-05"), (12345, "12,345")],
+)
+def test_cells(value: object, shown: str) -> None:
+    assert cell(value) == shown
+
+
+# a large study
+
+
+def thousand() -> optuna.Study:
+    """As sweepmore leaves them, without the training: a thousand trials of ten reports."""
+    study = optuna.create_study(study_name="thousand")
+    space = {f"p{k}": FloatDistribution(0.001, 1.0, log=True) for k in range(6)}
+    question = {"space": {name: json.loads(distribution_to_json(one)) for name, one in
+                          space.items()}, "config": {}, "identity": None}  # fmt: skip
+    study.set_user_attr("question", question)
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    for number in range(1_000):
+        params = {name: 0.001 + (number * (k + 7) % 997) / 1000 for k, name in enumerate(space)}
+        value = 2 + sum(abs(p - 0.3) for p in params.values()) / 10
+        study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE if number % 3 else TrialState.PRUNED,
+                value=value,
+                params=params,
+                distributions=dict(space),
+                user_attrs={"slot": number, "root": number, "attempt": 0, "folder": "gone",
+                            "result": {"train_loss": value - 0.02, "dev_loss": value}},
+                intermediate_values={step: value + 1 / (1 + step) for step in range(10)},
+            )
+        )  # fmt: skip
+    return study
+
+
+def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
+    study = read_study(thousand(), Application())
+    path = write(study_page(study, Application()), tmp_path / "page")
+    assert path.stat().st_size < LARGEST_PAGE
+    html5lib.HTMLParser(strict=True).parse(path.read_text())
+
+
+# in a browser
+
+
+@dataclass
+class Seen:
+    """What went on in a browser's page."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. Absent, the tests skip; under CI=1 they fail."""
+    program = shutil.which("chromium")
+    if program is None:
+        if os.environ.get("CI") == "1":
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def seen(browser: Browser) -> Iterator[Seen]:
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    seen = Seen(page)
+    page.on("console", lambda m: seen.complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on("request", lambda request: seen.requests.append(request.url))
+    yield seen
+    page.close()
+
+
+class TestInABrowser:
+    def test_no_complaint_and_no_request(self, seen: Seen, page_of_a: Path) -> None:
+        seen.page.goto(page_of_a.as_uri(), wait_until="networkidle")
+        assert seen.complaints == []
+        assert [url for url in seen.requests if not url.startswith("data:")] == [page_of_a.as_uri()]
+
+    def test_every_chart_has_marks_that_can_be_seen(self, seen: Seen, page_of_a: Path) -> None:
+        seen.page.goto(page_of_a.as_uri())
+        charts = seen.page.locator("figure svg")
+        assert charts.count() >= 7
+        for k in range(charts.count()):
+            box = charts.nth(k).bounding_box()
+            assert box is not None
+            assert box["width"] > 300
+            assert box["height"] > 100
+            marks = charts.nth(k).locator("use, path[clip-path], g[id*=patch] path")
+            assert marks.count() > 3
+
+    def test_a_point_tells_its_trial(self, seen: Seen, page_of_a: Path) -> None:
+        seen.page.goto(page_of_a.as_uri())
+        titles = seen.page.locator("#history use title")
+        assert titles.count() == 12
+        assert re.match(r"trial \d+ · ", titles.first.text_content() or "")
+
+    def test_a_table_sorts_by_number_up_and_down(self, seen: Seen, page_of_a: Path) -> None:
+        seen.page.goto(page_of_a.as_uri())
+        table = seen.page.locator("section", has_text="The trials").locator("table").first
+        rate = table.locator("th", has_text="optim.lr")
+        column = 1 + [h.strip() for h in table.locator("th").all_text_contents()].index("optim.lr")
+
+        def values() -> list[float]:
+            cells = table.locator(f"tbody td:nth-child({column})")
+            return [float(cell.get_attribute("data-value") or "nan") for cell in cells.all()]
+
+        rate.locator("button").click()
+        assert values() == sorted(values())
+        assert rate.get_attribute("aria-sort") == "ascending"
+        rate.locator("button").click()
+        assert values() == sorted(values(), reverse=True)
+        assert len(set(values())) > 3
+
+    def test_on_a_phone_nothing_sticks_out(self, seen: Seen, page_of_a: Path) -> None:
+        seen.page.set_viewport_size({"width": 375, "height": 700})
+        seen.page.goto(page_of_a.as_uri())
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= 375
+
+    def test_dark_and_light_differ(self, seen: Seen, page_of_a: Path) -> None:
+        colours = set()
+        schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for scheme in schemes:
+            seen.page.emulate_media(color_scheme=scheme)
+            seen.page.goto(page_of_a.as_uri())
+            colours.add(
+                seen.page.evaluate(
+                    "['body', '#history text', '#history use'].map(name => { const s ="
+                    "getComputedStyle(document.querySelector(name));"
+                    "return [s.backgroundColor, s.fill] }).join()"
+                )
+            )
+        assert len(colours) == 2
+
+    def test_the_dashboard_shows_figure_and_note(self, seen: Seen, outputs: Path) -> None:
+        """optuna-dashboard as `make dashboard` starts it."""
+        study = open_study(outputs, "a")
+        assert "python train.py -m" in get_note(study)
+        assert "**Winner**" in get_note(study)
+        port = 18_080 + os.getpid() % 1_000
+        url = f"http://127.0.0.1:{port}"
+        server = subprocess.Popen(
+            [str(Path(sys.executable).with_name("optuna-dashboard")), "--host", "127.0.0.1",
+             "--port", str(port), "--artifact-dir", str(outputs / "artifacts"),
+             f"sqlite:///{outputs / 'studies.db'}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+        )  # fmt: skip
+        try:
+            until_up(url)
+            seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/note")
+            seen.page.get_by_text("Winner").first.wait_for(timeout=20_000)
+            best = study.best_trial.number
+            seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/trials?numbers={best}")
+            image = seen.page.locator("img[src*=artifacts]").first
+            image.wait_for(timeout=20_000)
+            width = "async image => { await image.decode(); return image.naturalWidth }"
+            assert image.evaluate(width) > 100
+            outside = [
+                request
+                for request in seen.requests
+                if not request.startswith((url, "data:", "blob:"))
+            ]
+            assert outside == []
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def until_up(url: str) -> None:
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"{url} does not answer")
