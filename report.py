@@ -32,6 +32,7 @@ class Arguments:
     study: str | None = setting(None, "a study's name, or last; several with commas compare them")
     run: str | None = setting(None, "a run's folder or name, or last; two with a comma")
     csv: bool = setting(False, "also every trial as trials.csv")
+    sync: bool = setting(False, "upload the study's offline W&B runs instead")
     keep: bool = setting(False, "the study into sweeps/NAME/ instead, to be committed")
     storage: str | None = setting(None, "a database URL; null: outputs/studies.db")
     outputs: str = setting("outputs", "the folder of runs and studies, relative to this one")
@@ -43,6 +44,9 @@ def main(arguments: Arguments) -> None:
     if arguments.study is not None and arguments.run is not None:
         cure = "Give one of them."
         raise ConfigError("study= and run= are two pages.", value=arguments.run, cure=cure)
+    if arguments.study is None and (arguments.sync or arguments.keep or arguments.csv):
+        cure = "Give study=NAME too."
+        raise ConfigError("sync, keep and csv are about a study.", value=None, cure=cure)
     if arguments.run is not None:
         of_runs(arguments.run.split(","), outputs)
     elif arguments.study is not None:
@@ -73,6 +77,12 @@ def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
 
     ours = application(ROOT / "sweeps" / "looks")
     database = opened(outputs, arguments.storage)
+    if arguments.sync:
+        from sweepmore.sync import sync_study
+
+        for name in names:
+            sync_study(load(database, name))
+        return
     studies = [read_study(load(database, name), ours) for name in names]
     if arguments.keep:
         keep(studies[0])

@@ -214,6 +214,7 @@ def test_runs_of_other_data_are_refused(outputs: Path) -> None:
         (["run=a,b,c"], "3 runs were named."),
         (["study=a", "run=one"], "two pages"),
         (["studdy=a"], "study"),
+        (["sync=true"], "about a study"),
     ],
 )
 def test_bad_words_are_one_message(outputs: Path, words: list[str], told: str) -> None:

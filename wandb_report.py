@@ -1,0 +1,60 @@
+"""A study as a W&B report: ``python wandb_report.py study=NAME``; needs an account."""
+
+from __future__ import annotations
+
+try:
+    from sweepmore import cli
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
+    ) from None
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepmore.errors import ConfigError
+from sweepmore.typed import setting
+
+ROOT = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """python wandb_report.py study=NAME: a W&B report of its uploaded runs; needs an account."""
+
+    study: str | None = setting(None, "its name, or last")
+    metric: str = setting("dev_loss", "what the trials are compared by: a key of result.json")
+    entity: str | None = setting(None, "W&B user or team; null: the runs', or the account's")
+    project: str | None = setting(None, "W&B project; null: the runs'")
+    storage: str | None = setting(None, "a database URL; null: outputs/studies.db")
+    outputs: str = setting("outputs", "the folder of runs and studies, relative to this one")
+
+
+def main(arguments: Arguments) -> None:
+    if arguments.study is None:
+        cure = "python wandb_report.py study=NAME, or study=last"
+        raise ConfigError("Which study?", value=None, cure=cure)
+    for package in ("wandb", "wandb_workspaces"):
+        cli.require(package)
+    from sweepmore.wandb_report import publish, require_account
+
+    require_account()
+    from nplm.insights import application
+    from sweepmore.confirmation import load
+    from sweepmore.report import read_study
+    from sweepmore.storage import open_storage, storage_url
+    from sweepmore.sync import uploads
+
+    outputs = ROOT / arguments.outputs
+    database = open_storage(storage_url(arguments.storage, arguments.storage, outputs))
+    study = load(database, arguments.study)
+    seen = read_study(study, application(ROOT / "sweeps" / "looks"))
+    url = publish(seen, arguments.metric, arguments.entity, arguments.project)
+    print(f"report   {url}")
+    if left := len(uploads(study).left):
+        print(f"W&B      {left} runs are still offline, and the report shows only what is there:")
+        print(f"         python report.py study={study.study_name} sync=true uploads them")
+
+
+if __name__ == "__main__":
+    cli.command(Arguments, main)
