@@ -48,6 +48,9 @@ def main(arguments: Arguments) -> None:
         storage=arguments.storage,
         outputs=root / arguments.outputs,
     )
+    if not arguments.noise:
+        name = arguments.study
+        print(f"next     python report.py study={name} · python evaluate_test.py study={name}")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def main(arguments: Arguments) -> None:
         look = ledger.claim(asked.fingerprint, asked.checkpoint, subject.about, reason)
     done = ledger.finish(look, evaluate(subject))
     show_result(done, ledger.known(asked.fingerprint))
-    print(f"commit the receipt: {ledger.path(done)}", file=sys.stderr)
+    print(f"commit the receipt: {cli.shown_path(ledger.path(done))}", file=sys.stderr)
     keep(asked, done)
 
 
@@ -139,8 +139,9 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
         raise ConfigError("study and run: one of the two is needed.", value=None, cure=cure)
     if arguments.run is not None:
         return named(records.find_run(arguments.run, outputs, holding=WEIGHTS))
-    from sweepmore.confirmation import CONFIRM, load
+    from sweepmore.confirmation import load
     from sweepmore.storage import open_storage
+    from sweepmore.studies import CONFIRM
 
     assert arguments.study is not None
     database = open_storage(storage_url(arguments.storage, arguments.storage, outputs))
@@ -245,7 +246,7 @@ def keep(asked: Asked, look: Look) -> None:
 def show_subject(subject: Subject) -> None:
     model = subject.model.shape
     print(
-        f"run      {subject.asked.folder}\n"
+        f"run      {cli.shown_path(subject.asked.folder)}\n"
         f"model    mlp: block {model.block_size}, emb {model.emb}, hidden {model.hidden}; "
         f"{subject.model.size:,} parameters\n"
         f"dev      {subject.dev_loss:.4f} nats/token, as recorded\n"

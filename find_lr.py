@@ -148,7 +148,6 @@ def minibatches(config: Config) -> str:
 
 def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], figure: Path) -> None:
     """The suggestion, the rule behind it, what limits it, and what to do next."""
-    from nplm.console import shown_path
     from nplm.lr_finder import FLOOR
 
     override = f"optim.lr={found.lr:.2g}"
@@ -165,7 +164,7 @@ def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], fig
         f"where the loss is within {FLOOR:.0%} of the lowest\n"
         f"range    {found.low:.2g} to {found.high:.2g}\n"
         f"suggest  {override}\n"
-        f"figure   {shown_path(figure)}\n"
+        f"figure   {cli.shown_path(figure)}\n"
         f"go on    python train.py {shlex.join([*others, override])}"
     )
 

@@ -19,7 +19,7 @@ from sweepmore.typed import setting
 if TYPE_CHECKING:
     import optuna
 
-    from sweepmore.page import Table
+    from sweepmore.page import Page, Table
     from sweepmore.report import Study
 
 ROOT = Path(__file__).resolve().parent
@@ -65,7 +65,8 @@ def of_runs(names: list[str], outputs: Path) -> None:
         raise ConfigError(f"{len(names)} runs were named.", value=names, cure="Name one or two.")
     folders = [record.find_run(name, outputs, "result.json") for name in names]
     page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
-    done(write(page, outputs / "reports" / "-".join(folder.name for folder in folders)))
+    folder = outputs / "reports" / "-".join(folder.name for folder in folders)
+    done(write(page, folder), page)
 
 
 def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
@@ -93,7 +94,7 @@ def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
     if arguments.csv:
         for study in studies:
             write_csv(study.seen, folder / f"{study.seen.name}.csv")
-    done(path)
+    done(path, page)
 
 
 def keep(study: Study) -> None:
@@ -155,8 +156,10 @@ def opened(outputs: Path, storage: str | None) -> optuna.storages.BaseStorage:
     return open_storage(storage_url(storage, storage, outputs))
 
 
-def done(path: Path) -> None:
-    print(f"page     {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+def done(path: Path, page: Page | None = None) -> None:
+    print(f"page     {cli.shown_path(path)}")
+    if page is not None and page.commands:
+        print(f"next     {page.commands[0][1]}")
 
 
 if __name__ == "__main__":

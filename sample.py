@@ -50,6 +50,7 @@ def new_lines(folder: Path, arguments: Arguments) -> None:
         print(f"{line} *" if line in seen else line)
     share = sum(line in seen for line in lines) / len(lines)
     print(f"\n{share:.0%} of {len(lines)} stand in train (*) · {folder.name}")
+    print("next: python sample.py explain=LINE tells what the model predicts, token by token")
 
 
 def lines_seen(folder: Path) -> set[str]:
@@ -83,6 +84,7 @@ def explain(folder: Path, line: str) -> None:
         )
     mean = sum(at.nats for at in positions) / len(positions)
     print(f"mean {mean:.3f} nats/token over {len(positions)} tokens · {folder.name}")
+    print("next: python train.py -m sweeps=minute searches for a better model")
 
 
 if __name__ == "__main__":

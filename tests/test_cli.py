@@ -112,7 +112,7 @@ def test_output_ends_with_the_loss_its_rivals_samples_and_the_folder(
     printed: tuple[Path, str],
 ) -> None:
     folder, out = printed
-    loss, rivals, samples, last = out.splitlines()[-4:]
+    loss, rivals, samples, last, after = out.splitlines()[-5:]
     result = result_of(folder)
     dev, train = result["dev_loss"], result["train_loss"]
     assert loss.startswith(
@@ -125,6 +125,7 @@ def test_output_ends_with_the_loss_its_rivals_samples_and_the_folder(
         == ((folder / "samples.txt").read_text().splitlines()[:5])
     )
     assert (Path.cwd() / last.removeprefix("folder   ")).resolve() == folder
+    assert after.startswith("next     python sample.py")
 
 
 def test_bigram_is_counted_on_train_and_scored_on_dev(printed: tuple[Path, str]) -> None:

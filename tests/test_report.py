@@ -72,7 +72,9 @@ def page_of_a(outputs: Path) -> Path:
     done = report(outputs, "study=a", "csv=true")
     assert (done.returncode, done.stderr) == (0, "")
     path = outputs / "reports" / "a" / "index.html"
-    assert done.stdout.splitlines()[-1].endswith("reports/a/index.html")
+    where, after = done.stdout.splitlines()[-2:]
+    assert where.endswith("reports/a/index.html")
+    assert after == "next     python evaluate_test.py study=a"
     return path
 
 
@@ -197,7 +199,7 @@ def test_two_runs_show_only_what_differs(outputs: Path) -> None:
 
 def test_a_run_by_last(outputs: Path) -> None:
     done = report(outputs, "run=last")
-    assert done.stdout.splitlines()[-1].endswith("reports/two/index.html")
+    assert done.stdout.splitlines()[-2].endswith("reports/two/index.html")
 
 
 def test_runs_of_other_data_are_refused(outputs: Path) -> None:

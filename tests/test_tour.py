@@ -10,13 +10,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import nbclient
+import nbformat
 import pytest
 
 from tests.helpers import ROOT
-
-nbformat = pytest.importorskip("nbformat", reason="the notebook needs nbformat")
-nbclient = pytest.importorskip("nbclient", reason="the notebook needs nbclient and ipykernel")
-pytest.importorskip("ipykernel", reason="the notebook needs nbclient and ipykernel")
 
 TOUR = ROOT / "docs" / "tour.ipynb"
 MOST_BYTES = 600_000
@@ -47,7 +45,7 @@ FACTS = {
 
 
 def read_tour() -> Any:
-    return nbformat.read(TOUR, as_version=4)
+    return nbformat.read(TOUR, as_version=4)  # type: ignore[no-untyped-call]
 
 
 def execute(book: Any, folder: Path) -> Any:
@@ -93,7 +91,7 @@ def fresh() -> tuple[Any, dict[str, Any]]:
     for cell in code(book):
         cell.outputs, cell.execution_count = [], None
     pairs = ", ".join(f"{name!r}: {expression}" for name, expression in FACTS.items())
-    book.cells.append(nbformat.v4.new_code_cell(f"import json\nprint(json.dumps({{{pairs}}}))"))
+    book.cells.append(nbformat.v4.new_code_cell(f"import json\nprint(json.dumps({{{pairs}}}))"))  # type: ignore[no-untyped-call]
     execute(book, TOUR.parent)
     facts = json.loads(texts(book.cells.pop()))
     return book, facts

@@ -116,8 +116,8 @@ def test_offline_run_ends_with_exit_code_0_and_a_line_to_upload_it(
 ) -> None:
     folder, out = offline
     assert exit_codes(folder) == [0]
-    assert out.splitlines()[-1].startswith("W&B      wandb sync ")
-    uploaded = (Path.cwd() / out.splitlines()[-1].split()[-1]).resolve()
+    (line,) = (line for line in out.splitlines() if line.startswith("W&B      wandb sync "))
+    uploaded = (Path.cwd() / line.split()[-1]).resolve()
     assert list(uploaded.glob("*.wandb"))
     assert uploaded.is_relative_to(folder)
 

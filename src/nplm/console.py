@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from nplm.data import Splits
 from nplm.optim import decay_step
 from nplm.training import Progress as Report
 from nplm.training import Result, State
+from sweepmore.cli import shown_path
 
 # of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
 LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
@@ -101,6 +101,11 @@ def ways_on(folder: Path, tracked: Path | None, result: Result) -> None:
         print(f"W&B      wandb sync {shown_path(tracked)}")
     if result.status == "interrupted":
         print(f"go on    python train.py resume={shown_path(folder)}")
+    elif result.status == "ok":
+        print(
+            "next     python sample.py · python report.py run=last · "
+            "python train.py -m sweeps=minute"
+        )
 
 
 def _lecture(config: Config, splits: Splits) -> str:
@@ -108,12 +113,6 @@ def _lecture(config: Config, splits: Splits) -> str:
         return f"the lecture's net {LECTURE_LOSS}"
     same = "another split" if config.data.name == "names" else "other data"
     return f"not comparable with the lecture's {LECTURE_LOSS}: {same}"
-
-
-def shown_path(path: Path) -> str:
-    """Relative to the working directory where that is shorter to read."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
 
 
 @dataclass

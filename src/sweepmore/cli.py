@@ -221,6 +221,12 @@ def script_words() -> list[str]:
     return [next(word for word in words if not word.startswith("-"))]
 
 
+def shown_path(path: Path) -> str:
+    """Relative to the working directory where that is shorter to read."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
 def remove_empty(folder: Path, levels: int = 2) -> None:
     """Remove a run's folder and its parent while they are empty: Hydra made them too early."""
     with contextlib.suppress(OSError):

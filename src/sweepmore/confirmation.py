@@ -16,7 +16,7 @@ from sweepmore.note import write_note
 from sweepmore.record import write_json
 from sweepmore.retrain import Plan, folder_of, train_again
 from sweepmore.storage import open_storage, storage_url
-from sweepmore.studies import view
+from sweepmore.studies import CONFIRM, NOISE, view
 from sweepmore.winner import (
     Candidate,
     Confirmation,
@@ -27,8 +27,6 @@ from sweepmore.winner import (
     fresh_seeds,
     smallest_difference,
 )
-
-CONFIRM, NOISE = ".confirm", ".noise"
 
 
 def run(

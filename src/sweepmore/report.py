@@ -16,12 +16,11 @@ from optuna.trial import TrialState
 
 from sweepmore import figures
 from sweepmore.cli import dotted
-from sweepmore.confirmation import CONFIRM, NOISE
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.note import command_line
 from sweepmore.page import Page, Picture, Section, Table, markdown
 from sweepmore.record import read_config, read_json, read_metrics
-from sweepmore.studies import SHOWN, Attempt, StudyView, at_edge, noise, view
+from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view
 
 # A study of more trials than this is shown by its best; trials.csv has them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20
@@ -126,7 +125,7 @@ def shares_of(study: optuna.Study, seen: StudyView) -> dict[str, float]:
 
 
 def study_page(study: Study, application: Application) -> Page:
-    seen, best, metric = study.seen, study.best, study.metrics[0]
+    seen, metric = study.seen, study.metrics[0]
     told = tell(application, study.winning_run)
     several = len(seen.directions) > 1
     evidence = [
@@ -152,7 +151,7 @@ def study_page(study: Study, application: Application) -> Page:
         facts=[*_facts(study), *told.facts],
         warnings=[*_warnings(study), *told.warnings],
         sections=[*evidence, *told.sections],
-        commands=_commands(study, best),
+        commands=_commands(study),
     )
 
 
@@ -288,13 +287,14 @@ def _parameters(study: Study) -> list[Section]:
     return found
 
 
-def _commands(study: Study, best: Attempt) -> list[tuple[str, str]]:
-    name = study.seen.name
-    found = [("The study's command; it goes on where it stopped:", command_line(study.attrs))]
-    if study.winner is None and len(study.seen.directions) == 1:
-        found.append(("Is the best better than the next ones?", f"python confirm.py study={name}"))
-    elif study.winner is not None:
+def _commands(study: Study) -> list[tuple[str, str]]:
+    """What to do next comes first."""
+    name, found = study.seen.name, list[tuple[str, str]]()
+    if study.winner is not None:
         found.append(("The number to report, once:", f"python evaluate_test.py study={name}"))
+    elif len(study.seen.directions) == 1:
+        found.append(("Is the best better than the next ones?", f"python confirm.py study={name}"))
+    found.append(("The study's command; it goes on where it stopped:", command_line(study.attrs)))
     found.append(("Contours, parallel coordinates, every trial:", "make dashboard"))
     return found
 

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sweepmore.cli import script_words
+from sweepmore.cli import script_words, shown_path
 from sweepmore.errors import StudyError
 from sweepmore.record import write_atomic
 from sweepmore.storage import shown
-from sweepmore.studies import SHOWN, Attempt, StudyView, at_edge, noise, view
+from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view
 
 if TYPE_CHECKING:
     from sweepmore.settings import Sweep
@@ -60,7 +60,8 @@ def _of(asked: Sweep) -> str:
     if asked.enqueued:
         parts.append(f"{len(asked.enqueued)} known first")
     for key, values in (asked.settings.repeats or {}).items():
-        parts.append(f"{len(values)} runs each, {key} {', '.join(map(str, values))}")
+        few = [*map(str, values[:3]), *(["…"] if len(values) > 3 else [])]
+        parts.append(f"{len(values)} runs each, {key} {', '.join(few)}")
     return f" ({'; '.join(parts)})" if parts else ""
 
 
@@ -78,7 +79,7 @@ def described(space: Mapping[str, BaseDistribution]) -> str:
 
 def _range(one: Any) -> str:
     if isinstance(one, CategoricalDistribution):
-        return "|".join(map(str, one.choices))
+        return "|".join(f"{c:.4g}" if isinstance(c, float) else str(c) for c in one.choices)
     log = " log" if one.log else ""
     step = f" step {one.step}" if one.step not in (None, 1) else ""
     return f"{one.low:g}…{one.high:g}{log}{step}"
@@ -186,7 +187,8 @@ def closing(asked: Sweep, study: optuna.Study, search: Search, elapsed: float) -
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
     write_csv(seen, search.folder / "trials.csv")
-    if not seen.ranked:
+    confirms = study.study_name.endswith((CONFIRM, NOISE))  # confirm.py has its own table
+    if not seen.ranked or confirms:
         return
     many = len(seen.directions) > 1
     rows = seen.front if many else seen.ranked[:SHOWN]
@@ -200,10 +202,12 @@ def closing(asked: Sweep, study: optuna.Study, search: Search, elapsed: float) -
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: the best has {line}: look beyond it")
     print(f"again:   {rerun(asked, rows[0])}")
-    print(f"folder:  {relative(search.folder)}")
+    print(f"folder:  {shown_path(search.folder)}")
     if len(seen.counted) >= asked.n_trials and not asked.gridded:
         print(f"more:    hydra.sweeper.n_trials={2 * asked.n_trials} goes on; another "
               "hydra.sweeper.study_name starts afresh")  # fmt: skip
+    if not many:
+        print(f"next:    python confirm.py study={study.study_name}")
 
 
 def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
@@ -229,15 +233,11 @@ def rerun(asked: Sweep, attempt: Attempt) -> str:
     return shlex.join(["python", *script_words(), *words])
 
 
-def relative(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
 def _print_failures(seen: StudyView) -> None:
     """Each different reason once, with where to read more."""
     for text, count, example in _by_reason(seen):
         folder = Path(str(example.attrs.get("folder", "")))
-        print(f"failed:  {count} × {text.splitlines()[0]} ({relative(folder / 'error.txt')})")
+        print(f"failed:  {count} × {text.splitlines()[0]} ({shown_path(folder / 'error.txt')})")
 
 
 def _by_reason(seen: StudyView) -> list[tuple[str, int, Attempt]]:

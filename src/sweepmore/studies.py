@@ -20,6 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 # how a trial ended, beside Optuna's state
 Reason = Literal["exception", "died", "handed_back", "void"]
 
+# What the names of confirmations and of measurements of noise end with.
+CONFIRM, NOISE = ".confirm", ".noise"
 # Best five are shown; a best value within this share of its range's end is "at the edge" (guess).
 SHOWN, EDGE = 5, 0.02
 
