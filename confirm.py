@@ -38,7 +38,7 @@ def main(arguments: Arguments) -> None:
         cure = "python confirm.py study=NAME, or study=last"
         raise ConfigError("Which study? It will be trained again.", value=None, cure=cure)
     root = Path(os.environ.get(cli.ROOT_VARIABLE) or Path(__file__).resolve().parent)
-    confirmation.run(
+    name = confirmation.run(
         study=arguments.study,
         top=arguments.top,
         seeds=arguments.seeds,
@@ -49,7 +49,6 @@ def main(arguments: Arguments) -> None:
         outputs=root / arguments.outputs,
     )
     if not arguments.noise:
-        name = arguments.study
         print(f"next     python report.py study={name} · python evaluate_test.py study={name}")
 
 

@@ -237,7 +237,7 @@ class TestBootstrap:
         assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.06)
 
     def test_covers_the_truth_about_95_times_in_100(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sealed, "RESAMPLES", 400)  # here the coverage counts, not the digits
+        monkeypatch.setattr(estimates, "RESAMPLES", 400)  # here the coverage counts, not the digits
         random, hits = np.random.default_rng(3), 0
         for seed in range(200):
             tokens = random.integers(2, 12, 150).astype(float)

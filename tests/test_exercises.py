@@ -76,7 +76,12 @@ def trials_in(outputs: Path) -> dict[str, float]:
     return {"best": min(values), "worst": max(values), **settings}
 
 
-@pytest.mark.parametrize(("command", "claims"), COMMANDS, ids=[c for c, _ in COMMANDS])
+@pytest.mark.parametrize(
+    ("command", "claims"),
+    # sweeps take 15 s each
+    [pytest.param(*one, marks=[pytest.mark.slow] if " -m " in one[0] else [], id=one[0])
+     for one in COMMANDS],
+)  # fmt: skip
 def test_a_command_gives_what_the_page_says(
     command: str, claims: list[Claim], tmp_path: Path
 ) -> None:

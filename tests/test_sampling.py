@@ -34,8 +34,8 @@ def told(
 
 
 def lines_of(out: str) -> list[str]:
-    """The lines before the last two: a blank one and the share."""
-    return out.rstrip("\n").split("\n")[:-2]
+    """The lines before the last three: a blank one, the share, and what comes next."""
+    return out.rstrip("\n").split("\n")[:-3]
 
 
 def test_n_lines_and_their_share_in_train(told: Told, few: Splits) -> None:
@@ -104,7 +104,7 @@ def test_explain_adds_up_to_the_loss(finished: Path, few: Splits) -> None:
 
 
 def test_explain_shows_each_context_token_guess_and_nats(told: Told, finished: Path) -> None:
-    rows = [line.split() for line in told("explain=anna").splitlines()[1:-1]]
+    rows = [line.split() for line in told("explain=anna").splitlines()[1:-2]]
     assert [row[:2] for row in rows] == [
         ["...", "a"], ["..a", "n"], [".an", "n"], ["ann", "a"], ["nna", "."],
     ]  # fmt: skip

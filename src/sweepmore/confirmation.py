@@ -39,9 +39,10 @@ def run(
     n_jobs: int,
     storage: str | None,
     outputs: Path,
-) -> None:
+) -> str:
     """Train the best ``top`` of the study (with ``noise``: the best one) with ``seeds`` fresh
-    seeds as the study ``STUDY.confirm`` (``STUDY.noise``), then print what that says."""
+    seeds as the study ``STUDY.confirm`` (``STUDY.noise``), then print what that says; returns
+    the study's name."""
     database = open_storage(storage_url(storage, storage, outputs))
     searched = load(database, study.removesuffix(CONFIRM))
     suffix = NOISE if noise else CONFIRM
@@ -54,7 +55,7 @@ def run(
     found = candidates(chosen, view(confirmed))
     if noise:
         report_noise(searched, found[0], seeds)
-        return
+        return searched.study_name
     confirmation = confirm(found, maximize=confirmed.directions[0].name == "MAXIMIZE")
     winner = winner_record(confirmation, confirmed, plan.seeds)
     confirmed.set_user_attr("winner", winner)
@@ -64,6 +65,7 @@ def run(
     for attempt in chosen:
         if attempt.params not in [candidate.params for candidate in found]:
             print(f"left out {_shown(attempt.params)}: it failed or diverged under a fresh seed")
+    return searched.study_name
 
 
 def planned(searched: optuna.Study, suffix: str, top: int, seeds: int, seed_key: str) -> Plan:
