@@ -52,11 +52,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
         train("-m", *words, *names, "hydra.sweeper.seed=0")
 
     space = ["optim.lr=tag(log,interval(0.001,0.1))", "model.hidden=5,10,20"]
-    sweep("a", *few, *space, "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=2")
+    sweep("a", *few, *space, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2")
     few.append("model.hidden=10")
-    sweep("b", *few, "optim.lr=0.001,0.01,0.03")
+    sweep("b", *few, "optim.lr=0.001,0.03")
     sweep("other", *few, "data.seed=1", "optim.lr=0.01,0.03")
-    done = run_script("confirm.py", "study=a", "top=3", "seeds=3", f"outputs={outputs}")
+    done = run_script("confirm.py", "study=a", "top=2", "seeds=2", f"outputs={outputs}")
     assert done.returncode == 0, done.stderr
     for name, rate in (("one", "0.01"), ("two", "0.03")):
         train(*few, f"optim.lr={rate}", f"hydra.run.dir={outputs}/runs/{name}")
@@ -141,14 +141,14 @@ def test_each_figure_is_a_file_too(page_of_a: Path) -> None:
 
 def test_csv_has_a_row_for_each_trial(page_of_a: Path) -> None:
     with (page_of_a.parent / "a.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 12
+        assert len(list(csv.DictReader(file))) == 10
 
 
 def test_the_page_ends_with_what_to_do(page_of_a: Path) -> None:
     text = text_of(page_of_a)
     end = text[text.index("What to do next") :]
     assert "python evaluate_test.py study=a" in end
-    assert "hydra.sweeper.n_trials=12" in end
+    assert "hydra.sweeper.n_trials=10" in end
 
 
 def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ class TestInABrowser:
     def test_a_point_tells_its_trial(self, seen: Seen, page_of_a: Path) -> None:
         seen.page.goto(page_of_a.as_uri())
         titles = seen.page.locator("#history use title")
-        assert titles.count() == 12
+        assert titles.count() == 10
         assert re.match(r"trial \d+ · ", titles.first.text_content() or "")
 
     def test_a_table_sorts_by_number_up_and_down(self, seen: Seen, page_of_a: Path) -> None:
