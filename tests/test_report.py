@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast
 
@@ -24,7 +26,8 @@ from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from nplm.insights import objectives
+from nplm.data import Splits
+from nplm.insights import bigrams, objectives
 from sweepmore.errors import RunError, StudyError
 from sweepmore.page import cell, write
 from sweepmore.report import Application, compare_studies, read_study, runs_page, study_page
@@ -224,6 +227,16 @@ def test_bad_words_are_one_message(outputs: Path, words: list[str], told: str) -
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_bigrams_count_what_follows_what(few: Splits) -> None:
+    (picture,) = bigrams(few).pictures
+    (chart,) = picture.charts
+    follows = Counter(pair for line in few.train.lines for pair in pairwise(f".{line}."))
+    for (first, second), number in follows.items():
+        row, column = (chart.categories.index(token) for token in (first, second))
+        assert chart.counts[row][column] == number
+    assert sum(map(sum, chart.counts)) == sum(follows.values())
 
 
 def test_objectives_are_named_with_their_units() -> None:

@@ -23,6 +23,8 @@ from sweepmore.receipts import looks
 from sweepmore.record import read_config
 from sweepmore.report import Application
 
+# Counts of more tokens than this cannot be read in one figure.
+MOST_TOKENS = 40
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
@@ -88,7 +90,25 @@ def warnings_of(folder: Path, receipts: Path) -> list[str]:
 
 def sections(folder: Path) -> list[Section]:
     config, splits, trained = opened(folder)
-    return [embeddings(trained, splits), hardest(trained, splits), samples(trained, splits, config)]
+    found = [
+        embeddings(trained, splits),
+        hardest(trained, splits),
+        samples(trained, splits, config),
+    ]
+    if len(splits.vocabulary) <= MOST_TOKENS:
+        found.append(bigrams(splits))
+    return found
+
+
+def bigrams(splits: Splits) -> Section:
+    """How often each token follows each, as the first lecture draws it."""
+    size, train = len(splits.vocabulary), splits.train
+    pairs = train.contexts[:, -1] * size + train.targets
+    counts = torch.bincount(pairs, minlength=size**2).view(size, size)
+    chart = Chart("bigrams", f"{splits.name}, train: {len(train):,} pairs", "next token", "token",
+                  counts=counts.tolist(), categories=splits.vocabulary.tokens)  # fmt: skip
+    text = "What a model sees that looks back one token only; the boundary is the dot."
+    return Section("What follows what", text, [Picture([chart])])
 
 
 def embeddings(trained: sampling.Trained, splits: Splits) -> Section:

@@ -58,7 +58,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """One pair of axes, ready to draw. ``categories`` names the ticks of an x that is a choice."""
+    """One pair of axes, ready to draw. ``categories`` names the ticks of an x that is a choice, or
+    the rows and columns of ``counts``, a square table that is drawn as a heat map."""
 
     name: str
     title: str
@@ -67,6 +68,7 @@ class Chart:
     points: Sequence[Point] = ()
     curves: Sequence[Curve] = ()
     bars: Sequence[tuple[str, float]] = ()
+    counts: Sequence[Sequence[int]] = ()
     log_x: bool = False
     log_y: bool = False
     categories: Sequence[str] = ()
@@ -269,6 +271,8 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
 
     rows = -(-len(charts) // columns)
     size = (7.2, 4.2) if columns == 1 else (3.4 * columns, 2.9 * rows)
+    if charts[0].counts:
+        size = (7.2, 6.8)
     figure = Figure(figsize=(size[0], size[1] * (rows if columns == 1 else 1)), dpi=110,
                     layout="constrained")  # fmt: skip
     for index, chart in enumerate(charts):
@@ -295,6 +299,9 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     if chart.bars:
         names = [name for name, _ in reversed(chart.bars)]
         axes.barh(names, [value for _, value in reversed(chart.bars)], color=BLUE)
+    if chart.counts:
+        _heat_map(axes, chart)
+        return
     if chart.diagonal and chart.points:
         low = min(min(p.x, p.y) for p in chart.points)
         high = max(max(p.x, p.y) for p in chart.points)
@@ -318,6 +325,23 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
         axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="upper right")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _heat_map(axes: Axes, chart: Chart) -> None:
+    """Darker is more, by the logarithm, for a few pairs are far more frequent than the others."""
+    values = np.log1p(np.array(chart.counts, dtype=float))
+    axes.imshow(values, cmap="Blues", aspect="auto")
+    places = range(len(chart.categories))
+    axes.set_xticks(places, chart.categories, fontsize=8)
+    axes.set_yticks(places, chart.categories, fontsize=8)
+    axes.tick_params(length=0)
+    for row, column in np.ndindex(values.shape):
+        dark = values[row, column] > 0.6 * values.max()
+        axes.text(column, row, f"{chart.counts[row][column]}", ha="center", va="center",
+                  fontsize=4, color="#ffffff" if dark else "#333333")  # fmt: skip
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
 
 
 def _plain_ticks(axis: Axis, few: bool) -> None:
