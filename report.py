@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweepmore import record
 from sweepmore.errors import ConfigError
 from sweepmore.typed import setting
 
@@ -31,6 +32,7 @@ class Arguments:
 
     study: str | None = setting(None, "a study's name, or last; several with commas compare them")
     run: str | None = setting(None, "a run's folder or name, or last; two with a comma")
+    trial: int | None = setting(None, "with study= (null: the last): that trial's run", at_least=0)
     csv: bool = setting(False, "also every trial as trials.csv")
     sync: bool = setting(False, "upload the study's offline W&B runs instead")
     keep: bool = setting(False, "the study into sweeps/NAME/ instead, to be committed")
@@ -44,29 +46,31 @@ def main(arguments: Arguments) -> None:
     if arguments.study is not None and arguments.run is not None:
         cure = "Give one of them."
         raise ConfigError("study= and run= are two pages.", value=arguments.run, cure=cure)
+    if arguments.trial is not None:
+        of_runs([record.find_trial(arguments.study, arguments.trial, outputs)], outputs)
+        return
     if arguments.study is None and (arguments.sync or arguments.keep or arguments.csv):
         cure = "Give study=NAME too."
         raise ConfigError("sync, keep and csv are about a study.", value=None, cure=cure)
     if arguments.run is not None:
-        of_runs(arguments.run.split(","), outputs)
+        names = arguments.run.split(",")
+        if len(names) > 2:
+            problem = f"{len(names)} runs were named."
+            raise ConfigError(problem, value=names, cure="Name one or two.")
+        of_runs([record.find_run(name, outputs, "result.json") for name in names], outputs)
     elif arguments.study is not None:
         of_studies(arguments.study.split(","), outputs, arguments)
     else:
         listing(outputs, arguments.storage)
 
 
-def of_runs(names: list[str], outputs: Path) -> None:
+def of_runs(folders: list[Path], outputs: Path) -> None:
     from nplm.insights import application
-    from sweepmore import record
     from sweepmore.page import write
     from sweepmore.report import runs_page
 
-    if len(names) > 2:
-        raise ConfigError(f"{len(names)} runs were named.", value=names, cure="Name one or two.")
-    folders = [record.find_run(name, outputs, "result.json") for name in names]
     page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
-    folder = outputs / "reports" / "-".join(folder.name for folder in folders)
-    done(write(page, folder), page)
+    done(write(page, outputs / "reports" / page.title.replace(" and ", "-and-")), page)
 
 
 def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
@@ -88,7 +92,7 @@ def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
     if arguments.keep:
         keep(studies[0])
         return
-    page = study_page(studies[0], ours) if len(studies) == 1 else compare_studies(studies, ours)
+    page = study_page(studies[0], ours) if len(studies) == 1 else compare_studies(studies)
     folder = outputs / "reports" / "-".join(study.seen.name for study in studies)
     path = write(page, folder)
     if arguments.csv:

@@ -60,7 +60,6 @@ def compare() -> Comparison:
     if data.name != "names":
         raise SystemExit("names.txt is needed: SWEEPMORE_DATA_DIR=FOLDER")
     splits = load_splits(data, 3)
-    splits.train.counts, splits.dev.counts  # noqa: B018 -- counted once, not in a loop
     threads, seeds = faster_threads(splits), iter(range(100))
 
     def theirs() -> float:

@@ -78,6 +78,7 @@ def theirs(python: Path, data: Path) -> Sweep:
 def ours() -> Sweep:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "train.py", "-m", "data=names", "model.init=lecture"]
+        command += ["model.emb=10", "model.hidden=200"]
         command += [f"optim.steps={STEPS}", "optim.lr=tag(log,interval(0.01,0.3))"]
         command += [f"hydra.sweeper.n_trials={TRIALS}", "hydra.sweeper.n_jobs=2"]
         command += ["hydra.sweeper.study_name=stock", f"hydra.sweeper.outputs={folder}"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import optuna
 import torch
+from optuna.trial import TrialState
 
 from benchmarks import lecture
 from benchmarks.common import ROOT, Comparison, lecture_data, measure, text
@@ -34,7 +35,8 @@ def ours(best: list[float]) -> float:
         study = optuna.load_study(
             study_name="hundred", storage=f"sqlite:///{Path(folder) / 'studies.db'}"
         )
-        done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        done = [trial for trial in study.get_trials(deepcopy=False) if trial.state in ended]
         assert len(done) == TRIALS, len(done)
         best.append(study.best_value)
     return elapsed
@@ -42,6 +44,8 @@ def ours(best: list[float]) -> float:
 
 def compare() -> Comparison:
     splits = load_splits(lecture_data(), 3)
+    if splits.name != "names":
+        raise SystemExit("names.txt is needed: SWEEPMORE_DATA_DIR=FOLDER")
     torch.set_num_threads(1)
     best: list[float] = []
     mine, theirs = measure(

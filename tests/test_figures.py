@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 
@@ -182,9 +183,26 @@ class TestDrawn:
     def test_a_few_bad_trials_do_not_press_the_others_together(self) -> None:
         points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
         axes = figures.draw([Chart("c", "", "x", "y", points)]).axes[0]
+        assert axes.get_title(loc="left").endswith(" · 1 above")
         low, high = axes.get_ylim()
         assert low < 2
         assert 2.19 < high < 3
+
+    def test_a_page_tells_each_mark_that_is_drawn_and_no_other(self) -> None:
+        points = [Point(k, 2 + k / 100, f"t{k}") for k in range(20)]
+        points.insert(5, Point(30, 1000.0, "outlier"))
+        chart = Chart("c", "", "x", "y", points)
+        text = figures.svg(figures.draw([chart]), [chart])
+        told = re.findall(r'<use [^>]*x="([0-9.]+)"[^>]*><title>t(\d+)</title>', text)
+        assert len(told) == 20
+        places = [float(x) for x, _ in sorted(told, key=lambda one: int(one[1]))]
+        assert places == sorted(places)
+        assert "outlier" not in text
+
+    def test_a_pruned_trial_is_a_cross_that_can_be_seen(self) -> None:
+        axes = figures.draw([CHART]).axes[0]
+        (crosses,) = [c for c in axes.collections if "pruned" in str(c.get_gid())]
+        assert min(np.atleast_1d(crosses.get_linewidth())) > 0.5
 
     def test_ticks_of_a_logarithmic_axis_are_plain_numbers(self) -> None:
         points = [Point(x, 1.0, "") for x in (0.001, 0.1)]

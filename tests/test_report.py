@@ -21,15 +21,21 @@ from typing import Literal, cast
 import html5lib
 import optuna
 import pytest
+from hydra import compose, initialize_config_dir
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from nplm import sampling
+from nplm.config import register_defaults
 from nplm.data import Splits
-from nplm.insights import bigrams, objectives
+from nplm.insights import application, bigrams, objectives
+from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.errors import RunError, StudyError
-from sweepmore.page import cell, write
+from sweepmore.page import cell, sorts_by_number, write
+from sweepmore.question import ask
+from sweepmore.record import read_config
 from sweepmore.report import Application, compare_studies, read_study, runs_page, study_page
 from tests.helpers import ROOT, run_script
 
@@ -183,10 +189,10 @@ def test_two_studies_at_equal_trials_and_equal_work(outputs: Path) -> None:
 def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> None:
     done = report(outputs, "study=a,other")
     assert done.returncode == 2
-    assert "a and other do not ask the same of the same data." in done.stderr
+    assert "a and other have other data: " in done.stderr
     studies = [read_study(open_study(outputs, name), Application()) for name in ("a", "other")]
     with pytest.raises(StudyError) as caught:
-        compare_studies(studies, Application())
+        compare_studies(studies)
     mine, theirs = cast("list[str]", caught.value.value)
     assert mine != theirs  # fingerprints
 
@@ -198,6 +204,47 @@ def test_two_runs_show_only_what_differs(outputs: Path) -> None:
     html5lib.HTMLParser(strict=True).parse(text)
     table = text[text.index("What differs") : text.index("Losses")]
     assert re.findall(r"<td[^>]*>([^<]*)</td>", table) == ["optim.lr", "0.0100", "0.0300"]
+
+
+def test_two_runs_have_their_samples_side_by_side(outputs: Path) -> None:
+    folders = [outputs / "runs" / name for name in ("one", "two")]
+    page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
+    (section,) = [section for section in page.sections if section.title == "What it writes"]
+    assert [table.caption.split(".")[0] for table in section.tables] == ["one", "two"]
+    for folder, table in zip(folders, section.tables, strict=True):
+        drawn = {str(word).removesuffix(" *") for row in table.rows for word in row}
+        assert drawn <= set(samples_again(folder))
+
+
+def samples_again(folder: Path) -> list[str]:
+    seed = read_config(folder)["seed"]
+    return sampling.sample(sampling.load_trained(folder), 200, seed)
+
+
+def test_a_trial_by_its_number(outputs: Path) -> None:
+    done = report(outputs, "study=b", "trial=1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].endswith("reports/b-0001/index.html")
+    assert "b has no run of a trial 99" in report(outputs, "study=b", "trial=99").stderr
+
+
+def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
+    folder = outputs / "diverged"
+    words = ["data=text", f"data.path={few_names}", "optim.lr=1e6", "optim.steps=50"]
+    run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
+    page = runs_page([folder], application(ROOT / "sweeps" / "looks"))
+    assert page.facts[0][1].startswith("diverged: ")
+    assert page.warnings
+
+
+def test_the_larger_value_is_best_where_it_is_maximized() -> None:
+    studies = []
+    for name, value in (("low", 1.0), ("high", 2.0)):
+        study = optuna.create_study(study_name=name, direction="maximize")
+        study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
+        study.add_trial(create_trial(value=value, user_attrs={"slot": 0}))
+        studies.append(read_study(study, Application()))
+    assert compare_studies(studies).facts == [("best", "2.0000 (high)")]
 
 
 def test_a_run_by_last(outputs: Path) -> None:
@@ -239,9 +286,24 @@ def test_bigrams_count_what_follows_what(few: Splits) -> None:
     assert sum(map(sum, chart.counts)) == sum(follows.values())
 
 
-def test_objectives_are_named_with_their_units() -> None:
-    written = {"objective": [{"field": "dev_loss"}, {"field": "seconds_to", "level": 2.17}]}
-    assert objectives(written) == ["dev loss (nats/token)", "seconds to 2.17 (s)"]
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], ["dev loss (nats/token)"]),
+        (["objective={seconds_to: 2.17}"], ["seconds to dev loss 2.17"]),
+        (["objective=[dev_loss,{seconds_to: 4.5}]"],
+         ["dev loss (nats/token)", "seconds to dev loss 4.5"]),
+        (["objective=[dev_loss,steps]"], ["dev loss (nats/token)", "steps"]),
+    ],
+)  # fmt: skip
+def test_objectives_are_named_with_their_units(words: list[str], named: list[str]) -> None:
+    """From the config as a study's question holds it."""
+    os.environ[ROOT_VARIABLE] = str(ROOT)
+    register_defaults()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", overrides=words)
+    question = ask({}, config, {}, None, ["hydra"])
+    assert objectives(question["config"]) == named
 
 
 @pytest.mark.parametrize(
@@ -250,6 +312,11 @@ def test_objectives_are_named_with_their_units() -> None:
 )
 def test_cells(value: object, shown: str) -> None:
     assert cell(value) == shown
+
+
+def test_only_finite_numbers_sort_by_number() -> None:
+    values = [1, 0.5, True, None, float("inf"), float("nan"), "1"]
+    assert list(map(sorts_by_number, values)) == [True, True, *[False] * 5]
 
 
 # a large study

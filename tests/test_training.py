@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from nplm import config, losses, training
 from nplm.checkpoint import Checkpoint
-from nplm.config import Config, Model
-from nplm.data import Splits
+from nplm.config import Config, Data, Model
+from nplm.data import Splits, load_splits
 from nplm.losses import split_loss
 from nplm.model import MLP, build_model
 from nplm.optim import AdamW, Sgd, learning_rate
@@ -77,6 +77,21 @@ def test_split_loss_is_the_mean_over_examples_whatever_the_chunk(
     naive = sum(each.double().tolist()) / len(few.dev)
     monkeypatch.setattr(losses, "CHUNK_NUMBERS", numbers)
     assert split_loss(model, few.dev) == pytest.approx(naive, rel=1e-6)
+
+
+@pytest.mark.parametrize("block_size", [1, 3, 5])
+@pytest.mark.parametrize("data", ["given_names", "names"])
+def test_on_counts_the_loss_of_a_whole_file_is_that_on_its_examples(
+    data: Literal["given_names", "names"], block_size: int, request: pytest.FixtureRequest
+) -> None:
+    if data == "names":
+        request.getfixturevalue("names_dir")
+    splits = load_splits(Data(name=data), block_size)
+    model = build_model(Model(block_size=block_size), len(splits.vocabulary), seeded(3))
+    for split in (splits.train, splits.dev):
+        logits = model.logits(split.contexts).detach()
+        on_examples = F.cross_entropy(logits.double(), split.targets).item()
+        assert split_loss(model, split) == pytest.approx(on_examples, rel=1e-6)
 
 
 # optimisers

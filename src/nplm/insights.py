@@ -38,17 +38,19 @@ def application(receipts: Path) -> Application:
 
 
 def objectives(config: Mapping[str, Any]) -> list[str]:
-    """Names with units, from a study's fixed config."""
+    """Names with units, from a study's fixed config: flat, and written as on the command line."""
+    level = config.get("objective.seconds_to")
+    written = config.get("objective", ()) if level is None else {"seconds_to": level}
+    each = [written] if isinstance(written, (str, Mapping)) else written
+    return [_objective(one) for one in each]
+
+
+def _objective(written: str | Mapping[str, Any]) -> str:
     units = {"dev_loss": "dev loss (nats/token)", "train_loss": "train loss (nats/token)",
              "seconds": "training (s)"}  # fmt: skip
-    named = []
-    written = config.get("objective", ())
-    for one in [written] if isinstance(written, (str, dict)) else written:
-        one = {"field": one} if isinstance(one, str) else one
-        field = one["field"]
-        level = f" {one['level']} (s)" if one.get("level") is not None else ""
-        named.append(f"seconds to{level}" if field == "seconds_to" else units.get(field, field))
-    return named
+    if isinstance(written, str):
+        return units.get(written, written)
+    return f"seconds to dev loss {written['seconds_to']:g}"
 
 
 def opened(folder: Path) -> tuple[Config, Splits, sampling.Trained]:

@@ -159,6 +159,7 @@ def winner_record(
             }
             for row in confirmation.rows
         ],
+        "seeds": len(seeds),
         "seed": seeds[winner.median_seed],
         "run": str(run),
         "files": {

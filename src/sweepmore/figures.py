@@ -10,7 +10,7 @@ import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,7 @@ class Chart:
     categories: Sequence[str] = ()
     diagonal: bool = False  # y = x as a thin line
     steps: bool = False  # curves as stairs
+    top: float | None = None  # where the y axis ends; None: by the data
 
 
 def told(attempt: Attempt) -> str:
@@ -126,7 +127,7 @@ def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
 
 
 def learning_curves(
-    seen: StudyView, reports: Mapping[int, Mapping[int, float]], metric: str
+    seen: StudyView, reports: Mapping[int, Mapping[int, float]], metric: str, axis: str = "step"
 ) -> Chart | None:
     """The reports of the best trials, and the middle 80 % of all; None without reports.
 
@@ -144,7 +145,7 @@ def learning_curves(
     for k, row in enumerate(best):
         label = "the best" if k == 0 else f"the next {len(best) - 1}" if k == 1 else ""
         curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
-    return Chart("curves", f"{seen.name}: the best {len(best)} and the spread of all", "step",
+    return Chart("curves", f"{seen.name}: the best {len(best)} and the spread of all", axis,
                  metric, curves=curves, log_y=True)  # fmt: skip
 
 
@@ -269,6 +270,7 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
     """One figure of a chart or of several side by side."""
     from matplotlib.figure import Figure
 
+    charts = [without_outliers(chart) for chart in charts]
     rows = -(-len(charts) // columns)
     size = (7.2, 4.2) if columns == 1 else (3.4 * columns, 2.9 * rows)
     if charts[0].counts:
@@ -291,7 +293,8 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
         group = [p for p in chart.points if p.style == style_name]
         if group:
             dots = axes.scatter([p.x for p in group], [p.y for p in group], s=14 if small else 24,
-                                color=colour, marker=marker, alpha=alpha, linewidths=0)  # fmt: skip
+                                color=colour, marker=marker, alpha=alpha,
+                                linewidths=1.2 if marker == "x" else 0)  # fmt: skip
             if style_name == "token":
                 for p in group:
                     axes.annotate(p.told, (p.x, p.y), ha="center", va="center", parse_math=False)
@@ -315,7 +318,8 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     if chart.categories:
         axes.set_xticks(range(len(chart.categories)), chart.categories)
         axes.margins(x=0.15)
-    _zoom(axes, chart)
+    if chart.top is not None:
+        axes.set_ylim(top=chart.top)
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     if not small:
@@ -379,17 +383,24 @@ def _colours(chart: Chart) -> list[str]:
     return found
 
 
-def _zoom(axes: Axes, chart: Chart) -> None:
-    """A few very bad trials would press all others together: the axis ends at the upper fence
-    (Tukey 1977: three quartile distances above the third)."""
+def without_outliers(chart: Chart) -> Chart:
+    """A few very bad trials would press all others together: without those above the upper fence
+    (Tukey 1977: three quartile distances above the third), which the title counts.
+
+    Left in and clipped, they would also be missing among the marks of an SVG, whose titles are
+    told off in order.
+    """
     values = [p.y for p in chart.points] or [y for c in chart.curves for y in [*c.y, *c.high]]
-    if chart.bars or chart.diagonal or len(values) < 8:
-        return
+    if chart.bars or chart.counts or chart.diagonal or len(values) < 8:
+        return chart
     first, _, third = statistics.quantiles(values, n=4)
     fence = third + 3 * (third - first)
-    if max(values) > fence > min(values):
-        low = min(values)
-        axes.set_ylim(low - 0.06 * (fence - low), fence)
+    kept = [p for p in chart.points if p.y <= fence]
+    if not max(values) > fence > min(values):
+        return chart
+    left = len(chart.points) - len(kept)
+    title = f"{chart.title} · {left} above" if left else chart.title
+    return replace(chart, points=kept, title=title, top=fence)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -414,7 +425,7 @@ def svg(figure: Figure, charts: Sequence[Chart]) -> str:
     text = re.sub(r"(stroke|fill): #000000", r"\1: currentColor", text)
     text = text.replace("<text ", '<text fill="currentColor" ')
     text = text.replace(BLUE.lower(), "var(--accent)")  # the page's: lighter on a dark ground
-    for chart in charts:
+    for chart in map(without_outliers, charts):
         for style_name, *_ in STYLES:
             group = [p for p in chart.points if p.style == style_name]
             text = _with_titles(text, f"points-{chart.name}-{style_name}", group)

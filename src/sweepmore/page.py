@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +69,15 @@ def write(page: Page, folder: Path) -> Path:
             figure = draw(picture.charts, picture.columns)
             drawn[picture.name] = svg(figure, picture.charts)
             save(figure, folder / f"{picture.name}.png")
-    environment.filters["cell"] = cell
+    environment.filters |= {"cell": cell, "sorts_by_number": sorts_by_number}
     text = environment.get_template("page.html.j2").render(page=page, drawn=drawn)
     write_atomic(folder / "index.html", text)
     return folder / "index.html"
+
+
+def sorts_by_number(value: Any) -> bool:
+    """What JavaScript's Number() reads; the other values sort by their text."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def cell(value: Any) -> str:

@@ -245,3 +245,21 @@ def find_run(name: str, outputs: Path, holding: str) -> Path:
         cure = "Train one first: python train.py experiment=quick"
         raise RunError(f"No run in {outputs} holds {holding}.", value=name, cure=cure)
     return max(usable, key=lambda folder: runs[folder].stat().st_mtime_ns).resolve()
+
+
+def find_trial(study: str | None, trial: int, outputs: Path) -> Path:
+    """The run's folder of a trial of ``study`` (None or ``last``: the study that was last written
+    to); of a repeated trial, its first run."""
+    studies = outputs / "studies"
+    if study in (None, "last"):
+        found = [f for f in studies.glob("*") if not f.name.endswith((".confirm", ".noise"))]
+        if not found:
+            cure = "Begin one first: python train.py -m sweeps=minute"
+            raise RunError(f"There is no study in {outputs}.", value=study, cure=cure)
+        study = max(found, key=lambda folder: folder.stat().st_mtime_ns).name
+    folder = studies / str(study) / f"{trial:04d}"
+    for run in (folder, folder / "0"):
+        if (run / "config.yaml").exists():
+            return run.resolve()
+    cure = "python report.py lists the studies; a study's trials.csv its trials."
+    raise RunError(f"{study} has no run of a trial {trial}.", value=trial, cure=cure)

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sweepmore import figures
-from sweepmore.cli import dotted
+from sweepmore.cli import dotted, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.note import command_line
 from sweepmore.page import Page, Picture, Section, Table, markdown
@@ -138,7 +138,8 @@ def study_page(study: Study, application: Application) -> Page:
         evidence.insert(0, Section("What no trial beats", text, [Picture([front_of(study)])]))
     if study.winner is not None:
         evidence.insert(0, _confirmed(study))
-    curves = figures.learning_curves(seen, study.reports, metric)
+    axis = "repeat" if study.question.get("repeats") else "step"
+    curves = figures.learning_curves(seen, study.reports, metric, axis)
     if curves is not None:
         evidence.append(Section("How the trials learnt", pictures=[Picture([curves])]))
     evidence += _parameters(study)
@@ -176,18 +177,24 @@ def _subtitle(study: Study) -> str:
 
 def _facts(study: Study) -> list[tuple[str, str]]:
     seen, best = study.seen, study.best
-    values = ", ".join(f"{v:.4f}" for v in best.values or ())
-    facts = [(f"best {study.metrics[0]}", f"{values} (trial {best.root})")]
+    facts = [
+        (f"best {study.metrics[0]}", f"{(best.values or (math.nan,))[0]:.4f} (trial {best.root})")
+    ]
     first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
     sign = -1.0 if seen.directions[0] == "maximize" else 1.0
     start = (first.values or (math.nan,))[0]
     if study.winner is not None:
         mean, half = study.winner["mean"], study.winner["half_width"]
         facts.append(("confirmed by fresh seeds", f"{mean:.4f} ± {half:.4f} (95 %)"))
-        facts.append((f"gain over trial {first.root}", f"{sign * (start - mean):.4f} ± {half:.4f}"))
-    elif best.values:
+        # the first trial was one run, as noisy as each of the n: half·√n is its share
+        whole = half * math.sqrt(1 + study.winner["seeds"])
+        told = f"{sign * (start - mean):.4f} ± {whole:.4f} (95 %)"
+        facts.append((f"gain over trial {first.root}", told))
+    elif best.values and len(seen.directions) == 1:
         gain = sign * (start - best.values[0])
-        facts.append((f"gain over trial {first.root}", f"{gain:.4f} (one run each, not confirmed)"))
+        runs = max((len(v) for v in (study.question.get("repeats") or {}).values()), default=1)
+        each = "one run" if runs == 1 else f"{runs} runs"
+        facts.append((f"gain over trial {first.root}", f"{gain:.4f} ({each} each, not confirmed)"))
     counts = ", ".join(
         f"{number} {word}"
         for number, word in (
@@ -303,17 +310,22 @@ def _words(params: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={figures.short(value)}" for key, value in params.items())
 
 
-def compare_studies(studies: Sequence[Study], application: Application) -> Page:
+def compare_studies(studies: Sequence[Study]) -> Page:
     """Side by side at equal trials and equal time; StudyError where their data differ."""
     first = studies[0]
     for other in studies[1:]:
-        mine, theirs = first.question["identity"], other.question["identity"]
-        if mine != theirs or first.metrics != other.metrics:
-            raise StudyError(
-                f"{first.seen.name} and {other.seen.name} do not ask the same of the same data.",
-                value=[mine, theirs],
-                cure="Compare studies of equal data fingerprints and objectives.",
-            )
+        for what, mine, theirs in (
+            ("data", first.question["identity"], other.question["identity"]),
+            ("objectives", first.metrics, other.metrics),
+            ("directions", first.seen.directions, other.seen.directions),
+        ):
+            if mine != theirs:
+                raise StudyError(
+                    f"{first.seen.name} and {other.seen.name} have other {what}: {mine} and "
+                    f"{theirs}.",
+                    value=[mine, theirs],
+                    cure="Only values of the same question on the same data can be compared.",
+                )
     views, metric = [study.seen for study in studies], first.metrics[0]
     rows = [
         [s.seen.name, len(s.seen.counted), sum(a.seconds or 0.0 for a in s.seen.counted),
@@ -326,7 +338,8 @@ def compare_studies(studies: Sequence[Study], application: Application) -> Page:
         Picture([figures.anytime(views, metric, "trials")], "At equal numbers of trials."),
         Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
     ]
-    best = min(range(len(rows)), key=lambda k: float(str(rows[k][3])))
+    sign = -1.0 if first.seen.directions[0] == "maximize" else 1.0
+    best = min(range(len(rows)), key=lambda k: sign * float(str(rows[k][3])))
     return Page(
         title=" and ".join(seen.name for seen in views),
         subtitle=f"{len(views)} studies of the same data and objective",
@@ -341,43 +354,67 @@ def compare_studies(studies: Sequence[Study], application: Application) -> Page:
 
 
 def runs_page(folders: Sequence[Path], application: Application) -> Page:
-    """A run, or two of them: what differs in their settings, and their curves together."""
+    """A run, or two of them: what differs in their settings, their curves together, and what the
+    application tells of each side by side."""
     results = [read_json(folder / "result.json") for folder in folders]
     for result in results[1:]:
         if result["data"]["fingerprint"] != results[0]["data"]["fingerprint"]:
             names = [one["data"]["name"] for one in results]
             raise RunError("The runs have other data: their losses cannot be compared.",
                            value=names, cure="Compare runs of equal fingerprints.")  # fmt: skip
+    names = [name_of(folder) for folder in folders]
     curves = []
-    for folder in folders:
+    for folder, name in zip(folders, names):
         rows = [row for row in read_metrics(folder) if row.get("dev_loss") is not None]
         for which in ("dev", "train"):
             values = [float(row.get(f"{which}_loss", math.nan)) for row in rows]
-            curves.append(figures.Curve(f"{which}, {folder.name}" if len(folders) > 1 else which,
+            curves.append(figures.Curve(f"{which}, {name}" if len(folders) > 1 else which,
                                         [row["step"] for row in rows], values))  # fmt: skip
     chart = figures.Chart("losses", "loss over whole splits", "step", "loss (nats/token)",
                           curves=curves, log_y=True)  # fmt: skip
+    told = [tell(application, folder) for folder in folders]
     sections = [Section("Losses", pictures=[Picture([chart])])]
     if len(folders) > 1:
         sections.insert(0, Section("What differs", tables=[differing(folders)]))
-    for folder in folders:
-        for section in application.sections(folder):
-            title = f"{section.title} · {folder.name}" if len(folders) > 1 else section.title
-            pictures = section.pictures if len(folders) == 1 else ()
-            sections.append(Section(title, section.text, pictures, section.tables))
+        sections += side_by_side(names, told)
+    else:
+        sections += told[0].sections
     facts = [
-        (folder.name, f"dev {result['dev_loss']:.4f}, train {result['train_loss']:.4f}"
+        (name, f"dev {result['dev_loss']:.4f}, train {result['train_loss']:.4f}"
          if result["status"] == "ok" else f"{result['status']}: {result['reason']}")
-        for folder, result in zip(folders, results)
+        for name, result in zip(names, results)
     ]  # fmt: skip
     return Page(
-        title=" and ".join(folder.name for folder in folders),
+        title=" and ".join(names),
         subtitle=" · ".join(f"{r['steps']:,} steps in {r['seconds']:.1f} s" for r in results),
-        facts=[*facts, *(application.facts(folders[0]) if len(folders) == 1 else ())],
-        warnings=application.warnings(folders[0]) if len(folders) == 1 else (),
+        facts=[*facts, *(told[0].facts if len(folders) == 1 else ())],
+        warnings=[warning for one in told for warning in one.warnings] if len(folders) == 1 else (),
         sections=sections,
-        commands=[("Its predictions:", f"python sample.py run={folders[0].name} explain=emma")],
+        commands=[("New lines from it:", f"python sample.py run={shown_path(folders[0])}")],
     )
+
+
+def name_of(folder: Path) -> str:
+    """A run's own folder; a trial's with its study."""
+    parts = folder.parts
+    if "studies" in parts:
+        return "-".join(parts[parts.index("studies") + 1 :])
+    return folder.name
+
+
+def side_by_side(names: Sequence[str], told: Sequence[Told]) -> list[Section]:
+    """Of the sections that all runs have, the tables beside each other."""
+    found = []
+    for first, *others in zip(*(one.sections for one in told)):
+        same = [first, *(other for other in others if other.title == first.title)]
+        if first.tables and len(same) == len(names):
+            tables = [
+                replace(table, caption=f"{name}. {section.text}")
+                for name, section in zip(names, same)
+                for table in section.tables
+            ]
+            found.append(Section(first.title, tables=tables))
+    return found
 
 
 def differing(folders: Sequence[Path]) -> Table:
@@ -390,7 +427,7 @@ def differing(folders: Sequence[Path]) -> Table:
         for key in keys
         if len({str(one.get(key, missing)) for one in flat}) > 1
     ]
-    return Table(["setting", *(folder.name for folder in folders)], rows)
+    return Table(["setting", *map(name_of, folders)], rows)
 
 
 def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
@@ -418,7 +455,8 @@ def list_runs(outputs: Path, most: int = 15) -> Table:
     """Newest first: status, loss, data, and what was set by hand."""
     rows = []
     folders = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
-    for folder in sorted(folders, key=lambda f: f.name, reverse=True)[:most]:
+    began = {folder: (folder / "config.yaml").stat().st_mtime_ns for folder in folders}
+    for folder in sorted(folders, key=began.__getitem__, reverse=True)[:most]:
         done = folder / "result.json"
         result = read_json(done) if done.exists() else {}
         overrides = folder / "overrides.yaml"
