@@ -70,7 +70,7 @@ def of_runs(folders: list[Path], outputs: Path) -> None:
     from sweepmore.report import runs_page
 
     page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
-    done(write(page, outputs / "reports" / page.title.replace(" and ", "-and-")), page)
+    done(write(page, outputs / "reports" / page.title.replace(" and ", "-")), page)
 
 
 def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:

@@ -108,8 +108,8 @@ def compare() -> Comparison:
     startups = [min(sweep.startup for sweep in of) for of in sweeps]
     work = (
         f"{TRIALS} trials of the lecture's model, {STEPS:,} steps and one evaluation each, W&B "
-        "offline, two processes; from the first trial's start to the last one's end. Start-up and end "
-        f"apart: ours {startups[0]:.1f} s, theirs {startups[1]:.1f} s. Ours also keeps the "
+        "offline, two processes; from the first trial's start to the last one's end. Start-up "
+        f"and end apart: ours {startups[0]:.1f} s, theirs {startups[1]:.1f} s. Ours also keeps the "
         "study in SQLite, evaluates train too, and writes a record, checkpoints, a figure, samples"
     )
     return Comparison("20 trials, against the stock sweeper", work, "s", mine, others)
