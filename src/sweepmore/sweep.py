@@ -172,7 +172,11 @@ class Parent:
             "script": script if script[0] == "-m" else [str(Path(script[0]).resolve())],
             "fixed": list(self.asked.space.fixed),
             "hydra": list(self.asked.hydra_overrides),
-            "words": [*self.asked.arguments, *self.asked.hydra_overrides],
+            "words": [
+                word
+                for word in (*self.asked.arguments, *self.asked.hydra_overrides)
+                if not word.startswith("hydra.mode=")  # which is -m
+            ],
         }
 
     def may_go_on(self, study: optuna.Study, question: Question) -> bool:
