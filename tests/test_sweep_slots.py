@@ -264,11 +264,22 @@ class TestReap:
     def test_a_trial_without_an_owner(self, tmp_path: Path, age: float, dead: bool) -> None:
         assert self.reaped(self.running(tmp_path, None, age)) is dead
 
-    def test_two_reapers_retry_once(self, tmp_path: Path) -> None:
+    def test_one_that_was_handed_back_since_is_not_tried_twice(self, tmp_path: Path) -> None:
+        """A worker that was stopped between the look at its trial and the look at its process."""
         study = self.running(tmp_path, {**this_process(), "started": 1.0})
         stale = view(study)
-        for _ in range(2):
-            slots.reap(study, stale, 3)
+        slots.retry(study, stale.running[0], died=False)
+        slots.fail(study, 0, "handed_back")
+        assert slots.reap(study, stale, 3) == []
+        old, new = study.get_trials()
+        assert old.user_attrs["reason"] == "handed_back"
+        assert new.user_attrs["deaths"] == 0
+
+    def test_two_reapers_retry_once(self, tmp_path: Path) -> None:
+        study = self.running(tmp_path, {**this_process(), "started": 1.0})
+        slots.retry(study, view(study).running[0], died=True)  # and a second reaper at this moment
+        assert self.reaped(study)
+        assert len(study.get_trials()) == 3
         assert [a.attempt for a in view(study).attempts] == [0, 1]
         assert slots.claim(study) is not None
         assert slots.claim(study) is None

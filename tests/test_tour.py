@@ -119,7 +119,7 @@ def test_committed_names_no_place_and_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("in /work/main", True), ("file:///tmp/x", True), ("C:\\x", True), ("nats/token", False)],
+    [("in /srv/somewhere", True), ("file:///tmp/x", True), ("C:\\x", True), ("nats/token", False)],
 )
 def test_a_place_is_recognised(text: str, found: bool) -> None:
     assert bool(ABSOLUTE.search(text)) is found

@@ -115,8 +115,14 @@ def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
 
 
 def reap(study: optuna.Study, seen: StudyView, max_retries: int) -> list[Attempt]:
-    """Fail the trials whose worker is dead and enqueue their retries; returns them."""
-    dead = [attempt for attempt in seen.running if _is_dead(attempt)]
+    """Fail the trials whose worker is dead and enqueue their retries; returns them.
+
+    A worker may have handed its trial back and ended since ``seen`` was read: what counts is the
+    trial as it is after the worker was found dead, for then only another reaper can change it.
+    """
+    suspects = [attempt for attempt in seen.running if _is_dead(attempt)]
+    running = {attempt.number for attempt in view(study).running} if suspects else set()
+    dead = [attempt for attempt in suspects if attempt.number in running]
     for attempt in dead:
         if attempt.deaths < max_retries:
             retry(study, attempt, died=True)
