@@ -17,7 +17,8 @@ from nplm.checkpoint import Checkpoint
 from nplm.config import Config, Data, Model
 from nplm.data import Splits, load_splits
 from nplm.losses import split_loss
-from nplm.model import MLP, build_model
+from nplm.model import MLP
+from nplm.models import build_model
 from nplm.optim import AdamW, Sgd, learning_rate
 from nplm.training import Progress, begin, derived_seed, fit
 from sweepmore.errors import RunError
@@ -262,9 +263,13 @@ def test_a_run_that_is_done_is_not_pruned_any_more(few: Splits) -> None:
 def poisoned(value: float, few: Splits) -> training.State:
     """A fresh state with one weight replaced."""
     state = begin(SMALL, few)
-    with torch.no_grad():
-        state.model.b2[0] = value
+    mlp_of(state).b2.data[0] = value
     return state
+
+
+def mlp_of(state: training.State) -> MLP:
+    assert isinstance(state.model, MLP)
+    return state.model
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
@@ -279,7 +284,7 @@ def test_nan_midway_is_found_at_the_next_report(few: Splits) -> None:
 
     def spoil(at: Progress) -> None:
         if at.step == 31:
-            state.model.C.data.fill_(math.nan)
+            mlp_of(state).C.data.fill_(math.nan)
 
     result = fit(SMALL, few, spoil, state=state)
     assert (result.status, result.steps) == ("diverged", 32)
@@ -302,8 +307,8 @@ def test_a_huge_but_finite_loss_is_a_divergence(few: Splits) -> None:
 
     def spoil(at: Progress) -> None:
         if at.step == 10:
-            state.model.W2.data.fill_(0.0)
-            state.model.b2.data.copy_(torch.linspace(0, 1e6, len(few.vocabulary)))
+            mlp_of(state).W2.data.fill_(0.0)
+            mlp_of(state).b2.data.copy_(torch.linspace(0, 1e6, len(few.vocabulary)))
 
     result = fit(SMALL, few, spoil, state=state)
     assert (result.status, result.steps) == ("diverged", 11)
