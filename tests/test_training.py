@@ -112,8 +112,18 @@ def torchs(optimiser: torch.optim.Optimizer, parameters: list[Tensor], rates: li
     for step, rate in enumerate(rates):
         for parameter, gradient in zip(parameters, gradients_at(step), strict=True):
             parameter.grad = gradient
-        optimiser.param_groups[0]["lr"] = rate
+        for group in optimiser.param_groups:
+            group["lr"] = rate
         optimiser.step()
+
+
+def groups(parameters: list[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """The matrix decays, the vector, a bias, does not."""
+    matrix, vector = parameters
+    return [
+        {"params": [matrix], "weight_decay": weight_decay},
+        {"params": [vector], "weight_decay": 0.0},
+    ]
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -124,7 +134,7 @@ def test_sgd_is_torchs(momentum: float, weight_decay: float) -> None:
     optimiser = Sgd(ours, config.Sgd(momentum=momentum, weight_decay=weight_decay))
     for step, rate in enumerate(rates):
         optimiser.step(gradients_at(step), rate)
-    reference = torch.optim.SGD(theirs, lr=0.1, momentum=momentum, weight_decay=weight_decay)
+    reference = torch.optim.SGD(groups(theirs, weight_decay), lr=0.1, momentum=momentum)
     torchs(reference, theirs, rates)
     for our, their in zip(ours, theirs, strict=True):
         torch.testing.assert_close(our, their)
@@ -137,7 +147,7 @@ def test_adamw_is_torchs_with_all_its_settings() -> None:
     optimiser = AdamW(ours, settings)
     for step, rate in enumerate(rates):
         optimiser.step(gradients_at(step), rate)
-    torchs(torch.optim.AdamW(theirs, betas=(0.8, 0.95), weight_decay=0.1), theirs, rates)
+    torchs(torch.optim.AdamW(groups(theirs, 0.1), betas=(0.8, 0.95)), theirs, rates)
     for our, their in zip(ours, theirs, strict=True):
         torch.testing.assert_close(our, their)
 
