@@ -50,7 +50,7 @@ SETTINGS = {
     "key without its group": Bad("emb=3", ("Unknown key emb", "mean model.emb?")),
     "key of another optimiser": Bad("optim.beta1=0.5", ("Unknown key optim.beta1",)),
     "added key": Bad("+model.depth=2", ("Unknown key model.depth=2", "block_size")),
-    "key of another model": Bad("model=ngram model.emb=3", ("Unknown key model.emb", "order")),
+    "key of another model": Bad("model=ngram model.emb=3", ("Unknown key model.emb",)),
     "four layers": Bad("model.layers=4", ("model.layers=4", "at most 3")),
     "all dropped": Bad("model.dropout=1", ("model.dropout=1", "below 1")),
     "no class": Bad("model=own", ("model.target=null is not a class", "module.Class")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,6 +318,14 @@ def _plain(value: Any) -> Any:
     return [_plain(member) for member in value] if isinstance(value, tuple) else value
 
 
+# Keys that --help names without a line of their own, so that it fits a screen.
+RARE = {
+    "device", "start_from", "model.emb_dropout", "optim.decay_factor", "optim.beta1",
+    "optim.beta2", "data.path", "data.split", "wandb.project", "wandb.entity", "wandb.group",
+    "wandb.tags", "wandb.notes",
+}  # fmt: skip
+
+
 def help_text(*, _root_: DictConfig) -> str:
     """A line for each key of the composed config: its value and what it is.
 
@@ -329,15 +338,17 @@ def help_text(*, _root_: DictConfig) -> str:
     model = MODELS.get(plain["model"].get("name"), Model)
     records = {"": Config, "model.": model, "optim.": optim, "data.": Data, "wandb.": Tracking}
     helps = {
-        f"{group}{field.name}": field.metadata.get("help", "")
+        f"{group}{field.name}": str(field.metadata.get("help", ""))
         for group, record in records.items()
         for field in dataclasses.fields(record)
         if field.name != "name" and (group or f"{field.name}." not in records)
     }
     groups = {"", *(group[:-1] for group in records)}
     now = dotted({key: plain[key] for key in plain if key in groups or key in helps})
-    shown = {f"{key}={_words(now[key])}": helps[key] for key in helps if key in now}
-    lines = [f"  {setting:<30}  {help}".rstrip() for setting, help in shown.items()]
+    shown = {key: f"{key}={_words(now[key])}" for key in helps if key in now}
+    lines = [f"  {shown[key]:<30}  {helps[key]}" for key in shown if key not in RARE]
+    also = textwrap.wrap(" ".join(shown[key] for key in shown if key in RARE), 86)
+    lines += [f"  {'also' if k == 0 else '':<6}{line}" for k, line in enumerate(also)]
     return "\n".join(lines).replace("$", "$$")  # $ is special in Hydra's templates
 
 
