@@ -32,7 +32,7 @@ class Arguments:
 
     study: str | None = setting(None, "a study's name, or last; several with commas compare them")
     run: str | None = setting(None, "a run's folder or name, or last; two with a comma")
-    trial: int | None = setting(None, "with study= (null: the last): that trial's run", at_least=0)
+    trial: int | None = setting(None, "of study= (null: the last): that trial's run", at_least=0)
     csv: bool = setting(False, "also every trial as trials.csv")
     sync: bool = setting(False, "upload the study's offline W&B runs instead")
     keep: bool = setting(False, "the study into sweeps/NAME/ instead, to be committed")
@@ -47,7 +47,8 @@ def main(arguments: Arguments) -> None:
         cure = "Give one of them."
         raise ConfigError("study= and run= are two pages.", value=arguments.run, cure=cure)
     if arguments.trial is not None:
-        of_runs([record.find_trial(arguments.study, arguments.trial, outputs)], outputs)
+        asked = (arguments.run, arguments.study, arguments.trial)
+        of_runs([record.find_named(*asked, outputs, "result.json")], outputs)
         return
     if arguments.study is None and (arguments.sync or arguments.keep or arguments.csv):
         cure = "Give study=NAME too."

@@ -266,6 +266,8 @@ def test_runs_of_other_data_are_refused(outputs: Path) -> None:
         (["run=a,b,c"], "3 runs were named."),
         (["study=a", "run=one"], "two pages"),
         (["studdy=a"], "study"),
+        (["run=one", "trial=1"], "two runs"),
+        (["study=c", "trial=1"], "There is no study c"),
         (["sync=true"], "about a study"),
     ],
 )
