@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sweepmore.report import Study
 
 ROOT = Path(__file__).resolve().parent
+# Characters of a line of a list.
+WIDEST = 100
 
 
 @dataclass(frozen=True)
@@ -146,13 +148,15 @@ def show(table: Table) -> None:
 
     from sweepmore.page import cell
 
+    console = Console(highlight=False, markup=False)  # objective=[a,b] is no markup
+    console.width = min(WIDEST, console.width) if console.is_terminal else WIDEST
     lines = Lines(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     for k, name in enumerate(table.head):
         last = k == len(table.head) - 1  # what was set by hand is as long as it is
         lines.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
     for row in table.rows:
         lines.add_row(*map(cell, row))
-    Console(highlight=False).print(lines)
+    console.print(lines)
 
 
 def opened(outputs: Path, storage: str | None) -> optuna.storages.BaseStorage:

@@ -234,7 +234,8 @@ def keep(
     if result.status != "diverged":
         training.save_weights(record.folder, result.model, splits, result.dev_loss)
     if result.status == "ok":
-        title = f"{splits.name} · {config.model.name} · {result.steps:,} steps"
+        seen = f"train n = {len(splits.train):,}, dev n = {len(splits.dev):,}"
+        title = f"{splits.name}, {seen} · {config.model.name} · {result.steps:,} steps"
         samples = sampling.sample(
             sampling.Trained(result.model, splits.vocabulary), SAMPLES, config.seed
         )

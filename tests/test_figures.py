@@ -59,8 +59,8 @@ def test_studies_are_compared_by_trials_and_by_seconds_of_work() -> None:
                  attempt(2, 1.0, seconds=1))  # fmt: skip
     (by_trials,) = figures.anytime([seen], "loss", "trials").curves
     (by_time,) = figures.anytime([seen], "loss", "time").curves
-    assert by_trials == Curve("s", [1, 2, 3], [3.0, 3.0, 1.0])
-    assert by_time == Curve("s", [2, 7, 8], [3.0, 3.0, 1.0])
+    assert by_trials == Curve("s, n = 3", [1, 2, 3], [3.0, 3.0, 1.0])
+    assert by_time == Curve("s, n = 3", [2, 7, 8], [3.0, 3.0, 1.0])
 
 
 class TestLearningCurves:
@@ -103,10 +103,10 @@ class TestLearningCurves:
 
 
 def test_importance_is_sorted() -> None:
-    chart = figures.importance({"a": 0.2, "b": 0.8}, "s")
+    chart = figures.importance({"a": 0.2, "b": 0.8}, THREE)
     assert chart is not None
     assert chart.bars == [("b", 0.8), ("a", 0.2)]
-    assert figures.importance({}, "s") is None
+    assert figures.importance({}, THREE) is None
 
 
 def test_slices_place_choices_by_their_order_and_numbers_by_value() -> None:
@@ -145,7 +145,8 @@ def test_the_front_of_two_objectives_by_hand() -> None:
 
 def test_confirmed_marks_the_winner_and_the_tied() -> None:
     rows = [{"trial": k, "searched": 1.0, "mean": 1.0 + k, "tied": k < 2} for k in range(3)]
-    chart = figures.confirmed({"trial": 1, "rows": rows}, "loss")
+    chart = figures.confirmed({"trial": 1, "rows": rows, "seeds": 4}, "loss")
+    assert chart.y_label == "loss, mean of 4 fresh seeds"
     assert [p.style for p in chart.points] == ["tied", "winner", "complete"]
     assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]
 

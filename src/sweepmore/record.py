@@ -226,6 +226,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     return node
 
 
+def read_overrides(folder: Path) -> list[str]:
+    """What was set by hand for a run; nothing where it does not say."""
+    path = folder / "overrides.yaml"
+    words = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    return [str(word) for word in words or ()]
+
+
 def find_run(name: str, outputs: Path, holding: str) -> Path:
     """The folder that ``name`` means: a path, a folder's name under ``outputs``, or ``last``.
 
