@@ -143,6 +143,21 @@ def test_the_front_of_two_objectives_by_hand() -> None:
     assert len(chart.points) == 3
 
 
+def test_each_objective_has_its_own_best_trial() -> None:
+    seen = study(attempt(0, 1.0, 3.0), attempt(1, 2.0, 9.0), attempt(2, 2.0, 9.0),
+                 directions=("minimize", "maximize"))  # fmt: skip
+    assert [seen.best_in(k).root for k in range(2)] == [0, 1]
+
+
+def test_trials_with_the_parameters_of_an_earlier_one() -> None:
+    """A choice among 1, 1.0 and True is none between equals; only what counts is counted."""
+    params = [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}, {"b": "x", "a": 1}, {"a": 1.0, "b": "x"},
+              {"a": True, "b": "x"}, {"a": 2, "b": "x"}]  # fmt: skip
+    trials = [attempt(k, 1.0, params=one) for k, one in enumerate(params)]
+    running = attempt(6, params={"a": 1, "b": "x"}, state=TrialState.RUNNING)
+    assert [a.root for a in study(*trials, running).repeated] == [2, 5]
+
+
 def test_confirmed_marks_the_winner_and_the_tied() -> None:
     rows = [{"trial": k, "searched": 1.0, "mean": 1.0 + k, "tied": k < 2} for k in range(3)]
     chart = figures.confirmed({"trial": 1, "rows": rows, "seeds": 4}, "loss")

@@ -171,7 +171,7 @@ def importance(shares: Mapping[str, float], seen: StudyView) -> Chart | None:
         return None
     bars = sorted(shares.items(), key=lambda row: -row[1])
     title = f"{seen.name}: what the value depends on, n = {len(seen.ranked)} trials"
-    return Chart("importance", title, "share of importance (all: 1)", "", bars=bars)
+    return Chart("importance", title, "share of importance", "", bars=bars)
 
 
 def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str) -> list[Chart]:
@@ -266,9 +266,11 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
 
     charts = [without_outliers(chart) for chart in charts]
     rows = -(-len(charts) // columns)
-    size = (7.2, 4.2) if columns == 1 else (3.4 * columns, 2.9 * rows)
+    size = (9.0, 4.6) if columns == 1 else (3.4 * columns, 2.9 * rows)
     if charts[0].counts:
         size = (7.2, 6.8)
+    elif charts[0].bars:
+        size = (9.0, 1.2 + 0.4 * len(charts[0].bars))
     figure = Figure(figsize=(size[0], size[1] * (rows if columns == 1 else 1)), dpi=110,
                     layout="constrained")  # fmt: skip
     for index, chart in enumerate(charts):
@@ -286,7 +288,8 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     for style_name, colour, marker, alpha in STYLES:
         group = [p for p in chart.points if p.style == style_name]
         if group:
-            dots = axes.scatter([p.x for p in group], [p.y for p in group], s=14 if small else 24,
+            area = 160 if style_name == "token" else 14 if small else 24
+            dots = axes.scatter([p.x for p in group], [p.y for p in group], s=area,
                                 color=colour, marker=marker, alpha=alpha,
                                 linewidths=1.2 if marker == "x" else 0)  # fmt: skip
             if style_name == "token":

@@ -254,12 +254,14 @@ def _confirmed(study: Study) -> Section:
     assert study.winner is not None
     bias = study.winner["selection_bias"]
     text = (
-        f"The best were trained again with fresh seeds. The search had promised {bias:+.4f} of the "
-        "winner's mean too much; tied are those whose paired difference may be zero, and of the "
-        "tied the simplest wins."
+        "The best were trained again with fresh seeds. Of the winner the search had promised "
+        f"{abs(bias):.4f} {'less' if bias < 0 else 'more'} than its mean over these. Tied are "
+        "those whose paired difference may be zero; of the tied the simplest wins. Trials are "
+        f"numbered as in {study.seen.name}{CONFIRM}."
     )
     picture = Picture([figures.confirmed(study.winner, study.metrics[0])],
-                      "On the line the search told the truth.")  # fmt: skip
+                      "On the line the search told the truth. The diamond is the winner; green are "
+                      "those that are tied.")  # fmt: skip
     return Section("What fresh seeds say", text, [picture], [winner_table(study.winner)])
 
 
@@ -281,7 +283,7 @@ def _trials(study: Study) -> Section:
 
 
 def _table(study: Study, shown: Sequence[Attempt]) -> Table:
-    """A row each; the first one, the best in the first objective, is marked."""
+    """A row each; marked is the best, or of several objectives what no trial beats."""
     seen, names = study.seen, list(study.question["space"])
     error = noise(seen.ranked[:SHOWN])
     head = [
@@ -296,7 +298,9 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
         std = [a.attrs["std"] / len(a.attrs["repeats"]) ** 0.5 if "std" in a.attrs else None]
         rows.append([a.root, *(a.values or ()), *(std if error else []), a.seconds,
                      *(a.params.get(name) for name in names)])  # fmt: skip
-    return Table(head, rows, marked=[0])
+    best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
+    roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
+    return Table(head, rows, marked=[k for k, row in enumerate(rows) if row[0] in roots])
 
 
 def _parameters(study: Study) -> list[Section]:

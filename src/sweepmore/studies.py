@@ -8,6 +8,7 @@ counts, the other is void.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,10 +147,11 @@ class StudyView:
             seen.add(key)
         return found
 
-    @property
+    @functools.cached_property
     def front(self) -> list[Attempt]:
         """Of several objectives: the trials that no other beats in all of them."""
-        return [a for a in self.ranked if not any(self._beats(b, a) for b in self.ranked)]
+        ranked = self.ranked
+        return [a for a in ranked if not any(self._beats(b, a) for b in ranked)]
 
     def _beats(self, a: Attempt, b: Attempt) -> bool:
         signs = [-1.0 if direction == "maximize" else 1.0 for direction in self.directions]
