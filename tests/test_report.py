@@ -22,11 +22,12 @@ import html5lib
 import optuna
 import pytest
 from hydra import compose, initialize_config_dir
-from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
-from optuna.trial import TrialState, create_trial
+from optuna.distributions import IntDistribution, distribution_to_json
+from optuna.trial import create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.report import MOST_BYTES, thousand
 from nplm import sampling
 from nplm.config import Data, register_defaults
 from nplm.data import Splits, load_splits
@@ -46,7 +47,6 @@ from sweepmore.report import (
 )
 from tests.helpers import ROOT, run_script
 
-LARGEST_PAGE = 5_000_000  # bytes, at a thousand trials
 # without these Chromium asks its maker's servers for updates
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
          "--disable-component-update", "--no-first-run", "--disable-quic"]  # fmt: skip
@@ -415,35 +415,10 @@ def test_only_finite_numbers_sort_by_number() -> None:
 # a large study
 
 
-def thousand() -> optuna.Study:
-    """As sweepmore leaves them, without the training: a thousand trials of ten reports."""
-    study = optuna.create_study(study_name="thousand")
-    space = {f"p{k}": FloatDistribution(0.001, 1.0, log=True) for k in range(6)}
-    question = {"space": {name: json.loads(distribution_to_json(one)) for name, one in
-                          space.items()}, "config": {}, "identity": None}  # fmt: skip
-    study.set_user_attr("question", question)
-    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
-    for number in range(1_000):
-        params = {name: 0.001 + (number * (k + 7) % 997) / 1000 for k, name in enumerate(space)}
-        value = 2 + sum(abs(p - 0.3) for p in params.values()) / 10
-        study.add_trial(
-            create_trial(
-                state=TrialState.COMPLETE if number % 3 else TrialState.PRUNED,
-                value=value,
-                params=params,
-                distributions=dict(space),
-                user_attrs={"slot": number, "root": number, "attempt": 0, "folder": "gone",
-                            "result": {"train_loss": value - 0.02, "dev_loss": value}},
-                intermediate_values={step: value + 1 / (1 + step) for step in range(10)},
-            )
-        )  # fmt: skip
-    return study
-
-
 def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
-    study = read_study(thousand(), Application())
+    study = read_study(thousand(None, run="gone"), Application())
     path = write(study_page(study, Application()), tmp_path / "page")
-    assert path.stat().st_size < LARGEST_PAGE
+    assert path.stat().st_size < MOST_BYTES
     html5lib.HTMLParser(strict=True).parse(path.read_text())
 
 
@@ -562,6 +537,8 @@ class TestInABrowser:
             until_up(url)
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/note")
             seen.page.get_by_text("Winner").first.wait_for(timeout=20_000)
+            seen.page.goto(f"{url}/dashboard/studies/{study._study_id}")
+            seen.page.get_by_text("dev loss (nats/token)").first.wait_for(timeout=20_000)
             best = study.best_trial.number
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/trials?numbers={best}")
             image = seen.page.locator("img[src*=artifacts]").first
