@@ -238,13 +238,13 @@ def keep(
     if result.status != "diverged":
         training.save_weights(record.folder, result.model, splits, result.dev_loss)
     if result.status == "ok":
-        seen = f"train n = {len(splits.train):,}, dev n = {len(splits.dev):,}"
-        title = f"{splits.name}, {seen} · {config.model.name} · {result.steps:,} steps"
+        title = f"{splits.name} · {config.model.name} · {result.steps:,} steps"
         samples = sampling.sample(
             sampling.Trained(result.model, splits.vocabulary), SAMPLES, config.seed
         )
         records.write_atomic(record.folder / "samples.txt", "\n".join(samples) + "\n")
         if trial is None:
+            title += f" · n = {len(splits.train):,} train, {len(splits.dev):,} dev"
             figures = pictures.draw_run(record.folder, result.model, splits.vocabulary, title)
             tracker.images(figures)
             tracker.table("samples", ["sample"], [[line] for line in samples])

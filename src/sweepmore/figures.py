@@ -266,7 +266,7 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
 
     charts = [without_outliers(chart) for chart in charts]
     rows = -(-len(charts) // columns)
-    size = (9.0, 4.6) if columns == 1 else (3.4 * columns, 2.9 * rows)
+    size = (9.0, 4.6) if columns == 1 else (max(9.0, 3.4 * columns), 2.9 * rows)
     if charts[0].counts:
         size = (7.2, 6.8)
     elif charts[0].bars:

@@ -397,7 +397,9 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
             values = [float(row.get(f"{which}_loss", math.nan)) for row in rows]
             curves.append(figures.Curve(f"{which}, {name}" if len(folders) > 1 else which,
                                         [row["step"] for row in rows], values))  # fmt: skip
-    chart = figures.Chart("losses", "train and dev loss", "step", "loss (nats/token), whole split",
+    data = results[0]["data"]
+    title = f"n = {data['train_examples']:,} train, {data['dev_examples']:,} dev examples"
+    chart = figures.Chart("losses", title, "step", "loss (nats/token), whole split",
                           curves=curves, log_y=True)  # fmt: skip
     told = [tell(application, folder) for folder in folders]
     sections = [Section("Losses", pictures=[Picture([chart])])]
