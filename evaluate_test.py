@@ -35,9 +35,9 @@ from sweepmore.typed import setting
 if TYPE_CHECKING:
     import optuna
 
-    from nplm.baselines import KneserNey
     from nplm.data import Splits
-    from nplm.model import MLP
+    from nplm.kneser_ney import KneserNey
+    from nplm.model import LanguageModel
 
 ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
@@ -81,7 +81,7 @@ class Subject:
     asked: Asked
     config: Config
     dev_loss: float
-    model: MLP
+    model: LanguageModel
     splits: Splits
     counting: KneserNey
     order: int
@@ -180,8 +180,8 @@ def finished(looks: Sequence[Look], checkpoint: str) -> Look | None:
 
 def check(asked: Asked) -> Subject:
     """All that can fail, before anything is claimed: weights, config, data, dev loss, disk."""
-    from nplm.baselines import ORDERS, best_kneser_ney
     from nplm.data import load_splits
+    from nplm.kneser_ney import ORDERS, best_kneser_ney
     from nplm.losses import split_loss
     from nplm.sampling import load_trained
 
@@ -246,11 +246,9 @@ def keep(asked: Asked, look: Look) -> None:
 
 
 def show_subject(subject: Subject) -> None:
-    model = subject.model.shape
     print(
         f"run      {cli.shown_path(subject.asked.folder)}\n"
-        f"model    mlp: block {model.block_size}, emb {model.emb}, hidden {model.hidden}; "
-        f"{subject.model.size:,} parameters\n"
+        f"model    {subject.config.model}; {subject.model.size:,} parameters\n"
         f"dev      {subject.dev_loss:.4f} nats/token, as recorded\n"
         f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}\n"
         f"split    fingerprint {subject.asked.fingerprint}; its {subject.splits.test_lines:,} test "

@@ -126,10 +126,7 @@ def about(config: Config, splits: Splits) -> str:
     """Data, split, n, model, optimiser; from which weights."""
     model = config.model
     weights = "" if config.start_from is None else f" · from {Path(config.start_from).name}"
-    return (
-        f"{splits.name}, train, n={len(splits.train):,} · {model.name} emb {model.emb} "
-        f"hidden {model.hidden} init {model.init} · {config.optim.name}{weights}"
-    )
+    return f"{splits.name}, train, n={len(splits.train):,} · {model} · {config.optim.name}{weights}"
 
 
 def about_sweep(wanted: Range) -> str:

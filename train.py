@@ -62,6 +62,10 @@ def main(node: DictConfig) -> float | list[float]:
     splits = load_splits(config.data, config.model.block_size)
     if trial is not None and trial.attempt:
         resumed = (folder / LAST).exists()  # an earlier attempt's
+    if config.overfit_batch:
+        from nplm.drawing import first_batch
+
+        config, splits = first_batch(config, splits)
     state = starting_state(config, splits, folder if resumed else None)
     if trial is None:
         seen = looks(ROOT / "sweeps" / "looks", splits.fingerprint)
@@ -249,7 +253,9 @@ def keep(
             tracker.images(figures)
             tracker.table("samples", ["sample"], [[line] for line in samples])
         else:
-            trial.attach(pictures.draw_trial(record.folder, title))
+            figure = pictures.draw_trial(record.folder, title)
+            if figure is not None:
+                trial.attach(figure)
     summary = result_json(config, splits, result)
     if trial is not None:
         kept = ("parameters", "steps", "seconds", "dev_loss", "train_loss")
@@ -296,7 +302,18 @@ def result_json(config: Config, splits: Splits, result: Result) -> dict[str, Any
         "parameters": result.model.size,
         "seed": config.seed,
         "data": about_data(splits),
+        **about_mix(result),
     }
+
+
+def about_mix(result: Result) -> dict[str, Any]:
+    """Of a net that was mixed with counting: counting's weight and order, and the net alone."""
+    from nplm.mixture import Mixture
+
+    if not isinstance(result.model, Mixture):
+        return {}
+    order, weight = result.model.ngram.shape.order, result.model.weight
+    return {"mix": {"weight": weight, "order": order, "net_dev_loss": result.net_dev_loss}}
 
 
 def about_data(splits: Splits) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def report() -> str:
     rates, times = product_rates(), [train() for _ in range(ROUNDS)]
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         train()
+    assert isinstance(config.model, Model)
     products = flop(config.model, optim.batch_size, len(splits.vocabulary))
     rate, step = median(rates), median(times)
     ideal = products / rate / 1e3

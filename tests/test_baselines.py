@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from nplm import baselines, estimates, sealed
-from nplm.baselines import best_kneser_ney, bigram_loss, kneser_ney
+from nplm import estimates, sealed
+from nplm.baselines import bigram_loss
 from nplm.config import Data, Model
 from nplm.data import Split, Splits, Vocabulary, encode, load_splits
+from nplm.kneser_ney import KneserNey, _discounts, best_kneser_ney, kneser_ney
 from nplm.losses import split_loss
 from nplm.model import MLP
 from sweepmore.errors import DataError
@@ -63,9 +64,7 @@ def by_hand(lines: tuple[str, ...], order: int, size: int) -> dict[str, dict[str
     return below
 
 
-def model_of(
-    lines: tuple[str, ...], order: int, width: int = 4
-) -> tuple[baselines.KneserNey, Split]:
+def model_of(lines: tuple[str, ...], order: int, width: int = 4) -> tuple[KneserNey, Split]:
     split = encode(lines, LETTERS, width)
     counted = kneser_ney(split.contexts.numpy(), split.targets.numpy(), len(LETTERS), order)
     return counted, split
@@ -146,7 +145,7 @@ class TestKneserNey:
     )
     def test_discounts_that_are_not_positive_are_not_used(self, numbers: list[int]) -> None:
         """D2 ≤ 0 or D3 ≤ 0 would give unseen tokens nothing, and a test line an infinite loss."""
-        assert baselines._discounts(np.array(numbers)).tolist() == [0, 0.5, 0.5, 0.5]
+        assert _discounts(np.array(numbers)).tolist() == [0.5, 0.5, 0.5]
 
     def test_losses_of_tokens_and_of_the_split_agree(self) -> None:
         counted, split = model_of(TEN, 3)

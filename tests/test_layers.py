@@ -56,12 +56,15 @@ NPLM: dict[str, set[str]] = {
     "config": {"omegaconf", "hydra"},  # hydra: register_defaults alone, where it is called
     "data": {"numpy", "torch", "pooch"},  # pooch: the download of names.txt
     "model": {"torch"},
-    "baselines": {"numpy", "scipy", "torch"},
+    "kneser_ney": {"numpy", "scipy", "torch"},
+    "baselines": {"numpy", "torch"},
     "losses": {"torch"},
+    "mixture": {"torch"},
     "drawing": {"torch"},
     "gradients": {"torch"},
     "optim": {"torch"},
     "checkpoint": {"safetensors", "torch"},
+    "models": {"torch"},
     "training": {"torch"},
     "sampling": {"torch"},
     "lr_finder": {"torch", "matplotlib"},

@@ -12,7 +12,7 @@ import torch
 
 from nplm.config import Model
 from nplm.data import Vocabulary
-from nplm.model import MLP, build_model
+from nplm.models import build_model
 from nplm.pictures import (
     EmbeddingMap,
     draw_embeddings,
@@ -24,13 +24,6 @@ from tests.helpers import rows_of
 
 TOKENS = Vocabulary((".", "a", "b", "c", "d"))
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def model_of(C: list[list[float]]) -> MLP:
-    shape = Model(emb=len(C[0]), hidden=2)
-    model = build_model(shape, len(C), torch.Generator().manual_seed(0))
-    model.C.data.copy_(torch.tensor(C))
-    return model
 
 
 def as_array(chart: EmbeddingMap) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -60,14 +53,14 @@ def test_loss_of_a_run_agrees_with_its_metrics(finished: Path) -> None:
 
 def test_two_dimensions_are_shown_as_they_are() -> None:
     C = [[1.0, 2.0], [3.0, 5.0], [-1.0, 0.5], [0.0, 0.0], [7.0, -7.0]]
-    chart = prepare_embeddings(model_of(C), TOKENS, "")
+    chart = prepare_embeddings(torch.tensor(C), TOKENS, "")
     assert as_array(chart).tolist() == C
     assert chart.axes == ("embedding, first number", "embedding, second number")
     assert tuple(chart.tokens) == TOKENS.tokens
 
 
 def test_one_dimension_is_shown_on_a_line() -> None:
-    chart = prepare_embeddings(model_of([[1.0], [2.0], [4.0], [8.0], [3.0]]), TOKENS, "")
+    chart = prepare_embeddings(torch.tensor([[1.0], [2.0], [4.0], [8.0], [3.0]]), TOKENS, "")
     assert as_array(chart).tolist() == [[1.0, 0.0], [2.0, 0.0], [4.0, 0.0], [8.0, 0.0], [3.0, 0.0]]
 
 
@@ -76,7 +69,7 @@ def test_more_dimensions_are_shown_by_their_first_two_principal_components() -> 
     C = torch.randn((5, 4), generator=torch.Generator().manual_seed(3)) * torch.tensor(
         [3.0, 0.1, 1.0, 0.3]
     )
-    chart = prepare_embeddings(model_of(C.tolist()), TOKENS, "")
+    chart = prepare_embeddings(C, TOKENS, "")
     values, vectors = np.linalg.eigh(np.cov(C.double().numpy().T))
     centred = C.double().numpy() - C.double().numpy().mean(0)
     for i in range(2):
@@ -100,7 +93,7 @@ def test_figures_of_a_run_are_drawn(finished: Path) -> None:
 @pytest.mark.parametrize("emb", [1, 2, 5])
 def test_embeddings_of_any_width_are_drawn(tmp_path: Path, emb: int) -> None:
     model = build_model(Model(emb=emb), 5, torch.Generator().manual_seed(0))
-    draw_embeddings(prepare_embeddings(model, TOKENS, "title"), tmp_path / "x.png")
+    draw_embeddings(prepare_embeddings(model.C, TOKENS, "title"), tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(PNG)
 
 

@@ -36,8 +36,9 @@ from tests.helpers import (
 
 OPTIMISERS = {
     "sgd": ("optim=sgd", "optim.momentum=0.9", "optim.weight_decay=0.0001", "optim.lr=0.02"),
-    "adamw": ("optim=adamw",),
-}
+    "adamw": ("optim=adamw", "optim.ema=0.99", "optim.clip=1", "model.dropout=0.1",
+              "model.layers=2"),
+}  # fmt: skip
 # Long enough to be stopped on the way, on a machine that others use too.
 STEPS = 6_000
 

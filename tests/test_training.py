@@ -17,7 +17,8 @@ from nplm.checkpoint import Checkpoint
 from nplm.config import Config, Data, Model
 from nplm.data import Splits, load_splits
 from nplm.losses import split_loss
-from nplm.model import MLP, build_model
+from nplm.model import MLP
+from nplm.models import build_model
 from nplm.optim import AdamW, Sgd, learning_rate
 from nplm.training import Progress, begin, derived_seed, fit
 from sweepmore.errors import RunError
@@ -111,8 +112,18 @@ def torchs(optimiser: torch.optim.Optimizer, parameters: list[Tensor], rates: li
     for step, rate in enumerate(rates):
         for parameter, gradient in zip(parameters, gradients_at(step), strict=True):
             parameter.grad = gradient
-        optimiser.param_groups[0]["lr"] = rate
+        for group in optimiser.param_groups:
+            group["lr"] = rate
         optimiser.step()
+
+
+def groups(parameters: list[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """The matrix decays, the vector, a bias, does not."""
+    matrix, vector = parameters
+    return [
+        {"params": [matrix], "weight_decay": weight_decay},
+        {"params": [vector], "weight_decay": 0.0},
+    ]
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -123,7 +134,7 @@ def test_sgd_is_torchs(momentum: float, weight_decay: float) -> None:
     optimiser = Sgd(ours, config.Sgd(momentum=momentum, weight_decay=weight_decay))
     for step, rate in enumerate(rates):
         optimiser.step(gradients_at(step), rate)
-    reference = torch.optim.SGD(theirs, lr=0.1, momentum=momentum, weight_decay=weight_decay)
+    reference = torch.optim.SGD(groups(theirs, weight_decay), lr=0.1, momentum=momentum)
     torchs(reference, theirs, rates)
     for our, their in zip(ours, theirs, strict=True):
         torch.testing.assert_close(our, their)
@@ -136,7 +147,7 @@ def test_adamw_is_torchs_with_all_its_settings() -> None:
     optimiser = AdamW(ours, settings)
     for step, rate in enumerate(rates):
         optimiser.step(gradients_at(step), rate)
-    torchs(torch.optim.AdamW(theirs, betas=(0.8, 0.95), weight_decay=0.1), theirs, rates)
+    torchs(torch.optim.AdamW(groups(theirs, 0.1), betas=(0.8, 0.95)), theirs, rates)
     for our, their in zip(ours, theirs, strict=True):
         torch.testing.assert_close(our, their)
 
@@ -262,9 +273,13 @@ def test_a_run_that_is_done_is_not_pruned_any_more(few: Splits) -> None:
 def poisoned(value: float, few: Splits) -> training.State:
     """A fresh state with one weight replaced."""
     state = begin(SMALL, few)
-    with torch.no_grad():
-        state.model.b2[0] = value
+    mlp_of(state).b2.data[0] = value
     return state
+
+
+def mlp_of(state: training.State) -> MLP:
+    assert isinstance(state.model, MLP)
+    return state.model
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
@@ -279,7 +294,7 @@ def test_nan_midway_is_found_at_the_next_report(few: Splits) -> None:
 
     def spoil(at: Progress) -> None:
         if at.step == 31:
-            state.model.C.data.fill_(math.nan)
+            mlp_of(state).C.data.fill_(math.nan)
 
     result = fit(SMALL, few, spoil, state=state)
     assert (result.status, result.steps) == ("diverged", 32)
@@ -302,8 +317,8 @@ def test_a_huge_but_finite_loss_is_a_divergence(few: Splits) -> None:
 
     def spoil(at: Progress) -> None:
         if at.step == 10:
-            state.model.W2.data.fill_(0.0)
-            state.model.b2.data.copy_(torch.linspace(0, 1e6, len(few.vocabulary)))
+            mlp_of(state).W2.data.fill_(0.0)
+            mlp_of(state).b2.data.copy_(torch.linspace(0, 1e6, len(few.vocabulary)))
 
     result = fit(SMALL, few, spoil, state=state)
     assert (result.status, result.steps) == ("diverged", 11)

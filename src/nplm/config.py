@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,8 +19,15 @@ from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.tracking import Tracking
 from sweepmore.typed import build, setting
 
+T = TypeVar("T")
+
 # Beyond these nothing trains on one machine; they catch a slip of the keyboard before memory does.
 MAX_BLOCK, MAX_WIDTH, MAX_STEPS, MAX_BATCH = 256, 65_536, 10**9, 2**20
+
+
+def _block_size() -> Any:
+    help = "tokens of context before the predicted one"
+    return setting(3, help, at_least=1, at_most=MAX_BLOCK)
 
 
 @dataclass(frozen=True)
@@ -28,14 +35,93 @@ class Model:
     """The MLP of the lecture; its defaults are the lecture's first ones."""
 
     name: Literal["mlp"] = setting("mlp", "the lecture's multilayer perceptron")
-    block_size: int = setting(
-        3, "tokens of context before the predicted one", at_least=1, at_most=MAX_BLOCK
-    )
+    block_size: int = _block_size()
     emb: int = setting(2, "numbers that embed a token", at_least=1, at_most=MAX_WIDTH)
-    hidden: int = setting(100, "tanh units", at_least=1, at_most=MAX_WIDTH)
+    hidden: int = setting(100, "units of a hidden layer", at_least=1, at_most=MAX_WIDTH)
+    layers: int = setting(1, "hidden layers", at_least=1, at_most=3)
+    activation: Literal["tanh", "relu", "gelu"] = setting("tanh", "tanh | relu | gelu")
+    direct: bool = setting(False, "connect the embeddings to the output, too")
+    dropout: float = setting(0.0, "share of hidden units left out at a step", at_least=0, below=1)
+    emb_dropout: float = setting(0.0, "the same of the embeddings' numbers", at_least=0, below=1)
     init: Literal["lecture", "scaled"] = setting(
         "lecture", "lecture: standard normal | scaled: first loss about ln V"
     )
+
+    def __str__(self) -> str:
+        layers = "" if self.layers == 1 else f"{self.layers} × "
+        units = "" if self.activation == "tanh" else f" {self.activation}"
+        direct = ", direct" if self.direct else ""
+        return (
+            f"mlp: {self.block_size} tokens of context, emb {self.emb}, "
+            f"hidden {layers}{self.hidden}{units}{direct}"
+        )
+
+
+@dataclass(frozen=True)
+class Bigram:
+    """The first lecture's: the next token from the last one alone."""
+
+    name: Literal["bigram"] = setting("bigram", "the next token from the last one alone")
+    by: Literal["counts", "net"] = setting(
+        "counts", "counts: how often in train | net: one layer, trained by steps"
+    )
+    smoothing: float = setting(1.0, "added to every count", above=0)
+
+    @property
+    def block_size(self) -> int:
+        return 1
+
+    def __str__(self) -> str:
+        how = f"by counts, {self.smoothing:g} added" if self.by == "counts" else "as a net"
+        return f"bigram: {how}"
+
+
+@dataclass(frozen=True)
+class Ngram:
+    """Modified Kneser–Ney smoothing (Chen & Goodman 1999)."""
+
+    name: Literal["ngram"] = setting("ngram", "counting, by modified Kneser–Ney smoothing")
+    order: int = setting(5, "n: it sees the n-1 tokens before", at_least=1, at_most=MAX_BLOCK + 1)
+    discounts: Literal["closed", "tuned"] = setting(
+        "closed", "closed: from counts of counts | tuned: on dev"
+    )
+
+    @property
+    def block_size(self) -> int:
+        return max(1, self.order - 1)
+
+    def __str__(self) -> str:
+        return f"ngram: Kneser-Ney of order {self.order}, discounts {self.discounts}"
+
+
+@dataclass(frozen=True)
+class Own:
+    """A class of the user's: a subclass of ``nplm.model.LanguageModel``."""
+
+    name: Literal["own"] = setting("own", "a class of yours")
+    target: str = setting("", "module.Class, importable from here")
+    block_size: int = _block_size()
+    settings: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"help": "what the class reads from shape.settings"}
+    )
+
+    def __post_init__(self) -> None:
+        if "." not in self.target.strip("."):
+            raise ConfigError(
+                f"model.target={self.target or 'null'} is not a class.",
+                value=self.target,
+                cure="Give module.Class, such as examples.gru.gru.GRU.",
+            )
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{key} {value}" for key, value in self.settings.items())
+        return f"{self.target}: {self.block_size} tokens of context{', ' if told else ''}{told}"
+
+
+AnyModel = Model | Bigram | Ngram | Own
+MODELS: Mapping[str, type[AnyModel]] = {
+    "mlp": Model, "bigram": Bigram, "ngram": Ngram, "own": Own,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,7 +132,13 @@ class Optim:
     batch_size: int = setting(
         32, "examples or contexts a step, drawn with replacement", at_least=1, at_most=MAX_BATCH
     )
-    weight_decay: float = setting(0.0, "per step: coupled (sgd), decoupled (adamw)", at_least=0)
+    weight_decay: float = setting(
+        0.0, "per step, not of biases: coupled (sgd), decoupled (adamw)", at_least=0
+    )
+    clip: float | None = setting(None, "the gradient's norm is cut to it", above=0)
+    ema: float = setting(
+        0.0, "evaluate averaged weights: share of the average kept a step", at_least=0, below=1
+    )
     draw: Literal["examples", "contexts", "full"] = setting(
         "examples", "a minibatch: examples | contexts, each with all its counts | full: every one"
     )
@@ -127,7 +219,7 @@ class Objective:
 class Config:
     """One run."""
 
-    model: Model = dataclasses.field(default_factory=Model)
+    model: AnyModel = dataclasses.field(default_factory=Model)
     optim: Sgd | AdamW = dataclasses.field(default_factory=Sgd)
     data: Data = dataclasses.field(default_factory=Data)
     wandb: Tracking = dataclasses.field(default_factory=Tracking)
@@ -139,6 +231,8 @@ class Config:
     eval_every: float = setting(
         1 / 50, "share of steps between dev losses", at_least=1e-4, at_most=1
     )
+    mix: bool = setting(False, "mix the trained model with Kneser–Ney, weighted on dev")
+    overfit_batch: bool = setting(False, "train on one minibatch alone: a sanity check")
     objective: tuple[Objective, ...] = setting((Objective(),), "what a study optimises")
     resume: str | None = setting(None, "continue an interrupted run: its folder, or last")
     start_from: str | None = setting(None, "begin with the weights of a run: its folder, or last")
@@ -151,17 +245,42 @@ def from_hydra(node: DictConfig | Mapping[str, Any]) -> Config:
     """The config of a run from a composed node; raises ConfigError before any compute."""
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
     fields = cast(dict[str, Any], dict(plain))  # type: ignore[arg-type]  # keys are texts
-    optim = fields.pop("optim", {"name": "sgd"})
-    if not isinstance(optim, Mapping) or optim.get("name") not in OPTIMISERS:
-        name = str(optim.get("name")) if isinstance(optim, Mapping) else str(optim)
-        cure = f"Known: {', '.join(OPTIMISERS)}.{did_you_mean(name, OPTIMISERS)}"
-        raise ConfigError(f"optim.name={name} is unknown.", value=name, cure=cure)
+    optim = _named("optim", fields.pop("optim", {"name": "sgd"}), OPTIMISERS)
+    model = model_from(fields.pop("model", {"name": "mlp"}))
     objective = tuple(_objectives(fields.pop("objective", "dev_loss")))
-    config = dataclasses.replace(build(Config, fields), objective=objective)
+    config = build(Config, fields)
+    config = dataclasses.replace(config, model=model, optim=optim, objective=objective)
+    _check_together(config)
     if config.data.path is not None:  # a run is resumed and sampled from other folders, too
         path = str(Path(config.data.path).expanduser().absolute())
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, path=path))
-    return dataclasses.replace(config, optim=build(OPTIMISERS[optim["name"]], optim, "optim."))
+    return config
+
+
+def model_from(node: Any) -> AnyModel:
+    """The record of ``model.…``, as a config or a checkpoint has it."""
+    return _named("model", node, MODELS)
+
+
+def _named(group: str, node: Any, known: Mapping[str, type[T]]) -> T:
+    """The record that the group's ``name`` chooses."""
+    name = str(node.get("name")) if isinstance(node, Mapping) else str(node)
+    if not isinstance(node, Mapping) or name not in known:
+        cure = f"Known: {', '.join(known)}.{did_you_mean(name, known)}"
+        raise ConfigError(f"{group}.name={name} is unknown.", value=name, cure=cure)
+    return build(known[name], node, f"{group}.")
+
+
+def _check_together(config: Config) -> None:
+    """ConfigError for settings that contradict each other."""
+    if config.mix and config.model.name not in ("mlp", "own"):
+        cure = "Take model=mlp or model=own, or drop mix=true."
+        problem = f"mix=true mixes a net with counting, but model={config.model.name} counts."
+        raise ConfigError(problem, value=config.model.name, cure=cure)
+    if config.mix and config.overfit_batch:
+        cure = "Give one of them."
+        raise ConfigError("mix=true and overfit_batch=true contradict each other.", value=True,
+                          cure=cure)  # fmt: skip
 
 
 def _objectives(given: Any) -> Iterator[Objective]:
@@ -207,7 +326,8 @@ def help_text(*, _root_: DictConfig) -> str:
 
     plain = cast(dict[str, Any], OmegaConf.to_container(_root_))
     optim = OPTIMISERS.get(plain["optim"].get("name"), Sgd)
-    records = {"": Config, "model.": Model, "optim.": optim, "data.": Data, "wandb.": Tracking}
+    model = MODELS.get(plain["model"].get("name"), Model)
+    records = {"": Config, "model.": model, "optim.": optim, "data.": Data, "wandb.": Tracking}
     helps = {
         f"{group}{field.name}": field.metadata.get("help", "")
         for group, record in records.items()
@@ -235,7 +355,10 @@ def register_defaults() -> None:
     groups = ("model", "optim", "data", "wandb")
     own = {key: value for key, value in to_plain(Config()).items() if key not in groups}
     store.store(name="run", group="defaults", package="_global_", node=own)
-    for group, record in (("model", Model()), ("optim", Sgd()), ("optim", AdamW()),
+    target = {"name": "own", "target": "", "block_size": 3, "settings": {}}  # it has no default
+    store.store(name="own", group="defaults/model", node=target)
+    for group, record in (("model", Model()), ("model", Bigram()), ("model", Ngram()),
+                          ("optim", Sgd()), ("optim", AdamW()),
                           ("data", Data()), ("wandb", Tracking())):  # fmt: skip
         node = _plain(dataclasses.asdict(record))
         store.store(name=node.get("name", group), group=f"defaults/{group}", node=node)

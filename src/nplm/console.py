@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from nplm import config
 from nplm.config import Config
 from nplm.data import Splits
+from nplm.losses import least_loss
+from nplm.mixture import Mixture
 from nplm.optim import decay_step
 from nplm.training import Progress as Report
 from nplm.training import Result, State
@@ -29,7 +31,7 @@ def header(config: Config, splits: Splits, state: State, looks: int) -> None:
     """Data, split, overlap, seal, an example, the model and its optimiser: one line each."""
     train, dev = splits.train, splits.dev
     total = len(train.lines) + len(dev.lines) + splits.test_lines
-    block, model = config.model.block_size, config.model
+    block = config.model.block_size
     lines = [
         f"data     {splits.name}: {total:,} lines, {len(splits.vocabulary)} tokens",
         f"split    train {len(train.lines):,} · dev {len(dev.lines):,} · "
@@ -39,10 +41,9 @@ def header(config: Config, splits: Splits, state: State, looks: int) -> None:
         f"({splits.dev_in_train / len(dev.lines):.1%}) also stand in train",
         f"test     sealed, {looks} look{'' if looks == 1 else 's'}",
         f"example  {_cut(splits, block)}",
-        f"model    mlp: {block} tokens of context, emb {model.emb}, hidden {model.hidden}; "
-        f"{state.model.size:,} parameters; {state.device.type}, {config.threads} "
+        f"model    {config.model}; {_parameters(state)}{state.device.type}, {config.threads} "
         f"thread{'' if config.threads == 1 else 's'}",
-        f"optim    {_optim(config)}",
+        f"optim    {_optim(config, state.model.is_counted)}",
     ]
     if state.step:
         lines.append(f"resumed  after step {state.step:,} of {config.optim.steps:,}")
@@ -69,7 +70,14 @@ def _cut(splits: Splits, block: int) -> str:
     return f"{line[:20]}: {', '.join(shown)}{more}" if block <= 12 else line[:60]
 
 
-def _optim(run: Config) -> str:
+def _parameters(state: State) -> str:
+    """Counting has none before it has counted."""
+    return f"{state.model.size:,} parameters; " if state.model.size else ""
+
+
+def _optim(run: Config, is_counted: bool) -> str:
+    if is_counted:
+        return "none: train is counted once"
     optim = run.optim
     if isinstance(optim, config.Sgd):
         rate = f"lr {optim.lr:g}, {optim.lr * optim.decay_factor:g} from step {decay_step(optim):,}"
@@ -85,6 +93,12 @@ def answer(
     if result.status != "ok" or result.dev_loss is None or result.train_loss is None:
         print(f"{result.status}: {result.reason}, after {result.steps:,} steps")
         return
+    if config.overfit_batch:
+        print(
+            f"loss     {result.train_loss:.4f} nats/token on the batch of {len(splits.train):,} "
+            f"examples; no model of these contexts has less than {least_loss(splits.train):.4f}"
+        )
+        return
     digits = 0 if result.seconds >= 10 else 1
     print(
         f"dev loss {result.dev_loss:.3f} nats/token · train {result.train_loss:.3f} · "
@@ -92,6 +106,11 @@ def answer(
         f"compare  bigram by counting {bigram:.3f} on this split; {_lecture(config, splits)}\n"
         f"samples  {' · '.join(samples)}"
     )
+    if isinstance(result.model, Mixture):
+        print(
+            f"mixed    {result.model.weight:.3f} of Kneser-Ney of order "
+            f"{result.model.ngram.shape.order}; the net alone {result.net_dev_loss:.3f}"
+        )
 
 
 def ways_on(folder: Path, tracked: Path | None, result: Result) -> None:

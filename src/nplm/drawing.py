@@ -6,12 +6,13 @@ Symbols: n examples, m distinct contexts, b = block_size, V tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from nplm.config import Optim
-from nplm.data import Split
+from nplm.config import Config, Optim
+from nplm.data import Split, Splits, count
 from sweepmore.errors import ConfigError
 
 # Contexts (batch, b) and targets, (batch,) tokens or (batch, V) weights, of a block's step k.
@@ -69,6 +70,19 @@ def _contexts(
     uniform = uniform.to(device=ends.device, dtype=ends.dtype)
     rows = torch.searchsorted(ends, uniform, right=True).clamp_(max=len(ends) - 1).unbind()
     return lambda k: (contexts[rows[k]], table[rows[k]])
+
+
+def first_batch(config: Config, splits: Splits) -> tuple[Config, Splits]:
+    """Train is its first ``optim.batch_size`` examples, all of them in each step: what a model that
+    is built and trained rightly learns by heart (the lecture's first check)."""
+    n = min(config.optim.batch_size, len(splits.train))
+    contexts, targets = splits.train.contexts[:n], splits.train.targets[:n]
+    counts = count(contexts.numpy(), targets.numpy(), len(splits.vocabulary))
+    # the lines of which whole examples are taken: those that end within the batch, and one begun
+    lines = splits.train.lines[: int((targets == 0).sum()) + int(targets[-1] != 0)]
+    train = Split(lines, contexts, targets, counts)
+    optim = replace(config.optim, draw="full")
+    return replace(config, optim=optim), replace(splits, train=train)
 
 
 def distributions(train: Split, size: int) -> Tensor:

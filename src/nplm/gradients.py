@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from nplm.model import MLP
+from nplm.model import LanguageModel
 
 # Contexts (n, b) and targets of a minibatch → its loss and the gradient of each parameter.
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, tuple[Tensor, ...]]]
@@ -20,24 +20,27 @@ RECORD_FROM = 20_000
 class MinibatchLoss(nn.Module):
     """Mean cross-entropy in nats; targets are tokens (n,) or distributions (n, V)."""
 
-    def __init__(self, model: MLP) -> None:
+    def __init__(self, model: LanguageModel, noise: torch.Generator) -> None:
         super().__init__()
         self.model = model
+        self.noise = noise
 
     def forward(self, contexts: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(self.model.logits(contexts), targets)
+        return F.cross_entropy(self.model.training_logits(contexts, self.noise), targets)
 
 
-def gradients_of(model: MLP, contexts: Tensor, targets: Tensor, steps: int) -> Gradients:
+def gradients_of(
+    model: LanguageModel, noise: torch.Generator, contexts: Tensor, targets: Tensor, steps: int
+) -> Gradients:
     """The quicker way to take ``steps`` steps, for minibatches of these shapes; one result."""
-    if steps < RECORD_FROM or contexts.device.type != "cpu":
-        return by_autograd(model)
+    if steps < RECORD_FROM or contexts.device.type != "cpu" or not model.recordable:
+        return by_autograd(model, noise)
     return recorded(model, contexts, targets)
 
 
-def by_autograd(model: MLP) -> Gradients:
-    """Builds and walks a graph for each minibatch."""
-    minibatch_loss, parameters = MinibatchLoss(model), list(model.parameters())
+def by_autograd(model: LanguageModel, noise: torch.Generator) -> Gradients:
+    """Builds and walks a graph for each minibatch; dropout's masks are drawn from ``noise``."""
+    minibatch_loss, parameters = MinibatchLoss(model, noise), list(model.parameters())
 
     def gradients(contexts: Tensor, targets: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         loss = minibatch_loss.forward(contexts, targets)
@@ -46,17 +49,18 @@ def by_autograd(model: MLP) -> Gradients:
     return gradients
 
 
-def recorded(model: MLP, contexts: Tensor, targets: Tensor) -> Gradients:
+def recorded(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Gradients:
     """The same bits without autograd's own work.
 
     torch.fx records the operations of one step, forward and backward, and writes them down as a
     Python function; at batch 32 a third of a step is autograd's bookkeeping
     (benchmarks/RESULTS.md). Nothing is compiled. For minibatches of the shapes of ``contexts``
-    and ``targets``, and for models whose operations do not depend on the numbers.
+    and ``targets``, and for models that are ``recordable``: their operations depend neither on
+    the numbers nor on noise.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    minibatch_loss = MinibatchLoss(model)
+    minibatch_loss = MinibatchLoss(model, torch.Generator())  # which draws nothing
     # the same storage without requires_grad, so that nothing is recorded while it runs
     parameters = {name: p.detach() for name, p in minibatch_loss.named_parameters()}
     values = list(parameters.values())

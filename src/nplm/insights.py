@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nplm import sampling
-from nplm.baselines import kneser_ney
 from nplm.config import Config, from_hydra
 from nplm.data import Splits, load_splits
 from nplm.estimates import Floats, bootstrap, line_sums
+from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
 from nplm.pictures import prepare_embeddings
 from sweepmore.figures import Chart, Point
@@ -98,11 +99,9 @@ def warnings_of(folder: Path, receipts: Path) -> list[str]:
 
 def sections(folder: Path) -> list[Section]:
     config, splits, trained = opened(folder)
-    found = [
-        embeddings(trained, splits),
-        hardest(trained, splits),
-        samples(trained, splits, config),
-    ]
+    table = trained.model.embeddings
+    found = [] if table is None else [embeddings(table.detach().double(), splits)]
+    found += [hardest(trained, splits), samples(trained, splits, config)]
     if len(splits.vocabulary) <= MOST_TOKENS:
         found.append(bigrams(splits))
     return found
@@ -120,13 +119,13 @@ def bigrams(splits: Splits) -> Section:
     return Section("What follows what", text, [Picture([chart])])
 
 
-def embeddings(trained: sampling.Trained, splits: Splits) -> Section:
-    chart = prepare_embeddings(trained.model, splits.vocabulary, "embeddings")
+def embeddings(table: Tensor, splits: Splits) -> Section:
+    """``table`` (V, m)."""
+    chart = prepare_embeddings(table, splits.vocabulary, "embeddings")
     points = [Point(x, y, token, "token") for (x, y), token in zip(chart.points, chart.tokens)]
     title = f"the embedding of each token, n = {len(points)}"
     figure = Chart("embeddings", title, *chart.axes, points=points)
     tokens = splits.vocabulary.tokens
-    table = trained.model.C.detach().double()
     distances = torch.cdist(table, table).fill_diagonal_(math.inf)
     nearest = distances.argsort(1)[:, :NEIGHBOURS].tolist()
     rows = [[token, " ".join(tokens[k] for k in near)] for token, near in zip(tokens, nearest)]

@@ -7,20 +7,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nplm.data import Split
-from nplm.model import MLP
+from nplm.model import LanguageModel
 
 # Numbers in the widest layer at once: 2**22 float32 are 16 MiB, within a core's share of cache
 # and memory; larger products were not faster (measured, one thread).
 CHUNK_NUMBERS = 2**22
 
 
-@torch.no_grad()
-def split_loss(model: MLP, split: Split) -> float:
+def split_loss(model: LanguageModel, split: Split) -> float:
     """Exact mean over the examples of ``split``, not over batches; memory is bounded.
 
     Each distinct context goes through the model once: the mean over examples is the sum over
     (context, target) pairs of their number times their loss.
     """
+    numbers = split.counts.numbers
+    return float((pair_losses(model, split).to(numbers.dtype) @ numbers) / len(split))
+
+
+@torch.no_grad()
+def pair_losses(model: LanguageModel, split: Split) -> Tensor:
+    """(k,) nats of the target of each distinct (context, target) pair, in the order of
+    ``split.counts``; memory is bounded."""
     counts = split.counts
     per_chunk = max(1, CHUNK_NUMBERS // model.widest)
     losses = torch.empty(len(counts.rows), device=counts.rows.device)
@@ -32,10 +39,18 @@ def split_loss(model: MLP, split: Split) -> float:
         first, last = torch.searchsorted(counts.rows, ends).tolist()
         rows, targets = counts.rows[first:last] - begin, counts.targets[first:last]
         losses[first:last] = -log_probabilities[rows, targets]
-    return float((losses.to(counts.numbers.dtype) @ counts.numbers) / len(split))
+    return losses
+
+
+def least_loss(split: Split) -> float:
+    """The least loss that a model of these contexts can have on ``split``: the entropy of the next
+    token given the context, in nats per token."""
+    counts = split.counts
+    totals = torch.bincount(counts.rows, counts.numbers)
+    return float(-(counts.numbers / totals[counts.rows]).log() @ counts.numbers / len(split))
 
 
 @torch.no_grad()
-def token_losses(model: MLP, contexts: Tensor, targets: Tensor) -> Tensor:
+def token_losses(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Tensor:
     """(n,) nats of each target under the model."""
     return F.cross_entropy(model.logits(contexts), targets, reduction="none")

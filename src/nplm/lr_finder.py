@@ -21,7 +21,7 @@ from nplm.config import Config
 from nplm.data import Splits
 from nplm.drawing import drawing
 from nplm.gradients import by_autograd
-from nplm.training import DIVERGED_ABOVE, begin
+from nplm.training import DIVERGED_ABOVE, begin, derived_seed
 from sweepmore.colours import BLUE, GREEN, ORANGE
 from sweepmore.errors import ConfigError
 
@@ -66,7 +66,11 @@ def sweep_rates(
     torch.set_num_threads(config.threads)
     state = begin(replace(config, seed=seed), splits, weights)
     draw = drawing(config.optim, splits.train.to(state.device), len(splits.vocabulary))
-    loss_and_gradients = by_autograd(state.model)
+    if state.model.is_counted:
+        cure = "Take model=mlp, model=own or model.by=net."
+        raise ConfigError(f"{config.model} takes no steps.", value=config.model.name, cure=cure)
+    noise = torch.Generator(state.device).manual_seed(derived_seed(seed, "dropout"))
+    loss_and_gradients = by_autograd(state.model, noise)
     losses: list[float] = []
     for rate in rates:
         loss, gradients = loss_and_gradients(*draw(1, state.generator)(0))

@@ -63,6 +63,19 @@ class Optimiser(Protocol):
     def load(self, state: Mapping[str, Tensor]) -> None: ...
 
 
+def decays(parameters: Sequence[Tensor], weight_decay: float) -> list[float]:
+    """Of each parameter: biases, the vectors here, do not decay (Bengio et al. 2003, 3.1)."""
+    return [weight_decay if parameter.ndim > 1 else 0.0 for parameter in parameters]
+
+
+def clip(gradients: tuple[Tensor, ...], most: float) -> tuple[Tensor, ...]:
+    """Scaled so that the norm of all of them together is at most ``most`` (Pascanu et al. 2013),
+    as in torch.nn.utils.clip_grad_norm_."""
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    scale = torch.clamp(most / (norm + 1e-6), max=1.0)
+    return tuple(torch._foreach_mul(gradients, scale))
+
+
 class Sgd:
     """``p -= rate · v`` with ``v = momentum · v + g + weight_decay · p``, as in torch.optim.SGD.
 
@@ -73,12 +86,14 @@ class Sgd:
     def __init__(self, parameters: Sequence[Tensor], optim: config.Sgd) -> None:
         # the same storage without requires_grad: no step has to switch autograd off
         self.parameters = [parameter.detach() for parameter in parameters]
-        self.momentum, self.weight_decay = optim.momentum, optim.weight_decay
+        self.momentum = optim.momentum
+        self.decays = decays(self.parameters, optim.weight_decay)
         self.velocity: tuple[Tensor, ...] = ()
 
     def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
-        if self.weight_decay:
-            gradients = torch._foreach_add(gradients, self.parameters, alpha=self.weight_decay)
+        if any(self.decays):
+            pulls = torch._foreach_mul(self.parameters, self.decays)
+            gradients = tuple(torch._foreach_add(gradients, pulls))
         if self.momentum:
             if self.velocity:
                 torch._foreach_mul_(self.velocity, self.momentum)
@@ -108,13 +123,16 @@ class AdamW:
 
     def __init__(self, parameters: Sequence[Tensor], optim: config.AdamW) -> None:
         self.parameters = [parameter.detach() for parameter in parameters]
-        self.betas, self.weight_decay = (optim.beta1, optim.beta2), optim.weight_decay
+        self.betas = optim.beta1, optim.beta2
+        self.decays = decays(self.parameters, optim.weight_decay)
         self.means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
 
     def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
         torch._foreach_add_(self.steps, 1)
+        if any(self.decays):
+            torch._foreach_mul_(self.parameters, [1 - rate * decay for decay in self.decays])
         torch._fused_adamw_(
             self.parameters,
             list(gradients),
@@ -125,7 +143,7 @@ class AdamW:
             lr=rate,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            weight_decay=self.weight_decay,
+            weight_decay=0.0,  # taken above, where it spares the biases
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
@@ -134,6 +152,34 @@ class AdamW:
     def state(self) -> dict[str, Tensor]:
         named = {"mean": self.means, "square": self.squares, "step": self.steps}
         return {f"{k}.{i}": tensor for k, those in named.items() for i, tensor in enumerate(those)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+
+class Average:
+    """Exponential moving average of the parameters along the steps, its bias towards the zero it
+    begins with corrected: Kingma & Ba (2015), 7.2. ``decay`` 0 gives the parameters themselves."""
+
+    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
+        self.parameters = [parameter.detach() for parameter in parameters]
+        self.decay = decay
+        self.sums = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.count = torch.zeros((), dtype=torch.int64)
+
+    def update(self) -> None:
+        """After a step."""
+        torch._foreach_lerp_(self.sums, self.parameters, 1 - self.decay)
+        self.count += 1
+
+    def values(self) -> list[Tensor]:
+        """The average so far; before the first step, the parameters."""
+        weight = 1 - self.decay ** int(self.count)
+        return [tensor / weight for tensor in self.sums] if weight else self.parameters
+
+    def state(self) -> dict[str, Tensor]:
+        return {"count": self.count, **{f"sum.{i}": tensor for i, tensor in enumerate(self.sums)}}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         for name, tensor in self.state().items():

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nplm.data import Vocabulary
-from nplm.model import MLP
+from nplm.model import LanguageModel
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE
 from sweepmore.record import read_metrics
 
@@ -40,18 +41,29 @@ class EmbeddingMap:
     title: str
 
 
-def draw_run(folder: Path, model: MLP, vocabulary: Vocabulary, title: str) -> dict[str, Path]:
+def draw_run(
+    folder: Path, model: LanguageModel, vocabulary: Vocabulary, title: str
+) -> dict[str, Path]:
     """The figures of a run into ``figures/``; their paths by name."""
-    paths = {name: folder / "figures" / f"{name}.png" for name in ("loss", "embeddings")}
-    draw_loss(prepare_loss(read_metrics(folder), title), paths["loss"])
-    draw_embeddings(prepare_embeddings(model, vocabulary, title), paths["embeddings"])
+    paths: dict[str, Path] = {}
+    curves = prepare_loss(read_metrics(folder), title)
+    if curves.steps:  # counting takes none
+        paths["loss"] = folder / "figures" / "loss.png"
+        draw_loss(curves, paths["loss"])
+    if model.embeddings is not None:
+        paths["embeddings"] = folder / "figures" / "embeddings.png"
+        chart = prepare_embeddings(model.embeddings, vocabulary, title)
+        draw_embeddings(chart, paths["embeddings"])
     return paths
 
 
-def draw_trial(folder: Path, title: str) -> Path:
-    """The loss of one of many runs, small: a third of the time that the large figure takes."""
-    path = folder / "figures" / "loss.png"
-    draw_loss(prepare_loss(read_metrics(folder), title), path, small=True)
+def draw_trial(folder: Path, title: str) -> Path | None:
+    """The loss of one of many runs, small: a third of the time that the large figure takes. None
+    where there is no curve to draw."""
+    path, curves = folder / "figures" / "loss.png", prepare_loss(read_metrics(folder), title)
+    if not curves.steps:
+        return None
+    draw_loss(curves, path, small=True)
     return path
 
 
@@ -75,9 +87,10 @@ def _log10(loss: float) -> float:
     return math.log10(max(loss, 1e-8))
 
 
-def prepare_embeddings(model: MLP, vocabulary: Vocabulary, title: str) -> EmbeddingMap:
-    """The rows of C; beyond two dimensions their first two principal components."""
-    table = model.C.detach().cpu().double()
+def prepare_embeddings(embeddings: Tensor, vocabulary: Vocabulary, title: str) -> EmbeddingMap:
+    """The rows of ``embeddings`` (V, m); beyond two dimensions their first two principal
+    components."""
+    table = embeddings.detach().cpu().double()
     axes = ("embedding, first number", "embedding, second number")
     if table.shape[1] == 1:
         table = torch.cat([table, torch.zeros_like(table)], dim=1)
@@ -88,7 +101,7 @@ def prepare_embeddings(model: MLP, vocabulary: Vocabulary, title: str) -> Embedd
         shares = (spread**2 / (spread**2).sum()).tolist()
         table = centred @ directions[:2].T
         first, second = (
-            f"principal component {i + 1} of {model.shape.emb} ({shares[i]:.0%} of variance)"
+            f"principal component {i + 1} of {embeddings.shape[1]} ({shares[i]:.0%} of variance)"
             for i in range(2)
         )
         axes = (first, second)

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from nplm import checkpoint as files
-from nplm import config
 from nplm.data import Vocabulary, encode
 from nplm.losses import token_losses
-from nplm.model import MLP
-from sweepmore.typed import build
+from nplm.model import LanguageModel
+from nplm.models import restored
 
 # A line that has not ended by then is cut: three times the longest name of either data file (15),
 # rounded up.
@@ -24,7 +23,7 @@ MAX_TOKENS = 50
 class Trained:
     """A model with the vocabulary that it was trained on."""
 
-    model: MLP
+    model: LanguageModel
     vocabulary: Vocabulary
 
 
@@ -42,11 +41,12 @@ class Position:
 def load_trained(folder: Path) -> Trained:
     """The model of a run, from ``model.safetensors`` alone."""
     weights = files.load(folder / files.WEIGHTS)
-    shape = build(config.Model, weights.about["model"], "model.")
-    vocabulary = Vocabulary(tuple(weights.about["vocabulary"]))
-    model = MLP(shape, len(vocabulary))
-    model.load_state_dict(dict(weights.tensors))
-    return Trained(model, vocabulary)
+    return Trained(restored(weights), Vocabulary(tuple(weights.about["vocabulary"])))
+
+
+def device_of(model: LanguageModel) -> torch.device:
+    """Where its parameters lie; counting has none and lies on the CPU."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 @torch.no_grad()
@@ -58,7 +58,7 @@ def sample(trained: Trained, n: int, seed: int, temperature: float = 1.0) -> lis
     model, tokens = trained.model, trained.vocabulary.tokens
     generator = torch.Generator().manual_seed(seed)
     contexts = torch.zeros((n, model.shape.block_size), dtype=torch.int64)
-    device = model.C.device
+    device = device_of(model)
     lines = [""] * n
     growing = list(range(n))
     for _ in range(MAX_TOKENS):
@@ -81,7 +81,7 @@ def explain(trained: Trained, line: str) -> list[Position]:
     """What the model predicts at each position of ``line``, its end included."""
     model, tokens = trained.model, trained.vocabulary.tokens
     trained.vocabulary.encode(line)  # names an unknown character
-    example = encode([line], trained.vocabulary, model.shape.block_size).to(model.C.device)
+    example = encode([line], trained.vocabulary, model.shape.block_size).to(device_of(model))
     best = F.softmax(model.logits(example.contexts), dim=1).max(dim=1)
     nats = token_losses(model, example.contexts, example.targets)
     return [

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from nplm.baselines import KneserNey
 from nplm.config import Data
 from nplm.data import Split, Vocabulary, encode, fingerprint, read_lines, split_lines
 from nplm.estimates import Estimate, bootstrap, line_sums
+from nplm.kneser_ney import KneserNey
 from nplm.losses import token_losses
-from nplm.model import MLP
+from nplm.model import LanguageModel
 from sweepmore.errors import DataError
 
 
@@ -51,7 +51,7 @@ def load_test(data: Data, vocabulary: Vocabulary, block_size: int, claimed: str)
 
 
 def evaluate(
-    model: MLP, counting: KneserNey, order: int, test: Split, seen: set[str], seed: int
+    model: LanguageModel, counting: KneserNey, order: int, test: Split, seen: set[str], seed: int
 ) -> TestResult:
     """The model and counting on every token of ``test``, whose contexts are as long as the longer
     of the two needs; ``seen`` are the lines of train and dev, ``seed`` is of the resampling."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from torch import Tensor
 
 from nplm import checkpoint as files
 from nplm.checkpoint import Checkpoint
-from nplm.config import Config
+from nplm.config import AnyModel, Config, model_from
 from nplm.data import Splits
 from nplm.drawing import check_table, drawing
 from nplm.gradients import Gradients, gradients_of
 from nplm.losses import split_loss
-from nplm.model import MLP, build_model
-from nplm.optim import Optimiser, build_optimiser, learning_rate
+from nplm.mixture import Mixture, mixed
+from nplm.model import LanguageModel
+from nplm.models import build_model, size_of
+from nplm.optim import Average, Optimiser, build_optimiser, clip, learning_rate
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.record import Status
 
@@ -64,12 +67,13 @@ class Result:
 
     status: Status
     reason: str | None
-    model: MLP
+    model: LanguageModel
     steps: int
     seconds: float
     dev_loss: float | None
     train_loss: float | None
     signum: int | None = None
+    net_dev_loss: float | None = None  # before the net was mixed with counting
 
 
 @dataclass
@@ -79,9 +83,12 @@ class State:
     Changed in place by ``fit``: begin a new one for each run.
     """
 
-    model: MLP
+    model: LanguageModel
     optimiser: Optimiser
     generator: torch.Generator
+    device: torch.device
+    average: Average
+    averaged: LanguageModel  # what is evaluated and kept: ``model`` itself where none is averaged
     step: int = 0
     seconds: float = 0.0
     smoothed: float | None = None
@@ -90,9 +97,13 @@ class State:
     best: dict[str, Tensor] | None = None  # weights of the best evaluation, not yet on disk
     losses: list[Tensor] | None = None  # of the steps since the last report
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+    def evaluated(self) -> LanguageModel:
+        """The model with the averaged weights of this step."""
+        if self.averaged is not self.model:
+            with torch.no_grad():
+                for parameter, value in zip(self.averaged.parameters(), self.average.values()):
+                    parameter.copy_(value)
+        return self.averaged
 
 
 def fit(
@@ -115,8 +126,10 @@ def fit(
     torch.set_num_threads(config.threads)
     state = begin(config, splits) if state is None else state
     train, dev = splits.train.to(state.device), splits.dev.to(state.device)
-    model = state.model
+    if state.model.is_counted:
+        return _counted(config, splits, state, report, folder)
     loss_and_gradients: Gradients | None = None
+    noise, noise_seed = torch.Generator(state.device), derived_seed(config.seed, "dropout")
     began = time.perf_counter()
     draw = drawing(config.optim, train, len(splits.vocabulary))
     state.seconds += time.perf_counter() - began
@@ -124,7 +137,7 @@ def fit(
     train_loss: float | None = None
 
     if state.step == 0:
-        state.dev_loss = split_loss(model, dev)
+        state.dev_loss = split_loss(state.model, dev)
         if reason := _divergence("dev", state.dev_loss, 0):
             return _ended("diverged", reason, state, None, None)
         report(
@@ -133,7 +146,7 @@ def fit(
                 learning_rate(config.optim, 0),
                 0.0,
                 dev_loss=state.dev_loss,
-                train_loss=split_loss(model, train),
+                train_loss=split_loss(state.model, train),
             )
         )
 
@@ -146,11 +159,16 @@ def fit(
         losses = state.losses or []
         if loss_and_gradients is None:
             left = config.optim.steps - state.step
-            loss_and_gradients = gradients_of(model, *batch(0), steps=left)
+            loss_and_gradients = gradients_of(state.model, noise, *batch(0), steps=left)
         for step in range(state.step, end):
             contexts, targets = batch(step - first)
+            noise.manual_seed(noise_seed + step)  # masks are a function of the step: none to keep
             loss, gradients = loss_and_gradients(contexts, targets)
+            if config.optim.clip is not None:
+                gradients = clip(gradients, config.optim.clip)
             state.optimiser.step(gradients, learning_rate(config.optim, step))
+            if config.optim.ema:
+                state.average.update()
             losses.append(loss)
             if (signum := stop()) is not None and step + 1 < end:
                 state.step, state.losses = step + 1, losses
@@ -166,6 +184,7 @@ def fit(
         # on counts both splits are cheap: 10 ms together at block size 3, 200 ms at 8 (names.txt)
         evaluated = end == config.optim.steps or end in _evaluations(config)
         if evaluated:
+            model = state.evaluated()
             state.dev_loss = split_loss(model, dev)
             if reason := _divergence("dev", state.dev_loss, state.step):
                 return _ended("diverged", reason, state, None, None)
@@ -192,8 +211,37 @@ def fit(
             _save(state, config, splits, folder, state.generator.get_state())
             saved = time.monotonic()
     if train_loss is None:  # resumed after the last step, before the result was written
-        train_loss = split_loss(model, train)
+        train_loss = split_loss(state.evaluated(), train)
+    ended = _ended("ok", None, state, state.dev_loss, train_loss)
+    return _mixed(ended, splits) if config.mix else ended
+
+
+def _counted(
+    config: Config,
+    splits: Splits,
+    state: State,
+    report: Callable[[Progress], bool | None],
+    folder: Path | None,
+) -> Result:
+    """Count once: no steps, one evaluation."""
+    began = time.perf_counter()
+    state.model.count(splits)
+    state.seconds += time.perf_counter() - began
+    state.dev_loss = split_loss(state.model, splits.dev.to(state.device))
+    train_loss = split_loss(state.model, splits.train.to(state.device))
+    if reason := _divergence("dev", state.dev_loss, 0):
+        return _ended("diverged", reason, state, None, None)
+    report(Progress(0, 0.0, state.seconds, dev_loss=state.dev_loss, train_loss=train_loss))
+    _remember_best(state)
+    _save(state, config, splits, folder, state.generator.get_state())
     return _ended("ok", None, state, state.dev_loss, train_loss)
+
+
+def _mixed(ended: Result, splits: Splits) -> Result:
+    """With counting, weighted on dev: its losses instead of the net's."""
+    model = mixed(ended.model.cpu(), splits)
+    train, dev = split_loss(model, splits.train), split_loss(model, splits.dev)
+    return replace(ended, model=model, dev_loss=dev, train_loss=train, net_dev_loss=ended.dev_loss)
 
 
 def pick_device(name: str) -> torch.device:
@@ -211,12 +259,11 @@ def pick_device(name: str) -> torch.device:
 
 def check_size(config: Config, splits: Splits) -> None:
     """ConfigError for a model or a table of counts that no memory holds."""
-    shape, size = config.model, len(splits.vocabulary)
-    parameters = size * shape.emb + shape.block_size * shape.emb * shape.hidden
-    parameters += shape.hidden * (1 + size) + size
+    size = len(splits.vocabulary)
+    parameters = size_of(config.model, size)
     if parameters > MAX_PARAMETERS:
         raise ConfigError(
-            f"model.emb={shape.emb} model.hidden={shape.hidden} make {parameters:,} parameters.",
+            f"{config.model} makes {parameters:,} parameters.",
             value=parameters,
             cure=f"At most {MAX_PARAMETERS:,}: 4 GiB, and an optimiser needs three times that.",
         )
@@ -241,9 +288,12 @@ def begin(config: Config, splits: Splits, weights: Checkpoint | None = None) -> 
     if weights is not None:
         load_weights(model, weights, splits)
     model.to(device)
-    optimiser = build_optimiser(config.optim, list(model.parameters()))
+    parameters = list(model.parameters())
+    optimiser = build_optimiser(config.optim, parameters)
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "minibatches"))
-    return State(model, optimiser, generator)
+    average = Average(parameters, config.optim.ema)
+    averaged = copy.deepcopy(model) if config.optim.ema else model
+    return State(model, optimiser, generator, device, average, averaged)
 
 
 def resume(config: Config, splits: Splits, saved: Checkpoint) -> State:
@@ -257,6 +307,8 @@ def resume(config: Config, splits: Splits, saved: Checkpoint) -> State:
         )
     state = begin(config, splits, saved)
     state.optimiser.load(saved.part("optim"))
+    if config.optim.ema:
+        state.average.load(saved.part("ema"))
     state.generator.set_state(saved.tensors["minibatches"])
     state.losses = list(saved.tensors["losses"]) if "losses" in saved.tensors else None
     state.step, state.seconds = about["step"], about["seconds"]
@@ -265,16 +317,16 @@ def resume(config: Config, splits: Splits, saved: Checkpoint) -> State:
     return state
 
 
-def load_weights(model: MLP, source: Checkpoint, splits: Splits) -> None:
+def load_weights(model: LanguageModel, source: Checkpoint, splits: Splits) -> None:
     """Copy a checkpoint's weights into ``model``; RunError where they are of another shape."""
-    wanted = about_model(model, splits)
-    kept = {key: source.about.get(key) for key in ("model", "vocabulary")}
+    kept = model_from(source.about["model"])
+    ours, theirs = _weights_of(model.shape), _weights_of(kept)
     differing = [
-        f"model.{key}={value} there, {wanted['model'][key]} here"
-        for key, value in (kept["model"] or {}).items()
-        if key not in ("name", "init") and wanted["model"].get(key) != value
+        f"model.{key}={theirs.get(key)} there, {ours.get(key)} here"
+        for key in {**theirs, **ours}
+        if theirs.get(key) != ours.get(key)
     ]
-    if kept["vocabulary"] != wanted["vocabulary"]:
+    if tuple(source.about["vocabulary"]) != splits.vocabulary.tokens:
         differing.append("its vocabulary is another one")
     if differing:
         raise RunError(
@@ -282,14 +334,22 @@ def load_weights(model: MLP, source: Checkpoint, splits: Splits) -> None:
             value=differing,
             cure="Give the settings of the run that made them, on its data.",
         )
-    # a training state names its weights model.C, a file of weights C
-    model.load_state_dict(source.part("model") or dict(source.tensors))
+    # a training state names its weights model.C, a file of weights C, that of a mixture net.C
+    model.load(source.part("model") or source.part("net") or source.tensors)
 
 
-def about_model(model: MLP, splits: Splits) -> dict[str, Any]:
+def _weights_of(shape: AnyModel) -> dict[str, Any]:
+    """The settings that say what the weights are; init and dropout do not."""
+    apart = ("init", "dropout", "emb_dropout")
+    return {key: value for key, value in asdict(shape).items() if key not in apart}
+
+
+def about_model(model: LanguageModel, splits: Splits) -> dict[str, Any]:
     """What stands beside weights, so that they can be used without anything else."""
+    mix = {"order": model.ngram.shape.order} if isinstance(model, Mixture) else None
     return {
         "model": asdict(model.shape),
+        "mix": mix,
         "vocabulary": list(splits.vocabulary.tokens),
         "data": {"name": splits.name, "fingerprint": splits.fingerprint},
     }
@@ -327,7 +387,7 @@ def _remember_best(state: State) -> None:
     assert state.dev_loss is not None
     if state.dev_loss < state.best_loss:
         state.best_loss = state.dev_loss
-        state.best = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
+        state.best = {k: v.detach().clone() for k, v in state.averaged.tensors().items()}
 
 
 def _save(
@@ -341,7 +401,9 @@ def _save(
         best = {f"model.{name}": tensor for name, tensor in state.best.items()}
         files.save(folder / files.BEST, Checkpoint(best, about | {"dev_loss": state.best_loss}))
         state.best = None
-    tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in state.model.tensors().items()}
+    if config.optim.ema:
+        tensors |= {f"ema.{name}": tensor for name, tensor in state.average.state().items()}
     tensors |= {f"optim.{name}": tensor for name, tensor in state.optimiser.state().items()}
     tensors["minibatches"] = drawn_from
     if state.losses:
@@ -370,11 +432,13 @@ def _interrupted(
 def _ended(
     status: Status, reason: str | None, state: State, dev: float | None, train: float | None
 ) -> Result:
-    return Result(status, reason, state.model, state.step, state.seconds, dev, train)
+    return Result(status, reason, state.evaluated(), state.step, state.seconds, dev, train)
 
 
-def save_weights(folder: Path, model: MLP, splits: Splits, dev_loss: float | None) -> None:
-    """``model.safetensors``: C, W1, b1, W2, b2 as the run ended, shaped as in the lecture."""
-    tensors: Mapping[str, Tensor] = model.state_dict()
+def save_weights(
+    folder: Path, model: LanguageModel, splits: Splits, dev_loss: float | None
+) -> None:
+    """``model.safetensors``: C, W1, b1, W2, b2 … as they are evaluated at the run's end, shaped as
+    in the lecture."""
     about = about_model(model, splits) | {"dev_loss": dev_loss}
-    files.save(folder / files.WEIGHTS, Checkpoint(tensors, about))
+    files.save(folder / files.WEIGHTS, Checkpoint(model.tensors(), about))

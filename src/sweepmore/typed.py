@@ -96,6 +96,8 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         raise _wrong(key, value, f"one of {', '.join(map(str, arguments))}", near)
     if origin is tuple and isinstance(value, (list, tuple)):
         return _typed_tuple(arguments, value, key)
+    if origin is Mapping and isinstance(value, Mapping):
+        return dict(value)
     if hint is float and type(value) in (int, float):
         if not math.isfinite(value):
             raise _wrong(key, value, "a finite number")

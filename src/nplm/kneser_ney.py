@@ -1,0 +1,220 @@
+"""Modified Kneser–Ney smoothing: counting, done well.
+
+Symbols: n contexts, b tokens each, V tokens in all, m distinct contexts of a level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nplm.data import Split, Splits, distinct, ranks
+
+if TYPE_CHECKING:  # 0.2 s that a net does not need
+    from scipy.sparse import csr_matrix
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# Orders that are tried on dev: beyond 7 names.txt only gets worse (2.0560 at 4, 1.9740 at 6).
+ORDERS = range(1, 8)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One order k: its contexts (m, k-1), how often each token followed each (m, V) sparse, and
+    what is taken off counts of one, two, and three or more (3,)."""
+
+    contexts: Ints
+    numbers: csr_matrix
+    discounts: Floats
+
+    def shares(self, rows: Ints) -> tuple[Floats, Floats]:
+        """Of the contexts in ``rows``: (r, V) the discounted share of each next token, and (r, 1)
+        what is left for the order below."""
+        numbers = self.numbers[rows].toarray()
+        off = np.concatenate([[0.0], self.discounts])[np.minimum(numbers, 3)]
+        totals = numbers.sum(1, keepdims=True)
+        return (numbers - off) / totals, off.sum(1, keepdims=True) / totals
+
+
+@dataclass(frozen=True)
+class KneserNey:
+    """Interpolated modified Kneser–Ney smoothing (Chen & Goodman 1999, eq. 26 and 27).
+
+    Of ``order`` k it sees k-1 tokens. The highest order counts examples; each lower one counts in
+    how many different contexts of the next order a token was seen. Three discounts an order, in
+    closed form from how many counts are one, two, three and four. The lowest order goes on to the
+    uniform distribution.
+    """
+
+    levels: tuple[Level, ...]
+    size: int
+
+    def probabilities(self, contexts: Ints) -> Floats:
+        """(n, b) tokens → (n, V); each row sums to one. b must be at least order - 1."""
+        p = np.full((len(contexts), self.size), 1 / self.size)
+        for level in self.levels:
+            rows = _find(level.contexts, _last(contexts, level.contexts.shape[1]), self.size)
+            seen = rows >= 0
+            shares, left = level.shares(rows[seen])
+            p[seen] = shares + left * p[seen]
+        return p
+
+    def losses(self, contexts: Ints, targets: Ints) -> Floats:
+        """(n,) nats of each target."""
+        return -np.log(self.probabilities(contexts)[np.arange(len(targets)), targets])
+
+    def loss(self, split: Split) -> float:
+        """Mean over the examples of ``split``, in nats per token."""
+        counts = split.counts
+        log_p = np.log(self.probabilities(counts.contexts.numpy()))
+        nats = -log_p[counts.rows.numpy(), counts.targets.numpy()]
+        return float(nats @ counts.numbers.numpy() / len(split))
+
+    @property
+    def parameters(self) -> int:
+        """Counts and discounts that it holds."""
+        return sum(level.numbers.nnz + len(level.discounts) for level in self.levels)
+
+
+def kneser_ney(contexts: Ints, targets: Ints, size: int, order: int) -> KneserNey:
+    """Count ``order``-grams of the examples; ``contexts`` (n, b) with b ≥ order - 1."""
+    levels = [
+        _level(*_counted(contexts, targets, size, k, highest=k == order), size)
+        for k in range(1, order + 1)
+    ]
+    return KneserNey(tuple(levels), size)
+
+
+def best_kneser_ney(splits: Splits, orders: Sequence[int] = ORDERS) -> tuple[KneserNey, int]:
+    """The order with the lowest dev loss, and its model; orders that the splits' contexts are too
+    short for are left out."""
+    contexts, targets = splits.train.contexts.numpy(), splits.train.targets.numpy()
+    usable = [order for order in orders if order - 1 <= contexts.shape[1]]
+    models = {k: kneser_ney(contexts, targets, len(splits.vocabulary), k) for k in usable}
+    best = min(models, key=lambda order: models[order].loss(splits.dev))
+    return models[best], best
+
+
+def _counted(
+    contexts: Ints, targets: Ints, size: int, order: int, highest: bool
+) -> tuple[Ints, Ints]:
+    """What this order counts: examples, or the distinct (order + 1)-grams without their first."""
+    if highest:
+        return _last(contexts, order - 1), targets
+    grams = np.concatenate([_last(contexts, order), targets[:, None]], axis=1)
+    kinds = grams[distinct(grams, size)[0]]
+    return kinds[:, 1:-1], kinds[:, -1]
+
+
+def _level(contexts: Ints, targets: Ints, size: int) -> Level:
+    from scipy.sparse import csr_matrix
+
+    first, rows = distinct(contexts, size)
+    pairs, numbers = np.unique(rows * size + targets, return_counts=True)
+    matrix = csr_matrix((numbers, (pairs // size, pairs % size)), shape=(len(first), size))
+    return Level(contexts[first], matrix, _discounts(numbers))
+
+
+def _discounts(numbers: Ints) -> Floats:
+    """D1, D2, D3+; a half each (guess) where the data are too few for the closed form: one of its
+    counts is zero, or a discount is not positive, which would leave unseen tokens nothing."""
+    few = np.array([0.5, 0.5, 0.5])
+    n1, n2, n3, n4 = (int((numbers == times).sum()) for times in (1, 2, 3, 4))
+    if min(n1, n2, n3, n4) == 0:
+        return few
+    y = n1 / (n1 + 2 * n2)
+    found = np.array([1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+    return found if found.min() > 0 else few
+
+
+def tuned(model: KneserNey, dev: Split) -> KneserNey:
+    """The discounts that minimise the loss of ``dev``, from the closed form on: three an order, by
+    L-BFGS on their logits between 0 and 1, 2 and 3."""
+    counts = dev.counts
+    contexts, targets = counts.contexts.numpy()[counts.rows.numpy()], counts.targets.numpy()
+    seen = [_seen(level, contexts, targets, model.size) for level in model.levels]
+    limits = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    closed = torch.from_numpy(np.stack([level.discounts for level in model.levels]))
+    free = torch.logit(closed / limits, eps=1e-3).requires_grad_()
+    optimiser = torch.optim.LBFGS([free], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        p = torch.full((len(targets),), 1 / model.size, dtype=torch.float64)
+        for (known, number, total, kinds), discounts in zip(seen, limits * torch.sigmoid(free)):
+            off = torch.cat([torch.zeros(1, dtype=torch.float64), discounts])
+            share = (number - off[number.clamp(max=3).long()]) / total
+            p = torch.where(known, share + (kinds @ discounts) / total * p, p)
+        mean = -(p.log() @ counts.numbers) / len(dev)
+        mean.backward()  # type: ignore[no-untyped-call]
+        return mean
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    best = (limits * torch.sigmoid(free)).detach().numpy()
+    levels = [replace(level, discounts=found) for level, found in zip(model.levels, best)]
+    return replace(model, levels=tuple(levels))
+
+
+def _seen(
+    level: Level, contexts: Ints, targets: Ints, size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each (context, target) pair: whether the level knows the context, the target's number
+    there, the total, and (n, 3) how many tokens were seen there once, twice, more often."""
+    rows = _find(level.contexts, _last(contexts, level.contexts.shape[1]), size)
+    known = rows >= 0
+    numbers = level.numbers[np.maximum(rows, 0)].toarray()
+    kinds = np.stack([(numbers == 1).sum(1), (numbers == 2).sum(1), (numbers > 2).sum(1)], axis=1)
+    found = numbers[np.arange(len(targets)), targets], numbers.sum(1), kinds
+    number, total, kind = (torch.from_numpy(np.asarray(one, dtype=np.float64)) for one in found)
+    return torch.from_numpy(known), number, total, kind
+
+
+def to_tensors(model: KneserNey) -> dict[str, Tensor]:
+    """All of it, for a checkpoint."""
+    found: dict[str, Tensor] = {}
+    for k, level in enumerate(model.levels, start=1):
+        matrix = level.numbers
+        found |= {
+            f"{k}.contexts": torch.from_numpy(level.contexts.copy()),
+            f"{k}.starts": torch.from_numpy(matrix.indptr.astype(np.int64)),
+            f"{k}.tokens": torch.from_numpy(matrix.indices.astype(np.int64)),
+            f"{k}.numbers": torch.from_numpy(matrix.data.astype(np.int64)),
+            f"{k}.discounts": torch.from_numpy(level.discounts.copy()),
+        }
+    return found
+
+
+def from_tensors(tensors: Mapping[str, Tensor], size: int) -> KneserNey:
+    """What ``to_tensors`` was given."""
+    from scipy.sparse import csr_matrix
+
+    levels = []
+    for k in range(1, len(tensors) // 5 + 1):
+        starts, tokens, numbers, contexts, discounts = (
+            tensors[f"{k}.{part}"].cpu().numpy()
+            for part in ("starts", "tokens", "numbers", "contexts", "discounts")
+        )
+        matrix = csr_matrix((numbers, tokens, starts), shape=(len(contexts), size))
+        levels.append(Level(contexts, matrix, discounts))
+    return KneserNey(tuple(levels), size)
+
+
+def _last(contexts: Ints, width: int) -> Ints:
+    return contexts[:, contexts.shape[1] - width :]
+
+
+def _find(known: Ints, asked: Ints, size: int) -> Ints:
+    """(n,) the row of ``known`` that equals each row of ``asked``; -1 where there is none."""
+    keys = ranks(np.concatenate([known, asked]), size)
+    order = np.argsort(keys[: len(known)], kind="stable")
+    ours, theirs = keys[: len(known)][order], keys[len(known) :]
+    at = np.minimum(np.searchsorted(ours, theirs), len(ours) - 1)
+    return np.where(ours[at] == theirs, order[at], -1)

@@ -1,0 +1,75 @@
+"""A net mixed with counting."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nplm import config
+from nplm.baselines import Ngram
+from nplm.data import Split, Splits
+from nplm.kneser_ney import best_kneser_ney
+from nplm.losses import pair_losses
+from nplm.model import LanguageModel
+
+# Of the golden section: 0.618^30 of the interval is below 1e-6.
+SEARCH_STEPS = 30
+
+
+class Mixture(LanguageModel):
+    """``weight`` · counting + (1 - ``weight``) · net, of their probabilities (Bengio et al. 2003,
+    4.2, where it is a half; here it is chosen on dev)."""
+
+    def __init__(self, net: LanguageModel, ngram: Ngram, weight: float) -> None:
+        super().__init__(net.shape, net.vocabulary_size)
+        self.net, self.ngram, self.weight = net, ngram, weight
+
+    def logits(self, contexts: Tensor) -> Tensor:
+        net = torch.log_softmax(self.net.logits(contexts), 1)
+        counting = self.ngram.logits(contexts)
+        weight = torch.tensor(self.weight, dtype=net.dtype, device=net.device)
+        return torch.logaddexp(net + torch.log1p(-weight), counting + weight.log())
+
+    def tensors(self) -> dict[str, Tensor]:
+        own = {"weight": torch.tensor(self.weight, dtype=torch.float64)}
+        for name, model in (("net", self.net), ("ngram", self.ngram)):
+            own |= {f"{name}.{key}": tensor for key, tensor in model.tensors().items()}
+        return own
+
+    @property
+    def embeddings(self) -> Tensor | None:
+        return self.net.embeddings
+
+    @property
+    def size(self) -> int:
+        return self.net.size + self.ngram.size
+
+    @property
+    def widest(self) -> int:
+        return max(self.net.widest, self.ngram.widest)
+
+
+def mixed(net: LanguageModel, splits: Splits) -> Mixture:
+    """The net with the best order of Kneser–Ney that sees no more tokens, weighted on dev."""
+    counted, order = best_kneser_ney(splits)
+    ngram = Ngram(config.Ngram(order=order), net.vocabulary_size)
+    ngram.counted = counted
+    return Mixture(net, ngram, best_weight(net, ngram, splits.dev))
+
+
+def best_weight(net: LanguageModel, ngram: LanguageModel, dev: Split) -> float:
+    """Counting's weight in [0, 1] with the lowest loss of ``dev``, by golden section: the loss is
+    convex in it."""
+    of_net, of_ngram = ((-pair_losses(model, dev).double()).exp() for model in (net, ngram))
+    numbers = dev.counts.numbers.double()
+
+    def loss(weight: float) -> float:
+        p = weight * of_ngram + (1 - weight) * of_net
+        return -float(p.log() @ numbers) / len(dev)
+
+    golden = (5**0.5 - 1) / 2
+    low, high = 0.0, 1.0
+    for _ in range(SEARCH_STEPS):
+        first, second = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, second) if loss(first) < loss(second) else (first, high)
+    return min((0.0, 1.0, (low + high) / 2), key=loss)
