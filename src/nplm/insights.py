@@ -109,10 +109,8 @@ def sections(folder: Path) -> list[Section]:
 
 def bigrams(splits: Splits) -> Section:
     """How often each token follows each, as the first lecture draws it."""
-    size, train = len(splits.vocabulary), splits.train
-    pairs = train.contexts[:, -1] * size + train.targets
-    counts = torch.bincount(pairs, minlength=size**2).view(size, size)
-    title = f"{splits.name}, train: n = {len(train):,} pairs"
+    counts = pairs(splits.train, len(splits.vocabulary)).long()
+    title = f"{splits.name}, train: n = {len(splits.train):,} pairs"
     chart = Chart("bigrams", title, "next token", "token",
                   counts=counts.tolist(), categories=splits.vocabulary.tokens)  # fmt: skip
     text = "What a model sees that looks back one token only; the boundary is the dot."
