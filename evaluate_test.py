@@ -47,10 +47,11 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Arguments:
-    """python evaluate_test.py study=NAME | run=FOLDER: the test loss, a single time."""
+    """python evaluate_test.py study=NAME [trial=N] | run=FOLDER: the test loss, a single time."""
 
     study: str | None = setting(None, "a study whose winner confirm.py has named")
     run: str | None = setting(None, "a run's folder, or last")
+    trial: int | None = setting(None, "with study=: that trial's run, no winner", at_least=0)
     another_look: str | None = setting(None, "why a split is looked at once more; kept for ever")
     complete: bool = setting(False, "finish a look whose process died after its claim")
     storage: str | None = setting(None, "a database URL; null: studies.db in outputs")
@@ -133,12 +134,13 @@ def main(arguments: Arguments) -> None:
 
 
 def find(arguments: Arguments, outputs: Path) -> Asked:
-    """The run to evaluate: named, or the confirmed winner's."""
+    """The run to evaluate: named, as a run or as a study's trial, or the confirmed winner's."""
     if (arguments.study is None) == (arguments.run is None):
         cure = "Give one of them: study=NAME (its confirmed winner) or run=FOLDER."
         raise ConfigError("study and run: one of the two is needed.", value=None, cure=cure)
-    if arguments.run is not None:
-        return named(records.find_run(arguments.run, outputs, holding=WEIGHTS))
+    if arguments.run is not None or arguments.trial is not None:
+        wanted = (arguments.run, arguments.study, arguments.trial)
+        return named(records.find_named(*wanted, outputs, holding=WEIGHTS))
     from sweepmore.confirmation import load
     from sweepmore.storage import open_storage
     from sweepmore.studies import CONFIRM

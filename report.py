@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sweepmore.report import Study
 
 ROOT = Path(__file__).resolve().parent
+# Characters of a line of a list.
+WIDEST = 100
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Arguments:
 
     study: str | None = setting(None, "a study's name, or last; several with commas compare them")
     run: str | None = setting(None, "a run's folder or name, or last; two with a comma")
-    trial: int | None = setting(None, "with study= (null: the last): that trial's run", at_least=0)
+    trial: int | None = setting(None, "of study= (null: the last): that trial's run", at_least=0)
     csv: bool = setting(False, "also every trial as trials.csv")
     sync: bool = setting(False, "upload the study's offline W&B runs instead")
     keep: bool = setting(False, "the study into sweeps/NAME/ instead, to be committed")
@@ -47,7 +49,8 @@ def main(arguments: Arguments) -> None:
         cure = "Give one of them."
         raise ConfigError("study= and run= are two pages.", value=arguments.run, cure=cure)
     if arguments.trial is not None:
-        of_runs([record.find_trial(arguments.study, arguments.trial, outputs)], outputs)
+        asked = (arguments.run, arguments.study, arguments.trial)
+        of_runs([record.find_named(*asked, outputs, "result.json")], outputs)
         return
     if arguments.study is None and (arguments.sync or arguments.keep or arguments.csv):
         cure = "Give study=NAME too."
@@ -145,13 +148,15 @@ def show(table: Table) -> None:
 
     from sweepmore.page import cell
 
+    console = Console(highlight=False, markup=False)  # objective=[a,b] is no markup
+    console.width = min(WIDEST, console.width) if console.is_terminal else WIDEST
     lines = Lines(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     for k, name in enumerate(table.head):
         last = k == len(table.head) - 1  # what was set by hand is as long as it is
         lines.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
     for row in table.rows:
         lines.add_row(*map(cell, row))
-    Console(highlight=False).print(lines)
+    console.print(lines)
 
 
 def opened(outputs: Path, storage: str | None) -> optuna.storages.BaseStorage:

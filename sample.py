@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nplm.config import from_hydra
 from sweepmore.errors import DataError
-from sweepmore.record import find_run, find_trial, read_config, read_json
+from sweepmore.record import find_named, read_config, read_json
 from sweepmore.typed import setting
 
 ROOT = Path(__file__).resolve().parent
@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent
 class Arguments:
     """python sample.py [key=value …]: new lines from a run, or its predictions along a line."""
 
-    run: str = setting("last", "a run's folder, or last")
+    run: str | None = setting(None, "a run's folder or name; null or last: the newest")
     trial: int | None = setting(None, "instead: the number of a study's trial", at_least=0)
-    study: str | None = setting(None, "of that trial; null: the last one")
+    study: str | None = setting(None, "of that trial; null or last: the newest")
     n: int = setting(20, "how many lines", at_least=1, at_most=100_000)
     seed: int = setting(0, "of the draws", at_least=0, below=2**63)
     temperature: float = setting(1.0, "below 1 safer, above 1 wilder", above=0, at_most=100)
@@ -35,17 +35,12 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
-    folder = run_of(arguments)
+    asked = (arguments.run, arguments.study, arguments.trial)
+    folder = find_named(*asked, ROOT / "outputs", holding="model.safetensors")
     if arguments.explain is not None:
         explain(folder, arguments.explain)
     else:
         new_lines(folder, arguments)
-
-
-def run_of(arguments: Arguments) -> Path:
-    if arguments.trial is not None:
-        return find_trial(arguments.study, arguments.trial, ROOT / "outputs")
-    return find_run(arguments.run, ROOT / "outputs", holding="model.safetensors")
 
 
 def new_lines(folder: Path, arguments: Arguments) -> None:

@@ -70,6 +70,10 @@ def main(node: DictConfig) -> float | list[float]:
     if trial is None:
         seen = looks(ROOT / "sweeps" / "looks", splits.fingerprint)
         console.header(config, splits, state, seen)
+    else:
+        from nplm.insights import objectives  # loads Optuna, which a run by itself does not need
+
+        trial.name(*objectives(cli.dotted(to_plain(config))))
 
     # a signal is an answer to fit's question, not an exception in the middle of a file
     with stop_signals() as stop:
@@ -244,6 +248,7 @@ def keep(
         )
         records.write_atomic(record.folder / "samples.txt", "\n".join(samples) + "\n")
         if trial is None:
+            title += f" · n = {len(splits.train):,} train, {len(splits.dev):,} dev"
             figures = pictures.draw_run(record.folder, result.model, splits.vocabulary, title)
             tracker.images(figures)
             tracker.table("samples", ["sample"], [[line] for line in samples])

@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import breakdown, encode, growth, level, overhead, shell, step, stock, study
+from benchmarks import (
+    breakdown,
+    encode,
+    growth,
+    level,
+    overhead,
+    report,
+    shell,
+    step,
+    stock,
+    study,
+)
 from benchmarks.common import TABLE_HEAD, Comparison, commit, machine, table_row
 from sweepmore.record import write_atomic
 
@@ -65,6 +76,7 @@ SECTIONS = (
         "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True
     ),
     Section("Growth", grown, full=True),
+    Section("A report over 1,000 trials", report.table, full=True),
 )
 
 

@@ -59,8 +59,8 @@ def test_studies_are_compared_by_trials_and_by_seconds_of_work() -> None:
                  attempt(2, 1.0, seconds=1))  # fmt: skip
     (by_trials,) = figures.anytime([seen], "loss", "trials").curves
     (by_time,) = figures.anytime([seen], "loss", "time").curves
-    assert by_trials == Curve("s", [1, 2, 3], [3.0, 3.0, 1.0])
-    assert by_time == Curve("s", [2, 7, 8], [3.0, 3.0, 1.0])
+    assert by_trials == Curve("s, n = 3", [1, 2, 3], [3.0, 3.0, 1.0])
+    assert by_time == Curve("s, n = 3", [2, 7, 8], [3.0, 3.0, 1.0])
 
 
 class TestLearningCurves:
@@ -103,10 +103,10 @@ class TestLearningCurves:
 
 
 def test_importance_is_sorted() -> None:
-    chart = figures.importance({"a": 0.2, "b": 0.8}, "s")
+    chart = figures.importance({"a": 0.2, "b": 0.8}, THREE)
     assert chart is not None
     assert chart.bars == [("b", 0.8), ("a", 0.2)]
-    assert figures.importance({}, "s") is None
+    assert figures.importance({}, THREE) is None
 
 
 def test_slices_place_choices_by_their_order_and_numbers_by_value() -> None:
@@ -143,9 +143,25 @@ def test_the_front_of_two_objectives_by_hand() -> None:
     assert len(chart.points) == 3
 
 
+def test_each_objective_has_its_own_best_trial() -> None:
+    seen = study(attempt(0, 1.0, 3.0), attempt(1, 2.0, 9.0), attempt(2, 2.0, 9.0),
+                 directions=("minimize", "maximize"))  # fmt: skip
+    assert [seen.best_in(k).root for k in range(2)] == [0, 1]
+
+
+def test_trials_with_the_parameters_of_an_earlier_one() -> None:
+    """A choice among 1, 1.0 and True is none between equals; only what counts is counted."""
+    params = [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}, {"b": "x", "a": 1}, {"a": 1.0, "b": "x"},
+              {"a": True, "b": "x"}, {"a": 2, "b": "x"}]  # fmt: skip
+    trials = [attempt(k, 1.0, params=one) for k, one in enumerate(params)]
+    running = attempt(6, params={"a": 1, "b": "x"}, state=TrialState.RUNNING)
+    assert [a.root for a in study(*trials, running).repeated] == [2, 5]
+
+
 def test_confirmed_marks_the_winner_and_the_tied() -> None:
     rows = [{"trial": k, "searched": 1.0, "mean": 1.0 + k, "tied": k < 2} for k in range(3)]
-    chart = figures.confirmed({"trial": 1, "rows": rows}, "loss")
+    chart = figures.confirmed({"trial": 1, "rows": rows, "seeds": 4}, "loss")
+    assert chart.y_label == "loss, mean of 4 fresh seeds"
     assert [p.style for p in chart.points] == ["tied", "winner", "complete"]
     assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]
 

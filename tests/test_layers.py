@@ -45,6 +45,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "receipts": set(),
     "machine": set(),
     "ledger": {"sqlalchemy"},
+    "colours": set(),
     "figures": {"matplotlib", "numpy", "optuna"},
     "page": {"jinja2"},
     "report": {"optuna"},

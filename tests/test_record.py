@@ -20,7 +20,7 @@ from nplm import training
 from nplm.config import Model, from_hydra
 from nplm.data import Splits
 from sweepmore import record as records
-from sweepmore.errors import RunError
+from sweepmore.errors import ConfigError, RunError
 from tests.helpers import ROOT, TrainHere, result_of, rows_of
 
 SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text())
@@ -321,3 +321,76 @@ def test_no_run_and_a_misspelt_one_are_named(outputs: Path, tmp_path: Path) -> N
     (outputs / "runs" / "first-run" / "config.yaml").touch()
     with pytest.raises(RunError, match=r"Did you mean first-run\?"):
         records.find_run("frist-run", outputs, "weights")
+
+
+# finding the run of a trial
+
+
+@pytest.fixture
+def studies(outputs: Path) -> Path:
+    """Studies old and new with trials 0 and 17, of which 17 of new has repeats; a confirmation
+    that began last; the weights of 0 of new are missing."""
+    runs = ("old/0000", "old/0017", "new/0000", "new/0017/0", "new/0017/1", "new.confirm/0000/0")
+    for k, name in enumerate(runs):
+        folder = outputs / "studies" / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").touch()
+        os.utime(folder / "config.yaml", (1000 + k, 1000 + k))
+        (folder / "result.json").write_text('{"status": "diverged"}')
+        if name != "new/0000":
+            (folder / "weights").touch()
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("study", "trial", "found"),
+    [("old", 17, "old/0017"), ("new", 17, "new/0017/0"), (None, 17, "new/0017/0"),
+     ("last", 17, "new/0017/0"), ("new.confirm", 0, "new.confirm/0000/0")],
+)  # fmt: skip
+def test_a_trial_is_a_run(studies: Path, study: str | None, trial: int, found: str) -> None:
+    folder = records.find_named(None, study, trial, studies, "weights")
+    assert folder == (studies / "studies" / found).resolve()
+
+
+def test_without_a_trial_a_run_is_meant(studies: Path) -> None:
+    assert records.find_named(None, None, None, studies, "weights").name == "b"
+    assert records.find_named("a", None, None, studies, "weights").name == "a"
+
+
+def test_the_last_study_is_the_one_whose_last_run_began_last(studies: Path) -> None:
+    """Whatever was written into another one later."""
+    (studies / "studies" / "old" / "trials.csv").touch()
+    assert records.last_study(studies) == "new"
+    os.utime(studies / "studies" / "old" / "0017" / "config.yaml", (2000, 2000))
+    assert records.last_study(studies) == "old"
+
+
+@pytest.mark.parametrize(
+    ("study", "trial", "told", "cure"),
+    [("new", 1, "new has no run of a trial 1.", "It has 2, from 0 to 17; a retried trial keeps"),
+     ("neww", 0, "There is no study neww in ", "Did you mean new?"),
+     ("new", 0, "Trial 0 of new holds no weights: its status is diverged.", "one that is ok")],
+)  # fmt: skip
+def test_a_trial_that_is_not_there(
+    studies: Path, study: str, trial: int, told: str, cure: str
+) -> None:
+    with pytest.raises(RunError) as caught:
+        records.find_named(None, study, trial, studies, "weights")
+    assert caught.value.problem.startswith(told)
+    assert cure in caught.value.cure
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [(("a", None, 17), "run=a and trial=17 are two runs."), ((None, "new", None), "Which trial")],
+)
+def test_one_run_is_named_and_no_more(
+    studies: Path, asked: tuple[str | None, str | None, int | None], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        records.find_named(*asked, studies, "weights")
+
+
+def test_no_study_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="There is no study in"):
+        records.find_named(None, "last", 0, tmp_path, "weights")

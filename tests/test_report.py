@@ -22,24 +22,31 @@ import html5lib
 import optuna
 import pytest
 from hydra import compose, initialize_config_dir
-from optuna.distributions import FloatDistribution, distribution_to_json
-from optuna.trial import TrialState, create_trial
+from optuna.distributions import IntDistribution, distribution_to_json
+from optuna.trial import create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.report import MOST_BYTES, thousand
 from nplm import sampling
-from nplm.config import register_defaults
-from nplm.data import Splits
+from nplm.config import Data, register_defaults
+from nplm.data import Splits, load_splits
 from nplm.insights import application, bigrams, objectives
 from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.errors import RunError, StudyError
 from sweepmore.page import cell, sorts_by_number, write
 from sweepmore.question import ask
 from sweepmore.record import read_config
-from sweepmore.report import Application, compare_studies, read_study, runs_page, study_page
+from sweepmore.report import (
+    Application,
+    compare_studies,
+    read_study,
+    runs_page,
+    set_words,
+    study_page,
+)
 from tests.helpers import ROOT, run_script
 
-LARGEST_PAGE = 5_000_000  # bytes, at a thousand trials
 # without these Chromium asks its maker's servers for updates
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
          "--disable-component-update", "--no-first-run", "--disable-quic"]  # fmt: skip
@@ -102,6 +109,30 @@ def test_the_list_has_runs_and_studies_newest_first(outputs: Path) -> None:
     assert names.index("other") < names.index("b") < names.index("a")
     assert "a.confirm" not in names
     assert "confirmed" in next(line for line in done.stdout.splitlines() if line.startswith(" a "))
+
+
+def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
+    done = report(outputs)
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    for name in ("one", "two", "a", "b", "other"):
+        assert " few_names.txt " in lines[name]
+    assert re.search(r"few_names\.txt +data=text data\.path=/", lines["two"])
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+
+
+def test_what_was_set_for_a_study_leaves_out_its_place() -> None:
+    words = ["hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=9", "optim.lr=0.1,0.2",
+             "objective=[dev_loss,seconds]", "hydra.sweeper.outputs=elsewhere"]  # fmt: skip
+    shown = ["optim.lr=0.1,0.2", "objective=[dev_loss,seconds]", "hydra.sweeper.n_trials=9"]
+    assert set_words(words) == shown
+
+
+def test_brackets_in_a_list_are_no_markup(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "runs" / "r"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").touch()
+    (folder / "overrides.yaml").write_text("- objective=[dev_loss,seconds]\n")
+    assert "objective=[dev_loss,seconds]" in report(tmp_path / "outputs").stdout
 
 
 def test_nothing_to_list_says_how_to_begin(tmp_path: Path) -> None:
@@ -247,6 +278,66 @@ def test_the_larger_value_is_best_where_it_is_maximized() -> None:
     assert compare_studies(studies).facts == [("best", "2.0000 (high)")]
 
 
+def two_objectives() -> optuna.Study:
+    """Loss and seconds of four trials, the last one with the parameters of the first."""
+    study = optuna.create_study(study_name="two", directions=["minimize", "minimize"])
+    one = IntDistribution(1, 9)
+    space = {"n": json.loads(distribution_to_json(one))}
+    study.set_user_attr("question", {"space": space, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    found = [(1.0, 9.0, 5), (2.0, 3.0, 2), (2.5, 4.0, 3), (2.75, 9.5, 5)]
+    for number, (loss, seconds, n) in enumerate(found):
+        attrs = {"slot": number, "root": number, "attempt": 0, "folder": "gone"}
+        study.add_trial(create_trial(values=[loss, seconds], params={"n": n},
+                                     distributions={"n": one}, user_attrs=attrs))  # fmt: skip
+    return study
+
+
+def test_a_study_of_two_objectives_tells_both() -> None:
+    ours = Application(objectives=lambda config: ["loss (nats)", "training (s)"])
+    page = study_page(read_study(two_objectives(), ours), ours)
+    assert page.facts[:3] == [
+        ("best loss (nats)", "1.0000 (trial 0)"),
+        ("best training (s)", "3.0000 (trial 1)"),
+        ("no trial beats", "2 of 4 trials"),
+    ]
+    (front,) = page.sections[0].tables
+    assert page.sections[0].title == "What no trial beats"
+    assert [row[:3] for row in front.rows] == [[0, 1.0, 9.0], [1, 2.0, 3.0]]
+    (trials,) = next(one for one in page.sections if one.title == "The trials").tables
+    assert [row[0] for row in trials.rows] == [0, 1, 2, 3]
+    assert trials.marked == [0, 1]
+
+
+def test_repeated_configurations_are_a_warning() -> None:
+    page = study_page(read_study(two_objectives(), Application()), Application())
+    told = [warning for warning in page.warnings if "parameters of an earlier one" in warning]
+    assert [warning.split(" have")[0] for warning in told] == ["1 of 4 trials"]
+
+
+def test_repeated_lines_are_a_warning(outputs: Path, few_names: Path, tmp_path: Path) -> None:
+    lines = few_names.read_text().splitlines()
+    twice = tmp_path / "twice.txt"
+    twice.write_text("\n".join([*lines, *lines]) + "\n")
+    few = ["data=text", f"data.path={twice}", "experiment=smoke", "wandb.mode=disabled"]
+    told = {}
+    for rule in ("keep", "drop"):
+        folder = tmp_path / rule
+        words = [*few, f"data.duplicates={rule}", f"hydra.run.dir={folder}"]
+        done = run_script("train.py", *words)
+        assert done.returncode == 0, done.stderr
+        page = runs_page([folder], application(ROOT / "sweeps" / "looks"))
+        told[rule] = [warning for warning in page.warnings if "repeat another" in warning]
+    splits = load_splits(Data(name="text", path=str(twice)), 3)
+    seen = Counter([*splits.train.lines, *splits.dev.lines])
+    number = sum(times - 1 for times in seen.values())
+    assert number > 100
+    assert [warning.split(" repeat")[0] for warning in told["keep"]] == [
+        f"{number} of the {sum(seen.values())} train and dev lines"
+    ]
+    assert told["drop"] == []
+
+
 def test_a_run_by_last(outputs: Path) -> None:
     done = report(outputs, "run=last")
     assert done.stdout.splitlines()[-2].endswith("reports/two/index.html")
@@ -266,6 +357,8 @@ def test_runs_of_other_data_are_refused(outputs: Path) -> None:
         (["run=a,b,c"], "3 runs were named."),
         (["study=a", "run=one"], "two pages"),
         (["studdy=a"], "study"),
+        (["run=one", "trial=1"], "two runs"),
+        (["study=c", "trial=1"], "There is no study c"),
         (["sync=true"], "about a study"),
     ],
 )
@@ -322,35 +415,10 @@ def test_only_finite_numbers_sort_by_number() -> None:
 # a large study
 
 
-def thousand() -> optuna.Study:
-    """As sweepmore leaves them, without the training: a thousand trials of ten reports."""
-    study = optuna.create_study(study_name="thousand")
-    space = {f"p{k}": FloatDistribution(0.001, 1.0, log=True) for k in range(6)}
-    question = {"space": {name: json.loads(distribution_to_json(one)) for name, one in
-                          space.items()}, "config": {}, "identity": None}  # fmt: skip
-    study.set_user_attr("question", question)
-    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
-    for number in range(1_000):
-        params = {name: 0.001 + (number * (k + 7) % 997) / 1000 for k, name in enumerate(space)}
-        value = 2 + sum(abs(p - 0.3) for p in params.values()) / 10
-        study.add_trial(
-            create_trial(
-                state=TrialState.COMPLETE if number % 3 else TrialState.PRUNED,
-                value=value,
-                params=params,
-                distributions=dict(space),
-                user_attrs={"slot": number, "root": number, "attempt": 0, "folder": "gone",
-                            "result": {"train_loss": value - 0.02, "dev_loss": value}},
-                intermediate_values={step: value + 1 / (1 + step) for step in range(10)},
-            )
-        )  # fmt: skip
-    return study
-
-
 def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
-    study = read_study(thousand(), Application())
+    study = read_study(thousand(None, run="gone"), Application())
     path = write(study_page(study, Application()), tmp_path / "page")
-    assert path.stat().st_size < LARGEST_PAGE
+    assert path.stat().st_size < MOST_BYTES
     html5lib.HTMLParser(strict=True).parse(path.read_text())
 
 
@@ -469,6 +537,8 @@ class TestInABrowser:
             until_up(url)
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/note")
             seen.page.get_by_text("Winner").first.wait_for(timeout=20_000)
+            seen.page.goto(f"{url}/dashboard/studies/{study._study_id}")
+            seen.page.get_by_text("dev loss (nats/token)").first.wait_for(timeout=20_000)
             best = study.best_trial.number
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/trials?numbers={best}")
             image = seen.page.locator("img[src*=artifacts]").first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_n_lines_and_their_share_in_train(told: Told, few: Splits) -> None:
 def test_same_seed_same_lines_and_0_is_a_seed(told: Told) -> None:
     assert told("seed=0") == told("seed=0") == told()
     assert told("seed=0") != told("seed=1")
+
+
+def test_a_study_s_trial_is_sampled_like_a_run(
+    told: Told, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "outputs" / "studies" / "s" / "0017")
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    of_run = told("n=5")
+    for study in (["study=s"], ["study=last"], []):
+        assert lines_of(told("run=null", "trial=17", *study, "n=5")) == lines_of(of_run)
+    with pytest.raises(SystemExit):
+        told("trial=17")
 
 
 def test_marked_lines_are_exactly_those_of_train(told: Told, few: Splits) -> None:

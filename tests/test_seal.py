@@ -196,6 +196,18 @@ class TestOneLook:
     def test_last_run(self, door: Door) -> None:
         assert f"run      {door.run}" in door.call("run=last").out
 
+    def test_a_study_s_trial_is_a_run_like_any_other(self, door: Door, reads: list[str]) -> None:
+        """Its look counts for the checkpoint, whichever way it is named."""
+        trial = door.place / "outputs" / "studies" / "s" / "0017"
+        shutil.copytree(door.run, trial)
+        first = door.call("study=s", "trial=17")
+        assert first.code == 0, first.err
+        assert f"run      {trial}" in first.out
+        assert records.read_json(trial / "result.json")["test"]["look"] == 1
+        assert first.out.endswith(door.call("study=last", "trial=17").out)
+        assert first.out.endswith(door.call().out)
+        assert (len(reads), len(door.looks)) == (1, 1)
+
     def test_counting_may_look_further_back_than_the_net(self, door: Door) -> None:
         door.call()
         net = json.loads(json.dumps(door.result()))["test"]
@@ -303,6 +315,33 @@ class TestRefusedBeforeTheClaim:
         called = door.call("run=nowhere")
         assert called.code == 2
         assert "nowhere is not a run" in called.err
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (("study=nowhere", "trial=0"), "There is no study nowhere"),
+            (("study=s", "trial=1"), "s has no run of a trial 1."),
+            (("study=s", "trial=0"), "Trial 0 of s holds no model.safetensors"),
+            (("run=r", "trial=0"), "run=r and trial=0 are two runs."),
+            (("run=r", "study=s", "trial=0"), "one of the two is needed"),
+        ],
+    )
+    def test_trial_that_is_none(self, door: Door, words: tuple[str, ...], told: str) -> None:
+        trial = door.place / "outputs" / "studies" / "s" / "0000"
+        trial.mkdir(parents=True)
+        shutil.copy(door.run / "config.yaml", trial)
+        called = door.call(*words)
+        assert called.code == 2
+        assert told in called.err
+
+    def test_trial_without_its_study(self, door: Door) -> None:
+        """A look is for ever: the last study is not guessed."""
+        words = [f"outputs={door.place / 'outputs'}", f"looks={door.place / 'looks'}", "trial=0"]
+        out = io.StringIO()
+        with contextlib.redirect_stderr(out), pytest.raises(SystemExit) as ended:
+            cli.command(evaluate_test.Arguments, evaluate_test.main, words)
+        assert ended.value.code == 2
+        assert "one of the two is needed" in out.getvalue()
 
     def test_study_that_is_none(self, door: Door) -> None:
         called = door.call("study=nowhere")

@@ -73,6 +73,7 @@ def test_a_bare_grid_is_a_named_resumable_study(train: Train) -> None:
         (run,) = [r.run for r in wandb_records(folder) if r.WhichOneof("record_type") == "run"]
         assert trial.user_attrs["wandb_id"] == run.run_id
     assert len({t.user_attrs["wandb_id"] for t in trials}) == 4
+    assert train.study(name).metric_names == ["dev loss (nats/token)"]
     attached = attachments(trials)
     assert len(attached) == 4
     for artifact in attached:
@@ -151,6 +152,7 @@ def test_other_objectives(train: Train) -> None:
     for trial in train.trials("two"):
         result = json.loads((Path(trial.user_attrs["folder"]) / "result.json").read_text())
         assert trial.values == [result["dev_loss"], result["seconds"]]
+    assert train.study("two").metric_names == ["dev loss (nats/token)", "training (s)"]
     train.sweep(*words, "objective=[{seconds_to:4.5}]", ":study_name=reached")
     for trial in train.trials("reached"):
         rows = (Path(trial.user_attrs["folder"]) / "metrics.jsonl").read_text().splitlines()

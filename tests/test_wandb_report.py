@@ -79,11 +79,8 @@ def study(outputs: Path, tmp_path: Path) -> Iterator[optuna.Study]:
     shutil.copytree(kept, outputs / "studies", symlinks=True)
 
 
-def grid_of(saved: dict[str, Any]) -> dict[str, Any]:
-    blocks = json.loads(saved["spec"])["blocks"]
-    (grid,) = [block["metadata"] for block in blocks if block["type"] == "panel-grid"]
-    assert isinstance(grid, dict)
-    return grid
+def blocks_of(saved: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [block for block in json.loads(saved["spec"])["blocks"] if block["type"] == kind]
 
 
 # the report
@@ -95,7 +92,8 @@ def test_report_shows_the_runs_of_the_study_in_the_panels_of_a_sweep(
     saved, _ = published
     assert (saved["entityName"], saved["projectName"]) == (ENTITY, "sweepmore")
     assert saved["displayName"] == NAME
-    grid = grid_of(saved)
+    (block,) = blocks_of(saved, "panel-grid")
+    grid = block["metadata"]
 
     (runs,) = grid["runSets"]
     (group,) = runs["filters"]["filters"]
@@ -129,15 +127,14 @@ def test_report_tells_the_question_and_the_winner(
     published: tuple[dict[str, Any], str],
 ) -> None:
     saved, out = published
-    blocks = json.loads(saved["spec"])["blocks"]
-    answer, table = (text_of(block) for block in blocks if block["type"] == "markdown-block")
+    answer, table = map(text_of, blocks_of(saved, "markdown-block"))
     assert "minimize dev loss (nats/token) over optim.lr" in answer
     assert "**Winner**: optim.lr=0.2: 2.5000 ± 0.1250 over fresh seeds" in answer
     assert table.splitlines()[2:] == [
         "| 0 | 2.2500 | 2.4375 | 0.2500 | yes | optim.lr=0.1 |",
         "| **1** | **2.3750** | **2.5000** | **0.1250** | **yes** | **optim.lr=0.2** |",
     ]
-    (command,) = [text_of(block) for block in blocks if block["type"] == "code-block"]
+    (command,) = map(text_of, blocks_of(saved, "code-block"))
     assert command.startswith("python train.py -m ")
     assert "4 runs are still offline" in out
 

@@ -86,6 +86,12 @@ def warnings_of(folder: Path, receipts: Path) -> list[str]:
         found.append(
             f"{share:.1%} of the dev lines also stand in train: part of the gain is memory"
         )
+    lines = [*splits.train.lines, *splits.dev.lines]
+    if again := len(lines) - len(set(lines)):
+        found.append(
+            f"{again:,} of the {len(lines):,} train and dev lines repeat another one: "
+            "data.duplicates=drop keeps one of each"
+        )
     seen = looks(receipts, splits.fingerprint)
     found.append(f"this test split has had {seen} {'look' if seen == 1 else 'looks'}")
     return found
@@ -103,10 +109,9 @@ def sections(folder: Path) -> list[Section]:
 
 def bigrams(splits: Splits) -> Section:
     """How often each token follows each, as the first lecture draws it."""
-    size, train = len(splits.vocabulary), splits.train
-    pairs = train.contexts[:, -1] * size + train.targets
-    counts = torch.bincount(pairs, minlength=size**2).view(size, size)
-    chart = Chart("bigrams", f"{splits.name}, train: {len(train):,} pairs", "next token", "token",
+    counts = pairs(splits.train, len(splits.vocabulary)).long()
+    title = f"{splits.name}, train: n = {len(splits.train):,} pairs"
+    chart = Chart("bigrams", title, "next token", "token",
                   counts=counts.tolist(), categories=splits.vocabulary.tokens)  # fmt: skip
     text = "What a model sees that looks back one token only; the boundary is the dot."
     return Section("What follows what", text, [Picture([chart])])
@@ -116,7 +121,8 @@ def embeddings(table: Tensor, splits: Splits) -> Section:
     """``table`` (V, m)."""
     chart = prepare_embeddings(table, splits.vocabulary, "embeddings")
     points = [Point(x, y, token, "token") for (x, y), token in zip(chart.points, chart.tokens)]
-    figure = Chart("embeddings", "the embedding of each token", *chart.axes, points=points)
+    title = f"the embedding of each token, n = {len(points)}"
+    figure = Chart("embeddings", title, *chart.axes, points=points)
     tokens = splits.vocabulary.tokens
     distances = torch.cdist(table, table).fill_diagonal_(math.inf)
     nearest = distances.argsort(1)[:, :NEIGHBOURS].tolist()

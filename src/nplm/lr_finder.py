@@ -22,6 +22,7 @@ from nplm.data import Splits
 from nplm.drawing import drawing
 from nplm.gradients import by_autograd
 from nplm.training import DIVERGED_ABOVE, begin, derived_seed
+from sweepmore.colours import BLUE, GREEN, ORANGE
 from sweepmore.errors import ConfigError
 
 # Standard deviation of the smoothing, a share of the sweep: guess. From 0.01 to 0.05 the lecture's
@@ -33,8 +34,6 @@ SMOOTHING = 0.02
 FLOOR = 0.1
 # A bottom in this first share of the sweep has no fall before it: guess, 5 deviations.
 TOO_SOON = 0.1
-# Okabe & Ito (2008), as in pictures.py.
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def draw_sweeps(
     axes.plot(x[: len(line)], line, color=ORANGE, linewidth=1.4, label="smoothed, mean")
     _limit(axes, x, sweeps, line)
     axes.set_xlabel("log10 of the learning rate")
-    axes.set_ylabel(f"loss (nats/token), {minibatches}")
+    axes.set_ylabel(f"train loss (nats/token), {minibatches}")
     axes.set_title(title, fontsize=10, loc="left", parse_math=False)  # a file may be named $
     axes.legend(frameon=False, fontsize=8, loc="best")
     for side in ("top", "right"):

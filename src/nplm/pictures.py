@@ -14,10 +14,8 @@ from torch import Tensor
 
 from nplm.data import Vocabulary
 from nplm.model import LanguageModel
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE
 from sweepmore.record import read_metrics
-
-# Okabe & Ito (2008): told apart by colour-blind readers, in print and on screen.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,8 @@ def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
         axes.locator_params(nbins=4)  # each tick costs a millisecond
     if not small:
         axes.plot(curves.steps, curves.minibatch, color=BLUE, alpha=0.25, linewidth=0.8,
-                  label="minibatches, mean between reports")  # fmt: skip
-    axes.plot(curves.steps, curves.smoothed, color=BLUE, label="minibatches, smoothed")
+                  label="train minibatches, mean between reports")  # fmt: skip
+    axes.plot(curves.steps, curves.smoothed, color=BLUE, label="train minibatches, smoothed")
     axes.plot(curves.dev_steps, curves.dev, "o-", color=ORANGE, markersize=3, label="dev, whole")
     if len(curves.train) == len(curves.dev):
         axes.plot(curves.dev_steps, curves.train, "s-", color=GREEN, markersize=3, linewidth=1,
@@ -131,9 +129,9 @@ def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
         ends = [f"{value:.2f}" for value in (10**tick for tick in axes.get_yticks())]
         right = axes.secondary_yaxis("right")
         right.set_yticks(axes.get_yticks(), ends)
-        right.set_ylabel("loss (nats/token)")
+        right.set_ylabel("train and dev loss (nats/token)")
     axes.set_xlabel("step")
-    axes.set_ylabel("log10 loss (nats/token)" if small else "log10 loss")
+    axes.set_ylabel("log10 of train and dev loss (nats/token)")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(frameon=False, loc="upper right")
     _finish(figure, axes, curves.title, path)

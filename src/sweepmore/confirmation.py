@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sweepmore.note import write_note
 from sweepmore.record import write_json
 from sweepmore.retrain import Plan, folder_of, train_again
 from sweepmore.storage import open_storage, storage_url
-from sweepmore.studies import CONFIRM, NOISE, view
+from sweepmore.studies import CONFIRM, NOISE, view, words
 from sweepmore.winner import (
     Candidate,
     Confirmation,
@@ -64,7 +64,7 @@ def run(
     print_table(confirmation, plan.seeds)
     for attempt in chosen:
         if attempt.params not in [candidate.params for candidate in found]:
-            print(f"left out {_shown(attempt.params)}: it failed or diverged under a fresh seed")
+            print(f"left out {words(attempt.params)}: it failed or diverged under a fresh seed")
     return searched.study_name
 
 
@@ -194,7 +194,7 @@ def print_table(confirmation: Confirmation, seeds: Sequence[int]) -> None:
         print(_line(row, confirmation))
     winner, tied = confirmation.winner, len(confirmation.tied)
     how = f"the simplest of {tied} tied" if tied > 1 else "alone at the top"
-    print(f"winner   {_shown(winner.params)} ({how})")
+    print(f"winner   {words(winner.params)} ({how})")
     print(f"         run of seed {seeds[winner.median_seed]}, the lower median of its seeds")
 
 
@@ -208,12 +208,5 @@ def _line(row: Row, confirmation: Confirmation) -> str:
     seconds = f"{candidate.seconds:.1f}" if candidate.seconds is not None else "-"
     return (
         f"{mark} {candidate.searched:.4f}  {candidate.mean:.4f} ± {row.interval.half:.4f}  "
-        f"{candidate.bias:+.4f}  {gap:<22} {size:>8}  {seconds:>7}  {_shown(candidate.params)}"
-    )
-
-
-def _shown(params: Mapping[str, Any]) -> str:
-    return " ".join(
-        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in params.items()
+        f"{candidate.bias:+.4f}  {gap:<22} {size:>8}  {seconds:>7}  {words(candidate.params)}"
     )

@@ -1,7 +1,4 @@
-"""The figures of studies: prepared as plain numbers, then drawn; PNG for files, SVG for pages.
-
-Colours: Okabe & Ito (2008), told apart by colour-blind readers, in print and on screen.
-"""
+"""The figures of studies: prepared as plain numbers, then drawn; PNG for files, SVG for pages."""
 
 from __future__ import annotations
 
@@ -18,17 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import TrialState
 
-from sweepmore.studies import Attempt, StudyView
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from sweepmore.studies import Attempt, StudyView, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, GREY, SKY, PINK = (
-    "#0072B2", "#D55E00", "#009E73", "#999999", "#56B4E9", "#CC79A7",
-)  # fmt: skip
-COLOURS = (ORANGE, BLUE, GREEN, PINK, SKY, "#E69F00")
+COLOURS = (ORANGE, BLUE, GREEN, PINK, SKY, YELLOW)
 # Learning curves drawn one by one; the others are a band.
 BEST_CURVES = 10
 # Steps at which the spread of learning curves is taken.
@@ -88,10 +83,6 @@ def told(attempt: Attempt) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def history(seen: StudyView, metric: str) -> Chart:
     """Every trial's value in the order of trials, and the best so far."""
     done = sorted(seen.ranked, key=lambda a: a.root)
@@ -104,8 +95,9 @@ def history(seen: StudyView, metric: str) -> Chart:
     cut = [a for a in seen.counted if a.state is TrialState.PRUNED and a.values]
     points += [Point(a.root, _value(a), told(a), "pruned") for a in cut]
     running = Curve("best so far", [a.root for a in done], stairs)
-    return Chart("history", f"{seen.name}: {len(done)} complete trials", "trial", metric,
-                 points, [running], steps=True)  # fmt: skip
+    pruned = f", {len(cut)} pruned" if cut else ""
+    return Chart("history", f"{seen.name}: n = {len(done)} complete trials{pruned}", "trial",
+                 metric, points, [running], steps=True)  # fmt: skip
 
 
 def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
@@ -121,7 +113,7 @@ def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
             if math.isfinite(best):
                 x.append(number if by == "trials" else spent)
                 y.append(sign * best)
-        curves.append(Curve(seen.name, x, y))
+        curves.append(Curve(f"{seen.name}, n = {len(seen.counted)}", x, y))
     label = "trials" if by == "trials" else "seconds of trials, added up"
     return Chart(f"anytime_{by}", f"best so far by {by}", label, metric, curves=curves, steps=True)
 
@@ -141,12 +133,13 @@ def learning_curves(
     best = [row for row in rows[: min(BEST_CURVES, len(ranked))] if len(row) > 1]
     if not best:
         return None
-    curves = _spread([row for row in rows if len(row) > 1])
+    known_rows = [row for row in rows if len(row) > 1]
+    curves = _spread(known_rows)
     for k, row in enumerate(best):
         label = "the best" if k == 0 else f"the next {len(best) - 1}" if k == 1 else ""
         curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
-    return Chart("curves", f"{seen.name}: the best {len(best)} and the spread of all", axis,
-                 metric, curves=curves, log_y=True)  # fmt: skip
+    title = f"{seen.name}: the best {len(best)} and the spread of all, n = {len(known_rows)} trials"
+    return Chart("curves", title, axis, metric, curves=curves, log_y=True)
 
 
 def _finite(reports: Mapping[int, float]) -> list[tuple[int, float]]:
@@ -172,13 +165,13 @@ def _between(row: Sequence[tuple[int, float]], step: float) -> float:
     return float(np.interp(step, [s for s, _ in row], [value for _, value in row]))
 
 
-def importance(shares: Mapping[str, float], name: str) -> Chart | None:
+def importance(shares: Mapping[str, float], seen: StudyView) -> Chart | None:
     """Bars, the most important parameter first."""
     if not shares:
         return None
     bars = sorted(shares.items(), key=lambda row: -row[1])
-    return Chart("importance", f"{name}: what the value depends on", "share of importance", "",
-                 bars=bars)  # fmt: skip
+    title = f"{seen.name}: what the value depends on, n = {len(seen.ranked)} trials"
+    return Chart("importance", title, "share of importance", "", bars=bars)
 
 
 def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str) -> list[Chart]:
@@ -223,9 +216,9 @@ def train_against_dev(seen: StudyView) -> Chart | None:
             points.append(Point(train, dev, told(attempt)))
     if len(points) < 2:
         return None
-    return Chart("fit", f"{seen.name}: above the line is overfitting, far right underfitting",
-                 "train loss (nats/token), whole split", "dev loss (nats/token), whole split",
-                 points, diagonal=True)  # fmt: skip
+    title = f"{seen.name}: n = {len(points)} trials; above the line overfitting, right underfitting"
+    return Chart("fit", title, "train loss (nats/token), whole split",
+                 "dev loss (nats/token), whole split", points, diagonal=True)  # fmt: skip
 
 
 def confirmed(winner: Mapping[str, Any], metric: str) -> Chart:
@@ -237,8 +230,9 @@ def confirmed(winner: Mapping[str, Any], metric: str) -> Chart:
         )
         text = f"trial {row['trial']}: {row['searched']:.4f} → {row['mean']:.4f}"
         points.append(Point(row["searched"], row["mean"], text, style))
-    return Chart("confirmed", "the search's promise and fresh seeds", f"{metric} in the search",
-                 f"{metric}, mean of fresh seeds", points, diagonal=True)  # fmt: skip
+    title = f"the search's promise and fresh seeds, n = {len(points)} configurations"
+    mean = f"{metric}, mean of {winner['seeds']} fresh seeds"
+    return Chart("confirmed", title, f"{metric} in the search", mean, points, diagonal=True)
 
 
 def front(seen: StudyView, labels: Sequence[str], group: str | None = None) -> Chart:
@@ -252,7 +246,7 @@ def front(seen: StudyView, labels: Sequence[str], group: str | None = None) -> C
             of_value = [a for a in seen.attempts if a.params.get(group) == value]
             part = StudyView(seen.name, seen.directions, tuple(of_value))
             curves.append(_front_curve(part, f"{group}={short(value)}"))
-    title = f"{seen.name}: {len(points)} trials"
+    title = f"{seen.name}: n = {len(points)} trials"
     return Chart("front", title, labels[1], labels[0], points, curves, log_x=True, steps=True)
 
 
@@ -272,9 +266,11 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
 
     charts = [without_outliers(chart) for chart in charts]
     rows = -(-len(charts) // columns)
-    size = (7.2, 4.2) if columns == 1 else (3.4 * columns, 2.9 * rows)
+    size = (9.0, 4.6) if columns == 1 else (max(9.0, 3.4 * columns), 2.9 * rows)
     if charts[0].counts:
         size = (7.2, 6.8)
+    elif charts[0].bars:
+        size = (9.0, 1.2 + 0.4 * len(charts[0].bars))
     figure = Figure(figsize=(size[0], size[1] * (rows if columns == 1 else 1)), dpi=110,
                     layout="constrained")  # fmt: skip
     for index, chart in enumerate(charts):
@@ -292,7 +288,8 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     for style_name, colour, marker, alpha in STYLES:
         group = [p for p in chart.points if p.style == style_name]
         if group:
-            dots = axes.scatter([p.x for p in group], [p.y for p in group], s=14 if small else 24,
+            area = 160 if style_name == "token" else 14 if small else 24
+            dots = axes.scatter([p.x for p in group], [p.y for p in group], s=area,
                                 color=colour, marker=marker, alpha=alpha,
                                 linewidths=1.2 if marker == "x" else 0)  # fmt: skip
             if style_name == "token":

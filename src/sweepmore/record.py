@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import yaml
 
-from sweepmore.errors import RunError, did_you_mean
+from sweepmore.errors import ConfigError, RunError, did_you_mean
 from sweepmore.owner import this_process
 
 Status = Literal["ok", "diverged", "pruned", "interrupted", "error"]
@@ -226,6 +226,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     return node
 
 
+def read_overrides(folder: Path) -> list[str]:
+    """What was set by hand for a run; nothing where it does not say."""
+    path = folder / "overrides.yaml"
+    words = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    return [str(word) for word in words or ()]
+
+
 def find_run(name: str, outputs: Path, holding: str) -> Path:
     """The folder that ``name`` means: a path, a folder's name under ``outputs``, or ``last``.
 
@@ -247,19 +254,55 @@ def find_run(name: str, outputs: Path, holding: str) -> Path:
     return max(usable, key=lambda folder: runs[folder].stat().st_mtime_ns).resolve()
 
 
-def find_trial(study: str | None, trial: int, outputs: Path) -> Path:
-    """The run's folder of a trial of ``study`` (None or ``last``: the study that was last written
-    to); of a repeated trial, its first run."""
+def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "config.yaml") -> Path:
+    """The run's folder of a trial of ``study`` (None or ``last``: the one whose last run began
+    last); of a repeated trial, its first run."""
     studies = outputs / "studies"
-    if study in (None, "last"):
-        found = [f for f in studies.glob("*") if not f.name.endswith((".confirm", ".noise"))]
-        if not found:
-            cure = "Begin one first: python train.py -m sweeps=minute"
-            raise RunError(f"There is no study in {outputs}.", value=study, cure=cure)
-        study = max(found, key=lambda folder: folder.stat().st_mtime_ns).name
-    folder = studies / str(study) / f"{trial:04d}"
-    for run in (folder, folder / "0"):
-        if (run / "config.yaml").exists():
-            return run.resolve()
-    cure = "python report.py lists the studies; a study's trials.csv its trials."
-    raise RunError(f"{study} has no run of a trial {trial}.", value=trial, cure=cure)
+    name = last_study(outputs) if study in (None, "last") else str(study)
+    if not (studies / name).is_dir():
+        near = did_you_mean(name, [folder.name for folder in studies.glob("[!.]*")])
+        cure = f"python report.py lists the studies.{near}"
+        raise RunError(f"There is no study {name} in {outputs}.", value=name, cure=cure)
+    folder = studies / name / f"{trial:04d}"
+    run = next((run for run in (folder, folder / "0") if (run / "config.yaml").exists()), None)
+    if run is None:
+        numbers = sorted(int(run.name) for run in (studies / name).glob("[0-9]*"))
+        known = f"It has {len(numbers)}, from {numbers[0]} to {numbers[-1]}; " if numbers else ""
+        cure = f"{known}a retried trial keeps its first number."
+        raise RunError(f"{name} has no run of a trial {trial}.", value=trial, cure=cure)
+    if not (run / holding).exists():
+        result = run / "result.json"
+        status = read_json(result)["status"] if result.exists() else "not ended"
+        problem = f"Trial {trial} of {name} holds no {holding}: its status is {status}."
+        raise RunError(problem, value=trial, cure="Name one that is ok: trials.csv lists them.")
+    return run.resolve()
+
+
+def last_study(outputs: Path) -> str:
+    """The name of the study, no confirmation, whose last run began last."""
+    studies = outputs / "studies"
+    began = [
+        (config.stat().st_mtime_ns, config.relative_to(studies).parts[0])
+        for run in ("[0-9]*", "[0-9]*/[0-9]*")  # a trial's only run, or those of its repeats
+        for config in studies.glob(f"*/{run}/config.yaml")
+    ]
+    own = [(when, name) for when, name in began if not name.endswith((".confirm", ".noise"))]
+    if not own:
+        cure = "Begin one first: python train.py -m sweeps=minute"
+        raise RunError(f"There is no study in {outputs}.", value="last", cure=cure)
+    return max(own)[1]
+
+
+def find_named(
+    run: str | None, study: str | None, trial: int | None, outputs: Path, holding: str
+) -> Path:
+    """What a root script's ``run=NAME`` or ``study=NAME trial=17`` means: one run's folder."""
+    if trial is None and study is not None:
+        cure = f"Give its number too: study={study} trial=N"
+        raise ConfigError(f"Which trial of {study}?", value=study, cure=cure)
+    if trial is not None and run is not None:
+        problem = f"run={run} and trial={trial} are two runs."
+        raise ConfigError(problem, value=run, cure="Give one of them.")
+    if trial is not None:
+        return find_trial(study, trial, outputs, holding)
+    return find_run("last" if run is None else run, outputs, holding)

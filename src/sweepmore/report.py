@@ -18,9 +18,9 @@ from sweepmore import figures
 from sweepmore.cli import dotted, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.note import command_line
-from sweepmore.page import Page, Picture, Section, Table, markdown
-from sweepmore.record import read_config, read_json, read_metrics
-from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view
+from sweepmore.page import Page, Picture, Section, Table, cell, markdown
+from sweepmore.record import read_config, read_json, read_metrics, read_overrides
+from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view, words
 
 # A study of more trials than this is shown by its best; trials.csv has them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20
@@ -90,8 +90,13 @@ class Study:
     @property
     def winning_run(self) -> Path:
         """The confirmed winner's run, else the best trial's (its first, of several repeats)."""
-        folder = Path(self.winner["run"] if self.winner else self.best.attrs["folder"])
-        return folder if (folder / "result.json").exists() else folder / "0"
+        return Path(self.winner["run"]) if self.winner else run_of(self.best)
+
+
+def run_of(attempt: Attempt) -> Path:
+    """The folder of a trial's run, of several repeats the first."""
+    folder = Path(attempt.attrs["folder"])
+    return folder if (folder / "result.json").exists() else folder / "0"
 
 
 def read_study(study: optuna.Study, application: Application) -> Study:
@@ -127,15 +132,12 @@ def shares_of(study: optuna.Study, seen: StudyView) -> dict[str, float]:
 def study_page(study: Study, application: Application) -> Page:
     seen, metric = study.seen, study.metrics[0]
     told = tell(application, study.winning_run)
-    several = len(seen.directions) > 1
     evidence = [
         Section("How the search went", pictures=[Picture([figures.history(seen, metric)])]),
         _trials(study),
     ]
-    if several:
-        labels = study.metrics[:2]
-        text = f"{labels[0]} against {labels[1]}; the lines are the best known."
-        evidence.insert(0, Section("What no trial beats", text, [Picture([front_of(study)])]))
+    if len(seen.directions) > 1:
+        evidence.insert(0, _front(study))
     if study.winner is not None:
         evidence.insert(0, _confirmed(study))
     axis = "repeat" if study.question.get("repeats") else "step"
@@ -154,6 +156,14 @@ def study_page(study: Study, application: Application) -> Page:
         sections=[*evidence, *told.sections],
         commands=_commands(study),
     )
+
+
+def _front(study: Study) -> Section:
+    """The first two objectives drawn; the trials of all."""
+    labels = study.metrics[:2]
+    text = f"{labels[0]} against {labels[1]}; the lines are the best known."
+    table = _table(study, study.seen.front)
+    return Section("What no trial beats", text, [Picture([front_of(study)])], [table])
 
 
 def front_of(study: Study) -> figures.Chart:
@@ -177,9 +187,13 @@ def _subtitle(study: Study) -> str:
 
 def _facts(study: Study) -> list[tuple[str, str]]:
     seen, best = study.seen, study.best
-    facts = [
-        (f"best {study.metrics[0]}", f"{(best.values or (math.nan,))[0]:.4f} (trial {best.root})")
-    ]
+    facts = []
+    for k, metric in enumerate(study.metrics[: len(seen.directions)]):
+        one = seen.best_in(k)
+        value = cell((one.values or ())[k])
+        facts.append((f"best {metric}", f"{value} (trial {one.root})"))
+    if len(seen.directions) > 1:
+        facts.append(("no trial beats", f"{len(seen.front)} of {len(seen.ranked)} trials"))
     first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
     sign = -1.0 if seen.directions[0] == "maximize" else 1.0
     start = (first.values or (math.nan,))[0]
@@ -215,6 +229,11 @@ def _warnings(study: Study) -> list[str]:
         found.append(f"{share:.0%} of the trials have no finite value (diverged, or never there)")
     if seen.failed:
         found.append(f"{len(seen.failed)} trials failed: error.txt in their folders says why")
+    if again := len(seen.repeated):
+        found.append(
+            f"{again} of {len(seen.counted)} trials have the parameters of an earlier one: with "
+            "the same seed they tell nothing new"
+        )
     seeds = any(name == "seed" for name in (study.question.get("repeats") or {}))
     if study.winner is None and not seeds and len(seen.directions) == 1:
         found.append(
@@ -233,28 +252,39 @@ def _edges(best: Attempt, space: Mapping[str, Any]) -> list[str]:
 
 def _confirmed(study: Study) -> Section:
     assert study.winner is not None
-    rows = study.winner["rows"]
-    table = Table(
-        ["trial", "in the search", "mean of fresh seeds", "± (95 %)", "tied", "parameters"],
-        [[row["trial"], row["searched"], row["mean"], row["half_width"], row["tied"],
-          _words(row["params"])] for row in rows],
-        marked=[k for k, row in enumerate(rows) if row["trial"] == study.winner["trial"]],
-    )  # fmt: skip
     bias = study.winner["selection_bias"]
     text = (
-        f"The best were trained again with fresh seeds. The search had promised {bias:+.4f} of the "
-        "winner's mean too much; tied are those whose paired difference may be zero, and of the "
-        "tied the simplest wins."
+        "The best were trained again with fresh seeds. Of the winner the search had promised "
+        f"{abs(bias):.4f} {'less' if bias < 0 else 'more'} than its mean over these. Tied are "
+        "those whose paired difference may be zero; of the tied the simplest wins. Trials are "
+        f"numbered as in {study.seen.name}{CONFIRM}."
     )
     picture = Picture([figures.confirmed(study.winner, study.metrics[0])],
-                      "On the line the search told the truth.")  # fmt: skip
-    return Section("What fresh seeds say", text, [picture], [table])
+                      "On the line the search told the truth. The diamond is the winner; green are "
+                      "those that are tied.")  # fmt: skip
+    return Section("What fresh seeds say", text, [picture], [winner_table(study.winner)])
+
+
+def winner_table(winner: Mapping[str, Any]) -> Table:
+    """The confirmed configurations; the winner's row is marked."""
+    return Table(
+        ["trial", "in the search", "mean of fresh seeds", "± (95 %)", "tied", "parameters"],
+        [[row["trial"], row["searched"], row["mean"], row["half_width"], row["tied"],
+          words(row["params"])] for row in winner["rows"]],
+        marked=[k for k, row in enumerate(winner["rows"]) if row["trial"] == winner["trial"]],
+    )  # fmt: skip
 
 
 def _trials(study: Study) -> Section:
-    seen = study.seen
-    shown = seen.front if len(seen.directions) > 1 else seen.ranked
-    names = list(study.question["space"])
+    ranked = study.seen.ranked
+    left = len(ranked) - MOST_ROWS
+    text = f"The best {MOST_ROWS}; {left} more in trials.csv." if left > 0 else ""
+    return Section("The trials", text, tables=[_table(study, ranked)])
+
+
+def _table(study: Study, shown: Sequence[Attempt]) -> Table:
+    """A row each; marked is the best, or of several objectives what no trial beats."""
+    seen, names = study.seen, list(study.question["space"])
     error = noise(seen.ranked[:SHOWN])
     head = [
         "trial",
@@ -268,23 +298,24 @@ def _trials(study: Study) -> Section:
         std = [a.attrs["std"] / len(a.attrs["repeats"]) ** 0.5 if "std" in a.attrs else None]
         rows.append([a.root, *(a.values or ()), *(std if error else []), a.seconds,
                      *(a.params.get(name) for name in names)])  # fmt: skip
-    left = len(shown) - len(rows)
-    text = f"The best {len(rows)}; {left} more in trials.csv." if left > 0 else ""
-    return Section("The trials", text, tables=[Table(head, rows, marked=[0])])
+    best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
+    roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
+    return Table(head, rows, marked=[k for k, row in enumerate(rows) if row[0] in roots])
 
 
 def _parameters(study: Study) -> list[Section]:
     seen, metric = study.seen, study.metrics[0]
     charts = figures.slices(seen, study.question["space"], metric)
+    caption = f"Each point is one of n = {len(seen.ranked)} trials."
     found = []
     if charts:
         found.append(
             Section(
                 "Each parameter",
-                pictures=[Picture(charts, "Each point is a trial.", columns=min(3, len(charts)))],
+                pictures=[Picture(charts, caption, columns=min(3, len(charts)))],
             )
         )
-    bars = figures.importance(study.shares, seen.name)
+    bars = figures.importance(study.shares, seen)
     if bars is not None:
         text = (
             "By PED-ANOVA, from these trials alone: a parameter whose range is narrow, or that the "
@@ -304,10 +335,6 @@ def _commands(study: Study) -> list[tuple[str, str]]:
     found.append(("The study's command; it goes on where it stopped:", command_line(study.attrs)))
     found.append(("Contours, parallel coordinates, every trial:", "make dashboard"))
     return found
-
-
-def _words(params: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={figures.short(value)}" for key, value in params.items())
 
 
 def compare_studies(studies: Sequence[Study]) -> Page:
@@ -330,7 +357,7 @@ def compare_studies(studies: Sequence[Study]) -> Page:
     rows = [
         [s.seen.name, len(s.seen.counted), sum(a.seconds or 0.0 for a in s.seen.counted),
          (s.best.values or (math.nan,))[0], s.winner["mean"] if s.winner else None,
-         s.winner["half_width"] if s.winner else None, _words(s.best.params)]
+         s.winner["half_width"] if s.winner else None, words(s.best.params)]
         for s in studies
     ]  # fmt: skip
     head = ["study", "trials", "seconds", f"best {metric}", "confirmed", "± (95 %)", "best trial"]
@@ -370,7 +397,9 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
             values = [float(row.get(f"{which}_loss", math.nan)) for row in rows]
             curves.append(figures.Curve(f"{which}, {name}" if len(folders) > 1 else which,
                                         [row["step"] for row in rows], values))  # fmt: skip
-    chart = figures.Chart("losses", "loss over whole splits", "step", "loss (nats/token)",
+    data = results[0]["data"]
+    title = f"n = {data['train_examples']:,} train, {data['dev_examples']:,} dev examples"
+    chart = figures.Chart("losses", title, "step", "loss (nats/token), whole split",
                           curves=curves, log_y=True)  # fmt: skip
     told = [tell(application, folder) for folder in folders]
     sections = [Section("Losses", pictures=[Picture([chart])])]
@@ -459,15 +488,14 @@ def list_runs(outputs: Path, most: int = 15) -> Table:
     for folder in sorted(folders, key=began.__getitem__, reverse=True)[:most]:
         done = folder / "result.json"
         result = read_json(done) if done.exists() else {}
-        overrides = folder / "overrides.yaml"
-        words = overrides.read_text().replace("- ", "").split("\n") if overrides.exists() else []
+        words_set = " ".join(read_overrides(folder))
         rows.append([folder.name, result.get("status", "not ended"), result.get("dev_loss"),
-                     result.get("data", {}).get("name"), " ".join(words).strip()])  # fmt: skip
+                     result.get("data", {}).get("name"), words_set])  # fmt: skip
     return Table(["run", "status", "dev loss", "data", "set"], rows)
 
 
 def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table:
-    """Newest first: how many trials, the best, whether it is confirmed."""
+    """Newest first: how many trials, the best, whether it is confirmed; data, and what was set."""
     names = optuna.get_all_study_names(database)
     found: list[tuple[datetime, list[Any]]] = []
     for name in names:
@@ -480,8 +508,26 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
         times = [a.started for a in seen.attempts if a.started is not None]
         best = seen.ranked[0].values if seen.ranked else None
         state = "running" if seen.running else "confirmed" if name + CONFIRM in names else ""
-        row = [name, state, len(seen.counted), best[0] if best else None,
-               _words(seen.ranked[0].params) if seen.ranked else ""]  # fmt: skip
+        data = data_of(run_of(seen.ranked[0])) if seen.ranked else None
+        row = [name, state, len(seen.counted), best[0] if best else None, data,
+               " ".join(set_words(study.user_attrs["command"]["words"]))]  # fmt: skip
         found.append((max(times, default=datetime.min), row))
     found.sort(key=lambda one: one[0], reverse=True)
-    return Table(["study", "state", "trials", "best", "with"], [row for _, row in found[:most]])
+    head = ["study", "state", "trials", "best", "data", "set"]
+    return Table(head, [row for _, row in found[:most]])
+
+
+def data_of(run: Path) -> str | None:
+    """The name of a run's data, as ``result.json`` has it; None where that is gone."""
+    path = run / "result.json"
+    name = read_json(path).get("data", {}).get("name") if path.exists() else None
+    return None if name is None else str(name)
+
+
+def set_words(words: Sequence[str]) -> list[str]:
+    """Of a study's command: the application's settings, then the sweeper's, its name left out."""
+    where = tuple(f"hydra.sweeper.{key}=" for key in ("study_name", "outputs", "storage"))
+    return sorted(
+        (word for word in words if not word.startswith(where)),
+        key=lambda word: word.startswith("hydra"),
+    )

@@ -25,7 +25,7 @@ from sweepmore.cli import script_words, shown_path
 from sweepmore.errors import StudyError
 from sweepmore.record import write_atomic
 from sweepmore.storage import shown
-from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view
+from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view, words
 
 if TYPE_CHECKING:
     from sweepmore.settings import Sweep
@@ -135,7 +135,7 @@ class Shown:
         parts += [f"{number} {what}" for what, number in counts.items() if number]
         if seen.ranked:
             best = seen.ranked[0]
-            parts.append(f"best {value_of(best)} (trial {best.root}: {parameters(best)})")
+            parts.append(f"best {value_of(best)} (trial {best.root}: {words(best.params)})")
         seconds = typical_seconds(seen)
         left = self.asked.n_trials - len(seen.counted)
         if seconds is not None and left > 0:
@@ -164,14 +164,6 @@ def _decimals(value: float) -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.4g}"
 
 
-def parameters(attempt: Attempt) -> str:
-    return " ".join(f"{name}={_number(value)}" for name, value in attempt.params.items())
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def closing(asked: Sweep, study: optuna.Study, search: Search, elapsed: float) -> None:
     """The best few, which of them are tied, what to mistrust, and what to do next."""
     seen = view(study)
@@ -197,7 +189,7 @@ def closing(asked: Sweep, study: optuna.Study, search: Search, elapsed: float) -
     error = None if many else noise(rows) or study.user_attrs.get("noise")
     for attempt in rows[: 2 * SHOWN]:
         print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], error)}  "
-              f"{parameters(attempt)}")  # fmt: skip
+              f"{words(attempt.params)}")  # fmt: skip
     print(_noise_line(error, asked))
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: the best has {line}: look beyond it")
@@ -229,8 +221,8 @@ def _noise_line(error: float | None, asked: Sweep) -> str:
 
 def rerun(asked: Sweep, attempt: Attempt) -> str:
     """A command line that runs the best once more."""
-    words = [*asked.space.fixed, *asked.space.overrides(attempt.params)]
-    return shlex.join(["python", *script_words(), *words])
+    overrides = [*asked.space.fixed, *asked.space.overrides(attempt.params)]
+    return shlex.join(["python", *script_words(), *overrides])
 
 
 def _print_failures(seen: StudyView) -> None:

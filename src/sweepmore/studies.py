@@ -8,6 +8,7 @@ counts, the other is void.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,10 +131,27 @@ class StudyView:
         done = [a for a in self.attempts if a.state is TrialState.COMPLETE and not a.infeasible]
         return sorted(done, key=lambda a: (sign * (a.values or (0.0,))[0], a.root))
 
+    def best_in(self, objective: int) -> Attempt:
+        """The complete trial that is best in one of several objectives; there must be one."""
+        sign = -1.0 if self.directions[objective] == "maximize" else 1.0
+        return min(self.ranked, key=lambda a: (sign * (a.values or ())[objective], a.root))
+
     @property
+    def repeated(self) -> list[Attempt]:
+        """Trials that count, of whose parameters an earlier one had each."""
+        seen, found = set[str](), list[Attempt]()
+        for attempt in self.counted:
+            key = repr(sorted(attempt.params.items()))  # 1, 1.0 and True are not the same
+            if key in seen:
+                found.append(attempt)
+            seen.add(key)
+        return found
+
+    @functools.cached_property
     def front(self) -> list[Attempt]:
         """Of several objectives: the trials that no other beats in all of them."""
-        return [a for a in self.ranked if not any(self._beats(b, a) for b in self.ranked)]
+        ranked = self.ranked
+        return [a for a in ranked if not any(self._beats(b, a) for b in ranked)]
 
     def _beats(self, a: Attempt, b: Attempt) -> bool:
         signs = [-1.0 if direction == "maximize" else 1.0 for direction in self.directions]
@@ -161,6 +179,15 @@ def without_void(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
             kept.setdefault((attempt.slot, attempt.attempt), attempt)
     used = {a.slot: a.number for a in kept.values() if a.counts}
     return tuple(a for a in kept.values() if used.get(a.slot, a.number) == a.number or not a.open)
+
+
+def words(params: Mapping[str, Any]) -> str:
+    """Parameters as they are typed, floats to three digits."""
+    return " ".join(f"{name}={short(value)}" for name, value in params.items())
+
+
+def short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def noise(ranked: Sequence[Attempt]) -> float | None:

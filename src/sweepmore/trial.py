@@ -7,7 +7,7 @@ if trial is not None and trial.report(step, dev_loss):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ class SweepTrial:
     _report: Callable[[int, float], bool] = lambda step, value: False
     _set: Callable[[str, Any], None] = lambda key, value: None
     _attach: Callable[[Path], None] = lambda path: None
+    _name: Callable[[Sequence[str]], None] = lambda names: None
 
     def report(self, step: int, value: float) -> bool:
         """Tell the objective's value at ``step``; True asks the run to stop and return.
@@ -47,6 +48,10 @@ class SweepTrial:
     def attach(self, path: Path) -> None:
         """Keep a file with the trial (an image is shown in the dashboard)."""
         self._attach(path)
+
+    def name(self, *objectives: str) -> None:
+        """Say what the study's values are, one name each; the dashboard shows them."""
+        self._name(objectives)
 
 
 _current: SweepTrial | None = None

@@ -16,11 +16,11 @@ from wandb_workspaces.reports.v2 import interface as wr
 
 from sweepmore.cli import dotted
 from sweepmore.errors import ConfigError, StudyError
-from sweepmore.figures import short
 from sweepmore.note import command_line
 from sweepmore.page import Table, cell, markdown
 from sweepmore.record import read_config
-from sweepmore.report import Study
+from sweepmore.report import Study, winner_table
+from sweepmore.studies import words
 from sweepmore.tracking import Tracking
 
 # What a run logs at every evaluation (train.py, metrics_row).
@@ -129,14 +129,14 @@ def answer(study: Study) -> str:
     values = ", ".join(cell(value) for value in best.values or ())
     lines = [
         f"**Question**: {study.seen.directions[0]} {study.metrics[0]} over {', '.join(space)}.",
-        f"**Best trial**: {best.root} with {values}: {_words(best.params)}.",
+        f"**Best trial**: {best.root} with {values}: {words(best.params)}.",
     ]
     if study.winner is None:
         lines.append("One run each: the best of many is partly luck until confirm.py has run.")
     else:
         mean, half = study.winner["mean"], study.winner["half_width"]
         lines.append(
-            f"**Winner**: {_words(study.winner['params'])}: {cell(mean)} ± {cell(half)} "
+            f"**Winner**: {words(study.winner['params'])}: {cell(mean)} ± {cell(half)} "
             "over fresh seeds (95 %)."
         )
     return "\n\n".join(lines)
@@ -144,13 +144,12 @@ def answer(study: Study) -> str:
 
 def winner_text(winner: Mapping[str, Any]) -> str:
     """The confirmed configurations as a Markdown table; the winner's row is bold."""
-    rows = []
-    for row in winner["rows"]:
-        mark = "**" if row["trial"] == winner["trial"] else ""
-        values = [row["trial"], row["searched"], row["mean"], row["half_width"], row["tied"]]
-        rows.append([f"{mark}{cell(v)}{mark}" for v in (*values, _words(row["params"]))])
-    head = ["trial", "in the search", "mean of fresh seeds", "± (95 %)", "tied", "parameters"]
-    return markdown(Table(head, rows))
+    table = winner_table(winner)
+    rows = [
+        [f"**{cell(value)}**" if k in table.marked else value for value in row]
+        for k, row in enumerate(table.rows)
+    ]
+    return markdown(Table(table.head, rows))
 
 
 def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
@@ -215,7 +214,3 @@ def _key(name: str) -> str:
 
 def _lower_is_better(study: Study) -> bool:
     return study.seen.directions[0] == "minimize"
-
-
-def _words(params: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={short(value)}" for name, value in params.items())

@@ -10,6 +10,7 @@ import statistics
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from sweepmore import slots
@@ -90,6 +92,7 @@ class Worker:
     _cooperates: bool = False  # the running task asks `report`, so it can be stopped by its answer
     _in_task: bool = False
     _told_to_stop: bool = False
+    _named: bool = False  # the study's objectives
 
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
@@ -268,6 +271,7 @@ class Worker:
             _report=self._report if number is None else self._ask_only,
             _set=self._set,
             _attach=self._attach,
+            _name=self._name,
         )
 
     def _report(self, step: int, value: float) -> bool:
@@ -293,6 +297,16 @@ class Worker:
             value = f"… {value[-LONGEST_ATTRIBUTE:]}"  # the end of a traceback says most
         with unbroken():
             self._trial.set_user_attr(key, value)
+
+    def _name(self, names: Sequence[str]) -> None:
+        """Once a worker; names of another number than the study's values are an error that the
+        task's return value will show."""
+        if self._named or len(names) != len(self.study.directions):
+            return
+        with warnings.catch_warnings(), unbroken():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # since 3.2, and in the dashboard
+            self.study.set_metric_names(list(names))
+        self._named = True
 
     def _attach(self, path: Path) -> None:
         assert self._trial is not None
