@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from scipy import stats
 
 from benchmarks.common import ROOT, commit, machine
-from sweepmore.figures import BLUE, GREEN, GREY, ORANGE, PINK
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
 from sweepmore.record import write_atomic
 
 BUDGET = 100.0  # seconds: forty to fifty trials

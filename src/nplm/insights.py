@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nplm import sampling
+from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
 from nplm.data import Splits, load_splits
 from nplm.estimates import Floats, bootstrap, line_sums
