@@ -181,7 +181,11 @@ def test_each_figure_is_a_file_too(page_of_a: Path) -> None:
 
 def test_csv_has_a_row_for_each_trial(page_of_a: Path) -> None:
     with (page_of_a.parent / "a.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 10
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    complete = [row for row in rows if row["state"] == "COMPLETE"]
+    assert all(row["result.dev_loss"] == row["value"] for row in complete)
+    assert all(float(row["result.train_loss"]) > 0 for row in complete)
 
 
 def test_the_page_ends_with_what_to_do(page_of_a: Path) -> None:
