@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any, Literal
 
+import jsonschema
 import pytest
 import torch
 import torch.nn.functional as F
@@ -396,6 +398,7 @@ def test_a_net_that_knows_all_is_not_mixed_with_anything(few_long: Splits) -> No
 def test_mixed_run_from_training_to_samples(here: TrainHere, tmp_path: Path) -> None:
     folder = here(tmp_path / "run", "mix=true", "optim.steps=300")
     result = read_json(folder / "result.json")
+    jsonschema.validate(result, json.loads((ROOT / "docs" / "result.schema.json").read_text()))
     assert result["status"] == "ok"
     assert result["dev_loss"] < result["mix"]["net_dev_loss"]
     trained = load_trained(folder)
