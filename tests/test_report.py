@@ -27,6 +27,7 @@ from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import report as script
 from nplm import sampling
 from nplm.config import register_defaults
 from nplm.data import Splits
@@ -37,7 +38,7 @@ from sweepmore.page import cell, sorts_by_number, write
 from sweepmore.question import ask
 from sweepmore.record import read_config
 from sweepmore.report import Application, compare_studies, read_study, runs_page, study_page
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, call_script, run_script
 
 LARGEST_PAGE = 5_000_000  # bytes, at a thousand trials
 # without these Chromium asks its maker's servers for updates
@@ -50,7 +51,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
     """Two studies of one question's data, the first confirmed, a study of other data, two runs."""
     outputs = tmp_path_factory.mktemp("reports") / "outputs"
     few = ["data=text", f"data.path={few_names}", "optim=adamw", "optim.steps=40", "eval_every=0.2",
-           "model.emb=2"]  # fmt: skip
+           "model.emb=2", "wandb.mode=disabled"]  # fmt: skip
 
     def train(*words: str) -> None:
         done = run_script("train.py", *words)
@@ -74,6 +75,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
 
 def report(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run_script("report.py", f"outputs={outputs}", *words)
+
+
+def report_here(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return call_script(script, f"outputs={outputs}", *words)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +110,7 @@ def test_the_list_has_runs_and_studies_newest_first(outputs: Path) -> None:
 
 
 def test_nothing_to_list_says_how_to_begin(tmp_path: Path) -> None:
-    done = report(tmp_path / "outputs")
+    done = report_here(tmp_path / "outputs")
     assert (done.returncode, done.stdout) == (0, "Nothing yet: python train.py experiment=quick\n")
 
 
@@ -198,7 +203,7 @@ def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> Non
 
 
 def test_two_runs_show_only_what_differs(outputs: Path) -> None:
-    done = report(outputs, "run=one,two")
+    done = report_here(outputs, "run=one,two")
     assert (done.returncode, done.stderr) == (0, "")
     text = (outputs / "reports" / "one-two" / "index.html").read_text()
     html5lib.HTMLParser(strict=True).parse(text)
@@ -225,7 +230,7 @@ def test_a_trial_by_its_number(outputs: Path) -> None:
     done = report(outputs, "study=b", "trial=1")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].endswith("reports/b-0001/index.html")
-    assert "b has no run of a trial 99" in report(outputs, "study=b", "trial=99").stderr
+    assert "b has no run of a trial 99" in report_here(outputs, "study=b", "trial=99").stderr
 
 
 def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
@@ -248,7 +253,7 @@ def test_the_larger_value_is_best_where_it_is_maximized() -> None:
 
 
 def test_a_run_by_last(outputs: Path) -> None:
-    done = report(outputs, "run=last")
+    done = report_here(outputs, "run=last")
     assert done.stdout.splitlines()[-2].endswith("reports/two/index.html")
 
 
@@ -270,7 +275,7 @@ def test_runs_of_other_data_are_refused(outputs: Path) -> None:
     ],
 )
 def test_bad_words_are_one_message(outputs: Path, words: list[str], told: str) -> None:
-    done = report(outputs, *words)
+    done = report_here(outputs, *words)
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
