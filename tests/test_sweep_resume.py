@@ -81,32 +81,44 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> App:
     return app
 
 
+CHANGES: list[tuple[tuple[str, ...], str]] = [
+    (("x=interval(0,5)",), "space of x: Float(high=4.0) → Float(high=5.0)"),
+    (("x=interval(0,4)", "y=1,2"), "space of y: (none) → Categorical(choices="),
+    ((":direction=maximize",), 'direction: ["minimize"] → ["maximize"]'),
+    (("hydra/sweeper/sampler=random",), "sampler"),
+    (("hydra/sweeper/pruner=median",), "pruner._target_"),
+    (("seconds=0.01",), "seconds: 0.0 → 0.01"),
+    (("model=large",), "model.width: 10 → 20"),
+]
+
+
+def changed(words: tuple[str, ...]) -> tuple[str, ...]:
+    keys = {word.partition("=")[0] for word in words}
+    return (*(word for word in FIRST if word.partition("=")[0] not in keys), *words)
+
+
+@pytest.fixture(scope="module")
+def refused(asked: App) -> dict[tuple[str, ...], str]:
+    """Message by words; the study is as it was."""
+    before = asked.trials()
+    messages = asked.all_refused(*(changed(words) for words, _ in CHANGES))
+    (asked.folder / "data.txt").write_text("new")
+    messages[FIRST] = asked.refused(*FIRST)
+    assert asked.trials() == before
+    return messages
+
+
 class TestChangedQuestion:
     """A named study is refused with the list of what changed."""
 
-    @pytest.mark.parametrize(
-        ("words", "told"),
-        [
-            (("x=interval(0,5)",), "space of x: Float(high=4.0) → Float(high=5.0)"),
-            (("x=interval(0,4)", "y=1,2"), "space of y: (none) → Categorical(choices="),
-            ((":direction=maximize",), 'direction: ["minimize"] → ["maximize"]'),
-            (("hydra/sweeper/sampler=random",), "sampler"),
-            (("hydra/sweeper/pruner=median",), "pruner._target_"),
-            (("seconds=0.01",), "seconds: 0.0 → 0.01"),
-            (("model=large",), "model.width: 10 → 20"),
-            ((), 'identity.data: "old" → "new"'),
-        ],
-    )
-    def test_refused(self, asked: App, words: tuple[str, ...], told: str) -> None:
-        (asked.folder / "data.txt").write_text("old" if words else "new")
-        changed = {word.partition("=")[0] for word in words}
-        kept = [word for word in FIRST if word.partition("=")[0] not in changed]
-        before = asked.trials()
-        message = asked.refused(*kept, *words)
+    @pytest.mark.parametrize(("words", "told"), [*CHANGES, ((), 'identity.data: "old" → "new"')])
+    def test_refused(
+        self, refused: dict[tuple[str, ...], str], words: tuple[str, ...], told: str
+    ) -> None:
+        message = refused[changed(words)]
         assert "The study s asks another question" in message
         assert told in message
         assert "hydra.sweeper.on_change=new" in message
-        assert asked.trials() == before
 
 
 @pytest.mark.slow
