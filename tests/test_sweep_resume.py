@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from tests.sweep_apps import App, slots_of, until
+from tests.sweep_apps import App, Done, Words, refusal, slots_of, until
 
 SLOW = ("does=sleep", "seconds=0.4", "x=range(0,6)", ":study_name=s")
 
@@ -81,7 +81,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> App:
     return app
 
 
-CHANGES: list[tuple[tuple[str, ...], str]] = [
+CHANGES: list[tuple[Words, str]] = [
     (("x=interval(0,5)",), "space of x: Float(high=4.0) → Float(high=5.0)"),
     (("x=interval(0,4)", "y=1,2"), "space of y: (none) → Categorical(choices="),
     ((":direction=maximize",), 'direction: ["minimize"] → ["maximize"]'),
@@ -92,20 +92,22 @@ CHANGES: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
-def changed(words: tuple[str, ...]) -> tuple[str, ...]:
+def changed(words: Words) -> Words:
     keys = {word.partition("=")[0] for word in words}
     return (*(word for word in FIRST if word.partition("=")[0] not in keys), *words)
 
 
 @pytest.fixture(scope="module")
-def refused(asked: App) -> dict[tuple[str, ...], str]:
-    """Message by words; the study is as it was."""
-    before = asked.trials()
-    messages = asked.all_refused(*(changed(words) for words, _ in CHANGES))
+def first(asked: App) -> list[FrozenTrial]:
+    return asked.trials()
+
+
+@pytest.fixture(scope="module")
+def ended(asked: App, first: list[FrozenTrial]) -> dict[Words, Done]:
+    """How each changed question ended."""
+    done = asked.each(*(changed(words) for words, _ in CHANGES))
     (asked.folder / "data.txt").write_text("new")
-    messages[FIRST] = asked.refused(*FIRST)
-    assert asked.trials() == before
-    return messages
+    return {**done, FIRST: asked.run(*FIRST)}
 
 
 class TestChangedQuestion:
@@ -113,12 +115,18 @@ class TestChangedQuestion:
 
     @pytest.mark.parametrize(("words", "told"), [*CHANGES, ((), 'identity.data: "old" → "new"')])
     def test_refused(
-        self, refused: dict[tuple[str, ...], str], words: tuple[str, ...], told: str
+        self,
+        asked: App,
+        first: list[FrozenTrial],
+        ended: dict[Words, Done],
+        words: Words,
+        told: str,
     ) -> None:
-        message = refused[changed(words)]
+        message = refusal(ended[changed(words)])
         assert "The study s asks another question" in message
         assert told in message
         assert "hydra.sweeper.on_change=new" in message
+        assert asked.trials() == first
 
 
 @pytest.mark.slow

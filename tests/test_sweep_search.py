@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.sweep_apps import App, slots_of
+from tests.sweep_apps import App, Done, Words, refusal, slots_of
 
 NAMED = ":study_name=s"
 
@@ -41,22 +41,25 @@ OUT_OF_REACH = [
 ]
 
 
-def enqueuing(point: str) -> tuple[str, ...]:
+def enqueuing(point: str) -> Words:
     return "x=interval(0,4)", "y=1,2", f":enqueue=[{point}]", NAMED
 
 
-def stored(url: str) -> tuple[str, ...]:
+def stored(url: str) -> Words:
     return "x=1,2", f":storage='{url.replace('SECRET', SECRET)}'", NAMED
 
 
-def not_composing(dry: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def not_composing(dry: str) -> tuple[Words, Words]:
     return ("model=small,nonesuch", "x=1,2", f":dry={dry}"), ("no_key=1,2", f":dry={dry}")
 
 
 @dataclass(frozen=True)
 class Refused:
     app: App
-    messages: dict[tuple[str, ...], str]
+    done: dict[Words, Done]
+
+    def message(self, words: Words) -> str:
+        return refusal(self.done[words])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
         *not_composing("true"),
         *not_composing("false"),
     ]
-    return Refused(app, app.all_refused(*lines, env={"HOST": "127.0.0.1"}))
+    return Refused(app, app.each(*lines, env={"HOST": "127.0.0.1"}))
 
 
 def written(app: App) -> bytes:
@@ -132,7 +135,7 @@ class TestEnqueue:
 
     @pytest.mark.parametrize(("point", "told"), OUT_OF_SPACE)
     def test_refused_before_anything_is_made(self, refused: Refused, point: str, told: str) -> None:
-        assert f"hydra.sweeper.enqueue: {told}" in refused.messages[enqueuing(point)]
+        assert f"hydra.sweeper.enqueue: {told}" in refused.message(enqueuing(point))
         assert not (refused.app.folder / "outputs").exists()
 
 
@@ -181,7 +184,7 @@ class TestStorage:
 
     @pytest.mark.parametrize("url", WITH_PASSWORDS)
     def test_a_written_password_is_refused(self, refused: Refused, url: str) -> None:
-        message = refused.messages[stored(url)]
+        message = refused.message(stored(url))
         assert "holds a password" in message
         assert ".pgpass" in message
         assert SECRET not in message
@@ -226,7 +229,7 @@ class TestStorage:
 
     @pytest.mark.parametrize("url", OUT_OF_REACH)
     def test_what_cannot_be_reached_is_one_message(self, refused: Refused, url: str) -> None:
-        message = refused.messages[stored(url)]
+        message = refused.message(stored(url))
         assert message.count("error:") == 1
         assert "Traceback" not in message
         assert len(message.strip().splitlines()) <= 3
@@ -256,8 +259,8 @@ class TestDry:
         self, refused: Refused, dry: str
     ) -> None:
         option, key = not_composing(dry)
-        assert "nonesuch" in refused.messages[option]
-        assert "no_key" in refused.messages[key]
+        assert "nonesuch" in refused.message(option)
+        assert "no_key" in refused.message(key)
         assert not (refused.app.folder / "outputs").exists()
 
     @pytest.mark.slow

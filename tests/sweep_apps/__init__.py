@@ -25,6 +25,8 @@ from tests.helpers import environment
 
 HERE = Path(__file__).parent
 SWEEPER = "hydra.sweeper."
+Words = tuple[str, ...]
+Done = subprocess.CompletedProcess[str]
 
 
 def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -94,10 +96,8 @@ class App:
         """Its one message, without a traceback of ours."""
         return refusal(self.run(*words, env=env), code)
 
-    def all_refused(
-        self, *lines: tuple[str, ...], env: Mapping[str, str] | None = None
-    ) -> dict[tuple[str, ...], str]:
-        """The message of each line of words; in forks of one process, for a start takes 0.5 s."""
+    def each(self, *lines: Words, env: Mapping[str, str] | None = None) -> dict[Words, Done]:
+        """``run`` of one line of words after another, in forks of one start, which takes 0.5 s."""
         done = subprocess.run(
             [sys.executable, str(HERE.parent / "forks.py")],
             cwd=self.folder,
@@ -108,8 +108,8 @@ class App:
             timeout=90,
         )
         assert done.returncode == 0, done.stderr
-        ended = [subprocess.CompletedProcess([], *one) for one in json.loads(done.stdout)]
-        return dict(zip(lines, map(refusal, ended), strict=True))
+        ended = [Done(words, *one) for words, one in zip(lines, json.loads(done.stdout))]
+        return dict(zip(lines, ended, strict=True))
 
     @property
     def database(self) -> Path:
@@ -176,7 +176,7 @@ def slots_of(trials: list[FrozenTrial]) -> list[int]:
     return sorted(t.user_attrs["slot"] for t in counted)
 
 
-def refusal(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
+def refusal(done: Done, code: int = 2) -> str:
     """Its one message, without a traceback of ours."""
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr.partition("error:")[0]
