@@ -177,7 +177,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     """100,000 ones: the share to 4 standard errors, and what is left is 1/(1 - share)."""
     share, n = 0.3, 100_000
     found = dropped(torch.ones(n), share, seeded(0))
-    assert sorted(set(found.tolist())) == pytest.approx([0.0, 1 / 0.7])
+    assert sorted(set(found.tolist())) == pytest.approx([0.0, 1 / 0.7], rel=1e-4)
     zeros = (found == 0).double().mean().item()
     assert zeros == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / n))
     assert torch.equal(dropped(torch.ones(n), share, None), torch.ones(n))
