@@ -19,8 +19,21 @@ from sweepmore.cli import dotted, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.note import command_line
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
-from sweepmore.record import read_config, read_json, read_metrics, read_overrides
-from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view, words
+from sweepmore.record import name_of, read_config, read_json, read_metrics, read_overrides
+from sweepmore.studies import (
+    CONFIRM,
+    NOISE,
+    SHOWN,
+    Attempt,
+    StudyView,
+    at_edge,
+    best_of,
+    confirmation_of,
+    noise,
+    run_of,
+    view,
+    words,
+)
 
 # A study of more trials than this is shown by its best; trials.csv has them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20
@@ -80,12 +93,7 @@ class Study:
 
     @property
     def best(self) -> Attempt:
-        ranked = self.seen.ranked
-        if not ranked:
-            cure = "Run more of it: the command that began it goes on."
-            problem = f"No trial of {self.seen.name} is complete."
-            raise StudyError(problem, value=self.seen.name, cure=cure)
-        return ranked[0]
+        return best_of(self.seen)
 
     @property
     def winning_run(self) -> Path:
@@ -93,22 +101,13 @@ class Study:
         return Path(self.winner["run"]) if self.winner else run_of(self.best)
 
 
-def run_of(attempt: Attempt) -> Path:
-    """The folder of a trial's run, of several repeats the first."""
-    folder = Path(attempt.attrs["folder"])
-    return folder if (folder / "result.json").exists() else folder / "0"
-
-
 def read_study(study: optuna.Study, application: Application) -> Study:
     """With its confirmation, where there is one."""
     seen, attrs = view(study), dict(study.user_attrs)
     named = list(application.objectives(attrs["question"]["config"]))
     metrics = named if len(named) == len(seen.directions) else [f"value {k}" for k in range(9)]
-    winner = None
-    name = study.study_name + CONFIRM
-    if name in optuna.get_all_study_names(study._storage):
-        confirmed = optuna.load_study(study_name=name, storage=study._storage)
-        winner = confirmed.user_attrs.get("winner")
+    confirmed = confirmation_of(study)
+    winner = None if confirmed is None else confirmed.user_attrs.get("winner")
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
     return Study(seen, attrs, reports, metrics, winner, shares_of(study, seen))
 
@@ -421,14 +420,6 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
         sections=sections,
         commands=[("New lines from it:", f"python sample.py run={shown_path(folders[0])}")],
     )
-
-
-def name_of(folder: Path) -> str:
-    """A run's own folder; a trial's with its study."""
-    parts = folder.parts
-    if "studies" in parts:
-        return "-".join(parts[parts.index("studies") + 1 :])
-    return folder.name
 
 
 def side_by_side(names: Sequence[str], told: Sequence[Told]) -> list[Section]:
