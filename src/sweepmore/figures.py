@@ -16,6 +16,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from sweepmore.importance import fence
 from sweepmore.studies import Attempt, StudyView, short
 
 if TYPE_CHECKING:
@@ -169,9 +170,10 @@ def importance(shares: Mapping[str, float], seen: StudyView) -> Chart | None:
     """Bars, the most important parameter first."""
     if not shares:
         return None
-    bars = sorted(shares.items(), key=lambda row: -row[1])
+    positive = {name: max(0.0, share) for name, share in shares.items()}
+    bars = sorted(positive.items(), key=lambda row: -row[1])
     title = f"{seen.name}: what the value depends on, n = {len(seen.ranked)} trials"
-    return Chart("importance", title, "share of importance", "", bars=bars)
+    return Chart("importance", title, "share of the variance that it explains", "", bars=bars)
 
 
 def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str) -> list[Chart]:
@@ -381,8 +383,8 @@ def _colours(chart: Chart) -> list[str]:
 
 
 def without_outliers(chart: Chart) -> Chart:
-    """A few very bad trials would press all others together: without those above the upper fence
-    (Tukey 1977: three quartile distances above the third), which the title counts.
+    """A few very bad trials would press all others together: without those above Tukey's upper
+    fence, which the title counts.
 
     Left in and clipped, they would also be missing among the marks of an SVG, whose titles are
     told off in order.
@@ -390,14 +392,13 @@ def without_outliers(chart: Chart) -> Chart:
     values = [p.y for p in chart.points] or [y for c in chart.curves for y in [*c.y, *c.high]]
     if chart.bars or chart.counts or chart.diagonal or len(values) < 8:
         return chart
-    first, _, third = statistics.quantiles(values, n=4)
-    fence = third + 3 * (third - first)
-    kept = [p for p in chart.points if p.y <= fence]
-    if not max(values) > fence > min(values):
+    highest = fence(values)
+    kept = [p for p in chart.points if p.y <= highest]
+    if not max(values) > highest > min(values):
         return chart
     left = len(chart.points) - len(kept)
     title = f"{chart.title} · {left} above" if left else chart.title
-    return replace(chart, points=kept, title=title, top=fence)
+    return replace(chart, points=kept, title=title, top=highest)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from sweepmore import figures
 from sweepmore.cli import dotted, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
+from sweepmore.importance import shares
 from sweepmore.note import command_line
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
 from sweepmore.record import name_of, read_config, read_json, read_metrics, read_overrides
@@ -37,8 +38,6 @@ from sweepmore.studies import (
 
 # A study of more trials than this is shown by its best; trials.csv has them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20
-# Of fewer complete trials no importance is estimated (guess).
-FEWEST_FOR_IMPORTANCE = 10
 
 
 def _nothing(folder: Path) -> list[Any]:
@@ -109,23 +108,7 @@ def read_study(study: optuna.Study, application: Application) -> Study:
     confirmed = confirmation_of(study)
     winner = None if confirmed is None else confirmed.user_attrs.get("winner")
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
-    return Study(seen, attrs, reports, metrics, winner, shares_of(study, seen))
-
-
-def shares_of(study: optuna.Study, seen: StudyView) -> dict[str, float]:
-    """Importance by PED-ANOVA (Watanabe et al. 2023) for the first objective."""
-    if len(seen.ranked) < FEWEST_FOR_IMPORTANCE:
-        return {}
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
-    try:
-        with warnings.catch_warnings():  # that low targets count as good, which ``sign`` sees to
-            warnings.simplefilter("ignore", UserWarning)
-            return optuna.importance.get_param_importances(
-                study, evaluator=evaluator, target=lambda trial: sign * trial.values[0]
-            )
-    except (ValueError, RuntimeError):  # all values are equal, or no parameter is in all trials
-        return {}
+    return Study(seen, attrs, reports, metrics, winner, shares(seen, attrs["question"]["space"]))
 
 
 def study_page(study: Study, application: Application) -> Page:
@@ -312,15 +295,35 @@ def _parameters(study: Study) -> list[Section]:
             Section(
                 "Each parameter",
                 pictures=[Picture(charts, caption, columns=min(3, len(charts)))],
+                tables=_lists(study),
             )
         )
     bars = figures.importance(study.shares, seen)
     if bars is not None:
+        left = 1 - sum(study.shares.values())
         text = (
-            "By PED-ANOVA, from these trials alone: a parameter whose range is narrow, or that the "
-            "sampler soon settled, looks unimportant; shares say nothing about interactions."
+            f"How much of the variance of {metric} each parameter explains by itself, corrected "
+            f"for chance; the other {max(0.0, left):.0%} is interactions and noise. It is about "
+            "these trials, the bad ones too, not about the best alone: a parameter whose range is "
+            "narrow, or that the sampler soon settled, looks unimportant."
         )
         found.append(Section("What mattered", text, [Picture([bars])]))
+    return found
+
+
+def _lists(study: Study) -> list[Table]:
+    """For each list that was searched a row a member: how many trials, their best and mean."""
+    found, sign = [], -1.0 if study.seen.directions[0] == "maximize" else 1.0
+    for name, one in study.question["space"].items():
+        rows = []
+        for choice in one.get("attributes", {}).get("choices", ()):
+            of_it = [a for a in study.seen.ranked if repr(a.params.get(name)) == repr(choice)]
+            values = [(a.values or (math.nan,))[0] for a in of_it]
+            if values:
+                best = min(values, key=lambda value: sign * value)
+                rows.append([choice, len(values), best, statistics.fmean(values)])
+        if len(rows) > 1:
+            found.append(Table([name, "trials", f"best {study.metrics[0]}", "mean"], rows))
     return found
 
 
