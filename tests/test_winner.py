@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from scipy import stats
 
 from sweepmore import winner
+from sweepmore.confirmation import standing, told_apart
 from sweepmore.errors import StudyError
 from sweepmore.studies import view
 from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
@@ -157,6 +159,39 @@ class TestWinner:
         assert candidate(2.1, 2.3, searched=2.0).bias == pytest.approx(-0.2)
 
 
+class TestTold:
+    """What confirm.py says of a table."""
+
+    @pytest.mark.parametrize(
+        ("mean", "half", "shown"),
+        [
+            (0.0048, 0.0054, "+0.0048 ± 0.0054"),
+            (0.00124, 0.00116, "+0.00124 ± 0.00116"),
+            (0.00116, 0.00124, "+0.0012 ± 0.0012"),
+            (0.001241, 0.001239, "+0.001241 ± 0.001239"),
+            (-0.5, 0.25, "-0.5000 ± 0.2500"),
+        ],
+    )
+    def test_digits_show_whether_zero_is_inside(self, mean: float, half: float, shown: str) -> None:
+        interval = Interval(mean, half)
+        assert told_apart(interval) == shown
+        told = [float(word) for word in shown.split(" ± ")]
+        assert (abs(told[0]) <= told[1]) == interval.includes_zero
+
+    @pytest.mark.parametrize(
+        ("costs", "told"),
+        [
+            ([(9, 1), (9, 1)], "the best of 2 tied, equally large"),
+            ([(0, 0), (0, 0)], "the best of 2 tied"),
+            ([(9, 1), (8, 1)], "the simplest of 2 tied"),
+            ([(9, 1)], "alone at the top"),
+        ],
+    )
+    def test_why_the_winner_won(self, costs: list[tuple[float, float]], told: str) -> None:
+        tied = [candidate(1, 2, 3, root=k, cost=cost) for k, cost in enumerate(costs)]
+        assert standing(confirm(tied)) == told
+
+
 class TestSimulations:
     """Five candidates, eight fresh seeds; the search promises the best of 20 noisy trials."""
 
@@ -261,8 +296,19 @@ class TestConfirm:
         assert found["run"].endswith(f"s.confirm/0000/{by_x['0.5'].index(found['seed'])}")
         assert found["mean"] == pytest.approx(0.5 + 0.001 * statistics.fmean(by_x["0.5"]))
         assert found["selection_bias"] == pytest.approx(0.507 - found["mean"])
-        assert "+1.0000 ± 0.0000" in out
+        assert "+1.0000 ± 0.0000  worse" in out
         assert "winner   x=0.5 (alone at the top)" in out
+        assert "2 configurations × 3 fresh seeds, 6 runs" in out
+        assert re.search(r"budget +2 trials \(all known; 3 runs each, .*; 6 runs in all\)", out)
+        gap = found["selection_bias"]
+        better = "better" if gap < 0 else "worse"
+        assert f"the search had shown 0.5070, {abs(gap):.4f} {better} than fresh seeds" in out
+        assert f"folder   {found['run']}" in out
+        # by their numbers in the search: the second (x=0.5) and the third
+        marks = [line.split()[:2] for line in out.splitlines() if re.match(r"[→ ] +\d+ +\d", line)]
+        assert marks == [["→", "1"], ["2", "1.5070"]]
+        table = out[out.index("confirmed:") : out.index("folder ")]
+        assert max(map(len, table.splitlines())) <= 80
 
     def test_the_same_command_goes_on_and_another_is_refused(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2,3", ":study_name=s")

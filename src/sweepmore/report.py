@@ -18,9 +18,9 @@ from sweepmore import figures
 from sweepmore.cli import dotted, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.importance import shares
-from sweepmore.note import command_line
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
 from sweepmore.record import name_of, read_config, read_json, read_metrics, read_overrides
+from sweepmore.show import command_line
 from sweepmore.studies import (
     CONFIRM,
     NOISE,
