@@ -144,7 +144,7 @@ class StudyView:
         """Trials that count, of whose parameters an earlier one had each."""
         seen, found = set[str](), list[Attempt]()
         for attempt in self.counted:
-            key = repr(sorted(attempt.params.items()))  # 1, 1.0 and True are not the same
+            key = key_of(attempt.params)
             if key in seen:
                 found.append(attempt)
             seen.add(key)
@@ -182,6 +182,11 @@ def without_void(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
             kept.setdefault((attempt.slot, attempt.attempt), attempt)
     used = {a.slot: a.number for a in kept.values() if a.counts}
     return tuple(a for a in kept.values() if used.get(a.slot, a.number) == a.number or not a.open)
+
+
+def key_of(params: Mapping[str, Any]) -> str:
+    """The same for equal parameters, among which 1, 1.0 and True are not."""
+    return repr(sorted(params.items()))
 
 
 def run_of(attempt: Attempt) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from sweepmore.errors import StudyError
-from sweepmore.studies import Attempt, StudyView
+from sweepmore.studies import Attempt, StudyView, key_of
 
 LEVEL = 0.95
 
@@ -133,7 +133,7 @@ def distinct_best(seen: StudyView, top: int) -> list[Attempt]:
     """The best ``top`` trials with different parameters."""
     found: dict[str, Attempt] = {}
     for attempt in seen.ranked:
-        found.setdefault(_key(attempt.params), attempt)
+        found.setdefault(key_of(attempt.params), attempt)
     if not found:
         cure = "Let the sweep finish a trial with a finite value first."
         raise StudyError(f"{seen.name} has no complete trial.", value=seen.name, cure=cure)
@@ -177,7 +177,3 @@ def candidates(searched: Sequence[Attempt], confirmed: StudyView) -> list[Candid
         cure = "Look at its failures, then run confirm.py again: it goes on."
         raise StudyError(f"{confirmed.name} confirmed nothing.", value=confirmed.name, cure=cure)
     return found
-
-
-def _key(params: Mapping[str, Any]) -> str:
-    return repr(sorted(params.items()))
