@@ -9,6 +9,9 @@ EXTRAS := nplm,dev
 # Debian packages that tests need under CI=1
 CI_PACKAGES := chromium
 
+# the tests start some 300 Pythons, which would compile src anew each time: 0.1 to 0.2 s of each
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

@@ -23,9 +23,10 @@ KEY = re.compile(r"^  ([a-z_.0-9]+)=(.*?)  +(.*)$", re.MULTILINE)
 ALSO = re.compile(r"^  also  (.*?)\n\n", re.MULTILINE | re.DOTALL)
 
 
-def test_help_shows_at_most_30_keys_and_one_line_a_group() -> None:
-    done = run_script("train.py", "--help")
+def test_help_shows_at_most_30_keys_one_line_a_group_and_leaves_no_folder(tmp_path: Path) -> None:
+    done = run_script("train.py", "--help", f"hydra.run.dir={tmp_path / 'run'}")
     assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
     groups, keys = re.split(r"Groups\n|Keys and what they are now\n", done.stdout)[1:3]
     listed = {line.split()[0]: line.split()[1:] for line in groups.strip().splitlines()}
     folders = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"hydra"}
@@ -51,11 +52,6 @@ def test_help_shows_the_keys_of_the_chosen_optimiser() -> None:
     out = run_script("train.py", "--help", "optim=adamw").stdout
     assert "  optim.warmup=0.3 " in out
     assert "optim.momentum" not in out
-
-
-def test_help_leaves_no_folder(tmp_path: Path) -> None:
-    run_script("train.py", "--help", f"hydra.run.dir={tmp_path / 'run'}")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("script", ["train.py", "sample.py"])

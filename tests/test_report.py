@@ -27,6 +27,7 @@ from optuna.trial import create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import report as script
 from benchmarks.report import MOST_BYTES, thousand
 from nplm import sampling
 from nplm.config import Data, register_defaults
@@ -49,7 +50,7 @@ from sweepmore.report import (
     study_page,
 )
 from sweepmore.studies import best_run, key_of, view
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, call_script, run_script
 
 # without these Chromium asks its maker's servers for updates
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
@@ -61,7 +62,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
     """Two studies of one question's data, the first confirmed, a study of other data, two runs."""
     outputs = tmp_path_factory.mktemp("reports") / "outputs"
     few = ["data=text", f"data.path={few_names}", "optim=adamw", "optim.steps=40", "eval_every=0.2",
-           "model.emb=2"]  # fmt: skip
+           "model.emb=2", "wandb.mode=disabled"]  # fmt: skip
 
     def train(*words: str) -> None:
         done = run_script("train.py", *words)
@@ -85,6 +86,10 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
 
 def report(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run_script("report.py", f"outputs={outputs}", *words)
+
+
+def report_here(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return call_script(script, f"outputs={outputs}", *words)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +168,7 @@ def test_brackets_in_a_list_are_no_markup(tmp_path: Path) -> None:
 
 
 def test_nothing_to_list_says_how_to_begin(tmp_path: Path) -> None:
-    done = report(tmp_path / "outputs")
+    done = report_here(tmp_path / "outputs")
     assert (done.returncode, done.stdout) == (0, "Nothing yet: python train.py experiment=quick\n")
 
 
@@ -212,7 +217,11 @@ def test_each_figure_is_a_file_too(page_of_a: Path) -> None:
 
 def test_csv_has_a_row_for_each_trial(page_of_a: Path) -> None:
     with (page_of_a.parent / "a.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == 10
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    complete = [row for row in rows if row["state"] == "COMPLETE"]
+    assert all(row["result.dev_loss"] == row["value"] for row in complete)
+    assert all(float(row["result.train_loss"]) > 0 for row in complete)
 
 
 def test_the_page_ends_with_what_to_do(page_of_a: Path) -> None:
@@ -320,7 +329,7 @@ def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> Non
 
 
 def test_two_runs_show_only_what_differs(outputs: Path) -> None:
-    done = report(outputs, "run=one,two")
+    done = report_here(outputs, "run=one,two")
     assert (done.returncode, done.stderr) == (0, "")
     text = (outputs / "reports" / "one-two" / "index.html").read_text()
     html5lib.HTMLParser(strict=True).parse(text)
@@ -347,7 +356,7 @@ def test_a_trial_by_its_number(outputs: Path) -> None:
     done = report(outputs, "study=b", "trial=1")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].endswith("reports/b-0001/index.html")
-    assert "b has no run of a trial 99" in report(outputs, "study=b", "trial=99").stderr
+    assert "b has no run of a trial 99" in report_here(outputs, "study=b", "trial=99").stderr
 
 
 def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
@@ -430,7 +439,7 @@ def test_repeated_lines_are_a_warning(outputs: Path, few_names: Path, tmp_path: 
 
 
 def test_a_run_by_last(outputs: Path) -> None:
-    done = report(outputs, "run=last")
+    done = report_here(outputs, "run=last")
     assert done.stdout.splitlines()[-2].endswith("reports/two/index.html")
 
 
@@ -454,7 +463,7 @@ def test_runs_of_other_data_are_refused(outputs: Path) -> None:
     ],
 )
 def test_bad_words_are_one_message(outputs: Path, words: list[str], told: str) -> None:
-    done = report(outputs, *words)
+    done = report_here(outputs, *words)
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr

@@ -34,7 +34,7 @@ from sweepmore import record as records
 from sweepmore.ledger import Ledger
 from sweepmore.receipts import Look, looks, receipts
 from sweepmore.storage import open_storage
-from tests.helpers import ROOT, TrainHere, environment, run_script, wandb_records
+from tests.helpers import ROOT, TrainHere, call_script, environment, run_script, wandb_records
 
 SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text())
 VALID = jsonschema.Draft202012Validator(SCHEMA)
@@ -88,13 +88,8 @@ class Door:
 
     def call(self, *words: str) -> Called:
         """evaluate_test.py in this process."""
-        out, err, code = io.StringIO(), io.StringIO(), 0
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                cli.command(evaluate_test.Arguments, evaluate_test.main, self.words(*words))
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-        return Called(code, out.getvalue(), err.getvalue())
+        done = call_script(evaluate_test, *self.words(*words))
+        return Called(done.returncode, done.stdout, done.stderr)
 
     def forked(self, *words: str, before: Callable[[], object]) -> multiprocessing.Process:
         """The same in a process of its own, which calls ``before`` first."""

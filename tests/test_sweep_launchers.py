@@ -68,7 +68,8 @@ def test_submitits_workers_stop_with_their_parent(app: App) -> None:
 
 
 def test_ctrl_c_reaches_submitits_workers(app: App) -> None:
-    with app.started(*SUBMITIT, "x=range(0,20)", "does=sleep", "seconds=1") as process:
+    # long enough that both still run when the signal has arrived, on a busy machine, too
+    with app.started(*SUBMITIT, "x=range(0,20)", "does=sleep", "seconds=5") as process:
         until(lambda: len(app.running()) == 2)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=15)

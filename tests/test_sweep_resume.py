@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.show import command_line
-from tests.sweep_apps import App, slots_of, until
+from tests.sweep_apps import App, Done, Words, refusal, slots_of, until
 
 SLOW = ("does=sleep", "seconds=0.4", "x=range(0,6)", ":study_name=s")
 
@@ -88,32 +88,52 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> App:
     return app
 
 
+CHANGES: list[tuple[Words, str]] = [
+    (("x=interval(0,5)",), "space of x: Float(high=4.0) → Float(high=5.0)"),
+    (("x=interval(0,4)", "y=1,2"), "space of y: (none) → Categorical(choices="),
+    ((":direction=maximize",), 'direction: ["minimize"] → ["maximize"]'),
+    (("hydra/sweeper/sampler=random",), "sampler"),
+    (("hydra/sweeper/pruner=median",), "pruner._target_"),
+    (("seconds=0.01",), "seconds: 0.0 → 0.01"),
+    (("model=large",), "model.width: 10 → 20"),
+]
+
+
+def changed(words: Words) -> Words:
+    keys = {word.partition("=")[0] for word in words}
+    return (*(word for word in FIRST if word.partition("=")[0] not in keys), *words)
+
+
+@pytest.fixture(scope="module")
+def first(asked: App) -> list[FrozenTrial]:
+    return asked.trials()
+
+
+@pytest.fixture(scope="module")
+def ended(asked: App, first: list[FrozenTrial]) -> dict[Words, Done]:
+    """How each changed question ended."""
+    done = asked.each(*(changed(words) for words, _ in CHANGES))
+    (asked.folder / "data.txt").write_text("new")
+    return {**done, FIRST: asked.run(*FIRST)}
+
+
 class TestChangedQuestion:
     """A named study is refused with the list of what changed."""
 
-    @pytest.mark.parametrize(
-        ("words", "told"),
-        [
-            (("x=interval(0,5)",), "space of x: Float(high=4.0) → Float(high=5.0)"),
-            (("x=interval(0,4)", "y=1,2"), "space of y: (none) → Categorical(choices="),
-            ((":direction=maximize",), 'direction: ["minimize"] → ["maximize"]'),
-            (("hydra/sweeper/sampler=random",), "sampler"),
-            (("hydra/sweeper/pruner=median",), "pruner._target_"),
-            (("seconds=0.01",), "seconds: 0.0 → 0.01"),
-            (("model=large",), "model.width: 10 → 20"),
-            ((), 'identity.data: "old" → "new"'),
-        ],
-    )
-    def test_refused(self, asked: App, words: tuple[str, ...], told: str) -> None:
-        (asked.folder / "data.txt").write_text("old" if words else "new")
-        changed = {word.partition("=")[0] for word in words}
-        kept = [word for word in FIRST if word.partition("=")[0] not in changed]
-        before = asked.trials()
-        message = asked.refused(*kept, *words)
+    @pytest.mark.parametrize(("words", "told"), [*CHANGES, ((), 'identity.data: "old" → "new"')])
+    def test_refused(
+        self,
+        asked: App,
+        first: list[FrozenTrial],
+        ended: dict[Words, Done],
+        words: Words,
+        told: str,
+    ) -> None:
+        message = refusal(ended[changed(words)])
         assert "The study s asks another question" in message
         assert told in message
         assert "hydra.sweeper.on_change=new" in message
-        assert asked.trials() == before
+        assert asked.trials() == first
 
 
 @pytest.mark.slow

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.sweep_apps import App, slots_of
+from tests.sweep_apps import App, Done, Words, refusal, slots_of
 
 NAMED = ":study_name=s"
 
@@ -18,6 +19,65 @@ NAMED = ":study_name=s"
 @pytest.fixture
 def app(tmp_path: Path) -> App:
     return App.copied(tmp_path)
+
+
+# What is refused before any work, as command lines of one folder.
+SECRET = "zR7pQ9wLx3"
+OUT_OF_SPACE = [
+    ("{x:9}", "x=9 is outside its range"),
+    ("{xx:1}", "xx is not searched"),
+    ("{y:7}", "y=7 is outside its range"),
+]
+WITH_PASSWORDS = [
+    "postgresql://me:SECRET@127.0.0.1:1/d",
+    "postgresql://me:SECRET@${oc.env:HOST}:1/d",
+    "${oc.env:NOWHERE,postgresql://me:SECRET@127.0.0.1:1/d}",
+]
+OUT_OF_REACH = [
+    "sqlite:////proc/none/studies.db",
+    "sqlite:///conf/config.yaml",
+    "nonsense",
+    "postgresql://127.0.0.1:1/d",
+]
+
+
+def enqueuing(point: str) -> Words:
+    return "x=interval(0,4)", "y=1,2", f":enqueue=[{point}]", NAMED
+
+
+def stored(url: str) -> Words:
+    return "x=1,2", f":storage='{url.replace('SECRET', SECRET)}'", NAMED
+
+
+def not_composing(dry: str) -> tuple[Words, Words]:
+    return ("model=small,nonesuch", "x=1,2", f":dry={dry}"), ("no_key=1,2", f":dry={dry}")
+
+
+@dataclass(frozen=True)
+class Refused:
+    app: App
+    done: dict[Words, Done]
+
+    def message(self, words: Words) -> str:
+        return refusal(self.done[words])
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
+    app = App.copied(tmp_path_factory.mktemp("refused"))
+    lines = [
+        *(enqueuing(point) for point, _ in OUT_OF_SPACE),
+        *map(stored, WITH_PASSWORDS + OUT_OF_REACH),
+        *not_composing("true"),
+        *not_composing("false"),
+    ]
+    return Refused(app, app.each(*lines, env={"HOST": "127.0.0.1"}))
+
+
+def written(app: App) -> bytes:
+    """Every byte below the folder, names of files too; not the application's own."""
+    files = [p for p in app.folder.rglob("*") if p.is_file()]
+    return b"\n".join(str(p.relative_to(app.folder)).encode() + p.read_bytes() for p in files)
 
 
 class TestValues:
@@ -73,18 +133,10 @@ class TestEnqueue:
         app.ok("y=1,2,3", ":enqueue=[{y:2}]", NAMED)
         assert [t.params["y"] for t in app.trials()] == [2, 1, 2, 3]
 
-    @pytest.mark.parametrize(
-        ("point", "told"),
-        [
-            ("{x:9}", "x=9 is outside its range"),
-            ("{xx:1}", "xx is not searched"),
-            ("{y:7}", "y=7 is outside its range"),
-        ],
-    )
-    def test_refused_before_anything_is_made(self, app: App, point: str, told: str) -> None:
-        message = app.refused("x=interval(0,4)", "y=1,2", f":enqueue=[{point}]", NAMED)
-        assert f"hydra.sweeper.enqueue: {told}" in message
-        assert not (app.folder / "outputs").exists()
+    @pytest.mark.parametrize(("point", "told"), OUT_OF_SPACE)
+    def test_refused_before_anything_is_made(self, refused: Refused, point: str, told: str) -> None:
+        assert f"hydra.sweeper.enqueue: {told}" in refused.message(enqueuing(point))
+        assert not (refused.app.folder / "outputs").exists()
 
 
 def test_a_conditional_space(app: App) -> None:
@@ -125,40 +177,25 @@ def test_every_sampler_with_two_workers(app: App, sampler: str) -> None:
 
 
 class TestStorage:
-    SECRET = "zR7pQ9wLx3"
-
-    def written(self, app: App) -> bytes:
-        """Every byte below the folder, names of files too; not the application's own."""
-        files = [p for p in app.folder.rglob("*") if p.is_file()]
-        return b"\n".join(str(p.relative_to(app.folder)).encode() + p.read_bytes() for p in files)
-
     def test_the_default_is_beside_the_studies(self, app: App) -> None:
         out = app.ok("x=1", NAMED)
         assert app.database.exists()
         assert "sqlite:///outputs/studies.db" in out
 
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "postgresql://me:SECRET@127.0.0.1:1/d",
-            "postgresql://me:SECRET@${oc.env:HOST}:1/d",
-            "${oc.env:NOWHERE,postgresql://me:SECRET@127.0.0.1:1/d}",
-        ],
-    )
-    def test_a_written_password_is_refused(self, app: App, url: str) -> None:
-        url = url.replace("SECRET", self.SECRET)
-        message = app.refused("x=1,2", f":storage='{url}'", NAMED, env={"HOST": "127.0.0.1"})
+    @pytest.mark.parametrize("url", WITH_PASSWORDS)
+    def test_a_written_password_is_refused(self, refused: Refused, url: str) -> None:
+        message = refused.message(stored(url))
         assert "holds a password" in message
         assert ".pgpass" in message
-        assert self.SECRET not in message
-        assert self.SECRET.encode() not in self.written(app)
-        assert not (app.folder / "outputs").exists()
+        assert SECRET not in message
+        assert SECRET.encode() not in written(refused.app)
+        assert not (refused.app.folder / "outputs").exists()
 
     @pytest.mark.parametrize("launcher", ["basic", "submitit_local"])
     def test_an_url_from_the_environment_is_written_nowhere(
         self, app: App, tmp_path: Path, launcher: str
     ) -> None:
-        database = tmp_path / f"{self.SECRET}.db"
+        database = tmp_path / f"{SECRET}.db"
         app.ok(
             "x=range(0,4)",
             ":n_jobs=2",
@@ -168,43 +205,35 @@ class TestStorage:
             env={"STUDIES": f"sqlite:///{database}"},
         )
         assert slots_of(app.study(database=database).get_trials()) == list(range(4))
-        assert self.SECRET.encode() not in self.written(app)
+        assert SECRET.encode() not in written(app)
         assert not app.database.exists()
 
     def test_a_password_from_the_environment_is_shown_nowhere(self, app: App) -> None:
         """Whatever fails then: no server, no driver."""
         for url in (
-            f"postgresql://me:{self.SECRET}@127.0.0.1:1/d",
-            f"mysql://me:{self.SECRET}@127.0.0.1:1/d",
+            f"postgresql://me:{SECRET}@127.0.0.1:1/d",
+            f"mysql://me:{SECRET}@127.0.0.1:1/d",
         ):
             message = app.refused(
                 "x=1,2", ":storage='${oc.env:STUDIES}'", NAMED, env={"STUDIES": url}
             )
             assert "cannot be opened" in message
-            assert self.SECRET not in message
-        assert self.SECRET.encode() not in self.written(app)
+            assert SECRET not in message
+        assert SECRET.encode() not in written(app)
 
     def test_a_password_part_from_the_environment_is_allowed(self, app: App) -> None:
         url = ":storage='postgresql://${oc.env:ME}:${oc.env:PW}@127.0.0.1:1/d'"
-        message = app.refused("x=1,2", url, NAMED, env={"ME": "me", "PW": self.SECRET})
+        message = app.refused("x=1,2", url, NAMED, env={"ME": "me", "PW": SECRET})
         assert "cannot be opened" in message
-        assert self.SECRET not in message
+        assert SECRET not in message
 
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "sqlite:////proc/none/studies.db",
-            "sqlite:///conf/config.yaml",
-            "nonsense",
-            "postgresql://127.0.0.1:1/d",
-        ],
-    )
-    def test_what_cannot_be_reached_is_one_message(self, app: App, url: str) -> None:
-        message = app.refused("x=1,2", f":storage='{url}'", NAMED)
+    @pytest.mark.parametrize("url", OUT_OF_REACH)
+    def test_what_cannot_be_reached_is_one_message(self, refused: Refused, url: str) -> None:
+        message = refused.message(stored(url))
         assert message.count("error:") == 1
         assert "Traceback" not in message
         assert len(message.strip().splitlines()) <= 3
-        assert app.seen() == []
+        assert refused.app.seen() == []
 
 
 class TestDry:
@@ -226,10 +255,13 @@ class TestDry:
         assert after == before
 
     @pytest.mark.parametrize("dry", ["true", "false"])
-    def test_a_point_that_does_not_compose_is_refused_before_work(self, app: App, dry: str) -> None:
-        assert "nonesuch" in app.refused("model=small,nonesuch", "x=1,2", f":dry={dry}")
-        assert "no_key" in app.refused("no_key=1,2", f":dry={dry}")
-        assert not (app.folder / "outputs").exists()
+    def test_a_point_that_does_not_compose_is_refused_before_work(
+        self, refused: Refused, dry: str
+    ) -> None:
+        option, key = not_composing(dry)
+        assert "nonesuch" in refused.message(option)
+        assert "no_key" in refused.message(key)
+        assert not (refused.app.folder / "outputs").exists()
 
     @pytest.mark.slow
     def test_on_an_existing_study_it_changes_nothing(self, app: App) -> None:

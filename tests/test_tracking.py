@@ -63,9 +63,11 @@ def one_warning(err: str, says: str) -> None:
 
 @pytest.fixture(scope="module")
 def offline(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Folder and output of a run mirrored offline, as by default."""
+    """Folder and output of a run mirrored offline, as by default, started within another run."""
     folder = tmp_path_factory.mktemp("offline") / "run"
-    done = run_script("train.py", *words_of(few_names, folder), "wandb.tags=[a,b]")
+    theirs = {"WANDB_RUN_ID": "theirs", "WANDB_NAME": "theirs", "WANDB_MODE": "disabled"}
+    words = (*words_of(few_names, folder), "wandb.tags=[a,b]")
+    done = run_script("train.py", *words, env=theirs)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return folder, done.stdout
@@ -155,13 +157,8 @@ def test_two_runs_of_one_process_are_two_wandb_runs(here: TrainHere, tmp_path: P
         assert logged == list(range(101))
 
 
-def test_variables_of_an_enclosing_run_are_not_inherited(
-    few_names: Path, finished: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-    words = words_of(few_names, folder)
-    env = {"WANDB_RUN_ID": "theirs", "WANDB_NAME": "theirs", "WANDB_MODE": "disabled"}
-    assert run_script("train.py", *words, env=env).returncode == 0
+def test_variables_of_an_enclosing_run_are_not_inherited(offline: tuple[Path, str]) -> None:
+    folder, _ = offline
     run = next(r.run for r in wandb_records(folder) if r.WhichOneof("record_type") == "run")
     assert run.run_id == records.read_json(folder / "provenance.json")["run_id"]
     assert run.display_name == "run"

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import confirm as confirm_script
 from sweepmore import winner
 from sweepmore.confirmation import standing, told_apart
 from sweepmore.errors import StudyError
 from sweepmore.studies import view
 from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
-from tests.helpers import ROOT, environment
+from tests.helpers import ROOT, call_script, environment
 from tests.sweep_apps import App, until
 
 # Student's t at 97.5 %, from a printed table (to three digits): degrees of freedom → quantile.
@@ -268,6 +269,13 @@ def confirmed(app: App, *words: str, code: int = 0) -> str:
     return out + err
 
 
+def refused(app: App, *words: str) -> str:
+    """Without a process of its own: nothing is trained."""
+    done = call_script(confirm_script, f"outputs={app.folder / 'outputs'}", *words)
+    assert done.returncode == 2, done
+    return done.stderr
+
+
 def winner_of(app: App, name: str = "s") -> dict[str, Any]:
     path = app.folder / "outputs" / "studies" / f"{name}.confirm" / "winner.json"
     found = json.loads(path.read_text())
@@ -318,7 +326,7 @@ class TestConfirm:
         assert app.seen() == rows
         assert first.partition("confirmed over")[2] == again.partition("confirmed over")[2]
         for words in (("top=3", "seeds=2"), ("top=2", "seeds=3")):
-            told = confirmed(app, "study=s", *words, code=2)
+            told = refused(app, "study=s", *words)
             assert "s.confirm has begun with top=2 seeds=2 seed_key=seed" in told
 
     @pytest.mark.slow
@@ -381,11 +389,11 @@ class TestConfirm:
 
     @pytest.mark.parametrize("name", ["nowhere", "last"])
     def test_study_that_is_none(self, app: App, name: str) -> None:
-        assert f"There is no study {name}" in confirmed(app, f"study={name}", code=2)
+        assert f"There is no study {name}" in refused(app, f"study={name}")
 
     def test_study_without_a_result(self, app: App) -> None:
         app.ok("does=give", "value=nan", "x=1,2", ":study_name=s")
-        assert "s has no complete trial" in confirmed(app, "study=s", code=2)
+        assert "s has no complete trial" in refused(app, "study=s")
 
 
 def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:

@@ -130,6 +130,7 @@ def fit(
         return _counted(config, splits, state, report, folder)
     loss_and_gradients: Gradients | None = None
     noise, noise_seed = torch.Generator(state.device), derived_seed(config.seed, "dropout")
+    noisy = not state.model.recordable
     began = time.perf_counter()
     draw = drawing(config.optim, train, len(splits.vocabulary))
     state.seconds += time.perf_counter() - began
@@ -162,7 +163,8 @@ def fit(
             loss_and_gradients = gradients_of(state.model, noise, *batch(0), steps=left)
         for step in range(state.step, end):
             contexts, targets = batch(step - first)
-            noise.manual_seed(noise_seed + step)  # masks are a function of the step: none to keep
+            if noisy:  # masks are a function of the step: nothing to keep in a checkpoint
+                noise.manual_seed(noise_seed + step)
             loss, gradients = loss_and_gradients(contexts, targets)
             if config.optim.clip is not None:
                 gradients = clip(gradients, config.optim.clip)

@@ -300,14 +300,17 @@ def _by_reason(seen: StudyView) -> list[tuple[str, int, Attempt]]:
 
 
 def write_csv(seen: StudyView, path: Path) -> None:
-    """All attempts as a table for other programs, one row each."""
+    """All attempts as a table for other programs, one row each; what the application kept with a
+    trial as ``result.…`` (of its last repeat)."""
+    kept = list(dict.fromkeys(key for a in seen.attempts for key in a.attrs.get("result") or {}))
     names = list(dict.fromkeys(name for attempt in seen.attempts for name in attempt.params))
     values = [f"value_{k}" for k in range(len(seen.directions))]
     if len(values) == 1:
         values = ["value"]
     buffer = io.StringIO()
     rows = csv.writer(buffer)
-    rows.writerow(["trial", "attempt", "state", "status", *values, "std", "seconds", *names])
+    head = ["trial", "attempt", "state", "status", *values, "std", "seconds", *names]
+    rows.writerow([*head, *(f"result.{key}" for key in kept)])
     for attempt in seen.attempts:
         told = list(attempt.values or [None] * len(values))
         rows.writerow(
@@ -315,6 +318,7 @@ def write_csv(seen: StudyView, path: Path) -> None:
             + told
             + [attempt.attrs.get("std"), attempt.seconds]
             + [attempt.params.get(name) for name in names]
+            + [(attempt.attrs.get("result") or {}).get(key) for key in kept]
         )
     write_atomic(path, buffer.getvalue())
 

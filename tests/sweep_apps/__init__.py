@@ -25,6 +25,8 @@ from tests.helpers import environment
 
 HERE = Path(__file__).parent
 SWEEPER = "hydra.sweeper."
+Words = tuple[str, ...]
+Done = subprocess.CompletedProcess[str]
 
 
 def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -92,10 +94,22 @@ class App:
 
     def refused(self, *words: str, code: int = 2, env: Mapping[str, str] | None = None) -> str:
         """Its one message, without a traceback of ours."""
-        done = self.run(*words, env=env)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr.partition("error:")[0]
-        return done.stderr
+        return refusal(self.run(*words, env=env), code)
+
+    def each(self, *lines: Words, env: Mapping[str, str] | None = None) -> dict[Words, Done]:
+        """``run`` of one line of words after another, in forks of one start, which takes 0.5 s."""
+        done = subprocess.run(
+            [sys.executable, str(HERE.parent / "forks.py")],
+            cwd=self.folder,
+            env=environment(env or {}),
+            input=json.dumps([self.command(*words)[1:] for words in lines]),
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, done.stderr
+        ended = [Done(words, *one) for words, one in zip(lines, json.loads(done.stdout))]
+        return dict(zip(lines, ended, strict=True))
 
     @property
     def database(self) -> Path:
@@ -160,6 +174,13 @@ def slots_of(trials: list[FrozenTrial]) -> list[int]:
         or (t.state is TrialState.FAIL and t.user_attrs.get("reason") == "exception")
     ]
     return sorted(t.user_attrs["slot"] for t in counted)
+
+
+def refusal(done: Done, code: int = 2) -> str:
+    """Its one message, without a traceback of ours."""
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr.partition("error:")[0]
+    return done.stderr
 
 
 def errors(done: subprocess.CompletedProcess[str]) -> str:
