@@ -134,6 +134,9 @@ def main(arguments: Arguments) -> None:
     done = ledger.finish(look, evaluate(subject))
     show_result(done, ledger.known(asked.fingerprint))
     keep(asked, done)
+    if asked.study is not None:
+        searched = asked.study.study_name.removesuffix(".confirm")
+        print(f"next     python report.py study={searched}", flush=True)
     receipt = shlex.quote(cli.shown_path(ledger.path(done)))
     commit = f"git add {receipt} && git commit -m 'Look {done.number} at test'"
     print(f"commit the receipt: {commit}", file=sys.stderr)

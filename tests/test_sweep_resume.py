@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -41,12 +42,13 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
     out = app.ok(*words)
     more = next(line for line in out.splitlines() if line.startswith("more: "))
     assert more.startswith("more:    python app.py -m ")
-    assert more.endswith(" hydra.sweeper.n_trials=4")
+    assert " hydra.sweeper.n_trials=4" in more
+    assert "n_trials=2" not in more
     assert "another hydra.sweeper.study_name starts afresh" in out
     assert "2 of 2 trials done, no more in " in out
     assert "3 of 3 trials done, 1 more in " in app.ok(*words[:2], ":n_trials=3")
     assert app.study("s").user_attrs["budget"] == {"n_trials": 3, "grid": False}
-    assert command_line(app.study("s").user_attrs).endswith(" hydra.sweeper.n_trials=3")
+    assert "hydra.sweeper.n_trials=3" in shlex.split(command_line(app.study("s").user_attrs))
     assert len(app.seen()) == 3
 
 

@@ -348,9 +348,10 @@ def _parameters(study: Study) -> list[Section]:
         left = 1 - sum(study.shares.values())
         text = (
             f"How much of the variance of {metric} each parameter explains by itself, corrected "
-            f"for chance; the other {max(0.0, left):.0%} is interactions and noise. It is about "
-            "these trials, the bad ones too, not about the best alone: a parameter whose range is "
-            "narrow, or that the sampler soon settled, looks unimportant."
+            "for chance; two that the sampler moved together share it. The other "
+            f"{max(0.0, left):.0%} is interactions and noise. It is about these trials, the bad "
+            "ones too (far outliers are drawn in), not about the best alone: a parameter whose "
+            "range is narrow, or that the sampler soon settled, looks unimportant."
         )
         found.append(Section("What mattered", text, [Picture([bars])]))
     return found

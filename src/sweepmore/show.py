@@ -258,7 +258,8 @@ def command_line(study_attrs: Mapping[str, Any], n_trials: int | None = None) ->
     words = list(parts["words"])
     if n_trials is not None:
         key = "hydra.sweeper.n_trials="
-        words = [word for word in words if not word.startswith(key)] + [f"{key}{n_trials}"]
+        at = next((k for k, word in enumerate(words) if word.startswith(key)), len(words))
+        words[at : at + 1] = [f"{key}{n_trials}"]
     return shlex.join(["python", *module, Path(script).name, "-m", *words])
 
 
