@@ -20,7 +20,7 @@ from scipy import stats
 
 import confirm as confirm_script
 from sweepmore import winner
-from sweepmore.confirmation import standing, told_apart
+from sweepmore.confirmation import print_table, standing, told_apart
 from sweepmore.errors import StudyError
 from sweepmore.studies import view
 from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
@@ -192,6 +192,15 @@ class TestTold:
         tied = [candidate(1, 2, 3, root=k, cost=cost) for k, cost in enumerate(costs)]
         assert standing(confirm(tied)) == told
 
+    def test_losses_fit_80_columns(self, capsys: pytest.CaptureFixture[str]) -> None:
+        losses = np.random.default_rng(0).normal(2.13, 0.003, (5, 8))
+        rows = [candidate(*row, root=k, cost=(1_234_567, 500), searched=2.1)
+                for k, row in enumerate(losses)]  # fmt: skip
+        print_table(confirm(rows), {"seeds": 8, "seed": 2**31 - 1, "run": "run"})
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(line.split()[-2:-1] == ["1,234,567"] for line in lines) == 5
+        assert max(len(line) for line in lines if "seed 21474" not in line) <= 80
+
 
 class TestSimulations:
     """Five candidates, eight fresh seeds; the search promises the best of 20 noisy trials."""
@@ -315,8 +324,6 @@ class TestConfirm:
         # by their numbers in the search: the second (x=0.5) and the third
         marks = [line.split()[:2] for line in out.splitlines() if re.match(r"[→ ] +\d+ +\d", line)]
         assert marks == [["→", "1"], ["2", "1.5070"]]
-        table = out[out.index("confirmed:") : out.index("folder ")]
-        assert max(map(len, table.splitlines())) <= 80
 
     def test_the_same_command_goes_on_and_another_is_refused(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2,3", ":study_name=s")
