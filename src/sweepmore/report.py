@@ -389,18 +389,16 @@ def _commands(study: Study) -> list[tuple[str, str]]:
 
 
 def _going_on(study: Study) -> tuple[str, str]:
-    done, total = len(study.seen.counted), study.total
+    """The study's command, with more trials where all are done."""
+    done, total, same = len(study.seen.counted), study.total, command_line(study.attrs)
     if total is None:
-        return "The study's command; it goes on where it stopped:", command_line(study.attrs)
+        return "The study's command; it goes on where it stopped:", same
     if done + len(study.seen.given_up) < total:
-        label = f"{done} of {total} trials are done; the same command goes on:"
-        return label, command_line(study.attrs)
+        return f"{done} of {total} trials are done; the same command goes on:", same
     if study.attrs["budget"]["grid"]:
-        return f"The study's command; all {total} points of its grid are done:", command_line(
-            study.attrs
-        )
-    label = f"All {total} trials are done; for more, n_trials is the new total:"
-    return label, command_line(study.attrs, 2 * total)
+        return f"The study's command; all {total} points of its grid are done:", same
+    more = command_line(study.attrs, 2 * total)
+    return f"All {total} trials are done; for more, n_trials is the new total:", more
 
 
 def compare_studies(studies: Sequence[Study]) -> Page:
