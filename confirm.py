@@ -49,7 +49,8 @@ def main(arguments: Arguments) -> None:
         outputs=root / arguments.outputs,
     )
     if not arguments.noise:
-        print(f"next     python report.py study={name} · python evaluate_test.py study={name}")
+        print(f"next     python report.py study={name} · python sample.py study={name}")
+        print(f"         python evaluate_test.py study={name}, once")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ except ModuleNotFoundError as missing:
 import contextlib
 import dataclasses
 import hashlib
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from nplm.config import Config, from_hydra
 from sweepmore import record as records
 from sweepmore.errors import ConfigError, RunError
-from sweepmore.ledger import Ledger
+from sweepmore.ledger import Ledger, Refused
 from sweepmore.receipts import Look
 from sweepmore.storage import storage_url
 from sweepmore.typed import setting
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
+# The way on that is no second look.
+PRACTICE = "Only practising? Any other data.seed is another split: search and confirm with it."
 # A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
 TOLERANCE = 1e-5
 
@@ -109,6 +112,7 @@ def main(arguments: Arguments) -> None:
     asked = find(arguments, outputs)
     done = finished(ledger.looks(asked.fingerprint), asked.checkpoint)
     if done is not None and arguments.another_look is None:
+        show_asked(asked)
         show_result(done, ledger.known(asked.fingerprint))
         print("recorded before: nothing was read now, no look was taken", file=sys.stderr)
         with contextlib.suppress(OSError):  # a kill may have come between the record and these
@@ -118,7 +122,7 @@ def main(arguments: Arguments) -> None:
     if arguments.complete:
         ledger.unfinished(asked.fingerprint, asked.checkpoint)
     else:
-        ledger.check(asked.fingerprint, asked.checkpoint, arguments.another_look)
+        may_look(ledger, asked, arguments.another_look)
     subject = check(asked)
     ledger.prepare()
     show_subject(subject)
@@ -129,8 +133,22 @@ def main(arguments: Arguments) -> None:
         look = ledger.claim(asked.fingerprint, asked.checkpoint, subject.about, reason)
     done = ledger.finish(look, evaluate(subject))
     show_result(done, ledger.known(asked.fingerprint))
-    print(f"commit the receipt: {cli.shown_path(ledger.path(done))}", file=sys.stderr)
     keep(asked, done)
+    if asked.study is not None:
+        searched = asked.study.study_name.removesuffix(".confirm")
+        print(f"next     python report.py study={searched}", flush=True)
+    receipt = shlex.quote(cli.shown_path(ledger.path(done)))
+    commit = f"git add {receipt} && git commit -m 'Look {done.number} at test'"
+    print(f"commit the receipt: {commit}", file=sys.stderr)
+
+
+def may_look(ledger: Ledger, asked: Asked, reason: str | None) -> None:
+    """Refused where the split has had a look and no ``reason`` for another is given."""
+    try:
+        ledger.check(asked.fingerprint, asked.checkpoint, reason)
+    except Refused as refused:
+        cure = f"{refused.cure}\n  {PRACTICE}"
+        raise Refused(refused.problem, value=refused.value, cure=cure) from refused
 
 
 def find(arguments: Arguments, outputs: Path) -> Asked:
@@ -245,14 +263,21 @@ def keep(asked: Asked, look: Look) -> None:
     records.write_json(path, {**known, "test": test})
 
 
-def show_subject(subject: Subject) -> None:
+def show_asked(asked: Asked) -> None:
     print(
-        f"run      {cli.shown_path(subject.asked.folder)}\n"
+        f"run      {cli.shown_path(asked.folder)}\n"
+        f"settings {' '.join(records.read_overrides(asked.folder)) or 'the defaults'}\n"
+        f"split    fingerprint {asked.fingerprint}"
+    )
+
+
+def show_subject(subject: Subject) -> None:
+    show_asked(subject.asked)
+    print(
         f"model    {subject.config.model}; {subject.model.size:,} parameters\n"
         f"dev      {subject.dev_loss:.4f} nats/token, as recorded\n"
         f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}\n"
-        f"split    fingerprint {subject.asked.fingerprint}; its {subject.splits.test_lines:,} test "
-        "lines are read now",
+        f"         its {subject.splits.test_lines:,} test lines are read now",
         flush=True,
     )
 
@@ -270,10 +295,12 @@ def show_result(look: Look, known: Sequence[Look]) -> None:
         f"the net's difference {_estimate(result['difference'], signed=True)}\n"
         f"         intervals: 95 %, bootstrap over lines; run {look.about['run']}"
     )
-    for one in known:
-        here = "look" if one.number == look.number else ""
+    for one in sorted(known, key=lambda one: one.number != look.number):  # its own first
+        after = "later" if one.number > look.number else "earlier"
+        which = "look" if one.number == look.number else after
         why = f": {one.reason}" if one.reason else ""
-        print(f"{here:<8} {one.number} of {known[-1].number}{why} ({one.claimed[:10]})")
+        print(f"{which:<8} {one.number} of {known[-1].number}{why} ({one.claimed[:10]})")
+    sys.stdout.flush()
 
 
 def _estimate(estimate: Mapping[str, float] | None, signed: bool = False) -> str:

@@ -73,7 +73,8 @@ def of_runs(folders: list[Path], outputs: Path) -> None:
     from sweepmore.report import runs_page
 
     page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
-    done(write(page, outputs / "reports" / page.title.replace(" and ", "-")), page)
+    name = page.title.replace(" and ", "-").replace("/", "-")
+    done(write(page, outputs / "reports" / name), page)
 
 
 def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:

@@ -9,13 +9,14 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
+import shlex
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from nplm.config import from_hydra
-from sweepmore.errors import DataError
-from sweepmore.record import find_named, read_config, read_json
+from sweepmore.errors import ConfigError, DataError
+from sweepmore.record import find_named, name_of, read_config, read_json
 from sweepmore.typed import setting
 
 ROOT = Path(__file__).resolve().parent
@@ -26,21 +27,45 @@ class Arguments:
     """python sample.py [key=value …]: new lines from a run, or its predictions along a line."""
 
     run: str | None = setting(None, "a run's folder or name; null or last: the newest")
-    trial: int | None = setting(None, "instead: the number of a study's trial", at_least=0)
-    study: str | None = setting(None, "of that trial; null or last: the newest")
+    study: str | None = setting(None, "instead: its confirmed winner, else its best; or last")
+    trial: int | None = setting(None, "of study= (null: the last): that trial's run", at_least=0)
     n: int = setting(20, "how many lines", at_least=1, at_most=100_000)
     seed: int = setting(0, "of the draws", at_least=0, below=2**63)
     temperature: float = setting(1.0, "below 1 safer, above 1 wilder", above=0, at_most=100)
     explain: str | None = setting(None, "a line: what the model predicts at each position")
+    storage: str | None = setting(None, "study='s database URL; null: outputs/studies.db")
 
 
 def main(arguments: Arguments) -> None:
-    asked = (arguments.run, arguments.study, arguments.trial)
-    folder = find_named(*asked, ROOT / "outputs", holding="model.safetensors")
+    folder = asked_for(arguments)
     if arguments.explain is not None:
         explain(folder, arguments.explain)
     else:
         new_lines(folder, arguments)
+
+
+def asked_for(arguments: Arguments) -> Path:
+    """The run that the arguments mean."""
+    outputs, study = ROOT / "outputs", arguments.study
+    if study is None or arguments.trial is not None:
+        wanted = (arguments.run, study, arguments.trial)
+        return find_named(*wanted, outputs, holding="model.safetensors")
+    if arguments.run is not None:
+        problem = f"run={arguments.run} and study={study} are two runs."
+        raise ConfigError(problem, value=study, cure="Give one of them.")
+    from sweepmore.confirmation import load
+    from sweepmore.storage import open_storage, storage_url
+    from sweepmore.studies import best_run
+
+    url = storage_url(arguments.storage, arguments.storage, outputs)
+    folder = best_run(load(open_storage(url), study))
+    return find_named(str(folder), None, None, outputs, holding="model.safetensors")
+
+
+def same_run(arguments: Arguments) -> str:
+    """The words that mean the same run in the next command."""
+    given = [(key, getattr(arguments, key)) for key in ("run", "study", "trial", "storage")]
+    return "".join(f" {shlex.quote(f'{key}={value}')}" for key, value in given if value is not None)
 
 
 def new_lines(folder: Path, arguments: Arguments) -> None:
@@ -52,8 +77,9 @@ def new_lines(folder: Path, arguments: Arguments) -> None:
     for line in lines:
         print(f"{line} *" if line in seen else line)
     share = sum(line in seen for line in lines) / len(lines)
-    print(f"\n{share:.0%} of {len(lines)} stand in train (*) · {folder.name}")
-    print("next: python sample.py explain=LINE tells what the model predicts, token by token")
+    print(f"\n{share:.0%} of {len(lines)} stand in train (*) · {name_of(folder)}")
+    again = f"python sample.py{same_run(arguments)} explain=LINE"
+    print(f"next: {again} tells what the model predicts, token by token")
 
 
 def lines_seen(folder: Path) -> set[str]:
@@ -86,7 +112,7 @@ def explain(folder: Path, line: str) -> None:
             f"{at.guess_probability:>11.1%}  {at.nats:>5.2f}"
         )
     mean = sum(at.nats for at in positions) / len(positions)
-    print(f"mean {mean:.3f} nats/token over {len(positions)} tokens · {folder.name}")
+    print(f"mean {mean:.3f} nats/token over {len(positions)} tokens · {name_of(folder)}")
     print("next: python train.py -m sweeps=minute searches for a better model")
 
 

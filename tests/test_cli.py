@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -170,6 +171,34 @@ def test_two_values_make_two_runs_with_the_basic_sweeper(few_names: Path, tmp_pa
     assert len(folders) == 2
     first, second = (result_of(folder)["parameters"] for folder in folders)
     assert second - first == 3 * 16 + len(set(few_names.read_text()))  # a column of C, W1's rows
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["sweeps=minute"], "sweeps"),
+        (["sweeps=minute", "optim.lr=0.1", "model.emb=2"], "sweeps"),  # hidden is searched too
+        (["sweeps=minute", "hydra.sweeper.dry=true"], "hydra.sweeper.dry"),
+        (["model.hidden=5", "hydra/sweeper/sampler=tpe"], "hydra/sweeper/sampler"),
+    ],
+)
+def test_a_search_without_m_is_refused_with_the_cure(
+    words: list[str], named: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new" / "run"
+    words.append(f"hydra.run.dir={folder}")
+    done = run_script("train.py", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    problem, cure = done.stderr.splitlines()
+    assert problem == f"error: {named} is about a search, but without -m this is one run."
+    assert cure == f"  The search: {shlex.join(['python', str(ROOT / 'train.py'), '-m', *words])}"
+    assert not folder.parent.exists()
+
+
+def test_a_trial_of_a_search_is_one_run(here: TrainHere, tmp_path: Path) -> None:
+    """As a sweep prints it after ``again:``."""
+    words = ["sweeps=minute", "optim.lr=0.01", "model.emb=2", "model.hidden=5", "optim.steps=5"]
+    assert result_of(here(tmp_path / "run", *words))["status"] == "ok"
 
 
 def test_seed_0_is_a_seed_on_the_command_line(here: TrainHere, tmp_path: Path) -> None:

@@ -159,11 +159,27 @@ def test_trials_with_the_parameters_of_an_earlier_one() -> None:
 
 
 def test_confirmed_marks_the_winner_and_the_tied() -> None:
-    rows = [{"trial": k, "searched": 1.0, "mean": 1.0 + k, "tied": k < 2} for k in range(3)]
+    rows = [{"trial": k, "searched": 1.0, "mean": 1.0 + k, "half_width": 0.5, "tied": k < 2}
+            for k in range(3)]  # fmt: skip
     chart = figures.confirmed({"trial": 1, "rows": rows, "seeds": 4}, "loss")
     assert chart.y_label == "loss, mean of 4 fresh seeds"
     assert [p.style for p in chart.points] == ["tied", "winner", "complete"]
     assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]
+    axes = figures.draw([chart]).axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert {text.get_text() for text in legend.get_texts()} == set(chart.legend.values())
+    bars = [path.vertices for bar in axes.containers for path in bar[2][0].get_paths()]
+    assert sorted((low[1], high[1]) for low, high in bars) == [(0.5, 1.5), (1.5, 2.5), (2.5, 3.5)]
+
+
+def test_a_dashed_curve_has_the_colour_of_the_one_before() -> None:
+    curves = [Curve(f"{run}: {which}", [0, 1], [k, k + 1.0], dashed=which == "train")
+              for k, run in enumerate("ab") for which in ("dev", "train")]  # fmt: skip
+    lines = figures.draw([Chart("c", "", "x", "y", curves=curves)]).axes[0].get_lines()
+    drawn = {str(line.get_label()): (line.get_color(), line.get_linestyle()) for line in lines}
+    assert drawn["a: dev"][0] == drawn["a: train"][0] != drawn["b: dev"][0]
+    assert [drawn[name][1] for name in ("a: dev", "a: train")] == ["-", "--"]
 
 
 CHART = Chart("c", "a title", "x", "y", [Point(1, 2, "told <1>"), Point(2, 3, "told 2", "pruned")],

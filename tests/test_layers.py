@@ -45,6 +45,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "receipts": set(),
     "machine": set(),
     "ledger": {"sqlalchemy"},
+    "importance": {"numpy"},
     "colours": set(),
     "figures": {"matplotlib", "numpy", "optuna"},
     "page": {"jinja2"},

@@ -40,12 +40,16 @@ from sweepmore.question import ask
 from sweepmore.record import read_config
 from sweepmore.report import (
     Application,
+    as_typed,
     compare_studies,
+    list_studies,
     read_study,
     runs_page,
     set_words,
+    state_of,
     study_page,
 )
+from sweepmore.studies import best_run, key_of, view
 from tests.helpers import ROOT, call_script, run_script
 
 # without these Chromium asks its maker's servers for updates
@@ -125,6 +129,29 @@ def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
 
 
+@pytest.mark.parametrize(
+    ("total", "confirmed", "state"),
+    [
+        (4, {}, "done"),
+        (7, {}, "stopped"),
+        (None, {}, "done"),
+        (4, {"winner": 1}, "confirmed"),
+        (7, {"winner": 1, "test": 1}, "tested"),
+    ],
+)
+def test_the_state_of_a_study(total: int | None, confirmed: dict[str, int], state: str) -> None:
+    """Of four trials."""
+    assert state_of(view(two_objectives()), total, confirmed) == state
+
+
+@pytest.mark.parametrize(
+    ("value", "typed"),
+    [(None, "null"), (True, "true"), (0.02, "0.02"), ([1, 2], "[1, 2]"), ("a", "a")],
+)
+def test_settings_are_shown_as_they_are_typed(value: object, typed: str) -> None:
+    assert as_typed(value) == typed
+
+
 def test_what_was_set_for_a_study_leaves_out_its_place() -> None:
     words = ["hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=9", "optim.lr=0.1,0.2",
              "objective=[dev_loss,seconds]", "hydra.sweeper.outputs=elsewhere"]  # fmt: skip
@@ -170,6 +197,10 @@ def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
         in head
     )
     assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %)" in head
+    trial = next(t for t in study.trials if t.params == winner["params"])
+    assert head.index(f"winner trial {trial.number}: optim.lr=") < head.index("best dev loss")
+    assert f"a.confirm/{winner['trial']:04d}/" in head
+    assert re.search(r"gain over trial 0 [+-]\d", head)
     assert re.search(r"gain over Kneser–Ney, 3 tokens of context [+-]\d\.\d{4} \[", head)
     assert "this test split has had 0 looks" in head
     result = json.loads((Path(winner["run"]) / "result.json").read_text())
@@ -197,7 +228,67 @@ def test_the_page_ends_with_what_to_do(page_of_a: Path) -> None:
     text = text_of(page_of_a)
     end = text[text.index("What to do next") :]
     assert "python evaluate_test.py study=a" in end
-    assert "hydra.sweeper.n_trials=10" in end
+    assert "All 10 trials are done; for more, n_trials is the new total:" in end
+    assert "hydra.sweeper.n_trials=20" in end
+    assert "python sample.py study=a" in end
+
+
+def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
+    study = read_study(open_study(outputs, "a"), Application())
+    assert study.winner is not None
+    numbers = {key_of(a.params): a.root for a in study.seen.ranked}
+    for row in (study.winner, *study.winner["rows"]):
+        assert row["trial"] == numbers[key_of(row["params"])]
+    assert study.answer.params == study.winner["params"]
+    assert best_run(open_study(outputs, "a")) == study.winning_run
+
+
+def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
+    outputs: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "outputs"
+    moved.mkdir()
+    shutil.copy(outputs / "studies.db", moved)
+    ours, study = application(ROOT / "sweeps" / "looks"), open_study(moved, "a")
+    confirmed = open_study(moved, "a.confirm")
+    test = {"look": 1, "loss": {"mean": 2.15234, "low": 2.13, "high": 2.1701}}
+    confirmed.set_user_attr("test", test)
+    path = best_run(study) / "result.json"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "test": test}))
+    try:
+        page = study_page(read_study(study, ours), ours)
+    finally:
+        path.write_text(before)
+    assert ("test loss (nats/token), look 1", "2.1523 [2.1300, 2.1701]") in page.facts
+    assert page.commands[0] == ("What the winner writes:", "python sample.py study=a")
+    assert not any("evaluate_test" in command for _, command in page.commands)
+    states = {row[0]: row[1:4] for row in list_studies(study._storage).rows}
+    assert states["a"] == ["tested", 10, confirmed.user_attrs["winner"]["mean"]]
+
+
+def test_a_list_tells_its_members_apart(outputs: Path) -> None:
+    study = open_study(outputs, "a")
+    page = study_page(read_study(study, Application()), Application())
+    (section,) = [one for one in page.sections if one.title == "Each parameter"]
+    (table,) = section.tables
+    assert table.head[0] == "model.hidden"
+    for value, number, best, mean in table.rows:
+        values = [t.values[0] for t in study.trials if t.params["model.hidden"] == value]
+        assert (number, best) == (len(values), min(values))
+        assert mean == pytest.approx(sum(values) / len(values))
+    assert sum(row[1] for row in table.rows) == 10
+
+
+def test_counting_that_is_better_is_a_warning(outputs: Path) -> None:
+    ours = application(ROOT / "sweeps" / "looks")
+    page = runs_page([outputs / "runs" / "one"], ours)
+    lost = {label: told for label, told in page.facts if "Kneser" in label and told[0] == "-"}
+    warned = [warning for warning in page.warnings if warning.startswith("counting with ")]
+    assert len(lost) == len(warned) > 0
+    for (label, told), warning in zip(lost.items(), warned, strict=True):
+        assert label.removeprefix("gain over Kneser–Ney, ").split(" of")[0] in warning
+        assert told[1:7] in warning
 
 
 def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_path: Path) -> None:
@@ -243,7 +334,7 @@ def test_two_runs_show_only_what_differs(outputs: Path) -> None:
     text = (outputs / "reports" / "one-two" / "index.html").read_text()
     html5lib.HTMLParser(strict=True).parse(text)
     table = text[text.index("What differs") : text.index("Losses")]
-    assert re.findall(r"<td[^>]*>([^<]*)</td>", table) == ["optim.lr", "0.0100", "0.0300"]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", table) == ["optim.lr", "0.01", "0.03"]
 
 
 def test_two_runs_have_their_samples_side_by_side(outputs: Path) -> None:

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
+from optuna.trial import create_trial
 
 import sample as command
 from nplm.data import Split, Splits, encode
@@ -61,6 +63,60 @@ def test_a_study_s_trial_is_sampled_like_a_run(
         assert lines_of(told("run=null", "trial=17", *study, "n=5")) == lines_of(of_run)
     with pytest.raises(SystemExit):
         told("trial=17")
+
+
+@pytest.fixture
+def searched(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
+    """A study of three trials of which the second is best; each has the finished run's weights."""
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    outputs = tmp_path / "outputs"
+    for run in ("s/0000", "s/0001", "s/0002", "s.confirm/0000/1"):
+        shutil.copytree(finished, outputs / "studies" / run)
+    study = optuna.create_study(study_name="s", storage=f"sqlite:///{outputs / 'studies.db'}")
+    study.set_user_attr("command", {})
+    for number, value in enumerate((2.3, 2.1, 2.2)):
+        folder = str(outputs / "studies" / "s" / f"{number:04d}")
+        attrs = {"slot": number, "root": number, "folder": folder}
+        study.add_trial(create_trial(value=value, user_attrs=attrs))
+    return study
+
+
+def last_two(out: str) -> list[str]:
+    return out.splitlines()[-2:]
+
+
+def test_a_study_alone_means_its_best_trial(told: Told, searched: optuna.Study) -> None:
+    for name in ("s", "last"):
+        share, after = last_two(told("run=null", f"study={name}", "n=3"))
+        assert share.endswith("of 3 stand in train (*) · s/0001")
+        assert after.startswith(f"next: python sample.py study={name} explain=LINE")
+
+
+def test_once_confirmed_it_means_the_winner(
+    told: Told, searched: optuna.Study, tmp_path: Path
+) -> None:
+    confirmed = optuna.create_study(study_name="s.confirm", storage=searched._storage)
+    run = tmp_path / "outputs" / "studies" / "s.confirm" / "0000" / "1"
+    confirmed.set_user_attr("winner", {"run": str(run)})
+    share, _ = last_two(told("run=null", "study=s", "n=3"))
+    assert share.endswith("of 3 stand in train (*) · s.confirm/0000/1")
+
+
+def test_the_hint_means_the_same_run(told: Told, finished: Path, searched: optuna.Study) -> None:
+    hint = "explain=LINE tells what the model predicts, token by token"
+    assert last_two(told("n=3"))[1] == f"next: python sample.py run={finished} {hint}"
+    share, after = last_two(told("run=null", "study=s", "trial=2", "n=3"))
+    assert share.endswith(" · s/0002")
+    assert after == f"next: python sample.py study=s trial=2 {hint}"
+
+
+def test_a_study_named_as_a_run_says_so(
+    searched: optuna.Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = refusal(capsys, "run=s")
+    assert "s is a study, not a run." in error
+    assert "Give study=s instead" in error
+    assert "run=x and study=s are two runs." in refusal(capsys, "run=x", "study=s")
 
 
 def test_marked_lines_are_exactly_those_of_train(told: Told, few: Splits) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from pathlib import Path
 
@@ -162,7 +163,9 @@ class TestRepeats:
             row["folder"].endswith(f"{row['root']:04d}/{i % 3}") for i, row in enumerate(rows)
         )
         assert "noise: standard error" in out
-        assert "3 runs each, seed 0, 1, 5" in out
+        assert "3 runs each, seed 0, 1, 5; 6 runs in all" in out
+        assert re.search(r"^\d/2 done \(\d of 6 runs\)", out, re.MULTILINE)
+        assert "(sd " in out
 
     def test_report_inside_a_repeat_does_not_prune(self, app: App) -> None:
         """A threshold that every report of ``seeded`` is above."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from sweepmore.show import command_line
 from tests.sweep_apps import App, Done, Words, refusal, slots_of, until
 
 SLOW = ("does=sleep", "seconds=0.4", "x=range(0,6)", ":study_name=s")
@@ -38,9 +40,16 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
     words = ("x=interval(0,4)", ":study_name=s", ":n_trials=2")
     app.ok(*words)
     out = app.ok(*words)
-    assert "hydra.sweeper.n_trials=4 goes on" in out
+    more = next(line for line in out.splitlines() if line.startswith("more: "))
+    assert more.startswith("more:    python app.py -m ")
+    assert " hydra.sweeper.n_trials=4" in more
+    assert "n_trials=2" not in more
     assert "another hydra.sweeper.study_name starts afresh" in out
-    assert len(app.seen()) == 2
+    assert "2 of 2 trials done, no more in " in out
+    assert "3 of 3 trials done, 1 more in " in app.ok(*words[:2], ":n_trials=3")
+    assert app.study("s").user_attrs["budget"] == {"n_trials": 3, "grid": False}
+    assert "hydra.sweeper.n_trials=3" in shlex.split(command_line(app.study("s").user_attrs))
+    assert len(app.seen()) == 3
 
 
 def test_an_interrupted_study_goes_on(app: App) -> None:

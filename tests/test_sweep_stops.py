@@ -45,7 +45,11 @@ def test_one_signal_hands_the_trials_back(
         process.send_signal(signum)
         out, err = process.communicate(timeout=3)
         assert process.returncode == 128 + signum, out + err
-        assert "the same command goes on" in out
+        told = f"{n_jobs} unfinished {'trial' if n_jobs == 1 else 'trials'} will begin again"
+        last = out.splitlines()[-2:]
+        assert last[0] == f"stopped: {told}; the same command goes on:"
+        assert last[1].startswith("         python app.py -m ")
+        assert "next: " not in out
         assert "Traceback" not in err
         assert app.gone()
     trials = app.trials()

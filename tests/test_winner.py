@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -19,6 +20,7 @@ from scipy import stats
 
 import confirm as confirm_script
 from sweepmore import winner
+from sweepmore.confirmation import print_table, standing, told_apart
 from sweepmore.errors import StudyError
 from sweepmore.studies import view
 from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
@@ -158,6 +160,48 @@ class TestWinner:
         assert candidate(2.1, 2.3, searched=2.0).bias == pytest.approx(-0.2)
 
 
+class TestTold:
+    """What confirm.py says of a table."""
+
+    @pytest.mark.parametrize(
+        ("mean", "half", "shown"),
+        [
+            (0.0048, 0.0054, "+0.0048 ± 0.0054"),
+            (0.00124, 0.00116, "+0.00124 ± 0.00116"),
+            (0.00116, 0.00124, "+0.0012 ± 0.0012"),
+            (0.001241, 0.001239, "+0.001241 ± 0.001239"),
+            (-0.5, 0.25, "-0.5000 ± 0.2500"),
+        ],
+    )
+    def test_digits_show_whether_zero_is_inside(self, mean: float, half: float, shown: str) -> None:
+        interval = Interval(mean, half)
+        assert told_apart(interval) == shown
+        told = [float(word) for word in shown.split(" ± ")]
+        assert (abs(told[0]) <= told[1]) == interval.includes_zero
+
+    @pytest.mark.parametrize(
+        ("costs", "told"),
+        [
+            ([(9, 1), (9, 1)], "the best of 2 tied, equally large"),
+            ([(0, 0), (0, 0)], "the best of 2 tied"),
+            ([(9, 1), (8, 1)], "the simplest of 2 tied"),
+            ([(9, 1)], "alone at the top"),
+        ],
+    )
+    def test_why_the_winner_won(self, costs: list[tuple[float, float]], told: str) -> None:
+        tied = [candidate(1, 2, 3, root=k, cost=cost) for k, cost in enumerate(costs)]
+        assert standing(confirm(tied)) == told
+
+    def test_losses_fit_80_columns(self, capsys: pytest.CaptureFixture[str]) -> None:
+        losses = np.random.default_rng(0).normal(2.13, 0.003, (5, 8))
+        rows = [candidate(*row, root=k, cost=(1_234_567, 500), searched=2.1)
+                for k, row in enumerate(losses)]  # fmt: skip
+        print_table(confirm(rows), {"seeds": 8, "seed": 2**31 - 1, "run": "run"})
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(line.split()[-2:-1] == ["1,234,567"] for line in lines) == 5
+        assert max(len(line) for line in lines if "seed 21474" not in line) <= 80
+
+
 class TestSimulations:
     """Five candidates, eight fresh seeds; the search promises the best of 20 noisy trials."""
 
@@ -269,8 +313,17 @@ class TestConfirm:
         assert found["run"].endswith(f"s.confirm/0000/{by_x['0.5'].index(found['seed'])}")
         assert found["mean"] == pytest.approx(0.5 + 0.001 * statistics.fmean(by_x["0.5"]))
         assert found["selection_bias"] == pytest.approx(0.507 - found["mean"])
-        assert "+1.0000 ± 0.0000" in out
+        assert "+1.0000 ± 0.0000  worse" in out
         assert "winner   x=0.5 (alone at the top)" in out
+        assert "2 configurations × 3 fresh seeds, 6 runs" in out
+        assert re.search(r"budget +2 trials \(all known; 3 runs each, .*; 6 runs in all\)", out)
+        gap = found["selection_bias"]
+        better = "better" if gap < 0 else "worse"
+        assert f"the search had shown 0.5070, {abs(gap):.4f} {better} than fresh seeds" in out
+        assert f"folder   {Path(found['run']).relative_to(app.folder)}" in out
+        # by their numbers in the search: the second (x=0.5) and the third
+        marks = [line.split()[:2] for line in out.splitlines() if re.match(r"[→ ] +\d+ +\d", line)]
+        assert marks == [["→", "1"], ["2", "1.5070"]]
 
     def test_the_same_command_goes_on_and_another_is_refused(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2,3", ":study_name=s")
@@ -351,7 +404,7 @@ class TestConfirm:
 
 
 def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
-    words = ("does=noisy", "x=1,2,3000000", ":study_name=s")
+    words = ("does=noisy", "x=1,2,30000000", ":study_name=s")
     assert "noise: unknown" in app.ok(*words)
     out = confirmed(app, "study=s", "noise=true", "seeds=4")
     rows = app.seen()[3:]
@@ -363,7 +416,7 @@ def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
     table = app.ok(*words)
     assert f"noise: standard error {deviation:.2g}" in table
     assert "2.0000 (tied)  x=2" in table
-    assert "3e+06 (tied)" not in table
+    assert "3e+07 (tied)" not in table
 
 
 def test_confirm_of_the_plain_example(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,14 +16,14 @@ from nplm import sampling
 from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
 from nplm.data import Splits, load_splits
-from nplm.estimates import Floats, bootstrap, line_sums
+from nplm.estimates import Estimate, Floats, bootstrap, line_sums
 from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
 from nplm.pictures import prepare_embeddings
 from sweepmore.figures import Chart, Point
 from sweepmore.page import Picture, Section, Table
 from sweepmore.receipts import looks
-from sweepmore.record import read_config
+from sweepmore.record import read_config, read_json
 from sweepmore.report import Application
 
 # Counts of more tokens than this cannot be read in one figure.
@@ -61,27 +62,48 @@ def opened(folder: Path) -> tuple[Config, Splits, sampling.Trained]:
 
 
 def facts(folder: Path) -> list[tuple[str, str]]:
-    """The run beside counting, on the dev lines with 95 % intervals: the frequencies of pairs, and
-    modified Kneser–Ney that sees as much context as the net."""
+    """The run's number on test, where it has one, and the run beside counting on the dev lines,
+    with 95 % intervals."""
+    _, splits, _ = opened(folder)
+    dev = splits.dev
+    found = [("data", f"{splits.name} · dev: {len(dev.lines):,} lines, {len(dev):,} tokens")]
+    test = read_json(folder / "result.json").get("test")
+    if test is not None:
+        loss = Estimate(**test["loss"])
+        told = f"{loss.mean:.4f} [{loss.low:.4f}, {loss.high:.4f}]"
+        found.insert(0, (f"test loss (nats/token), look {test['look']}", told))
+    for context, gain in gains(folder):
+        interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        found.append((f"gain over Kneser–Ney, {context} of context", interval))
+    return found
+
+
+@functools.lru_cache(maxsize=2)  # facts and warnings of one page, or of two runs side by side
+def gains(folder: Path) -> list[tuple[str, Estimate]]:
+    """By how many nats per token the run beats counting, and how much context that sees: the
+    frequencies of pairs, and modified Kneser–Ney with as much context as the net."""
     config, splits, trained = opened(folder)
     dev, block, size = splits.dev, config.model.block_size, len(splits.vocabulary)
     contexts, targets = splits.train.contexts.numpy(), splits.train.targets.numpy()
     net = line_losses(trained, splits)
     tokens = np.array([len(line) + 1.0 for line in dev.lines])
-    found = [("data", f"{splits.name} · dev: {len(dev.lines):,} lines, {len(dev):,} tokens")]
+    found = []
     for order in sorted({2, block + 1}):
         counted = kneser_ney(contexts, targets, size, order)
         nats = counted.losses(dev.contexts.numpy(), dev.targets.numpy())
-        gain = bootstrap(line_sums(nats, dev) - net, tokens, seed=0)
         seen = "1 token" if order == 2 else f"{block} tokens"
-        interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
-        found.append((f"gain over Kneser–Ney, {seen} of context", interval))
+        found.append((seen, bootstrap(line_sums(nats, dev) - net, tokens, seed=0)))
     return found
 
 
 def warnings_of(folder: Path, receipts: Path) -> list[str]:
     _, splits, _ = opened(folder)
-    found = []
+    found = [
+        f"counting with {context} of context (Kneser–Ney) is better on dev than this model, by "
+        f"{-gain.mean:.4f} nats/token"
+        for context, gain in gains(folder)
+        if gain.mean < 0
+    ]
     if splits.dev_in_train:
         share = splits.dev_in_train / max(1, len(splits.dev.lines))
         found.append(

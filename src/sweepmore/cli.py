@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import io
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -57,6 +58,8 @@ def hydra_app(
     @functools.wraps(task)
     def leave_nothing(node: DictConfig) -> Any:
         try:
+            if HydraConfig.get().mode is RunMode.RUN:
+                refuse_a_search(HydraConfig.get())
             return task(node)
         except BaseException as error:
             remove_empty(Path(HydraConfig.get().runtime.output_dir))
@@ -69,6 +72,23 @@ def hydra_app(
     )
     with errors_reported():
         main(leave_nothing)()
+
+
+def refuse_a_search(hydra_node: Any) -> None:
+    """ConfigError where one run is about to begin, but a search was typed: a key of the sweeper,
+    or ``sweeps=NAME`` without all that it searches."""
+    typed = [str(word) for word in (*hydra_node.overrides.hydra, *hydra_node.overrides.task)]
+    given = {word.partition("=")[0].lstrip("+~") for word in typed}
+    about = [key for key in given if key.startswith(("hydra.sweeper", "hydra/sweeper"))]
+    if hydra_node.runtime.choices.get("sweeps") is not None and "sweeps" in given:
+        params = hydra_node.sweeper.get("params") or {}
+        about += ["sweeps"] if set(params) - given else []
+    if about:
+        raise ConfigError(
+            f"{about[0]} is about a search, but without -m this is one run.",
+            value=about,
+            cure=f"The search: {shlex.join(['python', *script_words(), '-m', *sys.argv[1:]])}",
+        )
 
 
 def require(package: str) -> None:

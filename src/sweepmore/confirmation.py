@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 
+from sweepmore.cli import shown_path
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.note import write_note
 from sweepmore.record import write_json
@@ -20,6 +21,7 @@ from sweepmore.studies import CONFIRM, NOISE, view, words
 from sweepmore.winner import (
     Candidate,
     Confirmation,
+    Interval,
     Row,
     candidates,
     confirm,
@@ -49,7 +51,8 @@ def run(
     plan = planned(searched, suffix, 1 if noise else top, seeds, seed_key)
     chosen = plan.chosen(searched)
     name = searched.study_name + suffix
-    print(f"{name}: {len(chosen)} configurations × {seeds} fresh seeds", flush=True)
+    print(f"{name}: {len(chosen)} configurations × {seeds} fresh seeds, "
+          f"{len(chosen) * seeds} runs", flush=True)  # fmt: skip
     train_again(searched, chosen, plan, name, n_jobs, storage, outputs)
     confirmed = load(database, name)
     found = candidates(chosen, view(confirmed))
@@ -61,7 +64,7 @@ def run(
     confirmed.set_user_attr("winner", winner)
     write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner)
-    print_table(confirmation, plan.seeds)
+    print_table(confirmation, winner)
     for attempt in chosen:
         if attempt.params not in [candidate.params for candidate in found]:
             print(f"left out {words(attempt.params)}: it failed or diverged under a fresh seed")
@@ -186,27 +189,57 @@ def smallest_single(deviation: float) -> float:
     return 1.96 * math.sqrt(2) * deviation
 
 
-def print_table(confirmation: Confirmation, seeds: Sequence[int]) -> None:
-    print(f"\nconfirmed over {len(seeds)} fresh seeds, paired; intervals 95 %, of the differences")
-    print("to the best together; bias: what the search promised less what was confirmed")
-    print("  search   fresh mean         bias     to the best       parameters  seconds")
+def print_table(confirmation: Confirmation, record: Mapping[str, Any]) -> None:
+    """In 80 columns; the settings, which may be long, stand below."""
+    print(
+        f"\nconfirmed: each mean is of the same {record['seeds']} fresh seeds, ± its 95 % interval"
+    )
+    print("tied: by their differences seed by seed it may be as good as the best")
+    print(" trial    search      fresh mean   behind the best         parameters  seconds")
     for row in confirmation.rows:
         print(_line(row, confirmation))
-    winner, tied = confirmation.winner, len(confirmation.tied)
-    how = f"the simplest of {tied} tied" if tied > 1 else "alone at the top"
-    print(f"winner   {words(winner.params)} ({how})")
-    print(f"         run of seed {seeds[winner.median_seed]}, the lower median of its seeds")
+    for row in confirmation.rows:
+        print(f"  trial {row.candidate.searched_root:>4}  {words(row.candidate.params)}")
+    winner = confirmation.winner
+    print(f"winner   {words(winner.params)} ({standing(confirmation)})")
+    if winner.bias:
+        than = "better" if (winner.bias < 0) != confirmation.maximize else "worse"
+        print(f"         the search had shown {winner.searched:.4f}, {abs(winner.bias):.4f} {than} "
+              "than fresh seeds give")  # fmt: skip
+    print(f"folder   {shown_path(Path(record['run']))}")
+    print(f"         of its {record['seeds']} runs the one in the middle, with seed "
+          f"{record['seed']}: typical, not the luckiest")  # fmt: skip
+
+
+def standing(confirmation: Confirmation) -> str:
+    """Why the winner is it."""
+    tied, winner = confirmation.tied, confirmation.winner
+    if len(tied) == 1:
+        return "alone at the top"
+    if len({candidate.cost for candidate in tied}) == 1:
+        return f"the best of {len(tied)} tied{', equally large' if winner.cost[0] else ''}"
+    return f"the simplest of {len(tied)} tied"
 
 
 def _line(row: Row, confirmation: Confirmation) -> str:
     candidate = row.candidate
     mark = "→" if candidate is confirmation.winner else " "
-    gap = f"{row.difference.mean:+.4f} ± {row.difference.half:.4f}{' tied' if row.tied else ''}"
-    if row is confirmation.rows[0]:
-        gap = "best"
     size = f"{candidate.cost[0]:,.0f}" if candidate.cost[0] else "-"
     seconds = f"{candidate.seconds:.1f}" if candidate.seconds is not None else "-"
+    gap, verdict = "", "best"
+    if row is not confirmation.rows[0]:
+        gap, verdict = told_apart(row.difference), "tied" if row.tied else "worse"
     return (
-        f"{mark} {candidate.searched:.4f}  {candidate.mean:.4f} ± {row.interval.half:.4f}  "
-        f"{candidate.bias:+.4f}  {gap:<22} {size:>8}  {seconds:>7}  {words(candidate.params)}"
+        f"{mark} {candidate.searched_root:>4}  {candidate.searched:>8.4f}  "
+        f"{candidate.mean:.4f} ± {row.interval.half:.4f}  {gap:<16}  {verdict:<5}  "
+        f"{size:>10}  {seconds:>7}"
     )
+
+
+def told_apart(difference: Interval) -> str:
+    """With as many digits as show on which side of zero its interval ends."""
+    for digits in range(4, 9):
+        mean, half = f"{difference.mean:+.{digits}f}", f"{difference.half:.{digits}f}"
+        if (abs(float(mean)) <= float(half)) == difference.includes_zero:
+            break
+    return f"{mean} ± {half}"

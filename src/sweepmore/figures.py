@@ -7,7 +7,7 @@ import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from sweepmore.importance import fence
 from sweepmore.studies import Attempt, StudyView, short
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Point:
     y: float
     told: str
     style: str = "complete"  # or pruned, tied, winner
+    half: float | None = None  # of the interval of y
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Curve:
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    dashed: bool = False  # and in the colour of the one before: the other loss of the same run
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Chart:
     diagonal: bool = False  # y = x as a thin line
     steps: bool = False  # curves as stairs
     top: float | None = None  # where the y axis ends; None: by the data
+    legend: Mapping[str, str] = field(default_factory=dict)  # style of points → what it means
 
 
 def told(attempt: Attempt) -> str:
@@ -97,7 +101,8 @@ def history(seen: StudyView, metric: str) -> Chart:
     running = Curve("best so far", [a.root for a in done], stairs)
     pruned = f", {len(cut)} pruned" if cut else ""
     return Chart("history", f"{seen.name}: n = {len(done)} complete trials{pruned}", "trial",
-                 metric, points, [running], steps=True)  # fmt: skip
+                 metric, points, [running], steps=True,
+                 legend={"complete": "a trial", "pruned": "pruned"})  # fmt: skip
 
 
 def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
@@ -169,9 +174,10 @@ def importance(shares: Mapping[str, float], seen: StudyView) -> Chart | None:
     """Bars, the most important parameter first."""
     if not shares:
         return None
-    bars = sorted(shares.items(), key=lambda row: -row[1])
+    positive = {name: max(0.0, share) for name, share in shares.items()}
+    bars = sorted(positive.items(), key=lambda row: -row[1])
     title = f"{seen.name}: what the value depends on, n = {len(seen.ranked)} trials"
-    return Chart("importance", title, "share of importance", "", bars=bars)
+    return Chart("importance", title, "share of the variance that it explains", "", bars=bars)
 
 
 def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str) -> list[Chart]:
@@ -229,10 +235,12 @@ def confirmed(winner: Mapping[str, Any], metric: str) -> Chart:
             "winner" if row["trial"] == winner["trial"] else "tied" if row["tied"] else "complete"
         )
         text = f"trial {row['trial']}: {row['searched']:.4f} → {row['mean']:.4f}"
-        points.append(Point(row["searched"], row["mean"], text, style))
+        points.append(Point(row["searched"], row["mean"], text, style, row["half_width"]))
     title = f"the search's promise and fresh seeds, n = {len(points)} configurations"
     mean = f"{metric}, mean of {winner['seeds']} fresh seeds"
-    return Chart("confirmed", title, f"{metric} in the search", mean, points, diagonal=True)
+    legend = {"winner": "the winner", "tied": "tied with the best", "complete": "worse"}
+    return Chart("confirmed", title, f"{metric} in the search", mean, points, diagonal=True,
+                 legend=legend)  # fmt: skip
 
 
 def front(seen: StudyView, labels: Sequence[str], group: str | None = None) -> Chart:
@@ -282,6 +290,7 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     # reversed: the first curve is the one to see
     for curve, colour in reversed([*zip(chart.curves, _colours(chart))]):
         style = {"drawstyle": "steps-post"} if chart.steps else {}
+        style |= {"linestyle": "dashed"} if curve.dashed else {}
         if curve.low:
             axes.fill_between(curve.x, curve.low, curve.high, color=GREY, alpha=0.25, linewidth=0)
         axes.plot(curve.x, curve.y, color=colour, linewidth=1.4, label=curve.label, **style)  # type: ignore[arg-type]
@@ -289,8 +298,12 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
         group = [p for p in chart.points if p.style == style_name]
         if group:
             area = 160 if style_name == "token" else 14 if small else 24
+            bars = [p for p in group if p.half is not None and math.isfinite(p.half)]
+            axes.errorbar([p.x for p in bars], [p.y for p in bars], [p.half or 0.0 for p in bars],
+                          fmt="none", ecolor=colour, alpha=0.6, elinewidth=1)  # fmt: skip
             dots = axes.scatter([p.x for p in group], [p.y for p in group], s=area,
                                 color=colour, marker=marker, alpha=alpha,
+                                label=chart.legend.get(style_name),
                                 linewidths=1.2 if marker == "x" else 0)  # fmt: skip
             if style_name == "token":
                 for p in group:
@@ -321,7 +334,7 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     axes.set_ylabel(chart.y_label)
     if not small:
         axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
-    if len(chart.curves) > 1 or (chart.curves and chart.points):
+    if len(chart.curves) > 1 or (chart.curves and chart.points) or chart.legend:
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="upper right")
     for side in ("top", "right"):
@@ -370,19 +383,20 @@ STYLES = (
 
 
 def _colours(chart: Chart) -> list[str]:
-    """A curve with a band is grey, one without a label has the colour of the one before it, and a
-    single one beside points stands out from them."""
+    """A curve with a band is grey, one that is dashed or has no label has the colour of the one
+    before it, and a single one beside points stands out from them."""
     if len(chart.curves) == 1 and chart.points:
         return [ORANGE]
     found, wheel = list[str](), iter(COLOURS * len(chart.curves))
     for curve in chart.curves:
-        found.append(GREY if curve.low else next(wheel) if curve.label else found[-1])
+        same = found and (curve.dashed or not curve.label)
+        found.append(GREY if curve.low else found[-1] if same else next(wheel))
     return found
 
 
 def without_outliers(chart: Chart) -> Chart:
-    """A few very bad trials would press all others together: without those above the upper fence
-    (Tukey 1977: three quartile distances above the third), which the title counts.
+    """A few very bad trials would press all others together: without those above Tukey's upper
+    fence, which the title counts.
 
     Left in and clipped, they would also be missing among the marks of an SVG, whose titles are
     told off in order.
@@ -390,14 +404,13 @@ def without_outliers(chart: Chart) -> Chart:
     values = [p.y for p in chart.points] or [y for c in chart.curves for y in [*c.y, *c.high]]
     if chart.bars or chart.counts or chart.diagonal or len(values) < 8:
         return chart
-    first, _, third = statistics.quantiles(values, n=4)
-    fence = third + 3 * (third - first)
-    kept = [p for p in chart.points if p.y <= fence]
-    if not max(values) > fence > min(values):
+    highest = fence(values)
+    kept = [p for p in chart.points if p.y <= highest]
+    if not max(values) > highest > min(values):
         return chart
     left = len(chart.points) - len(kept)
     title = f"{chart.title} · {left} above" if left else chart.title
-    return replace(chart, points=kept, title=title, top=fence)
+    return replace(chart, points=kept, title=title, top=highest)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -46,6 +46,10 @@ class Follower:
         with contextlib.suppress(Exception):
             self._resign()
 
+    def stopping(self) -> None:
+        """The line no longer says how long it will take."""
+        self._shown.stopping = True
+
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.began

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,7 @@ class Processes:
     asked: Sweep
     study: optuna.Study
     search: Search
+    stopping: Callable[[], None]
 
     def run(self) -> int | None:
         """Start, replace the dead while trials are left, hand signals on."""
@@ -88,6 +89,7 @@ class Processes:
                     time.sleep(0.05)
                     if stop() is not None and not told:
                         told = True
+                        self.stopping()
                         self._signal(running.values(), signal.SIGTERM)
                     for index, process in list(running.items()):
                         if process.poll() is None:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import json_to_distribution
 
-from sweepmore.show import described
+from sweepmore.show import command_line, described
 
 # Both as optuna_dashboard.save_note has them, which takes over a second to import; a test reads
 # the note back with the dashboard's own function.
 KEY, LONGEST = "dashboard:note_", 2045
-
-
-def command_line(study_attrs: Mapping[str, Any]) -> str:
-    """The command that began a study, and goes on with it."""
-    parts = study_attrs["command"]
-    *module, script = parts["script"]
-    return shlex.join(["python", *module, Path(script).name, "-m", *parts["words"]])
 
 
 def write_note(study: optuna.Study, winner: Mapping[str, Any] | None = None) -> None:

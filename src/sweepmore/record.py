@@ -245,6 +245,9 @@ def find_run(name: str, outputs: Path, holding: str) -> Path:
                 return folder.resolve()
     runs = {path.parent: path for path in (outputs / "runs").glob("*/config.yaml")}
     if name != "last":
+        if (outputs / "studies" / name).is_dir():
+            cure = f"Give study={name} instead, or a trial of {outputs.name}/studies/{name}."
+            raise RunError(f"{name} is a study, not a run.", value=name, cure=cure)
         near = did_you_mean(name, [folder.name for folder in runs])
         raise RunError(f"{name} is not a run.", value=name, cure=f"Give a run's folder.{near}")
     usable = [folder for folder in runs if (folder / holding).exists()]
@@ -291,6 +294,14 @@ def last_study(outputs: Path) -> str:
         cure = "Begin one first: python train.py -m sweeps=minute"
         raise RunError(f"There is no study in {outputs}.", value="last", cure=cure)
     return max(own)[1]
+
+
+def name_of(folder: Path) -> str:
+    """As a person names a run: its own folder's name; a trial's with its study's, mine/0017."""
+    parts = folder.parts
+    if "studies" in parts:
+        return "/".join(parts[parts.index("studies") + 1 :])
+    return folder.name
 
 
 def find_named(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,15 +17,30 @@ from optuna.trial import TrialState
 from sweepmore import figures
 from sweepmore.cli import dotted, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
-from sweepmore.note import command_line
+from sweepmore.importance import shares
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
-from sweepmore.record import read_config, read_json, read_metrics, read_overrides
-from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view, words
+from sweepmore.record import name_of, read_config, read_json, read_metrics, read_overrides
+from sweepmore.show import command_line
+from sweepmore.studies import (
+    CONFIRM,
+    NOISE,
+    SHOWN,
+    Attempt,
+    StudyView,
+    at_edge,
+    best_of,
+    confirmation_of,
+    key_of,
+    noise,
+    run_of,
+    view,
+    words,
+)
 
 # A study of more trials than this is shown by its best; trials.csv has them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20
-# Of fewer complete trials no importance is estimated (guess).
-FEWEST_FOR_IMPORTANCE = 10
+# The card that names the run of the winner, else of the best.
+FOLDER = "folder"
 
 
 def _nothing(folder: Path) -> list[Any]:
@@ -65,13 +80,15 @@ def tell(application: Application, run: Path) -> Told:
 
 @dataclass(frozen=True)
 class Study:
-    """A study, read once."""
+    """A study, read once. ``winner`` is what confirm.py left, its trials numbered as in the study;
+    ``tested`` whether it has had its look at test."""
 
     seen: StudyView
     attrs: Mapping[str, Any]
     reports: Mapping[int, Mapping[int, float]]
     metrics: Sequence[str]
     winner: Mapping[str, Any] | None
+    tested: bool
     shares: Mapping[str, float]
 
     @property
@@ -80,12 +97,24 @@ class Study:
 
     @property
     def best(self) -> Attempt:
-        ranked = self.seen.ranked
-        if not ranked:
-            cure = "Run more of it: the command that began it goes on."
-            problem = f"No trial of {self.seen.name} is complete."
-            raise StudyError(problem, value=self.seen.name, cure=cure)
-        return ranked[0]
+        return best_of(self.seen)
+
+    @property
+    def answer(self) -> Attempt:
+        """The confirmed winner's trial, else the best."""
+        roots = {attempt.root: attempt for attempt in self.seen.ranked}
+        return self.best if self.winner is None else roots.get(self.winner["trial"], self.best)
+
+    @property
+    def sign(self) -> float:
+        """Of the first objective: 1 where lower is better."""
+        return -1.0 if self.seen.directions[0] == "maximize" else 1.0
+
+    @property
+    def total(self) -> int | None:
+        """How many trials it was last asked for; None where an older version asked."""
+        budget = self.attrs.get("budget")
+        return None if budget is None else int(budget["n_trials"])
 
     @property
     def winning_run(self) -> Path:
@@ -93,40 +122,27 @@ class Study:
         return Path(self.winner["run"]) if self.winner else run_of(self.best)
 
 
-def run_of(attempt: Attempt) -> Path:
-    """The folder of a trial's run, of several repeats the first."""
-    folder = Path(attempt.attrs["folder"])
-    return folder if (folder / "result.json").exists() else folder / "0"
-
-
 def read_study(study: optuna.Study, application: Application) -> Study:
     """With its confirmation, where there is one."""
     seen, attrs = view(study), dict(study.user_attrs)
     named = list(application.objectives(attrs["question"]["config"]))
     metrics = named if len(named) == len(seen.directions) else [f"value {k}" for k in range(9)]
-    winner = None
-    name = study.study_name + CONFIRM
-    if name in optuna.get_all_study_names(study._storage):
-        confirmed = optuna.load_study(study_name=name, storage=study._storage)
-        winner = confirmed.user_attrs.get("winner")
+    confirmed = confirmation_of(study)
+    known = {} if confirmed is None else confirmed.user_attrs
+    winner = as_searched(known["winner"], seen) if "winner" in known else None
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
-    return Study(seen, attrs, reports, metrics, winner, shares_of(study, seen))
+    found = shares(seen, attrs["question"]["space"])
+    return Study(seen, attrs, reports, metrics, winner, "test" in known, found)
 
 
-def shares_of(study: optuna.Study, seen: StudyView) -> dict[str, float]:
-    """Importance by PED-ANOVA (Watanabe et al. 2023) for the first objective."""
-    if len(seen.ranked) < FEWEST_FOR_IMPORTANCE:
-        return {}
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
-    try:
-        with warnings.catch_warnings():  # that low targets count as good, which ``sign`` sees to
-            warnings.simplefilter("ignore", UserWarning)
-            return optuna.importance.get_param_importances(
-                study, evaluator=evaluator, target=lambda trial: sign * trial.values[0]
-            )
-    except (ValueError, RuntimeError):  # all values are equal, or no parameter is in all trials
-        return {}
+def as_searched(winner: Mapping[str, Any], seen: StudyView) -> dict[str, Any]:
+    """A winner's record with the trials' numbers in the search instead of the confirmation's."""
+    numbers = {key_of(attempt.params): attempt.root for attempt in reversed(seen.ranked)}
+
+    def renumbered(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {**row, "trial": numbers.get(key_of(row["params"]), row["trial"])}
+
+    return {**renumbered(winner), "rows": [renumbered(row) for row in winner["rows"]]}
 
 
 def study_page(study: Study, application: Application) -> Page:
@@ -186,29 +202,36 @@ def _subtitle(study: Study) -> str:
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:
-    seen, best = study.seen, study.best
+    """The answer first: the winner, and beside it what the search alone had found."""
+    seen, best, answer = study.seen, study.best, study.answer
     facts = []
+    if study.winner is not None:
+        mean, half = study.winner["mean"], study.winner["half_width"]
+        facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
+        facts.append(("confirmed by fresh seeds", f"{mean:.4f} ± {half:.4f} (95 %)"))
     for k, metric in enumerate(study.metrics[: len(seen.directions)]):
         one = seen.best_in(k)
         value = cell((one.values or ())[k])
-        facts.append((f"best {metric}", f"{value} (trial {one.root})"))
+        label = f"best {metric}" if study.winner is None else f"in the search alone: best {metric}"
+        facts.append((label, f"{value} (trial {one.root})"))
     if len(seen.directions) > 1:
         facts.append(("no trial beats", f"{len(seen.front)} of {len(seen.ranked)} trials"))
+    elif study.winner is None:
+        facts.append(("its settings", words(best.params)))
     first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
-    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
     start = (first.values or (math.nan,))[0]
     if study.winner is not None:
-        mean, half = study.winner["mean"], study.winner["half_width"]
-        facts.append(("confirmed by fresh seeds", f"{mean:.4f} ± {half:.4f} (95 %)"))
         # the first trial was one run, as noisy as each of the n: half·√n is its share
         whole = half * math.sqrt(1 + study.winner["seeds"])
-        told = f"{sign * (start - mean):.4f} ± {whole:.4f} (95 %)"
+        told = f"{study.sign * (start - mean):+.4f} ± {whole:.4f} (95 %)"
         facts.append((f"gain over trial {first.root}", told))
     elif best.values and len(seen.directions) == 1:
-        gain = sign * (start - best.values[0])
+        gain = study.sign * (start - best.values[0])
         runs = max((len(v) for v in (study.question.get("repeats") or {}).values()), default=1)
         each = "one run" if runs == 1 else f"{runs} runs"
-        facts.append((f"gain over trial {first.root}", f"{gain:.4f} ({each} each, not confirmed)"))
+        facts.append((f"gain over trial {first.root}", f"{gain:+.4f} ({each} each, not confirmed)"))
+    if len(seen.directions) == 1:
+        facts.append((FOLDER, shown_path(study.winning_run)))
     counts = ", ".join(
         f"{number} {word}"
         for number, word in (
@@ -218,12 +241,14 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         )
         if number
     )
-    return [*facts, ("trials", counts)]
+    missing = 0 if study.total is None else study.total - len(seen.counted) - len(seen.given_up)
+    left = f"; {missing} of {study.total} to come" if missing > 0 else ""
+    return [*facts, ("trials", counts + left)]
 
 
 def _warnings(study: Study) -> list[str]:
     seen, space = study.seen, study.question["space"]
-    found = [f"{line}: look beyond it" for line in _edges(study.best, space)]
+    found = [f"{line}: look beyond it" for line in _edges(study.answer, space)]
     if seen.infeasible:
         share = len(seen.infeasible) / max(1, len(seen.counted))
         found.append(f"{share:.0%} of the trials have no finite value (diverged, or never there)")
@@ -253,15 +278,17 @@ def _edges(best: Attempt, space: Mapping[str, Any]) -> list[str]:
 def _confirmed(study: Study) -> Section:
     assert study.winner is not None
     bias = study.winner["selection_bias"]
+    than = "better" if study.sign * bias < 0 else "worse"
     text = (
-        "The best were trained again with fresh seeds. Of the winner the search had promised "
-        f"{abs(bias):.4f} {'less' if bias < 0 else 'more'} than its mean over these. Tied are "
-        "those whose paired difference may be zero; of the tied the simplest wins. Trials are "
-        f"numbered as in {study.seen.name}{CONFIRM}."
+        f"The best were trained again with {study.winner['seeds']} fresh seeds, the same for all. "
+        f"Of the winner the search had shown {study.winner['searched']:.4f}, {abs(bias):.4f} "
+        f"{than} than fresh seeds give. Tied are those whose difference to the best, seed by seed, "
+        "may be zero; of the tied the simplest wins."
     )
-    picture = Picture([figures.confirmed(study.winner, study.metrics[0])],
-                      "On the line the search told the truth. The diamond is the winner; green are "
-                      "those that are tied.")  # fmt: skip
+    picture = Picture(
+        [figures.confirmed(study.winner, study.metrics[0])],
+        "On the line the search told the truth; bars are 95 % intervals.",
+    )
     return Section("What fresh seeds say", text, [picture], [winner_table(study.winner)])
 
 
@@ -313,28 +340,65 @@ def _parameters(study: Study) -> list[Section]:
             Section(
                 "Each parameter",
                 pictures=[Picture(charts, caption, columns=min(3, len(charts)))],
+                tables=_lists(study),
             )
         )
     bars = figures.importance(study.shares, seen)
     if bars is not None:
+        left = 1 - sum(study.shares.values())
         text = (
-            "By PED-ANOVA, from these trials alone: a parameter whose range is narrow, or that the "
-            "sampler soon settled, looks unimportant; shares say nothing about interactions."
+            f"How much of the variance of {metric} each parameter explains by itself, corrected "
+            "for chance; two that the sampler moved together share it. The other "
+            f"{max(0.0, left):.0%} is interactions and noise. It is about these trials, the bad "
+            "ones too (far outliers are drawn in), not about the best alone: a parameter whose "
+            "range is narrow, or that the sampler soon settled, looks unimportant."
         )
         found.append(Section("What mattered", text, [Picture([bars])]))
+    return found
+
+
+def _lists(study: Study) -> list[Table]:
+    """For each list that was searched a row a member: how many trials, their best and mean."""
+    found, sign = [], -1.0 if study.seen.directions[0] == "maximize" else 1.0
+    for name, one in study.question["space"].items():
+        rows = []
+        for choice in one.get("attributes", {}).get("choices", ()):
+            of_it = [a for a in study.seen.ranked if repr(a.params.get(name)) == repr(choice)]
+            values = [(a.values or (math.nan,))[0] for a in of_it]
+            if values:
+                best = min(values, key=lambda value: sign * value)
+                rows.append([choice, len(values), best, statistics.fmean(values)])
+        if len(rows) > 1:
+            found.append(Table([name, "trials", f"best {study.metrics[0]}", "mean"], rows))
     return found
 
 
 def _commands(study: Study) -> list[tuple[str, str]]:
     """What to do next comes first."""
     name, found = study.seen.name, list[tuple[str, str]]()
-    if study.winner is not None:
+    if study.winner is not None and not study.tested:
         found.append(("The number to report, once:", f"python evaluate_test.py study={name}"))
-    elif len(study.seen.directions) == 1:
+    elif study.winner is None and len(study.seen.directions) == 1:
         found.append(("Is the best better than the next ones?", f"python confirm.py study={name}"))
-    found.append(("The study's command; it goes on where it stopped:", command_line(study.attrs)))
+    if len(study.seen.directions) == 1:
+        which = "best" if study.winner is None else "winner"
+        found.append((f"What the {which} writes:", f"python sample.py study={name}"))
+    found.append(_going_on(study))
     found.append(("Contours, parallel coordinates, every trial:", "make dashboard"))
     return found
+
+
+def _going_on(study: Study) -> tuple[str, str]:
+    """The study's command, with more trials where all are done."""
+    done, total, same = len(study.seen.counted), study.total, command_line(study.attrs)
+    if total is None:
+        return "The study's command; it goes on where it stopped:", same
+    if done + len(study.seen.given_up) < total:
+        return f"{done} of {total} trials are done; the same command goes on:", same
+    if study.attrs["budget"]["grid"]:
+        return f"The study's command; all {total} points of its grid are done:", same
+    more = command_line(study.attrs, 2 * total)
+    return f"All {total} trials are done; for more, n_trials is the new total:", more
 
 
 def compare_studies(studies: Sequence[Study]) -> Page:
@@ -357,10 +421,11 @@ def compare_studies(studies: Sequence[Study]) -> Page:
     rows = [
         [s.seen.name, len(s.seen.counted), sum(a.seconds or 0.0 for a in s.seen.counted),
          (s.best.values or (math.nan,))[0], s.winner["mean"] if s.winner else None,
-         s.winner["half_width"] if s.winner else None, words(s.best.params)]
+         s.winner["half_width"] if s.winner else None, words(s.answer.params)]
         for s in studies
     ]  # fmt: skip
-    head = ["study", "trials", "seconds", f"best {metric}", "confirmed", "± (95 %)", "best trial"]
+    head = ["study", "trials", "seconds", f"best {metric}", "confirmed", "± (95 %)",
+            "settings of the winner, else of the best"]  # fmt: skip
     pictures = [
         Picture([figures.anytime(views, metric, "trials")], "At equal numbers of trials."),
         Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
@@ -395,8 +460,9 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
         rows = [row for row in read_metrics(folder) if row.get("dev_loss") is not None]
         for which in ("dev", "train"):
             values = [float(row.get(f"{which}_loss", math.nan)) for row in rows]
-            curves.append(figures.Curve(f"{which}, {name}" if len(folders) > 1 else which,
-                                        [row["step"] for row in rows], values))  # fmt: skip
+            curves.append(figures.Curve(f"{name}: {which}" if len(folders) > 1 else which,
+                                        [row["step"] for row in rows], values,
+                                        dashed=which == "train"))  # fmt: skip
     data = results[0]["data"]
     title = f"n = {data['train_examples']:,} train, {data['dev_examples']:,} dev examples"
     chart = figures.Chart("losses", title, "step", "loss (nats/token), whole split",
@@ -423,14 +489,6 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
     )
 
 
-def name_of(folder: Path) -> str:
-    """A run's own folder; a trial's with its study."""
-    parts = folder.parts
-    if "studies" in parts:
-        return "-".join(parts[parts.index("studies") + 1 :])
-    return folder.name
-
-
 def side_by_side(names: Sequence[str], told: Sequence[Told]) -> list[Section]:
     """Of the sections that all runs have, the tables beside each other."""
     found = []
@@ -447,24 +505,28 @@ def side_by_side(names: Sequence[str], told: Sequence[Told]) -> list[Section]:
 
 
 def differing(folders: Sequence[Path]) -> Table:
-    """The settings that are not the same in all runs."""
+    """The settings that are not the same in all runs, as they are typed; – where a run's version
+    did not have one."""
     flat = [dotted(read_config(folder)) for folder in folders]
-    keys = sorted({key for one in flat for key in one})
-    missing = "(none)"
-    rows = [
-        [key, *(one.get(key, missing) for one in flat)]
-        for key in keys
-        if len({str(one.get(key, missing)) for one in flat}) > 1
-    ]
-    return Table(["setting", *map(name_of, folders)], rows)
+    typed = [{key: as_typed(value) for key, value in one.items()} for one in flat]
+    keys = sorted({key for one in typed for key in one})
+    rows = [[key, *(one.get(key) for one in typed)] for key in keys]
+    return Table(
+        ["setting", *map(name_of, folders)], [row for row in rows if len(set(row[1:])) > 1]
+    )
+
+
+def as_typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
     """RESULTS.md of a study that is committed with its trials and figures: what was asked, what
     was found, what failed. ``about`` says when, where and from which commit."""
     page = study_page(study, Application())
+    facts = [(label, told) for label, told in page.facts if label != FOLDER]  # not committed
     lines = [f"# {page.title}", "", page.subtitle, ""]
-    lines += [f"- {label}: {text}" for label, text in (*about, *page.facts)]
+    lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
     lines += ["```", command_line(study.attrs), "```", ""]
     if page.warnings:
@@ -495,7 +557,8 @@ def list_runs(outputs: Path, most: int = 15) -> Table:
 
 
 def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table:
-    """Newest first: how many trials, the best, whether it is confirmed; data, and what was set."""
+    """Newest first: its state, how many trials, the confirmed mean of the winner, else the best
+    value; data, and what was set."""
     names = optuna.get_all_study_names(database)
     found: list[tuple[datetime, list[Any]]] = []
     for name in names:
@@ -506,15 +569,34 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
             continue
         seen = view(study)
         times = [a.started for a in seen.attempts if a.started is not None]
-        best = seen.ranked[0].values if seen.ranked else None
-        state = "running" if seen.running else "confirmed" if name + CONFIRM in names else ""
-        data = data_of(run_of(seen.ranked[0])) if seen.ranked else None
-        row = [name, state, len(seen.counted), best[0] if best else None, data,
+        confirmed, best = confirmation_of(study), seen.ranked[0] if seen.ranked else None
+        known = {} if confirmed is None else confirmed.user_attrs
+        value = None if best is None else (best.values or (None,))[0]
+        value = known["winner"]["mean"] if "winner" in known else value
+        data = None if best is None else data_of(run_of(best))
+        total = study.user_attrs.get("budget", {}).get("n_trials")
+        state = state_of(seen, total, known)
+        trials = f"{len(seen.counted)} of {total}" if state == "stopped" else len(seen.counted)
+        row = [name, state, trials, value, data,
                " ".join(set_words(study.user_attrs["command"]["words"]))]  # fmt: skip
         found.append((max(times, default=datetime.min), row))
     found.sort(key=lambda one: one[0], reverse=True)
     head = ["study", "state", "trials", "best", "data", "set"]
     return Table(head, [row for _, row in found[:most]])
+
+
+def state_of(seen: StudyView, total: int | None, confirmed: Mapping[str, Any]) -> str:
+    """``confirmed`` is what is known of a confirmation; ``total`` is None where no version that
+    kept it ran the study."""
+    if seen.running:
+        return "running"
+    if "test" in confirmed:
+        return "tested"
+    if "winner" in confirmed:
+        return "confirmed"
+    if total is not None and len(seen.counted) + len(seen.given_up) < total:
+        return "stopped"
+    return "done"
 
 
 def data_of(run: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shlex
 import statistics
 import time
@@ -25,7 +26,18 @@ from sweepmore.cli import script_words, shown_path
 from sweepmore.errors import StudyError
 from sweepmore.record import write_atomic
 from sweepmore.storage import shown
-from sweepmore.studies import CONFIRM, NOISE, SHOWN, Attempt, StudyView, at_edge, noise, view, words
+from sweepmore.studies import (
+    CONFIRM,
+    NOISE,
+    SHOWN,
+    Attempt,
+    StudyView,
+    at_edge,
+    noise,
+    run_of,
+    view,
+    words,
+)
 
 if TYPE_CHECKING:
     from sweepmore.settings import Sweep
@@ -54,15 +66,22 @@ def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> No
 
 
 def _of(asked: Sweep) -> str:
-    parts = []
+    parts, known = [], len(asked.enqueued)
     if asked.gridded:
         parts.append("the whole grid")
-    if asked.enqueued:
-        parts.append(f"{len(asked.enqueued)} known first")
+    if known:
+        parts.append("all known" if known == asked.n_trials else f"{known} known first")
     for key, values in (asked.settings.repeats or {}).items():
         few = [*map(str, values[:3]), *(["…"] if len(values) > 3 else [])]
         parts.append(f"{len(values)} runs each, {key} {', '.join(few)}")
+    if (each := runs_each(asked)) > 1:
+        parts.append(f"{each * asked.n_trials} runs in all")
     return f" ({'; '.join(parts)})" if parts else ""
+
+
+def runs_each(asked: Sweep) -> int:
+    """Of a trial: one for each combination of the repeated settings."""
+    return math.prod(len(values) for values in (asked.settings.repeats or {}).values())
 
 
 def short(node: Any) -> str:
@@ -87,7 +106,7 @@ def _range(one: Any) -> str:
 
 def _expected(asked: Sweep, seen: StudyView | None) -> str:
     if seen is None or (seconds := typical_seconds(seen)) is None:
-        return "known after the first trials"
+        return "not known before a trial is done"
     left = asked.n_trials - len(seen.counted)
     return f"about {duration(left * seconds / asked.settings.n_jobs)} for {left} more"
 
@@ -115,6 +134,7 @@ class Shown:
     live: Live | None = None
     last_line: str = ""
     last_time: float = field(default=0.0)
+    stopping: bool = False
 
     def update(self, seen: StudyView) -> None:
         line = self.line(seen)
@@ -131,16 +151,25 @@ class Shown:
             "failed": len(seen.failed),
             "diverged": len(seen.infeasible),
         }
-        parts = [f"{len(seen.counted)}/{self.asked.n_trials} done"]
+        parts = [f"{len(seen.counted)}/{self.asked.n_trials} done{self._runs(seen)}"]
         parts += [f"{number} {what}" for what, number in counts.items() if number]
         if seen.ranked:
             best = seen.ranked[0]
             parts.append(f"best {value_of(best)} (trial {best.root}: {words(best.params)})")
         seconds = typical_seconds(seen)
         left = self.asked.n_trials - len(seen.counted)
-        if seconds is not None and left > 0:
+        if self.stopping:
+            parts.append("stopping")
+        elif seconds is not None and left > 0:
             parts.append(f"{duration(left * seconds / self.workers)} left")
         return " · ".join(parts)
+
+    def _runs(self, seen: StudyView) -> str:
+        """Of repeated trials: a trial of eight runs takes long until it is done."""
+        if (each := runs_each(self.asked)) == 1:
+            return ""
+        done = each * len(seen.counted) + sum(len(a.attrs.get("repeats", ())) for a in seen.running)
+        return f" ({done} of {each * self.asked.n_trials} runs)"
 
 
 @contextmanager
@@ -155,21 +184,26 @@ def live(asked: Sweep) -> Iterator[Shown]:
 
 
 def value_of(attempt: Attempt) -> str:
-    """Four decimals, so that a column lines up; ± the deviation over repeats, where there are."""
+    """Four decimals, so that a column lines up; the standard deviation over repeats, where there
+    are."""
     shown = ", ".join(_decimals(value) for value in attempt.values or ())
-    return f"{shown} ± {attempt.attrs['std']:.4f}" if "std" in attempt.attrs else shown
+    return f"{shown} (sd {attempt.attrs['std']:.4f})" if "std" in attempt.attrs else shown
 
 
 def _decimals(value: float) -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.4g}"
 
 
-def closing(asked: Sweep, study: optuna.Study, search: Search, elapsed: float) -> None:
-    """The best few, which of them are tied, what to mistrust, and what to do next."""
+def closing(
+    asked: Sweep, study: optuna.Study, search: Search, elapsed: float, stopped: bool
+) -> None:
+    """The best few, which of them are tied, what to mistrust, and what to do next; of a sweep
+    that was ``stopped`` that is said elsewhere."""
     seen = view(study)
     pruned, failed = seen.count(TrialState.PRUNED), len(seen.failed)
     print(
-        f"{len(seen.counted)} of {asked.n_trials} trials done in {duration(elapsed)}: "
+        f"{len(seen.counted)} of {asked.n_trials} trials done{_lately(seen, search.since)} "
+        f"{duration(elapsed)}: "
         f"{seen.count(TrialState.COMPLETE)} complete, {pruned} pruned, {failed} failed"
     )
     if seen.given_up:
@@ -190,16 +224,43 @@ def closing(asked: Sweep, study: optuna.Study, search: Search, elapsed: float) -
     for attempt in rows[: 2 * SHOWN]:
         print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], error)}  "
               f"{words(attempt.params)}")  # fmt: skip
-    print(_noise_line(error, asked))
+    name = study.study_name
+    print(_noise_line(error, asked, name))
     for line in at_edge(rows[0].params, asked.space.searched):
-        print(f"note: the best has {line}: look beyond it")
+        print(f"note: of the best, {line}: look beyond it")
+    best = "" if many else f"; the best: {shown_path(run_of(rows[0]))}"
+    print(f"folder:  {shown_path(search.folder)}{best}")
+    if stopped:
+        return
     print(f"again:   {rerun(asked, rows[0])}")
-    print(f"folder:  {shown_path(search.folder)}")
     if len(seen.counted) >= asked.n_trials and not asked.gridded:
-        print(f"more:    hydra.sweeper.n_trials={2 * asked.n_trials} goes on; another "
-              "hydra.sweeper.study_name starts afresh")  # fmt: skip
-    if not many:
-        print(f"next:    python confirm.py study={study.study_name}")
+        print(f"more:    {command_line(study.user_attrs, 2 * asked.n_trials)}")
+        print("         another hydra.sweeper.study_name starts afresh")
+    ways = [] if many else [f"python confirm.py study={name}"]
+    if (asked.root / "sample.py").exists():  # an application's own way to look at a run
+        ways.append(f"python sample.py study={name}")
+    if ways:
+        print(f"next:    {' · '.join(ways)}")
+
+
+def _lately(seen: StudyView, since: float) -> str:
+    """``in``, or how many trials this start added to those of earlier ones: ``, 15 more in``."""
+    new = [a for a in seen.counted if a.started is not None and a.started.timestamp() >= since]
+    if len(new) == len(seen.counted):
+        return " in"
+    return f", {len(new) or 'no'} more in"
+
+
+def command_line(study_attrs: Mapping[str, Any], n_trials: int | None = None) -> str:
+    """The command that the study last went on by; with ``n_trials`` as many in all."""
+    parts = study_attrs["command"]
+    *module, script = parts["script"]
+    words = list(parts["words"])
+    if n_trials is not None:
+        key = "hydra.sweeper.n_trials="
+        at = next((k for k, word in enumerate(words) if word.startswith(key)), len(words))
+        words[at : at + 1] = [f"{key}{n_trials}"]
+    return shlex.join(["python", *module, Path(script).name, "-m", *words])
 
 
 def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
@@ -210,11 +271,11 @@ def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
     return " (tied)" if gap < 2 * (2**0.5) * error else ""
 
 
-def _noise_line(error: float | None, asked: Sweep) -> str:
+def _noise_line(error: float | None, asked: Sweep, name: str) -> str:
     if len(asked.settings.directions) > 1:
         return "noise: compare repeated runs before you choose among them"
     if error is None:
-        cure = "confirm.py noise=true or repeats={seed: [0, 1, 2]} would tell ties"
+        cure = f"python confirm.py study={name} noise=true tells which are tied"
         return f"noise: unknown from one run each; {cure}"
     return f"noise: standard error {error:.2g} of a value; (tied) is within 2 of a difference"
 

@@ -13,10 +13,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+
+from sweepmore.errors import StudyError
 
 # how a trial ended, beside Optuna's state
 Reason = Literal["exception", "died", "handed_back", "void"]
@@ -141,7 +144,7 @@ class StudyView:
         """Trials that count, of whose parameters an earlier one had each."""
         seen, found = set[str](), list[Attempt]()
         for attempt in self.counted:
-            key = repr(sorted(attempt.params.items()))  # 1, 1.0 and True are not the same
+            key = key_of(attempt.params)
             if key in seen:
                 found.append(attempt)
             seen.add(key)
@@ -179,6 +182,41 @@ def without_void(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
             kept.setdefault((attempt.slot, attempt.attempt), attempt)
     used = {a.slot: a.number for a in kept.values() if a.counts}
     return tuple(a for a in kept.values() if used.get(a.slot, a.number) == a.number or not a.open)
+
+
+def key_of(params: Mapping[str, Any]) -> str:
+    """The same for equal parameters, among which 1, 1.0 and True are not."""
+    return repr(sorted(params.items()))
+
+
+def run_of(attempt: Attempt) -> Path:
+    """The folder of a trial's run, of several repeats the first."""
+    folder = Path(attempt.attrs["folder"])
+    return folder if (folder / "result.json").exists() else folder / "0"
+
+
+def confirmation_of(study: optuna.Study) -> optuna.Study | None:
+    """The study of its fresh seeds, where confirm.py has begun one."""
+    name = study.study_name + CONFIRM
+    if name not in optuna.get_all_study_names(study._storage):
+        return None
+    return optuna.load_study(study_name=name, storage=study._storage)
+
+
+def best_of(seen: StudyView) -> Attempt:
+    """The first of the ranked; StudyError where no trial is complete."""
+    ranked = seen.ranked
+    if not ranked:
+        cure = "Run more of it: the command that began it goes on."
+        raise StudyError(f"No trial of {seen.name} is complete.", value=seen.name, cure=cure)
+    return ranked[0]
+
+
+def best_run(study: optuna.Study) -> Path:
+    """The run of the confirmed winner, else of the best trial."""
+    confirmed = confirmation_of(study)
+    winner = None if confirmed is None else confirmed.user_attrs.get("winner")
+    return run_of(best_of(view(study))) if winner is None else Path(winner["run"])
 
 
 def words(params: Mapping[str, Any]) -> str:

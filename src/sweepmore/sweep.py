@@ -94,6 +94,8 @@ class Parent:
         study = self.open(question)
         frozen = freeze(asked, study)
         search = search_of(asked, study, frozen, self.since)
+        budget = {"n_trials": asked.n_trials, "grid": asked.gridded}
+        study.set_user_attr("budget", budget)  # the last one that was asked for, for reports
         show.preview(asked, study.study_name, view(study), self.workers_shown())
         self.warn_of_new_code(study, search)
         follower = Follower(asked, study)
@@ -101,13 +103,15 @@ class Parent:
         stopped: int | None = None
         with follower:
             try:
-                stopped = self.launch(study, search)
+                stopped = self.launch(study, search, follower)
             except Interrupted as interrupted:
                 stopped = interrupted.signum
-        show.closing(asked, study, search, follower.elapsed)
+        show.closing(asked, study, search, follower.elapsed, stopped is not None)
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
-            print(f"stopped: {back} running trials were handed back; the same command goes on")
+            again = f"{back} unfinished {'trial' if back == 1 else 'trials'} will begin again"
+            print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
+            print(f"         {show.command_line(study.user_attrs)}")
             raise Interrupted(stopped)
         failed, finished = slots.failure_share(study, self.since)
         if too_many_failures(failed, finished, asked.n_trials, search):
@@ -153,6 +157,8 @@ class Parent:
             except DuplicatedStudyError:
                 study = optuna.load_study(study_name=candidate, storage=storage, pruner=pruner)
                 if self.may_go_on(study, question):
+                    words = self.command()["words"]
+                    study.set_user_attr("command", {**study.user_attrs["command"], "words": words})
                     return study
                 continue
             study.set_user_attr("uid", secrets.token_hex(3))
@@ -196,10 +202,12 @@ class Parent:
         if self.asked.settings.on_change == "new":
             return False
         raise StudyError(
-            f"The study {name} asks another question:\n    " + "\n    ".join(changed),
+            f"The study {name} asks another question; it was → it is now:\n    "
+            + "\n    ".join(changed),
             value=changed,
-            cure="Take that back, choose another hydra.sweeper.study_name, or say what to do: "
-            "hydra.sweeper.on_change=new (a fresh study) or continue.",
+            cure="Take that back, or begin another study by another hydra.sweeper.study_name "
+            "(hydra.sweeper.on_change=new finds one). To go on all the same, with trials of both "
+            "questions in one study: hydra.sweeper.on_change=continue.",
         )
 
     def warn_of_new_code(self, study: optuna.Study, search: Search) -> None:
@@ -216,7 +224,8 @@ class Parent:
         count = self.asked.settings.n_jobs
         if self.is_local:
             threads = resources(0, count).get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
-            return f"{count} local processes × {threads} threads (Hydra's basic launcher has one)"
+            each = f"{threads} {'thread' if threads == '1' else 'threads'} each"
+            return f"{count} local processes, {each}"
         if self.launcher == BASIC_LAUNCHER:
             return "1, this process; more with hydra.sweeper.n_jobs"
         return f"{count} by {self.launcher.rpartition('.')[2]}"
@@ -233,10 +242,10 @@ class Parent:
             if self.asked.settings.identity is not None:
                 questions.identify(self.asked.settings.identity, without_hydra(config))
 
-    def launch(self, study: optuna.Study, search: Search) -> int | None:
+    def launch(self, study: optuna.Study, search: Search, follower: Follower) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
         if self.is_local:
-            return Processes(self.asked, study, search).run()
+            return Processes(self.asked, study, search, follower.stopping).run()
         part = {
             "study": study.study_name,
             "index": 0,

@@ -16,10 +16,10 @@ from wandb_workspaces.reports.v2 import interface as wr
 
 from sweepmore.cli import dotted
 from sweepmore.errors import ConfigError, StudyError
-from sweepmore.note import command_line
 from sweepmore.page import Table, cell, markdown
 from sweepmore.record import read_config
 from sweepmore.report import Study, winner_table
+from sweepmore.show import command_line
 from sweepmore.studies import words
 from sweepmore.tracking import Tracking
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from sweepmore.errors import StudyError
-from sweepmore.studies import Attempt, StudyView
+from sweepmore.studies import Attempt, StudyView, key_of
 
 LEVEL = 0.95
 
@@ -36,8 +36,9 @@ class Interval:
 class Candidate:
     """A configuration with its value in the search and those of the fresh seeds, in seed order.
 
-    ``cost`` is what makes it simple, in this order: parameters, steps (0 where the application
-    does not tell); ``seconds`` of training.
+    ``root`` is its number in the confirmation, ``searched_root`` in the search. ``cost`` is what
+    makes it simple, in this order: parameters, steps (0 where the application does not tell);
+    ``seconds`` of training.
     """
 
     root: int
@@ -46,6 +47,7 @@ class Candidate:
     values: tuple[float, ...]
     cost: tuple[float, float] = (0.0, 0.0)
     seconds: float | None = None
+    searched_root: int = 0
 
     @property
     def mean(self) -> float:
@@ -77,6 +79,7 @@ class Confirmation:
     """All candidates, best mean first."""
 
     rows: tuple[Row, ...]
+    maximize: bool = False
 
     @property
     def tied(self) -> list[Candidate]:
@@ -107,7 +110,7 @@ def confirm(candidates: Sequence[Candidate], maximize: bool = False) -> Confirma
         rows.append(
             Row(candidate, t_interval(candidate.values), difference, difference.includes_zero)
         )
-    return Confirmation(tuple(rows))
+    return Confirmation(tuple(rows), maximize)
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
@@ -130,7 +133,7 @@ def distinct_best(seen: StudyView, top: int) -> list[Attempt]:
     """The best ``top`` trials with different parameters."""
     found: dict[str, Attempt] = {}
     for attempt in seen.ranked:
-        found.setdefault(_key(attempt.params), attempt)
+        found.setdefault(key_of(attempt.params), attempt)
     if not found:
         cure = "Let the sweep finish a trial with a finite value first."
         raise StudyError(f"{seen.name} has no complete trial.", value=seen.name, cure=cure)
@@ -167,13 +170,10 @@ def candidates(searched: Sequence[Attempt], confirmed: StudyView) -> list[Candid
                 values=tuple(values),
                 cost=(float(result.get("parameters") or 0), float(result.get("steps") or 0)),
                 seconds=result.get("seconds"),
+                searched_root=before.root,
             )
         )
     if not found:
         cure = "Look at its failures, then run confirm.py again: it goes on."
         raise StudyError(f"{confirmed.name} confirmed nothing.", value=confirmed.name, cure=cure)
     return found
-
-
-def _key(params: Mapping[str, Any]) -> str:
-    return repr(sorted(params.items()))
