@@ -273,8 +273,9 @@ def show_asked(asked: Asked) -> None:
 
 def show_subject(subject: Subject) -> None:
     show_asked(subject.asked)
+    mixed = ", mixed with counting" if subject.config.mix else ""
     print(
-        f"model    {subject.config.model}; {subject.model.size:,} parameters\n"
+        f"model    {subject.config.model}{mixed}; {subject.model.size:,} parameters\n"
         f"dev      {subject.dev_loss:.4f} nats/token, as recorded\n"
         f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}\n"
         f"         its {subject.splits.test_lines:,} test lines are read now",
@@ -292,7 +293,7 @@ def show_result(look: Look, known: Sequence[Look]) -> None:
         f"unseen   {_estimate(result['unseen'])} on the {result['unseen_lines']:,} of "
         f"{result['lines']:,} lines that stand in neither train nor dev\n"
         f"counting {_estimate(result['counting'])} (Kneser-Ney, order {result['counting_order']}); "
-        f"the net's difference {_estimate(result['difference'], signed=True)}\n"
+        f"the model's difference {_estimate(result['difference'], signed=True)}\n"
         f"         intervals: 95 %, bootstrap over lines; run {look.about['run']}"
     )
     for one in sorted(known, key=lambda one: one.number != look.number):  # its own first
