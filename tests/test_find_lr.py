@@ -188,7 +188,7 @@ def test_it_begins_with_the_weights_of_a_run(
 def test_help_lists_its_own_keys_and_those_of_train() -> None:
     out = run_script("find_lr.py", "--help", "find_lr.lo=-4", "optim=adamw").stdout
     assert "  find_lr.lo=-4  " in out
-    for key in ("find_lr.hi=0.0", "find_lr.steps=1000", "find_lr.seeds=3", "optim.beta1=0.9"):
+    for key in ("find_lr.hi=0.0", "find_lr.steps=1000", "find_lr.seeds=3", "optim.warmup=0.3"):
         assert f"  {key} " in out
     assert "All groups and keys of train.py work" in out
 
