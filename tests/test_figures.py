@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,15 @@ class TestLearningCurves:
         spread = chart.curves[0]
         assert list(spread.y) == pytest.approx([4 - 0.2 * x for x in spread.x])
         assert list(spread.low) == pytest.approx(list(spread.high))
+
+    def test_the_spread_says_of_whom_it_is(self) -> None:
+        """Pruned trials are not among those that the late medians are of."""
+        reports = {k: {0: 4.0, 5: 3.0, 10: 2.0} for k in range(3)}
+        seen = study(*(attempt(k, 2.0) for k in range(3)), attempt(3, 3.0, state=PRUNED))
+        for more, label in (({3: {0: 4.0, 5: 3.0}}, "of those still running"), ({}, "all")):
+            chart = figures.learning_curves(seen, {**reports, **more}, "loss")
+            assert chart is not None
+            assert chart.curves[0].label == f"{label}: median, middle 80 %"
 
     def test_where_fewer_than_three_are_left_there_is_no_spread(self) -> None:
         reports = {0: {0: 4.0, 20: 2.0}, 1: {0: 4.0, 10: 2.0}, 2: {0: 4.0, 10: 2.0}}
@@ -219,6 +229,55 @@ class TestDrawn:
         low, high = axes.get_ylim()
         assert low < 2
         assert 2.19 < high < 3
+
+    @pytest.mark.parametrize(
+        ("directions", "value", "best", "where"),
+        [("maximize", 0.0, 0.9, "below"), ("minimize", 1.0, 0.1, "above")],
+    )
+    def test_what_is_left_out_is_bad_and_never_the_best(
+        self, directions: str, value: float, best: float, where: str
+    ) -> None:
+        """Twenty near 0.5, one very bad and one very good."""
+        trials = [attempt(k, 0.5 + k / 1000) for k in range(20)]
+        trials += [attempt(20, value), attempt(21, best)]
+        seen = study(*trials, directions=(directions,))
+        space = {"n": {"attributes": {}}}
+        params = [replace(trial, params={"n": trial.number}) for trial in trials]
+        (by_n,) = figures.slices(replace(seen, attempts=tuple(params)), space, "score")
+        for chart in (figures.history(seen, "score"), by_n):
+            shown = figures.without_outliers(chart)
+            assert {p.y for p in chart.points} - {p.y for p in shown.points} == {value}
+            assert shown.title == f"{chart.title} · 1 {where}"
+            low, high = figures.draw([chart]).axes[0].get_ylim()
+            assert low < best < high
+            assert not low < value < high
+
+    def test_both_losses_are_cut_at_the_fence_of_each(self) -> None:
+        kept = [{"train_loss": 2 + k / 100, "dev_loss": 2.1 + k / 100} for k in range(20)]
+        kept += [{"train_loss": 2.0, "dev_loss": 90.0}, {"train_loss": 80.0, "dev_loss": 2.1}]
+        seen = study(*(attempt(k, 1.0, result=one) for k, one in enumerate(kept)))
+        chart = figures.train_against_dev(seen)
+        assert chart is not None
+        shown = figures.without_outliers(chart)
+        assert [(p.x, p.y) for p in shown.points] == [
+            (one["train_loss"], one["dev_loss"]) for one in kept[:20]
+        ]
+        assert shown.title == f"{chart.title} · 2 beyond"
+        assert "n = 22 trials" in shown.title
+
+    def test_where_neither_end_is_better_nothing_is_left_out(self) -> None:
+        points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
+        chart = Chart("c", "", "x", "y", points, better=None)
+        assert figures.without_outliers(chart) == chart
+
+    def test_the_diagonal_takes_no_width(self) -> None:
+        """x ends with the points, however far y goes; the line is there all the same."""
+        points = [Point(2.1, 2.3, "", half=0.9), Point(2.2, 2.2, "")]
+        axes = figures.draw([Chart("c", "", "x", "y", points, diagonal=True)]).axes[0]
+        low, high = axes.get_xlim()
+        assert 2.08 < low < 2.1
+        assert 2.2 < high < 2.22
+        assert axes.get_ylim()[0] < 2.1
 
     def test_a_page_tells_each_mark_that_is_drawn_and_no_other(self) -> None:
         points = [Point(k, 2 + k / 100, f"t{k}") for k in range(20)]

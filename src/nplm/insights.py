@@ -145,7 +145,7 @@ def embeddings(table: Tensor, splits: Splits) -> Section:
     chart = prepare_embeddings(table, splits.vocabulary, "embeddings")
     points = [Point(x, y, token, "token") for (x, y), token in zip(chart.points, chart.tokens)]
     title = f"the embedding of each token, n = {len(points)}"
-    figure = Chart("embeddings", title, *chart.axes, points=points)
+    figure = Chart("embeddings", title, *chart.axes, points=points, better=None)
     tokens = splits.vocabulary.tokens
     distances = torch.cdist(table, table).fill_diagonal_(math.inf)
     nearest = distances.argsort(1)[:, :NEIGHBOURS].tolist()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from optuna.trial import TrialState
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+# Of the values of a chart; None where neither end is better, and then nothing is left out.
+Better = Literal["low", "high"] | None
 
 COLOURS = (ORANGE, BLUE, GREEN, PINK, SKY, YELLOW)
 # Learning curves drawn one by one; the others are a band.
@@ -72,8 +75,14 @@ class Chart:
     categories: Sequence[str] = ()
     diagonal: bool = False  # y = x as a thin line
     steps: bool = False  # curves as stairs
+    better: Better = "low"  # outliers at the other end are left out
     top: float | None = None  # where the y axis ends; None: by the data
+    bottom: float | None = None
     legend: Mapping[str, str] = field(default_factory=dict)  # style of points → what it means
+
+
+def better(seen: StudyView, objective: int = 0) -> Better:
+    return "high" if seen.directions[objective] == "maximize" else "low"
 
 
 def told(attempt: Attempt) -> str:
@@ -101,7 +110,7 @@ def history(seen: StudyView, metric: str) -> Chart:
     running = Curve("best so far", [a.root for a in done], stairs)
     pruned = f", {len(cut)} pruned" if cut else ""
     return Chart("history", f"{seen.name}: n = {len(done)} complete trials{pruned}", "trial",
-                 metric, points, [running], steps=True,
+                 metric, points, [running], steps=True, better=better(seen),
                  legend={"complete": "a trial", "pruned": "pruned"})  # fmt: skip
 
 
@@ -120,7 +129,8 @@ def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
                 y.append(sign * best)
         curves.append(Curve(f"{seen.name}, n = {len(seen.counted)}", x, y))
     label = "trials" if by == "trials" else "seconds of trials, added up"
-    return Chart(f"anytime_{by}", f"best so far by {by}", label, metric, curves=curves, steps=True)
+    return Chart(f"anytime_{by}", f"best so far by {by}", label, metric, curves=curves, steps=True,
+                 better=better(studies[0]))  # fmt: skip
 
 
 def learning_curves(
@@ -144,7 +154,8 @@ def learning_curves(
         label = "the best" if k == 0 else f"the next {len(best) - 1}" if k == 1 else ""
         curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
     title = f"{seen.name}: the best {len(best)} and the spread of all, n = {len(known_rows)} trials"
-    return Chart("curves", title, axis, metric, curves=curves, log_y=True)
+    return Chart("curves", title, axis, metric, curves=curves, log_y=True,
+                 better=better(seen))  # fmt: skip
 
 
 def _finite(reports: Mapping[int, float]) -> list[tuple[int, float]]:
@@ -163,7 +174,9 @@ def _spread(rows: Sequence[Sequence[tuple[int, float]]]) -> list[Curve]:
     if not found:
         return []
     steps, medians, low, high = zip(*found)
-    return [Curve("all: median, middle 80 %", steps, medians, low, high)]
+    whole = all(row[-1][0] == last for row in rows)  # else the late ones are what pruning left
+    label = f"{'all' if whole else 'of those still running'}: median, middle 80 %"
+    return [Curve(label, steps, medians, low, high)]
 
 
 def _between(row: Sequence[tuple[int, float]], step: float) -> float:
@@ -207,13 +220,15 @@ def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str)
                 points,
                 log_x=bool(about.get("log")),
                 categories=choices,
+                better=better(seen),
             )
         )
     return charts
 
 
 def train_against_dev(seen: StudyView) -> Chart | None:
-    """Both whole losses of each trial: below the diagonal lies what is learnt by heart."""
+    """Both whole losses of each trial: the further above the diagonal, the more of train it has
+    learnt by heart; the further along it, the less it has learnt of either."""
     points = []
     for attempt in seen.counted:
         kept = attempt.attrs.get("result") or {}
@@ -222,7 +237,9 @@ def train_against_dev(seen: StudyView) -> Chart | None:
             points.append(Point(train, dev, told(attempt)))
     if len(points) < 2:
         return None
-    title = f"{seen.name}: n = {len(points)} trials; above the line overfitting, right underfitting"
+    title = (
+        f"{seen.name}: n = {len(points)} trials; the further above the line, the more overfitting"
+    )
     return Chart("fit", title, "train loss (nats/token), whole split",
                  "dev loss (nats/token), whole split", points, diagonal=True)  # fmt: skip
 
@@ -238,9 +255,10 @@ def confirmed(winner: Mapping[str, Any], metric: str) -> Chart:
         points.append(Point(row["searched"], row["mean"], text, style, row["half_width"]))
     title = f"the search's promise and fresh seeds, n = {len(points)} configurations"
     mean = f"{metric}, mean of {winner['seeds']} fresh seeds"
-    legend = {"winner": "the winner", "tied": "tied with the best", "complete": "worse"}
+    legend = {"winner": "the winner", "tied": "tied with the best",
+              "complete": "worse than the best, seed by seed"}  # fmt: skip
     return Chart("confirmed", title, f"{metric} in the search", mean, points, diagonal=True,
-                 legend=legend)  # fmt: skip
+                 better=None, legend=legend)  # fmt: skip
 
 
 def front(seen: StudyView, labels: Sequence[str], group: str | None = None) -> Chart:
@@ -255,7 +273,8 @@ def front(seen: StudyView, labels: Sequence[str], group: str | None = None) -> C
             part = StudyView(seen.name, seen.directions, tuple(of_value))
             curves.append(_front_curve(part, f"{group}={short(value)}"))
     title = f"{seen.name}: n = {len(points)} trials"
-    return Chart("front", title, labels[1], labels[0], points, curves, log_x=True, steps=True)
+    return Chart("front", title, labels[1], labels[0], points, curves, log_x=True, steps=True,
+                 better=better(seen))  # fmt: skip
 
 
 def _front_curve(seen: StudyView, label: str) -> Curve:
@@ -316,9 +335,10 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
         _heat_map(axes, chart)
         return
     if chart.diagonal and chart.points:
-        low = min(min(p.x, p.y) for p in chart.points)
-        high = max(max(p.x, p.y) for p in chart.points)
-        axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=0)
+        # as far as the points go in x: y may reach much further, by the intervals of a few
+        low, high = min(p.x for p in chart.points), max(p.x for p in chart.points)
+        axes.update_datalim([(low, low), (high, high)])
+        axes.axline((low, low), slope=1, color=GREY, linewidth=0.8, zorder=0)
     if chart.log_x:
         axes.set_xscale("log")
         _plain_ticks(axes.xaxis, few=small)
@@ -328,8 +348,8 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     if chart.categories:
         axes.set_xticks(range(len(chart.categories)), chart.categories)
         axes.margins(x=0.15)
-    if chart.top is not None:
-        axes.set_ylim(top=chart.top)
+    if chart.top is not None or chart.bottom is not None:
+        axes.set_ylim(chart.bottom, chart.top)
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     if not small:
@@ -395,22 +415,39 @@ def _colours(chart: Chart) -> list[str]:
 
 
 def without_outliers(chart: Chart) -> Chart:
-    """A few very bad trials would press all others together: without those above Tukey's upper
-    fence, which the title counts.
+    """A few very bad trials would press all others together: without those beyond Tukey's outer
+    fence at the worse end, which the title counts.
 
     Left in and clipped, they would also be missing among the marks of an SVG, whose titles are
     told off in order.
     """
     values = [p.y for p in chart.points] or [y for c in chart.curves for y in [*c.y, *c.high]]
-    if chart.bars or chart.counts or chart.diagonal or len(values) < 8:
+    if chart.better is None or chart.bars or chart.counts or len(values) < 8:
         return chart
-    highest = fence(values)
-    kept = [p for p in chart.points if p.y <= highest]
-    if not max(values) > highest > min(values):
+    if chart.diagonal:
+        return _without_corner(chart)
+    sign = -1.0 if chart.better == "high" else 1.0
+    worst = fence([sign * value for value in values])
+    if not any(sign * value > worst for value in values):
+        return chart
+    kept = [p for p in chart.points if sign * p.y <= worst]
+    left, end = len(chart.points) - len(kept), sign * worst
+    title = chart.title
+    if left:
+        title += f" · {left} {'below' if sign < 0 else 'above'}"
+    if sign < 0:
+        return replace(chart, points=kept, title=title, bottom=end)
+    return replace(chart, points=kept, title=title, top=end)
+
+
+def _without_corner(chart: Chart) -> Chart:
+    """Of two losses on equal terms: without the points that are far beyond the others in either."""
+    right, top = fence([p.x for p in chart.points]), fence([p.y for p in chart.points])
+    kept = [p for p in chart.points if p.x <= right and p.y <= top]
+    if len(kept) == len(chart.points):
         return chart
     left = len(chart.points) - len(kept)
-    title = f"{chart.title} · {left} above" if left else chart.title
-    return replace(chart, points=kept, title=title, top=highest)
+    return replace(chart, points=kept, title=f"{chart.title} · {left} beyond")
 
 
 def save(figure: Figure, path: Path) -> None:
