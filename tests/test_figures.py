@@ -241,7 +241,7 @@ class TestDrawn:
         trials = [attempt(k, 0.5 + k / 1000) for k in range(20)]
         trials += [attempt(20, value), attempt(21, best)]
         seen = study(*trials, directions=(directions,))
-        space = {"n": {"attributes": {}}}
+        space: dict[str, dict[str, Any]] = {"n": {"attributes": {}}}
         params = [replace(trial, params={"n": trial.number}) for trial in trials]
         (by_n,) = figures.slices(replace(seen, attempts=tuple(params)), space, "score")
         for chart in (figures.history(seen, "score"), by_n):

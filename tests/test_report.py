@@ -13,7 +13,8 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast
@@ -35,11 +36,13 @@ from nplm.data import Splits, load_splits
 from nplm.insights import application, bigrams, objectives
 from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.errors import RunError, StudyError
-from sweepmore.page import cell, sorts_by_number, write
+from sweepmore.figures import without_outliers
+from sweepmore.page import Picture, cell, sorts_by_number, write
 from sweepmore.question import ask
 from sweepmore.record import read_config
 from sweepmore.report import (
     Application,
+    Study,
     as_typed,
     compare_studies,
     list_studies,
@@ -347,6 +350,31 @@ def test_two_runs_have_their_samples_side_by_side(outputs: Path) -> None:
         assert drawn <= set(samples_again(folder))
 
 
+def test_a_net_beside_counting_has_the_tables_that_both_have(
+    outputs: Path, few_names: Path, tmp_path: Path
+) -> None:
+    """Counting has no embeddings, which come first of a net."""
+    folder = tmp_path / "counted"
+    words = ["data=text", f"data.path={few_names}", "model=ngram", "model.order=3"]
+    done = run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    ours, both = application(ROOT / "sweeps" / "looks"), [outputs / "runs" / "one", folder]
+    for folders in (both, both[::-1]):
+        names = [folder.name for folder in folders]
+        page = runs_page(folders, ours)
+        beside = {section.title: section.tables for section in page.sections[2:]}
+        assert list(beside) == ["The hardest dev lines", "What it writes"]
+        for tables in beside.values():
+            assert [table.caption.split(".")[0] for table in tables] == names
+        warned = Counter(warning.partition(": ")[0] for warning in page.warnings)
+        alone = {name: runs_page([run], ours).warnings for name, run in zip(names, folders)}
+        assert warned == {name: len(warnings) for name, warnings in alone.items()}
+        assert all(warned.values())
+        assert [label for label, _ in page.commands] == [f"New lines from {n}:" for n in names]
+        assert all(command.endswith(run.name)
+                   for (_, command), run in zip(page.commands, folders, strict=True))  # fmt: skip
+
+
 def samples_again(folder: Path) -> list[str]:
     seed = read_config(folder)["seed"]
     return sampling.sample(sampling.load_trained(folder), 200, seed)
@@ -368,14 +396,69 @@ def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
     assert page.warnings
 
 
+def made_up(
+    name: str,
+    *trials: tuple[float, float],
+    direction: Literal["minimize", "maximize"] = "minimize",
+    winner: tuple[float, float] | None = None,
+) -> Study:
+    """A study of ``trials`` (value, seconds), confirmed where ``winner`` (mean, half) is given."""
+    study = optuna.create_study(study_name=name, direction=direction)
+    study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
+    began = datetime(2026, 1, 1)
+    for slot, (value, seconds) in enumerate(trials):
+        trial = create_trial(value=value, user_attrs={"slot": slot})
+        trial.datetime_start, trial.datetime_complete = began, began + timedelta(seconds=seconds)
+        study.add_trial(trial)
+    read = read_study(study, Application())
+    if winner is None:
+        return read
+    return replace(read, winner={"trial": 0, "mean": winner[0], "half_width": winner[1]})
+
+
 def test_the_larger_value_is_best_where_it_is_maximized() -> None:
-    studies = []
-    for name, value in (("low", 1.0), ("high", 2.0)):
-        study = optuna.create_study(study_name=name, direction="maximize")
-        study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
-        study.add_trial(create_trial(value=value, user_attrs={"slot": 0}))
-        studies.append(read_study(study, Application()))
-    assert compare_studies(studies).facts == [("best", "2.0000 (high)")]
+    low, high = (made_up(name, (value, 1.0), direction="maximize")
+                 for name, value in (("low", 1.0), ("high", 2.0)))  # fmt: skip
+    page = compare_studies([low, high])
+    assert page.facts == [
+        ("best after 1 trial", "2.0000 (high)"),
+        ("best after 1.0 s", "2.0000 (high)"),
+    ]
+    assert page.sections[0].tables[0].marked == [1]
+
+
+def test_studies_are_compared_at_the_least_trials_and_the_least_work() -> None:
+    """The long one's best comes too late to count; in ten seconds the slow one has one trial."""
+    long = made_up("long", (3.0, 1.0), (2.5, 1.0), (2.4, 1.0), (1.0, 17.0))
+    slow = made_up("slow", (2.75, 6.0), (2.0, 4.5))
+    page = compare_studies([long, slow])
+    assert page.facts == [
+        ("best after 2 trials", "2.0000 (slow)"),
+        ("best after 10.5 s", "2.0000 (slow)"),
+    ]
+    (table,) = page.sections[0].tables
+    assert table.head[:6] == ["study", "trials", "seconds", "best after 2 trials",
+                              "best after 10.5 s", "best value 0"]  # fmt: skip
+    assert [row[:6] for row in table.rows] == [
+        ["long", 4, 20.0, 2.5, 2.4, 1.0],
+        ["slow", 2, 10.5, 2.0, 2.0, 2.0],
+    ]
+    assert [warning.split(" is not")[0] for warning in page.warnings] == ["long", "slow"]
+
+
+def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
+    one = made_up("one", (2.0, 1.0), (1.5, 1.0), winner=(2.25, 0.125))
+    two = made_up("two", (1.75, 1.0), winner=(2.125, 0.25))
+    page = compare_studies([one, two])
+    assert page.facts == [
+        ("two, confirmed by fresh seeds", "2.1250 ± 0.2500 (95 %)"),
+        ("one, confirmed by fresh seeds", "2.2500 ± 0.1250 (95 %)"),
+    ]
+    assert page.sections[0].tables[0].marked == [1]
+    assert page.warnings == []
+    half = compare_studies([replace(one, winner=None), two])
+    assert half.facts[0] == ("best after 1 trial", "1.7500 (two)")
+    assert [warning.split(" is not")[0] for warning in half.warnings] == ["one"]
 
 
 def two_objectives() -> optuna.Study:
@@ -559,23 +642,66 @@ def seen(browser: Browser) -> Iterator[Seen]:
     page.close()
 
 
+# Kind → how many of the marks have an extent and lie in their figure, for each kind there is.
+MARKS = """figure => {
+    const frame = figure.querySelector("svg").getBoundingClientRect();
+    const kinds = {point: "[id*='-points-'] use", curve: "[id*='-curve-'] path",
+                   bar: "[id*='-bar-'] path", count: "[id*='-count-']"};
+    return Object.entries(kinds).map(([kind, query]) => [kind,
+        [...figure.querySelectorAll(query)].map(mark => mark.getBoundingClientRect()).filter(box =>
+            box.width + box.height > 0 && box.left >= frame.left && box.right <= frame.right &&
+            box.top >= frame.top && box.bottom <= frame.bottom).length]);
+}"""
+
+
+def marks_of(picture: Picture) -> Counter[str]:
+    """How many marks of each kind stand for its data."""
+    found = Counter[str]()
+    for chart in map(without_outliers, picture.charts):
+        found["point"] += len(chart.points)
+        found["curve"] += len(chart.curves)
+        found["bar"] += len(chart.bars)
+        found["count"] += sum(map(len, chart.counts))
+    return found
+
+
+def named(pictures: list[Picture], name: str) -> Picture:
+    (found,) = [picture for picture in pictures if picture.name == name]
+    return found
+
+
 class TestInABrowser:
     def test_no_complaint_and_no_request(self, seen: Seen, page_of_a: Path) -> None:
         seen.page.goto(page_of_a.as_uri(), wait_until="networkidle")
         assert seen.complaints == []
         assert [url for url in seen.requests if not url.startswith("data:")] == [page_of_a.as_uri()]
 
-    def test_every_chart_has_marks_that_can_be_seen(self, seen: Seen, page_of_a: Path) -> None:
+    def test_every_figure_draws_what_it_is_of(
+        self, seen: Seen, page_of_a: Path, outputs: Path
+    ) -> None:
+        """Not the ticks and frames, but each point, curve, bar and count, inside its figure."""
+        ours = application(ROOT / "sweeps" / "looks")
+        page = study_page(read_study(open_study(outputs, "a"), ours), ours)
+        pictures = [picture for section in page.sections for picture in section.pictures]
         seen.page.goto(page_of_a.as_uri())
-        charts = seen.page.locator("figure svg")
-        assert charts.count() >= 7
-        for k in range(charts.count()):
-            box = charts.nth(k).bounding_box()
+        assert seen.page.locator("figure svg").count() == len(pictures) >= 7
+        for picture in pictures:
+            figure = seen.page.locator(f"figure#{picture.name}")
+            marks = Counter[str](dict(figure.evaluate(MARKS)))
+            assert marks == marks_of(picture), picture.name
+            box = figure.locator("svg").bounding_box()
             assert box is not None
             assert box["width"] > 300
             assert box["height"] > 100
-            marks = charts.nth(k).locator("use, path[clip-path], g[id*=patch] path")
-            assert marks.count() > 3
+        study = open_study(outputs, "a")
+        complete = [t.number for t in study.trials if t.state.name == "COMPLETE"]
+        pruned = [
+            t.number for t in study.trials if t.state.name == "PRUNED" and t.value is not None
+        ]
+        assert marks_of(named(pictures, "history"))["point"] == len(complete) + len(pruned) == 10
+        assert marks_of(named(pictures, "confirmed"))["point"] == 2
+        assert marks_of(named(pictures, "importance"))["bar"] == 2
+        assert marks_of(named(pictures, "slices"))["point"] == 2 * len(complete)
 
     def test_a_point_tells_its_trial(self, seen: Seen, page_of_a: Path) -> None:
         seen.page.goto(page_of_a.as_uri())
@@ -600,25 +726,41 @@ class TestInABrowser:
         assert values() == sorted(values(), reverse=True)
         assert len(set(values())) > 3
 
-    def test_on_a_phone_nothing_sticks_out(self, seen: Seen, page_of_a: Path) -> None:
+    def test_on_a_phone_nothing_sticks_out_and_all_can_be_read(
+        self, seen: Seen, page_of_a: Path
+    ) -> None:
         seen.page.set_viewport_size({"width": 375, "height": 700})
         seen.page.goto(page_of_a.as_uri())
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= 375
+        texts = seen.page.locator("figure svg text")
+        heights = texts.evaluate_all("all => all.map(text => text.getBoundingClientRect().height)")
+        assert len(heights) > 50
+        assert min(heights) >= 9
 
     def test_dark_and_light_differ(self, seen: Seen, page_of_a: Path) -> None:
-        colours = set()
+        colours: dict[str, dict[str, str]] = {}
         schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for scheme in schemes:
             seen.page.emulate_media(color_scheme=scheme)
             seen.page.goto(page_of_a.as_uri())
-            colours.add(
-                seen.page.evaluate(
-                    "['body', '#history text', '#history use'].map(name => { const s ="
-                    "getComputedStyle(document.querySelector(name));"
-                    "return [s.backgroundColor, s.fill] }).join()"
+            colours[scheme] = {
+                name: seen.page.locator(name).first.evaluate(
+                    f"one => getComputedStyle(one).{property}"
                 )
-            )
-        assert len(colours) == 2
+                for name, property in (
+                    ("body", "backgroundColor"),
+                    ("h1", "color"),
+                    ("#history text", "fill"),
+                    ("#history [id*='-points-'] use", "fill"),
+                )
+            }
+        light, dark = colours["light"], colours["dark"]
+        assert light["body"] == "rgb(255, 255, 255)"
+        assert dark["body"] == "rgb(13, 17, 23)"
+        for name in light:
+            assert light[name] != dark[name], name
+        for seen_in in (light, dark):
+            assert seen_in["#history text"] == seen_in["h1"] != seen_in["body"]
 
     def test_the_dashboard_shows_figure_and_note(self, seen: Seen, outputs: Path) -> None:
         """optuna-dashboard as `make dashboard` starts it."""
@@ -651,6 +793,7 @@ class TestInABrowser:
                 if not request.startswith((url, "data:", "blob:"))
             ]
             assert outside == []
+            assert seen.complaints == []
         finally:
             server.terminate()
             server.wait()

@@ -114,20 +114,35 @@ def history(seen: StudyView, metric: str) -> Chart:
                  legend={"complete": "a trial", "pruned": "pruned"})  # fmt: skip
 
 
+@dataclass(frozen=True)
+class SoFar:
+    """A study after its first ``trials``; ``best`` is infinite while there is none."""
+
+    trials: int
+    seconds: float
+    best: float
+
+
+def so_far(seen: StudyView) -> list[SoFar]:
+    """After each trial in turn; ``seconds`` are those of the trials, added up."""
+    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
+    best, spent, found = math.inf, 0.0, list[SoFar]()
+    for number, attempt in enumerate(sorted(seen.counted, key=lambda a: a.root), 1):
+        spent += attempt.seconds or 0.0
+        if attempt.state is TrialState.COMPLETE and not attempt.infeasible:
+            best = min(best, sign * _value(attempt))
+        found.append(SoFar(number, spent, sign * best))
+    return found
+
+
 def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
     """Best so far of several studies, by the number of trials or by seconds of work."""
     curves = []
     for seen in studies:
-        sign = -1.0 if seen.directions[0] == "maximize" else 1.0
-        best, spent, x, y = math.inf, 0.0, list[float](), list[float]()
-        for number, attempt in enumerate(sorted(seen.counted, key=lambda a: a.root), 1):
-            spent += attempt.seconds or 0.0
-            if attempt.state is TrialState.COMPLETE and not attempt.infeasible:
-                best = min(best, sign * _value(attempt))
-            if math.isfinite(best):
-                x.append(number if by == "trials" else spent)
-                y.append(sign * best)
-        curves.append(Curve(f"{seen.name}, n = {len(seen.counted)}", x, y))
+        known = [one for one in so_far(seen) if math.isfinite(one.best)]
+        x = [one.trials if by == "trials" else one.seconds for one in known]
+        label = f"{seen.name}, n = {len(seen.counted)}"
+        curves.append(Curve(label, x, [one.best for one in known]))
     label = "trials" if by == "trials" else "seconds of trials, added up"
     return Chart(f"anytime_{by}", f"best so far by {by}", label, metric, curves=curves, steps=True,
                  better=better(studies[0]))  # fmt: skip
@@ -307,12 +322,14 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
 
 def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     # reversed: the first curve is the one to see
-    for curve, colour in reversed([*zip(chart.curves, _colours(chart))]):
+    for k, (curve, colour) in reversed([*enumerate(zip(chart.curves, _colours(chart)))]):
         style = {"drawstyle": "steps-post"} if chart.steps else {}
         style |= {"linestyle": "dashed"} if curve.dashed else {}
         if curve.low:
             axes.fill_between(curve.x, curve.low, curve.high, color=GREY, alpha=0.25, linewidth=0)
-        axes.plot(curve.x, curve.y, color=colour, linewidth=1.4, label=curve.label, **style)  # type: ignore[arg-type]
+        (line,) = axes.plot(curve.x, curve.y, color=colour, linewidth=1.4, label=curve.label,
+                            **style)  # type: ignore[arg-type]  # fmt: skip
+        line.set_gid(f"curve-{chart.name}-{k}")
     for style_name, colour, marker, alpha in STYLES:
         group = [p for p in chart.points if p.style == style_name]
         if group:
@@ -330,7 +347,8 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
             dots.set_gid(f"points-{chart.name}-{style_name}")
     if chart.bars:
         names = [name for name, _ in reversed(chart.bars)]
-        axes.barh(names, [value for _, value in reversed(chart.bars)], color=BLUE)
+        for k, bar in enumerate(axes.barh(names, [v for _, v in reversed(chart.bars)], color=BLUE)):
+            bar.set_gid(f"bar-{chart.name}-{k}")
     if chart.counts:
         _heat_map(axes, chart)
         return
@@ -372,7 +390,8 @@ def _heat_map(axes: Axes, chart: Chart) -> None:
     for row, column in np.ndindex(values.shape):
         dark = values[row, column] > 0.6 * values.max()
         axes.text(column, row, f"{chart.counts[row][column]}", ha="center", va="center",
-                  fontsize=4, color="#ffffff" if dark else "#333333")  # fmt: skip
+                  fontsize=4, color="#ffffff" if dark else "#333333",
+                  gid=f"count-{chart.name}-{row}-{column}")  # fmt: skip
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)

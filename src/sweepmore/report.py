@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -418,31 +418,73 @@ def compare_studies(studies: Sequence[Study]) -> Page:
                     cure="Only values of the same question on the same data can be compared.",
                 )
     views, metric = [study.seen for study in studies], first.metrics[0]
-    rows = [
-        [s.seen.name, len(s.seen.counted), sum(a.seconds or 0.0 for a in s.seen.counted),
-         (s.best.values or (math.nan,))[0], s.winner["mean"] if s.winner else None,
-         s.winner["half_width"] if s.winner else None, words(s.answer.params)]
-        for s in studies
-    ]  # fmt: skip
-    head = ["study", "trials", "seconds", f"best {metric}", "confirmed", "± (95 %)",
-            "settings of the winner, else of the best"]  # fmt: skip
     pictures = [
         Picture([figures.anytime(views, metric, "trials")], "At equal numbers of trials."),
         Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
     ]
-    sign = -1.0 if first.seen.directions[0] == "maximize" else 1.0
-    best = min(range(len(rows)), key=lambda k: sign * float(str(rows[k][3])))
+    facts, table = _side_by_side(studies)
+    left = [study.seen.name for study in studies if study.winner is None]
     return Page(
         title=" and ".join(seen.name for seen in views),
         subtitle=f"{len(views)} studies of the same data and objective",
-        facts=[("best", f"{rows[best][3]:.4f} ({rows[best][0]})")],
-        warnings=[],
+        facts=facts,
+        warnings=[
+            f"{name} is not confirmed: the best of many is partly luck, the more so the more "
+            "trials there are"
+            for name in left
+        ],
         sections=[
-            Section("Side by side", tables=[Table(head, rows, marked=[best])]),
+            Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
         commands=[("One of them:", f"python report.py study={views[0].name}")],
     )
+
+
+def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Table]:
+    """The headline and a row a study. Where all are confirmed their means are the headline, else
+    the best at equal budgets: more trials find a better one by luck alone."""
+    ways = [figures.so_far(study.seen) for study in studies]
+    trials = min(len(way) for way in ways)
+    seconds = min(way[-1].seconds if way else 0.0 for way in ways)
+    early = [_last_best(one for one in way if one.trials <= trials) for way in ways]
+    quick = [_last_best(one for one in way if one.seconds <= seconds) for way in ways]
+    number = "1 trial" if trials == 1 else f"{trials} trials"
+    equal = [(f"best after {number}", early), (f"best after {seconds:,.1f} s", quick)]
+    rows = [
+        [s.seen.name, len(way), way[-1].seconds if way else 0.0, early[k], quick[k],
+         (s.best.values or (math.nan,))[0], s.winner["mean"] if s.winner else None,
+         s.winner["half_width"] if s.winner else None, words(s.answer.params)]
+        for k, (s, way) in enumerate(zip(studies, ways))
+    ]  # fmt: skip
+    head = ["study", "trials", "seconds", *(label for label, _ in equal),
+            f"best {studies[0].metrics[0]}", "confirmed", "± (95 %)",
+            "settings of the winner, else of the best"]  # fmt: skip
+    means = [None if study.winner is None else float(study.winner["mean"]) for study in studies]
+    facts = []
+    if None not in means:
+        for k in _best_first(means, studies[0].sign):
+            told = f"{rows[k][6]:.4f} ± {rows[k][7]:.4f} (95 %)"
+            facts.append((f"{rows[k][0]}, confirmed by fresh seeds", told))
+        equal = [("", means)]
+    leading = [(label, values, _best_first(values, studies[0].sign)) for label, values in equal]
+    if not facts:
+        facts = [(label, f"{values[order[0]]:.4f} ({rows[order[0]][0]})")
+                 for label, values, order in leading if order]  # fmt: skip
+    marked = sorted({order[0] for *_, order in leading if order})
+    return facts, Table(head, rows, marked=marked)
+
+
+def _last_best(known: Iterable[figures.SoFar]) -> float | None:
+    """The best at the end; None where no trial was complete by then."""
+    best = [one.best for one in known if math.isfinite(one.best)]
+    return best[-1] if best else None
+
+
+def _best_first(values: Sequence[float | None], sign: float) -> list[int]:
+    """Places of the values that there are; ``sign`` is 1 where lower is better."""
+    known = [(sign * value, k) for k, value in enumerate(values) if value is not None]
+    return [k for _, k in sorted(known)]
 
 
 def runs_page(folders: Sequence[Path], application: Application) -> Page:
@@ -483,24 +525,38 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
         title=" and ".join(names),
         subtitle=" · ".join(f"{r['steps']:,} steps in {r['seconds']:.1f} s" for r in results),
         facts=[*facts, *(told[0].facts if len(folders) == 1 else ())],
-        warnings=[warning for one in told for warning in one.warnings] if len(folders) == 1 else (),
+        warnings=_warnings_of_runs(names, told),
         sections=sections,
-        commands=[("New lines from it:", f"python sample.py run={shown_path(folders[0])}")],
+        commands=[
+            (
+                f"New lines from {'it' if len(names) == 1 else name}:",
+                f"python sample.py run={shown_path(folder)}",
+            )
+            for name, folder in zip(names, folders)
+        ],
     )
 
 
+def _warnings_of_runs(names: Sequence[str], told: Sequence[Told]) -> list[str]:
+    """Of several runs each warning says whose it is."""
+    if len(told) == 1:
+        return list(told[0].warnings)
+    return [f"{name}: {warning}" for name, one in zip(names, told) for warning in one.warnings]
+
+
 def side_by_side(names: Sequence[str], told: Sequence[Told]) -> list[Section]:
-    """Of the sections that all runs have, the tables beside each other."""
+    """Of the sections that all runs have, by title, the tables beside each other."""
     found = []
-    for first, *others in zip(*(one.sections for one in told)):
-        same = [first, *(other for other in others if other.title == first.title)]
-        if first.tables and len(same) == len(names):
+    titled = [{section.title: section for section in one.sections} for one in told]
+    for title in titled[0]:
+        same = [sections[title] for sections in titled if title in sections]
+        if len(same) == len(names):
             tables = [
-                replace(table, caption=f"{name}. {section.text}")
+                replace(table, caption=f"{name}. {section.text}".strip())
                 for name, section in zip(names, same)
                 for table in section.tables
             ]
-            found.append(Section(first.title, tables=tables))
+            found += [Section(title, tables=tables)] if tables else []
     return found
 
 
