@@ -49,8 +49,9 @@ def main(arguments: Arguments) -> None:
         outputs=root / arguments.outputs,
     )
     if not arguments.noise:
-        print(f"next     python report.py study={name} · python sample.py study={name}")
-        print(f"         python evaluate_test.py study={name}, once")
+        study = f"study={name}{cli.given(arguments, 'storage', 'outputs')}"
+        print(f"next     python report.py {study} · python sample.py {study}")
+        print(f"         python evaluate_test.py {study}, once")
 
 
 if __name__ == "__main__":

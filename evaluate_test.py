@@ -136,7 +136,8 @@ def main(arguments: Arguments) -> None:
     keep(asked, done)
     if asked.study is not None:
         searched = asked.study.study_name.removesuffix(".confirm")
-        print(f"next     python report.py study={searched}", flush=True)
+        where = cli.given(arguments, "storage", "outputs")
+        print(f"next     python report.py study={searched}{where}", flush=True)
     receipt = shlex.quote(cli.shown_path(ledger.path(done)))
     commit = f"git add {receipt} && git commit -m 'Look {done.number} at test'"
     print(f"commit the receipt: {commit}", file=sys.stderr)

@@ -39,7 +39,7 @@ HELP = {
 ${find_lr.help:}
   All groups and keys of train.py work as well. Of no effect here: optim.lr, optim.steps and the
   schedule, in whose place the sweep sets each step's rate; eval_every, objective and wandb,
-  because nothing is evaluated or tracked. Refused: resume.
+  because nothing is evaluated or tracked. Refused: resume and mix.
 """,
     "footer": """python find_lr.py experiment=quick             with the settings of an experiment
 python find_lr.py -m model.hidden=100,200,300  a sweep for each value""",
@@ -74,6 +74,10 @@ def main(node: DictConfig) -> None:
     from nplm.training import derived_seed
 
     splits = load_splits(config.data, config.model.block_size)
+    if config.overfit_batch:
+        from nplm.drawing import first_batch
+
+        config, splits = first_batch(config, splits)
     weights = None
     if config.start_from is not None:
         source = records.find_run(config.start_from, ROOT / "outputs", checkpoint.WEIGHTS)
@@ -111,6 +115,12 @@ def read(node: DictConfig) -> tuple[Range, Config]:
             f"resume={config.resume} goes on at the learning rate that its run has.",
             value=config.resume,
             cure="To begin with the weights of a run, give start_from=FOLDER.",
+        )
+    if config.mix:
+        raise ConfigError(
+            "mix=true mixes a net that is trained, but here none is.",
+            value=True,
+            cure="Drop it: the net is trained alike, so the rate holds with train.py mix=true too.",
         )
     return wanted, config
 

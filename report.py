@@ -48,13 +48,11 @@ def main(arguments: Arguments) -> None:
     if arguments.study is not None and arguments.run is not None:
         cure = "Give one of them."
         raise ConfigError("study= and run= are two pages.", value=arguments.run, cure=cure)
+    check(arguments)
     if arguments.trial is not None:
         asked = (arguments.run, arguments.study, arguments.trial)
         of_runs([record.find_named(*asked, outputs, "result.json")], outputs)
         return
-    if arguments.study is None and (arguments.sync or arguments.keep or arguments.csv):
-        cure = "Give study=NAME too."
-        raise ConfigError("sync, keep and csv are about a study.", value=None, cure=cure)
     if arguments.run is not None:
         names = arguments.run.split(",")
         if len(names) > 2:
@@ -64,7 +62,21 @@ def main(arguments: Arguments) -> None:
     elif arguments.study is not None:
         of_studies(arguments.study.split(","), outputs, arguments)
     else:
-        listing(outputs, arguments.storage)
+        listing(outputs, arguments)
+
+
+def check(arguments: Arguments) -> None:
+    """ConfigError where one of the words would be of no effect."""
+    if arguments.sync or arguments.keep or arguments.csv:
+        if arguments.study is None or arguments.trial is not None:
+            cure = "Give study=NAME, and no trial."
+            raise ConfigError("sync, keep and csv are about a study.", value=None, cure=cure)
+        if arguments.keep and "," in arguments.study:
+            cure = "Keep them one by one."
+            raise ConfigError("keep=true is about one study.", value=arguments.study, cure=cure)
+        if arguments.sync and (arguments.keep or arguments.csv):
+            problem = "sync=true uploads instead of writing: keep and csv would be of no effect."
+            raise ConfigError(problem, value=True, cure="Give them in a second command.")
 
 
 def of_runs(folders: list[Path], outputs: Path) -> None:
@@ -96,7 +108,9 @@ def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
     if arguments.keep:
         keep(studies[0])
         return
-    page = study_page(studies[0], ours) if len(studies) == 1 else compare_studies(studies)
+    where = cli.given(arguments, "outputs", "storage")
+    one = len(studies) == 1
+    page = study_page(studies[0], ours, where) if one else compare_studies(studies, where)
     folder = outputs / "reports" / "-".join(study.seen.name for study in studies)
     path = write(page, folder)
     if arguments.csv:
@@ -127,10 +141,10 @@ def keep(study: Study) -> None:
     done(folder / "RESULTS.md")
 
 
-def listing(outputs: Path, storage: str | None) -> None:
+def listing(outputs: Path, arguments: Arguments) -> None:
     from sweepmore.report import list_runs, list_studies
 
-    tables = [list_runs(outputs)]
+    tables, storage = [list_runs(outputs)], arguments.storage
     if storage is not None or (outputs / "studies.db").exists():
         tables.append(list_studies(opened(outputs, storage)))
     if not any(table.rows for table in tables):
@@ -140,6 +154,8 @@ def listing(outputs: Path, storage: str | None) -> None:
         if table.rows:
             show(table)
     print("python report.py study=NAME or run=NAME makes a page; last is the newest")
+    if where := cli.given(arguments, "outputs", "storage"):
+        print(f"each with{where}")
 
 
 def show(table: Table) -> None:

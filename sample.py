@@ -9,7 +9,6 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
-import shlex
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,8 @@ class Arguments:
     seed: int = setting(0, "of the draws", at_least=0, below=2**63)
     temperature: float = setting(1.0, "below 1 safer, above 1 wilder", above=0, at_most=100)
     explain: str | None = setting(None, "a line: what the model predicts at each position")
-    storage: str | None = setting(None, "study='s database URL; null: outputs/studies.db")
+    storage: str | None = setting(None, "study='s database URL; null: studies.db in outputs")
+    outputs: str = setting("outputs", "the folder of runs and studies, relative to this one")
 
 
 def main(arguments: Arguments) -> None:
@@ -46,7 +46,7 @@ def main(arguments: Arguments) -> None:
 
 def asked_for(arguments: Arguments) -> Path:
     """The run that the arguments mean."""
-    outputs, study = ROOT / "outputs", arguments.study
+    outputs, study = ROOT / arguments.outputs, arguments.study
     if study is None or arguments.trial is not None:
         wanted = (arguments.run, study, arguments.trial)
         return find_named(*wanted, outputs, holding="model.safetensors")
@@ -64,8 +64,7 @@ def asked_for(arguments: Arguments) -> Path:
 
 def same_run(arguments: Arguments) -> str:
     """The words that mean the same run in the next command."""
-    given = [(key, getattr(arguments, key)) for key in ("run", "study", "trial", "storage")]
-    return "".join(f" {shlex.quote(f'{key}={value}')}" for key, value in given if value is not None)
+    return cli.given(arguments, "run", "study", "trial", "storage", "outputs")
 
 
 def new_lines(folder: Path, arguments: Arguments) -> None:

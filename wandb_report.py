@@ -53,7 +53,8 @@ def main(arguments: Arguments) -> None:
     print(f"report   {url}")
     if left := len(uploads(study).left):
         print(f"W&B      {left} runs are still offline, and the report shows only what is there:")
-        print(f"         python report.py study={study.study_name} sync=true uploads them")
+        where = cli.given(arguments, "storage", "outputs")
+        print(f"         python report.py study={study.study_name}{where} sync=true uploads them")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 import find_lr
-from nplm.config import AdamW, Config, Data, Model, Sgd
+from nplm.config import AdamW, Config, Data, Model, Sgd, from_hydra
 from nplm.data import Splits, load_splits
+from nplm.losses import token_losses
 from nplm.lr_finder import mean, smooth, spaced, suggest, sweep_rates
 from nplm.optim import learning_rate
-from nplm.training import Progress, derived_seed, fit
+from nplm.training import Progress, begin, derived_seed, fit
 from sweepmore import cli
 from sweepmore.errors import ConfigError
 from tests.helpers import ROOT, result_of, run_script
@@ -185,6 +186,22 @@ def test_it_begins_with_the_weights_of_a_run(
     assert losses[0][0] == pytest.approx(result_of(finished)["train_loss"], rel=1e-5)
 
 
+def test_one_minibatch_alone_is_all_that_it_sees(
+    found_here: Here, few: Splits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As train.py takes it: the first batch, whole, in each step."""
+    words = ("find_lr.seeds=1", "find_lr.steps=200", "overfit_batch=true", "optim.batch_size=8")
+    kept = json.loads((found_here(tmp_path / "found", *words) / "lr.json").read_text())
+    assert "train, n=8 ·" in capsys.readouterr().out
+    config = from_hydra({**kept["config"], "objective": "dev_loss"})
+    alone = replace(few, train=replace(few.train, contexts=few.train.contexts[:8],
+                                       targets=few.train.targets[:8]))  # fmt: skip
+    mean_of_eight = replace(config, optim=replace(config.optim, draw="examples"))
+    state = begin(replace(mean_of_eight, seed=kept["seeds"][0]), alone)
+    by_hand = token_losses(state.model, alone.train.contexts, alone.train.targets).mean().item()
+    assert kept["losses"][0][0] == pytest.approx(by_hand, rel=1e-5)
+
+
 def test_help_lists_its_own_keys_and_those_of_train() -> None:
     out = run_script("find_lr.py", "--help", "find_lr.lo=-4", "optim=adamw").stdout
     assert "  find_lr.lo=-4  " in out
@@ -208,6 +225,7 @@ def test_help_lists_its_own_keys_and_those_of_train() -> None:
         ("find_lr.lo=-9 find_lr.hi=-8 model.init=scaled", ("hardly changes", "find_lr.hi=-6")),
         ("resume=last", ("resume=last goes on at", "start_from=FOLDER")),
         ("start_from=nowhere", ("nowhere is not a run",)),
+        ("mix=true", ("mix=true mixes a net that is trained", "Drop it")),
     ],
 )
 def test_bad_input_is_refused(

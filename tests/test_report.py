@@ -24,7 +24,7 @@ import optuna
 import pytest
 from hydra import compose, initialize_config_dir
 from optuna.distributions import IntDistribution, distribution_to_json
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -34,17 +34,19 @@ from nplm import sampling
 from nplm.config import Data, register_defaults
 from nplm.data import Splits, load_splits
 from nplm.insights import application, bigrams, objectives
-from sweepmore.cli import ROOT_VARIABLE
+from sweepmore.cli import ROOT_VARIABLE, shown_path
 from sweepmore.errors import RunError, StudyError
-from sweepmore.figures import without_outliers
-from sweepmore.page import Picture, cell, sorts_by_number, write
+from sweepmore.figures import Chart, Point, without_outliers
+from sweepmore.page import Page as WebPage
+from sweepmore.page import Picture, Section, Table, cell, markdown, sorts_by_number, write
 from sweepmore.question import ask
-from sweepmore.record import read_config
+from sweepmore.record import find_run, read_config
 from sweepmore.report import (
     Application,
     Study,
     as_typed,
     compare_studies,
+    list_runs,
     list_studies,
     read_study,
     runs_page,
@@ -102,7 +104,7 @@ def page_of_a(outputs: Path) -> Path:
     path = outputs / "reports" / "a" / "index.html"
     where, after = done.stdout.splitlines()[-2:]
     assert where.endswith("reports/a/index.html")
-    assert after == "next     python evaluate_test.py study=a"
+    assert after == f"next     python evaluate_test.py study=a outputs={outputs}"
     return path
 
 
@@ -145,6 +147,32 @@ def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
 def test_the_state_of_a_study(total: int | None, confirmed: dict[str, int], state: str) -> None:
     """Of four trials."""
     assert state_of(view(two_objectives()), total, confirmed) == state
+
+
+def test_a_study_whose_trials_wait_is_stopped_whatever_its_budget() -> None:
+    """It may have been interrupted by a version that kept no budget."""
+    study = two_objectives()
+    waits = create_trial(state=TrialState.WAITING, user_attrs={"slot": 4})
+    study.add_trial(waits)
+    assert state_of(view(study), None, {}) == "stopped"
+    (row,) = list_studies(study._storage).rows
+    assert row[:3] == ["two", "stopped", 4]
+
+
+def test_runs_are_listed_by_when_they_began_not_by_when_they_were_copied(
+    tmp_path: Path,
+) -> None:
+    for age, (name, day) in enumerate((("new", 3), ("old", 1), ("middle", 2), ("unknown", None))):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("{}")
+        os.utime(folder / "config.yaml", (age, age))  # long ago: a copy's can be any
+        if day is not None:
+            starts = [{"time": f"2026-01-0{day}T00:00:00+00:00"}, {"time": "2026-02-01T00:00:00"}]
+            (folder / "provenance.json").write_text(json.dumps({"starts": starts}))
+    names = [row[0] for row in list_runs(tmp_path).rows]
+    assert names == ["new", "middle", "old", "unknown"]
+    assert find_run("last", tmp_path, "config.yaml").name == "new"
 
 
 @pytest.mark.parametrize(
@@ -227,13 +255,14 @@ def test_csv_has_a_row_for_each_trial(page_of_a: Path) -> None:
     assert all(float(row["result.train_loss"]) > 0 for row in complete)
 
 
-def test_the_page_ends_with_what_to_do(page_of_a: Path) -> None:
+def test_the_page_ends_with_what_to_do(outputs: Path, page_of_a: Path) -> None:
     text = text_of(page_of_a)
     end = text[text.index("What to do next") :]
-    assert "python evaluate_test.py study=a" in end
+    assert f"python evaluate_test.py study=a outputs={outputs} " in end
     assert "All 10 trials are done; for more, n_trials is the new total:" in end
     assert "hydra.sweeper.n_trials=20" in end
-    assert "python sample.py study=a" in end
+    assert f"python sample.py study=a outputs={outputs} " in end
+    assert "make dashboard" not in end  # it knows outputs/ alone
 
 
 def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
@@ -267,7 +296,9 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     assert page.commands[0] == ("What the winner writes:", "python sample.py study=a")
     assert not any("evaluate_test" in command for _, command in page.commands)
     states = {row[0]: row[1:4] for row in list_studies(study._storage).rows}
-    assert states["a"] == ["tested", 10, confirmed.user_attrs["winner"]["mean"]]
+    winner = confirmed.user_attrs["winner"]
+    assert states["a"] == ["tested", 10, f"{winner['mean']:.4f} ± {winner['half_width']:.4f}"]
+    assert states["b"] == ["done", 2, open_study(outputs, "b").best_value]
 
 
 def test_a_list_tells_its_members_apart(outputs: Path) -> None:
@@ -305,7 +336,8 @@ def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_
     finally:
         for config in (outputs / "studies" / "b").rglob("result.gone"):
             config.rename(config.with_suffix(".json"))
-    assert any(warning.startswith("the run of the best is gone") for warning in page.warnings)
+    best = best_run(study)
+    assert f"the run of the best is gone: {shown_path(best)}" in page.warnings
 
 
 # comparing
@@ -393,7 +425,9 @@ def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
     run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
     page = runs_page([folder], application(ROOT / "sweeps" / "looks"))
     assert page.facts[0][1].startswith("diverged: ")
-    assert page.warnings
+    assert page.warnings == [
+        f"of diverged nothing more is known: {folder / 'model.safetensors'} is missing."
+    ]
 
 
 def made_up(
@@ -405,9 +439,10 @@ def made_up(
     """A study of ``trials`` (value, seconds), confirmed where ``winner`` (mean, half) is given."""
     study = optuna.create_study(study_name=name, direction=direction)
     study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
     began = datetime(2026, 1, 1)
     for slot, (value, seconds) in enumerate(trials):
-        trial = create_trial(value=value, user_attrs={"slot": slot})
+        trial = create_trial(value=value, user_attrs={"slot": slot, "folder": "gone"})
         trial.datetime_start, trial.datetime_complete = began, began + timedelta(seconds=seconds)
         study.add_trial(trial)
     read = read_study(study, Application())
@@ -543,6 +578,10 @@ def test_runs_of_other_data_are_refused(outputs: Path) -> None:
         (["run=one", "trial=1"], "two runs"),
         (["study=c", "trial=1"], "There is no study c"),
         (["sync=true"], "about a study"),
+        (["study=a", "trial=1", "csv=true"], "about a study"),
+        (["study=a,b", "keep=true"], "keep=true is about one study."),
+        (["study=a", "sync=true", "csv=true"], "sync=true uploads instead of writing"),
+        (["study=a", "sync=true", "keep=true"], "sync=true uploads instead of writing"),
     ],
 )
 def test_bad_words_are_one_message(outputs: Path, words: list[str], told: str) -> None:
@@ -588,6 +627,53 @@ def test_objectives_are_named_with_their_units(words: list[str], named: list[str
 )
 def test_cells(value: object, shown: str) -> None:
     assert cell(value) == shown
+
+
+def test_what_is_typed_into_a_command_has_no_separators() -> None:
+    assert cell(12345, typed=True) == "12345"
+    one = IntDistribution(1, 9999)
+    study = optuna.create_study(study_name="large")
+    space = {"n": json.loads(distribution_to_json(one))}
+    study.set_user_attr("question", {"space": space, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    attrs = {"slot": 1500, "root": 1500, "folder": "gone"}
+    study.add_trial(create_trial(value=1.0, params={"n": 2048}, distributions={"n": one},
+                                 user_attrs=attrs))  # fmt: skip
+    page = study_page(read_study(study, Application()), Application())
+    (trials,) = next(one for one in page.sections if one.title == "The trials").tables
+    assert markdown(trials).splitlines()[-1].split(" | ")[0::3] == ["| 1500", "2048 |"]
+
+
+def test_a_bar_in_a_cell_ends_no_column() -> None:
+    table = Table(["a|b", "n"], [["x|y", 1024]])
+    assert markdown(table).splitlines() == [
+        "| a\\|b | n |", "| --- | --- |", "| x\\|y | 1,024 |",
+    ]  # fmt: skip
+
+
+def test_a_page_written_anew_leaves_no_figure_of_the_old_one(tmp_path: Path) -> None:
+    pictures = [Picture([Chart(name, "", "x", "y", [Point(1, 1, "")])]) for name in ("old", "new")]
+    for picture in pictures:
+        write(WebPage("p", "", [], [], [Section("s", pictures=[picture])]), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "new.png"}
+
+
+def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
+    """Two seeds by three splits are six; and six runs of trial 0 are less noisy than one."""
+    one = made_up("s", (2.0, 1.0), (1.5, 1.0))
+    repeats = {"repeats": {"seed": [1, 2], "data.seed": [1, 2, 3]}}
+    repeated = replace(one, attrs={**one.attrs, "question": {**one.question, **repeats}})
+    facts = dict(study_page(repeated, Application()).facts)
+    assert facts["gain over trial 0"] == "+0.5000 (6 runs each, not confirmed)"
+    assert not repeated.may_be_luck
+    assert one.may_be_luck
+    winner = {"trial": 1, "mean": 1.75, "half_width": 0.1, "seeds": 18, "searched": 1.5,
+              "selection_bias": 0.25, "run": "gone", "rows": []}  # fmt: skip
+    confirmed = dict(study_page(replace(repeated, winner=winner), Application()).facts)
+    half = 0.1 * (1 + 18 / 6) ** 0.5
+    assert confirmed["gain over trial 0"] == (
+        f"+0.2500 ± {half:.4f} (95 %; trial 0 is taken for as noisy as the winner)"
+    )
 
 
 def test_only_finite_numbers_sort_by_number() -> None:

@@ -102,12 +102,18 @@ def test_once_confirmed_it_means_the_winner(
     assert share.endswith("of 3 stand in train (*) · s.confirm/0000/1")
 
 
-def test_the_hint_means_the_same_run(told: Told, finished: Path, searched: optuna.Study) -> None:
+def test_the_hint_means_the_same_run(
+    told: Told, finished: Path, searched: optuna.Study, tmp_path: Path
+) -> None:
     hint = "explain=LINE tells what the model predicts, token by token"
     assert last_two(told("n=3"))[1] == f"next: python sample.py run={finished} {hint}"
     share, after = last_two(told("run=null", "study=s", "trial=2", "n=3"))
     assert share.endswith(" · s/0002")
     assert after == f"next: python sample.py study=s trial=2 {hint}"
+    (tmp_path / "outputs").rename(tmp_path / "elsewhere")
+    share, after = last_two(told("run=null", "study=s", "trial=2", "outputs=elsewhere", "n=3"))
+    assert share.endswith(" · s/0002")
+    assert after == f"next: python sample.py study=s trial=2 outputs=elsewhere {hint}"
 
 
 def test_a_study_named_as_a_run_says_so(

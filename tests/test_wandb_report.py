@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from sweepmore.confirmation import load
 from sweepmore.errors import StudyError
+from sweepmore.report import Application, read_study
 from sweepmore.storage import open_storage, storage_url
 from sweepmore.sync import sync_study, uploads
 from tests.helpers import CLOSED, run_script
@@ -137,6 +140,18 @@ def test_report_tells_the_question_and_the_winner(
     (command,) = map(text_of, blocks_of(saved, "code-block"))
     assert command.startswith("python train.py -m ")
     assert "4 runs are still offline" in out
+
+
+def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
+    study: optuna.Study,
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
+        from sweepmore.wandb_report import answer
+    seen = replace(read_study(study, Application()), winner=None)
+    assert "luck" not in answer(seen)  # of two seeds each
+    once = {**seen.question, "repeats": None}
+    assert "One seed a trial" in answer(replace(seen, attrs={**seen.attrs, "question": once}))
 
 
 def text_of(block: dict[str, Any]) -> str:

@@ -14,12 +14,14 @@ from sweepmore.record import write_atomic
 
 @dataclass(frozen=True)
 class Table:
-    """Sorted by a click on its head. ``marked`` rows stand out."""
+    """Sorted by a click on its head. ``marked`` rows stand out; the columns ``typed`` hold what is
+    typed in a command, so their numbers have no separators."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
     marked: Sequence[int] = ()
+    typed: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Page:
 
 
 def write(page: Page, folder: Path) -> Path:
-    """``index.html`` and a PNG of each figure; returns the page's path."""
+    """``index.html`` and a PNG of each figure, without those of an earlier page; returns the
+    page's path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -71,6 +74,9 @@ def write(page: Page, folder: Path) -> Path:
             save(figure, folder / f"{picture.name}.png")
     environment.filters |= {"cell": cell, "sorts_by_number": sorts_by_number}
     text = environment.get_template("page.html.j2").render(page=page, drawn=drawn)
+    for old in folder.glob("*.png"):
+        if old.stem not in drawn:
+            old.unlink()
     write_atomic(folder / "index.html", text)
     return folder / "index.html"
 
@@ -80,18 +86,20 @@ def sorts_by_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def cell(value: Any) -> str:
-    """A value as a table shows it."""
+def cell(value: Any, typed: bool = False) -> str:
+    """A value as a table shows it; ``typed`` into a command it has no separators."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4f}" if 0.01 <= abs(value) < 1000 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not typed else str(value)
 
 
 def markdown(table: Table) -> str:
     """The same table for RESULTS.md."""
-    rows = [table.head, ["---"] * len(table.head), *([cell(v) for v in row] for row in table.rows)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    shown = [[cell(value, k in table.typed) for k, value in enumerate(row)] for row in table.rows]
+    head, *rows = [[text.replace("|", "\\|") for text in row] for row in (table.head, *shown)]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)

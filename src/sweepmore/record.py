@@ -233,6 +233,15 @@ def read_overrides(folder: Path) -> list[str]:
     return [str(word) for word in words or ()]
 
 
+def began(folder: Path) -> tuple[float, int]:
+    """When a run first began, for sorting: as its provenance says, to the second; then by the age
+    of its config, which a copy of the folder does not keep."""
+    age = (folder / "config.yaml").stat().st_mtime_ns
+    path = folder / "provenance.json"
+    starts = read_json(path).get("starts") if path.exists() else None
+    return (datetime.fromisoformat(starts[0]["time"]).timestamp() if starts else age / 1e9, age)
+
+
 def find_run(name: str, outputs: Path, holding: str) -> Path:
     """The folder that ``name`` means: a path, a folder's name under ``outputs``, or ``last``.
 
@@ -243,7 +252,7 @@ def find_run(name: str, outputs: Path, holding: str) -> Path:
         for folder in (Path(name), outputs / "runs" / name):
             if (folder / "config.yaml").exists():
                 return folder.resolve()
-    runs = {path.parent: path for path in (outputs / "runs").glob("*/config.yaml")}
+    runs = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
     if name != "last":
         if (outputs / "studies" / name).is_dir():
             cure = f"Give study={name} instead, or a trial of {outputs.name}/studies/{name}."
@@ -254,7 +263,7 @@ def find_run(name: str, outputs: Path, holding: str) -> Path:
     if not usable:
         cure = "Train one first: python train.py experiment=quick"
         raise RunError(f"No run in {outputs} holds {holding}.", value=name, cure=cure)
-    return max(usable, key=lambda folder: runs[folder].stat().st_mtime_ns).resolve()
+    return max(usable, key=began).resolve()
 
 
 def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "config.yaml") -> Path:

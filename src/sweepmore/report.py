@@ -19,7 +19,7 @@ from sweepmore.cli import dotted, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.importance import shares
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
-from sweepmore.record import name_of, read_config, read_json, read_metrics, read_overrides
+from sweepmore.record import began, name_of, read_config, read_json, read_metrics, read_overrides
 from sweepmore.show import command_line
 from sweepmore.studies import (
     CONFIRM,
@@ -37,10 +37,11 @@ from sweepmore.studies import (
     words,
 )
 
-# A study of more trials than this is shown by its best; trials.csv has them all.
+# A study of more trials than this is shown by its best; csv=true writes them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20
 # The card that names the run of the winner, else of the best.
 FOLDER = "folder"
+TRIALS = "The trials"
 
 
 def _nothing(folder: Path) -> list[Any]:
@@ -71,11 +72,11 @@ def tell(application: Application, run: Path) -> Told:
     """A run that is gone or cannot be opened (its data are elsewhere) is a warning, no failure:
     the study itself lies in the database."""
     if not (run / "result.json").exists():
-        return Told(warnings=[f"the run of the best is gone: {run.name}"])
+        return Told(warnings=[f"the run of the best is gone: {shown_path(run)}"])
     try:
         return Told(application.facts(run), application.warnings(run), application.sections(run))
     except UserError as error:
-        return Told(warnings=[f"of the best run nothing more is known: {error.problem}"])
+        return Told(warnings=[f"of {name_of(run)} nothing more is known: {error.problem}"])
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,17 @@ class Study:
         return None if budget is None else int(budget["n_trials"])
 
     @property
+    def runs_each(self) -> int:
+        """Of a trial: one for each combination of the repeated settings."""
+        return math.prod(len(values) for values in (self.question.get("repeats") or {}).values())
+
+    @property
+    def may_be_luck(self) -> bool:
+        """Whether the best is the best of many single seeds, and not yet confirmed."""
+        seeds = "seed" in (self.question.get("repeats") or {})
+        return self.winner is None and not seeds and len(self.seen.directions) == 1
+
+    @property
     def winning_run(self) -> Path:
         """The confirmed winner's run, else the best trial's (its first, of several repeats)."""
         return Path(self.winner["run"]) if self.winner else run_of(self.best)
@@ -145,7 +157,8 @@ def as_searched(winner: Mapping[str, Any], seen: StudyView) -> dict[str, Any]:
     return {**renumbered(winner), "rows": [renumbered(row) for row in winner["rows"]]}
 
 
-def study_page(study: Study, application: Application) -> Page:
+def study_page(study: Study, application: Application, where: str = "") -> Page:
+    """``where`` are the words of outputs and storage that its commands need, " outputs=…"."""
     seen, metric = study.seen, study.metrics[0]
     told = tell(application, study.winning_run)
     evidence = [
@@ -170,7 +183,7 @@ def study_page(study: Study, application: Application) -> Page:
         facts=[*_facts(study), *told.facts],
         warnings=[*_warnings(study), *told.warnings],
         sections=[*evidence, *told.sections],
-        commands=_commands(study),
+        commands=_commands(study, where),
     )
 
 
@@ -221,14 +234,14 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
     start = (first.values or (math.nan,))[0]
     if study.winner is not None:
-        # the first trial was one run, as noisy as each of the n: half·√n is its share
-        whole = half * math.sqrt(1 + study.winner["seeds"])
-        told = f"{study.sign * (start - mean):+.4f} ± {whole:.4f} (95 %)"
+        # the winner's mean is of n runs, trial 0's of k, each as noisy: half·√n is one run's share
+        whole = half * math.sqrt(1 + study.winner["seeds"] / study.runs_each)
+        told = f"{study.sign * (start - mean):+.4f} ± {whole:.4f} "
+        told += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
         facts.append((f"gain over trial {first.root}", told))
     elif best.values and len(seen.directions) == 1:
         gain = study.sign * (start - best.values[0])
-        runs = max((len(v) for v in (study.question.get("repeats") or {}).values()), default=1)
-        each = "one run" if runs == 1 else f"{runs} runs"
+        each = "one run" if study.runs_each == 1 else f"{study.runs_each} runs"
         facts.append((f"gain over trial {first.root}", f"{gain:+.4f} ({each} each, not confirmed)"))
     if len(seen.directions) == 1:
         facts.append((FOLDER, shown_path(study.winning_run)))
@@ -259,8 +272,7 @@ def _warnings(study: Study) -> list[str]:
             f"{again} of {len(seen.counted)} trials have the parameters of an earlier one: with "
             "the same seed they tell nothing new"
         )
-    seeds = any(name == "seed" for name in (study.question.get("repeats") or {}))
-    if study.winner is None and not seeds and len(seen.directions) == 1:
+    if study.may_be_luck:
         found.append(
             "one seed a trial, and the best of many is partly luck: confirm.py tells how much"
         )
@@ -299,14 +311,14 @@ def winner_table(winner: Mapping[str, Any]) -> Table:
         [[row["trial"], row["searched"], row["mean"], row["half_width"], row["tied"],
           words(row["params"])] for row in winner["rows"]],
         marked=[k for k, row in enumerate(winner["rows"]) if row["trial"] == winner["trial"]],
+        typed=[0],
     )  # fmt: skip
 
 
 def _trials(study: Study) -> Section:
     ranked = study.seen.ranked
-    left = len(ranked) - MOST_ROWS
-    text = f"The best {MOST_ROWS}; {left} more in trials.csv." if left > 0 else ""
-    return Section("The trials", text, tables=[_table(study, ranked)])
+    text = f"The best {MOST_ROWS} of {len(ranked)}; csv=true writes all to {study.seen.name}.csv."
+    return Section(TRIALS, text if len(ranked) > MOST_ROWS else "", tables=[_table(study, ranked)])
 
 
 def _table(study: Study, shown: Sequence[Attempt]) -> Table:
@@ -327,7 +339,9 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
                      *(a.params.get(name) for name in names)])  # fmt: skip
     best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
     roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
-    return Table(head, rows, marked=[k for k, row in enumerate(rows) if row[0] in roots])
+    marked = [k for k, row in enumerate(rows) if row[0] in roots]
+    params = range(len(head) - len(names), len(head))
+    return Table(head, rows, marked=marked, typed=[0, *params])
 
 
 def _parameters(study: Study) -> list[Section]:
@@ -369,13 +383,14 @@ def _lists(study: Study) -> list[Table]:
                 best = min(values, key=lambda value: sign * value)
                 rows.append([choice, len(values), best, statistics.fmean(values)])
         if len(rows) > 1:
-            found.append(Table([name, "trials", f"best {study.metrics[0]}", "mean"], rows))
+            head = [name, "trials", f"best {study.metrics[0]}", "mean"]
+            found.append(Table(head, rows, typed=[0]))
     return found
 
 
-def _commands(study: Study) -> list[tuple[str, str]]:
+def _commands(study: Study, where: str) -> list[tuple[str, str]]:
     """What to do next comes first."""
-    name, found = study.seen.name, list[tuple[str, str]]()
+    name, found = f"{study.seen.name}{where}", list[tuple[str, str]]()
     if study.winner is not None and not study.tested:
         found.append(("The number to report, once:", f"python evaluate_test.py study={name}"))
     elif study.winner is None and len(study.seen.directions) == 1:
@@ -384,7 +399,8 @@ def _commands(study: Study) -> list[tuple[str, str]]:
         which = "best" if study.winner is None else "winner"
         found.append((f"What the {which} writes:", f"python sample.py study={name}"))
     found.append(_going_on(study))
-    found.append(("Contours, parallel coordinates, every trial:", "make dashboard"))
+    if not where:  # make knows the default place alone
+        found.append(("Contours, parallel coordinates, every trial:", "make dashboard"))
     return found
 
 
@@ -401,8 +417,9 @@ def _going_on(study: Study) -> tuple[str, str]:
     return f"All {total} trials are done; for more, n_trials is the new total:", more
 
 
-def compare_studies(studies: Sequence[Study]) -> Page:
-    """Side by side at equal trials and equal time; StudyError where their data differ."""
+def compare_studies(studies: Sequence[Study], where: str = "") -> Page:
+    """Side by side at equal trials and equal time; StudyError where their data differ. ``where``
+    is as of ``study_page``."""
     first = studies[0]
     for other in studies[1:]:
         for what, mine, theirs in (
@@ -437,7 +454,7 @@ def compare_studies(studies: Sequence[Study]) -> Page:
             Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
-        commands=[("One of them:", f"python report.py study={views[0].name}")],
+        commands=[("One of them:", f"python report.py study={views[0].name}{where}")],
     )
 
 
@@ -589,12 +606,14 @@ def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
         lines += ["To mistrust:", "", *(f"- {warning}" for warning in page.warnings), ""]
     for section in page.sections:
         lines += [f"## {section.title}", ""]
-        lines += [section.text, ""] if section.text else []
+        lines += [section.text, ""] if section.text and section.title != TRIALS else []
         for picture in section.pictures:
             lines += [f"![{section.title}]({picture.name}.png)", ""]
         for table in section.tables:
             few = replace(table, rows=table.rows[:MOST_COMMITTED])
             lines += [markdown(few), ""]
+            if len(few.rows) < len(table.rows):
+                lines += [f"The first {len(few.rows)} rows; trials.csv has every trial.", ""]
     return "\n".join(lines)
 
 
@@ -602,8 +621,7 @@ def list_runs(outputs: Path, most: int = 15) -> Table:
     """Newest first: status, loss, data, and what was set by hand."""
     rows = []
     folders = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
-    began = {folder: (folder / "config.yaml").stat().st_mtime_ns for folder in folders}
-    for folder in sorted(folders, key=began.__getitem__, reverse=True)[:most]:
+    for folder in sorted(folders, key=began, reverse=True)[:most]:
         done = folder / "result.json"
         result = read_json(done) if done.exists() else {}
         words_set = " ".join(read_overrides(folder))
@@ -627,17 +645,19 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
         times = [a.started for a in seen.attempts if a.started is not None]
         confirmed, best = confirmation_of(study), seen.ranked[0] if seen.ranked else None
         known = {} if confirmed is None else confirmed.user_attrs
-        value = None if best is None else (best.values or (None,))[0]
-        value = known["winner"]["mean"] if "winner" in known else value
+        value: float | str | None = None if best is None else (best.values or (None,))[0]
+        if "winner" in known:  # a mean of fresh seeds, no best of many
+            value = f"{known['winner']['mean']:.4f} ± {known['winner']['half_width']:.4f}"
         data = None if best is None else data_of(run_of(best))
         total = study.user_attrs.get("budget", {}).get("n_trials")
         state = state_of(seen, total, known)
-        trials = f"{len(seen.counted)} of {total}" if state == "stopped" else len(seen.counted)
+        whole = state != "stopped" or total is None
+        trials = len(seen.counted) if whole else f"{len(seen.counted)} of {total}"
         row = [name, state, trials, value, data,
                " ".join(set_words(study.user_attrs["command"]["words"]))]  # fmt: skip
         found.append((max(times, default=datetime.min), row))
     found.sort(key=lambda one: one[0], reverse=True)
-    head = ["study", "state", "trials", "best", "data", "set"]
+    head = ["study", "state", "trials", "best (±: confirmed)", "data", "set"]
     return Table(head, [row for _, row in found[:most]])
 
 
@@ -650,7 +670,8 @@ def state_of(seen: StudyView, total: int | None, confirmed: Mapping[str, Any]) -
         return "tested"
     if "winner" in confirmed:
         return "confirmed"
-    if total is not None and len(seen.counted) + len(seen.given_up) < total:
+    short = total is not None and len(seen.counted) + len(seen.given_up) < total
+    if seen.waiting or short:
         return "stopped"
     return "done"
 

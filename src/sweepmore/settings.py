@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -81,6 +82,16 @@ class Sweep:
     @property
     def outputs(self) -> Path:
         return self.root / self.settings.outputs
+
+    @property
+    def where(self) -> str:
+        """Storage and outputs as the root scripts take them, where they are not the defaults. A
+        URL from the environment may hold a password: its place alone is printed."""
+        written, outputs = self.storage_written, self.settings.outputs
+        words = [f"outputs={outputs}"] if outputs != Settings.outputs else []
+        if written is not None:
+            words.append("storage=URL" if "${" in written else f"storage={written}")
+        return "".join(f" {shlex.quote(word)}" for word in words)
 
     @property
     def sampler(self) -> Any:

@@ -236,9 +236,9 @@ def closing(
     if len(seen.counted) >= asked.n_trials and not asked.gridded:
         print(f"more:    {command_line(study.user_attrs, 2 * asked.n_trials)}")
         print("         another hydra.sweeper.study_name starts afresh")
-    ways = [] if many else [f"python confirm.py study={name}"]
+    ways = [] if many else [f"python confirm.py study={name}{asked.where}"]
     if (asked.root / "sample.py").exists():  # an application's own way to look at a run
-        ways.append(f"python sample.py study={name}")
+        ways.append(f"python sample.py study={name}{asked.where}")
     if ways:
         print(f"next:    {' · '.join(ways)}")
 
@@ -275,7 +275,7 @@ def _noise_line(error: float | None, asked: Sweep, name: str) -> str:
     if len(asked.settings.directions) > 1:
         return "noise: compare repeated runs before you choose among them"
     if error is None:
-        cure = f"python confirm.py study={name} noise=true tells which are tied"
+        cure = f"python confirm.py study={name}{asked.where} noise=true tells which are tied"
         return f"noise: unknown from one run each; {cure}"
     return f"noise: standard error {error:.2g} of a value; (tied) is within 2 of a difference"
 

@@ -192,7 +192,8 @@ def key_of(params: Mapping[str, Any]) -> str:
 def run_of(attempt: Attempt) -> Path:
     """The folder of a trial's run, of several repeats the first."""
     folder = Path(attempt.attrs["folder"])
-    return folder if (folder / "result.json").exists() else folder / "0"
+    own = (folder / "result.json").exists() or not (folder / "0").is_dir()
+    return folder if own else folder / "0"
 
 
 def confirmation_of(study: optuna.Study) -> optuna.Study | None:

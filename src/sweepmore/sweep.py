@@ -92,10 +92,10 @@ class Parent:
             print("dry run: nothing was started")
             return
         study = self.open(question)
-        frozen = freeze(asked, study)
-        search = search_of(asked, study, frozen, self.since)
         budget = {"n_trials": asked.n_trials, "grid": asked.gridded}
         study.set_user_attr("budget", budget)  # the last one that was asked for, for reports
+        frozen = freeze(asked, study)
+        search = search_of(asked, study, frozen, self.since)
         show.preview(asked, study.study_name, view(study), self.workers_shown())
         self.warn_of_new_code(study, search)
         follower = Follower(asked, study)

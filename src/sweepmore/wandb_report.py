@@ -6,7 +6,7 @@ Only here is ``wandb-workspaces`` imported. Its client asks the server even to d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from wandb_workspaces.reports.v2 import interface as wr
 
 from sweepmore.cli import dotted
 from sweepmore.errors import ConfigError, StudyError
-from sweepmore.page import Table, cell, markdown
+from sweepmore.page import cell, markdown
 from sweepmore.record import read_config
 from sweepmore.report import Study, winner_table
 from sweepmore.show import command_line
@@ -131,9 +131,9 @@ def answer(study: Study) -> str:
         f"**Question**: {study.seen.directions[0]} {study.metrics[0]} over {', '.join(space)}.",
         f"**Best trial**: {best.root} with {values}: {words(best.params)}.",
     ]
-    if study.winner is None:
-        lines.append("One run each: the best of many is partly luck until confirm.py has run.")
-    else:
+    if study.may_be_luck:
+        lines.append("One seed a trial: the best of many is partly luck until confirm.py has run.")
+    if study.winner is not None:
         mean, half = study.winner["mean"], study.winner["half_width"]
         lines.append(
             f"**Winner**: {words(study.winner['params'])}: {cell(mean)} ± {cell(half)} "
@@ -146,10 +146,11 @@ def winner_text(winner: Mapping[str, Any]) -> str:
     """The confirmed configurations as a Markdown table; the winner's row is bold."""
     table = winner_table(winner)
     rows = [
-        [f"**{cell(value)}**" if k in table.marked else value for value in row]
+        [f"**{cell(value, at in table.typed)}**" if k in table.marked else value
+         for at, value in enumerate(row)]
         for k, row in enumerate(table.rows)
-    ]
-    return markdown(Table(table.head, rows))
+    ]  # fmt: skip
+    return markdown(replace(table, rows=rows))
 
 
 def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
