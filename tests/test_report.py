@@ -55,7 +55,7 @@ from sweepmore.report import (
     study_page,
 )
 from sweepmore.studies import best_run, key_of, view
-from tests.helpers import ROOT, call_script, run_script
+from tests.helpers import ROOT, TrainHere, call_script, run_script
 
 # without these Chromium asks its maker's servers for updates
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
@@ -157,6 +157,24 @@ def test_a_study_whose_trials_wait_is_stopped_whatever_its_budget() -> None:
     assert state_of(view(study), None, {}) == "stopped"
     (row,) = list_studies(study._storage).rows
     assert row[:3] == ["two", "stopped", 4]
+
+
+def test_a_study_has_its_budget_before_its_sources_are_kept(
+    here: TrainHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stops it from then on, it is listed as stopped."""
+
+    def full(*_: object) -> None:
+        raise StudyError("The disk is full.", value=None, cure="Make room.")
+
+    monkeypatch.setattr("sweepmore.sweep.freeze", full)
+    place = ("hydra.sweeper.study_name=s", f"hydra.sweeper.outputs={tmp_path}")
+    with pytest.raises(SystemExit):
+        here(tmp_path / "run", "optim.lr=0.1,0.2,0.3", *place, "-m")
+    study = open_study(tmp_path, "s")
+    assert study.user_attrs["budget"] == {"n_trials": 3, "grid": True}
+    (row,) = list_studies(study._storage).rows
+    assert row[:3] == ["s", "stopped", "0 of 3"]
 
 
 def test_runs_are_listed_by_when_they_began_not_by_when_they_were_copied(

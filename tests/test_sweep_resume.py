@@ -52,6 +52,15 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
     assert len(app.seen()) == 3
 
 
+def test_what_comes_next_keeps_outputs_and_storage(app: App) -> None:
+    out = app.ok("x=1,2", ":study_name=s", ":outputs=my runs", ":storage=sqlite:///mine.db")
+    place = "'outputs=my runs' storage=sqlite:///mine.db"
+    assert f"next:    python confirm.py study=s {place}\n" in out
+    assert f"python confirm.py study=s {place} noise=true" in out
+    hidden = app.ok("x=1,2", ":study_name=t", ":storage=${oc.env:DB}", env={"DB": "sqlite:///db"})
+    assert "next:    python confirm.py study=t storage=URL\n" in hidden
+
+
 def test_an_interrupted_study_goes_on(app: App) -> None:
     with app.started(*SLOW) as process:
         until(lambda: len(app.seen()) > 2)

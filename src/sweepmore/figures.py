@@ -357,6 +357,7 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
         low, high = min(p.x for p in chart.points), max(p.x for p in chart.points)
         axes.update_datalim([(low, low), (high, high)])
         axes.axline((low, low), slope=1, color=GREY, linewidth=0.8, zorder=0)
+        axes.ticklabel_format(useOffset=False)  # 2.0962, not 0.0002 with +2.096 in a corner
     if chart.log_x:
         axes.set_xscale("log")
         _plain_ticks(axes.xaxis, few=small)
