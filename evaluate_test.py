@@ -135,7 +135,7 @@ def main(arguments: Arguments) -> None:
     show_result(done, ledger.known(asked.fingerprint))
     keep(asked, done)
     if asked.study is not None:
-        searched = asked.study.study_name.removesuffix(".confirm")
+        searched = asked.study.study_name.removesuffix(records.CONFIRM)
         where = cli.given(arguments, "storage", "outputs")
         print(f"next     python report.py study={searched}{where}", flush=True)
     receipt = shlex.quote(cli.shown_path(ledger.path(done)))
@@ -162,13 +162,12 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
         return named(records.find_named(*wanted, outputs, holding=WEIGHTS))
     from sweepmore.confirmation import load
     from sweepmore.storage import open_storage
-    from sweepmore.studies import CONFIRM
 
     assert arguments.study is not None
     database = open_storage(storage_url(arguments.storage, arguments.storage, outputs))
-    searched = load(database, arguments.study.removesuffix(CONFIRM)).study_name
+    searched = load(database, arguments.study.removesuffix(records.CONFIRM)).study_name
     cure = f"python confirm.py study={searched}"
-    study = load(database, searched + CONFIRM, cure)
+    study = load(database, searched + records.CONFIRM, cure)
     winner = study.user_attrs.get("winner")
     if winner is None:
         problem = f"{study.study_name} has not named a winner."

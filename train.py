@@ -71,9 +71,7 @@ def main(node: DictConfig) -> float | list[float]:
         seen = looks(ROOT / "sweeps" / "looks", splits.fingerprint)
         console.header(config, splits, state, seen)
     else:
-        from nplm.insights import objectives  # loads Optuna, which a run by itself does not need
-
-        trial.name(*objectives(cli.dotted(to_plain(config))))
+        trial.name(*map(str, config.objective))
 
     # a signal is an answer to fit's question, not an exception in the middle of a file
     with stop_signals() as stop:

@@ -215,6 +215,16 @@ class Objective:
     field: str = "dev_loss"
     level: float | None = None
 
+    def __str__(self) -> str:
+        """With its unit, for figures."""
+        units = {
+            "dev_loss": "dev loss (nats/token)",
+            "train_loss": "train loss (nats/token)",
+            "seconds": "training (s)",
+            "seconds_to": f"seconds to dev loss {self.level}",
+        }
+        return units.get(self.field, self.field)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -248,7 +258,7 @@ def from_hydra(node: DictConfig | Mapping[str, Any]) -> Config:
     fields = cast(dict[str, Any], dict(plain))  # type: ignore[arg-type]  # keys are texts
     optim = _named("optim", fields.pop("optim", {"name": "sgd"}), OPTIMISERS)
     model = model_from(fields.pop("model", {"name": "mlp"}))
-    objective = tuple(_objectives(fields.pop("objective", "dev_loss")))
+    objective = tuple(objectives(fields.pop("objective", "dev_loss")))
     config = build(Config, fields)
     config = dataclasses.replace(config, model=model, optim=optim, objective=objective)
     _check_together(config)
@@ -284,7 +294,7 @@ def _check_together(config: Config) -> None:
                           cure=cure)  # fmt: skip
 
 
-def _objectives(given: Any) -> Iterator[Objective]:
+def objectives(given: Any) -> Iterator[Objective]:
     """``dev_loss``, ``{seconds_to: 2.17}``, or a list of such."""
     for one in given if isinstance(given, list) and given else [given]:
         if one in OBJECTIVES:

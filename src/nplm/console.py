@@ -83,7 +83,8 @@ def _optim(run: Config, is_counted: bool) -> str:
         rate = f"lr {optim.lr:g}, {optim.lr * optim.decay_factor:g} from step {decay_step(optim):,}"
     else:
         rate = f"lr {optim.lr:g} ({optim.schedule})"
-    return f"{optim.name} {rate}; {optim.steps:,} steps of {optim.batch_size:,} examples"
+    minibatch = "all contexts" if optim.draw == "full" else f"{optim.batch_size:,} {optim.draw}"
+    return f"{optim.name} {rate}; {optim.steps:,} steps of {minibatch}"
 
 
 def answer(

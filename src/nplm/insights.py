@@ -15,6 +15,7 @@ from torch import Tensor
 from nplm import sampling
 from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
+from nplm.config import objectives as read_objectives
 from nplm.data import Splits, load_splits
 from nplm.estimates import Estimate, Floats, bootstrap, line_sums
 from nplm.kneser_ney import kneser_ney
@@ -43,17 +44,8 @@ def application(receipts: Path) -> Application:
 def objectives(config: Mapping[str, Any]) -> list[str]:
     """Names with units, from a study's fixed config: flat, and written as on the command line."""
     level = config.get("objective.seconds_to")
-    written = config.get("objective", ()) if level is None else {"seconds_to": level}
-    each = [written] if isinstance(written, (str, Mapping)) else written
-    return [_objective(one) for one in each]
-
-
-def _objective(written: str | Mapping[str, Any]) -> str:
-    units = {"dev_loss": "dev loss (nats/token)", "train_loss": "train loss (nats/token)",
-             "seconds": "training (s)"}  # fmt: skip
-    if isinstance(written, str):
-        return units.get(written, written)
-    return f"seconds to dev loss {written['seconds_to']:g}"
+    written = config.get("objective") if level is None else {"seconds_to": level}
+    return [] if written is None else [str(one) for one in read_objectives(written)]
 
 
 def opened(folder: Path) -> tuple[Config, Splits, sampling.Trained]:

@@ -87,7 +87,7 @@ class State:
     optimiser: Optimiser
     generator: torch.Generator
     device: torch.device
-    average: Average
+    average: Average | None
     averaged: LanguageModel  # what is evaluated and kept: ``model`` itself where none is averaged
     step: int = 0
     seconds: float = 0.0
@@ -99,7 +99,7 @@ class State:
 
     def evaluated(self) -> LanguageModel:
         """The model with the averaged weights of this step."""
-        if self.averaged is not self.model:
+        if self.average is not None:
             with torch.no_grad():
                 for parameter, value in zip(self.averaged.parameters(), self.average.values()):
                     parameter.copy_(value)
@@ -169,7 +169,7 @@ def fit(
             if config.optim.clip is not None:
                 gradients = clip(gradients, config.optim.clip)
             state.optimiser.step(gradients, learning_rate(config.optim, step))
-            if config.optim.ema:
+            if state.average is not None:
                 state.average.update()
             losses.append(loss)
             if (signum := stop()) is not None and step + 1 < end:
@@ -293,8 +293,8 @@ def begin(config: Config, splits: Splits, weights: Checkpoint | None = None) -> 
     parameters = list(model.parameters())
     optimiser = build_optimiser(config.optim, parameters)
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "minibatches"))
-    average = Average(parameters, config.optim.ema)
-    averaged = copy.deepcopy(model) if config.optim.ema else model
+    average = Average(parameters, config.optim.ema) if config.optim.ema else None
+    averaged = model if average is None else copy.deepcopy(model)
     return State(model, optimiser, generator, device, average, averaged)
 
 
@@ -309,7 +309,7 @@ def resume(config: Config, splits: Splits, saved: Checkpoint) -> State:
         )
     state = begin(config, splits, saved)
     state.optimiser.load(saved.part("optim"))
-    if config.optim.ema:
+    if state.average is not None:
         state.average.load(saved.part("ema"))
     state.generator.set_state(saved.tensors["minibatches"])
     state.losses = list(saved.tensors["losses"]) if "losses" in saved.tensors else None
@@ -404,7 +404,7 @@ def _save(
         files.save(folder / files.BEST, Checkpoint(best, about | {"dev_loss": state.best_loss}))
         state.best = None
     tensors = {f"model.{name}": tensor for name, tensor in state.model.tensors().items()}
-    if config.optim.ema:
+    if state.average is not None:
         tensors |= {f"ema.{name}": tensor for name, tensor in state.average.state().items()}
     tensors |= {f"optim.{name}": tensor for name, tensor in state.optimiser.state().items()}
     tensors["minibatches"] = drawn_from

@@ -14,10 +14,10 @@ import optuna
 from sweepmore.cli import shown_path
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.note import write_note
-from sweepmore.record import write_json
+from sweepmore.record import CONFIRM, NOISE, write_json
 from sweepmore.retrain import Plan, folder_of, train_again
 from sweepmore.storage import open_storage, storage_url
-from sweepmore.studies import CONFIRM, NOISE, view, words
+from sweepmore.studies import view, words
 from sweepmore.winner import (
     Candidate,
     Confirmation,

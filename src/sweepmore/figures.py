@@ -82,7 +82,7 @@ class Chart:
 
 
 def better(seen: StudyView, objective: int = 0) -> Better:
-    return "high" if seen.directions[objective] == "maximize" else "low"
+    return "low" if seen.sign(objective) > 0 else "high"
 
 
 def told(attempt: Attempt) -> str:
@@ -99,7 +99,7 @@ def told(attempt: Attempt) -> str:
 def history(seen: StudyView, metric: str) -> Chart:
     """Every trial's value in the order of trials, and the best so far."""
     done = sorted(seen.ranked, key=lambda a: a.root)
-    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
+    sign = seen.sign()
     best, stairs = math.inf, list[float]()
     for attempt in done:
         best = min(best, sign * _value(attempt))
@@ -125,7 +125,7 @@ class SoFar:
 
 def so_far(seen: StudyView) -> list[SoFar]:
     """After each trial in turn; ``seconds`` are those of the trials, added up."""
-    sign = -1.0 if seen.directions[0] == "maximize" else 1.0
+    sign = seen.sign()
     best, spent, found = math.inf, 0.0, list[SoFar]()
     for number, attempt in enumerate(sorted(seen.counted, key=lambda a: a.root), 1):
         spent += attempt.seconds or 0.0

@@ -30,6 +30,9 @@ from sweepmore.owner import this_process
 
 Status = Literal["ok", "diverged", "pruned", "interrupted", "error"]
 
+# What the names of studies end with that confirm a winner or measure noise.
+CONFIRM, NOISE = ".confirm", ".noise"
+
 # A diff longer than this is cut: guess, four times the longest diff one would call small.
 MAX_DIFF_CHARACTERS = 400_000
 
@@ -293,12 +296,12 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
 def last_study(outputs: Path) -> str:
     """The name of the study, no confirmation, whose last run began last."""
     studies = outputs / "studies"
-    began = [
+    found = [
         (config.stat().st_mtime_ns, config.relative_to(studies).parts[0])
         for run in ("[0-9]*", "[0-9]*/[0-9]*")  # a trial's only run, or those of its repeats
         for config in studies.glob(f"*/{run}/config.yaml")
     ]
-    own = [(when, name) for when, name in began if not name.endswith((".confirm", ".noise"))]
+    own = [(when, name) for when, name in found if not name.endswith((CONFIRM, NOISE))]
     if not own:
         cure = "Begin one first: python train.py -m sweeps=minute"
         raise RunError(f"There is no study in {outputs}.", value="last", cure=cure)

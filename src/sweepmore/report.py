@@ -19,11 +19,18 @@ from sweepmore.cli import dotted, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.importance import shares
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
-from sweepmore.record import began, name_of, read_config, read_json, read_metrics, read_overrides
-from sweepmore.show import command_line
-from sweepmore.studies import (
+from sweepmore.record import (
     CONFIRM,
     NOISE,
+    began,
+    name_of,
+    read_config,
+    read_json,
+    read_metrics,
+    read_overrides,
+)
+from sweepmore.show import command_line
+from sweepmore.studies import (
     SHOWN,
     Attempt,
     StudyView,
@@ -33,6 +40,7 @@ from sweepmore.studies import (
     key_of,
     noise,
     run_of,
+    runs_each,
     view,
     words,
 )
@@ -109,7 +117,7 @@ class Study:
     @property
     def sign(self) -> float:
         """Of the first objective: 1 where lower is better."""
-        return -1.0 if self.seen.directions[0] == "maximize" else 1.0
+        return self.seen.sign()
 
     @property
     def total(self) -> int | None:
@@ -119,8 +127,7 @@ class Study:
 
     @property
     def runs_each(self) -> int:
-        """Of a trial: one for each combination of the repeated settings."""
-        return math.prod(len(values) for values in (self.question.get("repeats") or {}).values())
+        return runs_each(self.question.get("repeats"))
 
     @property
     def may_be_luck(self) -> bool:
@@ -210,8 +217,8 @@ def _values(seen: StudyView, name: str) -> set[Any]:
 def _subtitle(study: Study) -> str:
     times = [a.started for a in study.seen.attempts if a.started is not None]
     seconds = sum(a.seconds or 0.0 for a in study.seen.counted)
-    began = f"{min(times):%Y-%m-%d %H:%M}" if times else "not begun"
-    return f"{began} · {len(study.seen.counted)} trials · {seconds:,.0f} s of trials, added up"
+    start = f"{min(times):%Y-%m-%d %H:%M}" if times else "not begun"
+    return f"{start} · {len(study.seen.counted)} trials · {seconds:,.0f} s of trials, added up"
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:
@@ -373,14 +380,14 @@ def _parameters(study: Study) -> list[Section]:
 
 def _lists(study: Study) -> list[Table]:
     """For each list that was searched a row a member: how many trials, their best and mean."""
-    found, sign = [], -1.0 if study.seen.directions[0] == "maximize" else 1.0
+    found = []
     for name, one in study.question["space"].items():
         rows = []
         for choice in one.get("attributes", {}).get("choices", ()):
             of_it = [a for a in study.seen.ranked if repr(a.params.get(name)) == repr(choice)]
             values = [(a.values or (math.nan,))[0] for a in of_it]
             if values:
-                best = min(values, key=lambda value: sign * value)
+                best = min(values, key=lambda value: study.sign * value)
                 rows.append([choice, len(values), best, statistics.fmean(values)])
         if len(rows) > 1:
             head = [name, "trials", f"best {study.metrics[0]}", "mean"]

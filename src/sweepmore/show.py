@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import shlex
 import statistics
 import time
@@ -24,17 +23,16 @@ from rich.text import Text
 
 from sweepmore.cli import script_words, shown_path
 from sweepmore.errors import StudyError
-from sweepmore.record import write_atomic
+from sweepmore.record import CONFIRM, NOISE, write_atomic
 from sweepmore.storage import shown
 from sweepmore.studies import (
-    CONFIRM,
-    NOISE,
     SHOWN,
     Attempt,
     StudyView,
     at_edge,
     noise,
     run_of,
+    runs_each,
     view,
     words,
 )
@@ -74,14 +72,9 @@ def _of(asked: Sweep) -> str:
     for key, values in (asked.settings.repeats or {}).items():
         few = [*map(str, values[:3]), *(["…"] if len(values) > 3 else [])]
         parts.append(f"{len(values)} runs each, {key} {', '.join(few)}")
-    if (each := runs_each(asked)) > 1:
+    if (each := runs_each(asked.settings.repeats)) > 1:
         parts.append(f"{each * asked.n_trials} runs in all")
     return f" ({'; '.join(parts)})" if parts else ""
-
-
-def runs_each(asked: Sweep) -> int:
-    """Of a trial: one for each combination of the repeated settings."""
-    return math.prod(len(values) for values in (asked.settings.repeats or {}).values())
 
 
 def short(node: Any) -> str:
@@ -166,7 +159,7 @@ class Shown:
 
     def _runs(self, seen: StudyView) -> str:
         """Of repeated trials: a trial of eight runs takes long until it is done."""
-        if (each := runs_each(self.asked)) == 1:
+        if (each := runs_each(self.asked.settings.repeats)) == 1:
             return ""
         done = each * len(seen.counted) + sum(len(a.attrs.get("repeats", ())) for a in seen.running)
         return f" ({done} of {each * self.asked.n_trials} runs)"
@@ -255,12 +248,12 @@ def command_line(study_attrs: Mapping[str, Any], n_trials: int | None = None) ->
     """The command that the study last went on by; with ``n_trials`` as many in all."""
     parts = study_attrs["command"]
     *module, script = parts["script"]
-    words = list(parts["words"])
+    typed = list(parts["words"])
     if n_trials is not None:
         key = "hydra.sweeper.n_trials="
-        at = next((k for k, word in enumerate(words) if word.startswith(key)), len(words))
-        words[at : at + 1] = [f"{key}{n_trials}"]
-    return shlex.join(["python", *module, Path(script).name, "-m", *words])
+        at = next((k for k, word in enumerate(typed) if word.startswith(key)), len(typed))
+        typed[at : at + 1] = [f"{key}{n_trials}"]
+    return shlex.join(["python", *module, Path(script).name, "-m", *typed])
 
 
 def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:

@@ -20,12 +20,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.errors import StudyError
+from sweepmore.record import CONFIRM
 
 # how a trial ended, beside Optuna's state
 Reason = Literal["exception", "died", "handed_back", "void"]
 
-# What the names of confirmations and of measurements of noise end with.
-CONFIRM, NOISE = ".confirm", ".noise"
 # Best five are shown; a best value within this share of its range's end is "at the edge" (guess).
 SHOWN, EDGE = 5, 0.02
 
@@ -127,16 +126,20 @@ class StudyView:
     def infeasible(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts if attempt.infeasible]
 
+    def sign(self, objective: int = 0) -> float:
+        """1 where lower is better, -1 where higher is."""
+        return -1.0 if self.directions[objective] == "maximize" else 1.0
+
     @property
     def ranked(self) -> list[Attempt]:
         """Complete trials with finite values, best first (of several objectives: by the first)."""
-        sign = -1.0 if self.directions[0] == "maximize" else 1.0
+        sign = self.sign()
         done = [a for a in self.attempts if a.state is TrialState.COMPLETE and not a.infeasible]
         return sorted(done, key=lambda a: (sign * (a.values or (0.0,))[0], a.root))
 
     def best_in(self, objective: int) -> Attempt:
         """The complete trial that is best in one of several objectives; there must be one."""
-        sign = -1.0 if self.directions[objective] == "maximize" else 1.0
+        sign = self.sign(objective)
         return min(self.ranked, key=lambda a: (sign * (a.values or ())[objective], a.root))
 
     @property
@@ -157,7 +160,7 @@ class StudyView:
         return [a for a in ranked if not any(self._beats(b, a) for b in ranked)]
 
     def _beats(self, a: Attempt, b: Attempt) -> bool:
-        signs = [-1.0 if direction == "maximize" else 1.0 for direction in self.directions]
+        signs = [self.sign(k) for k in range(len(self.directions))]
         pairs = [(s * x, s * y) for s, x, y in zip(signs, a.values or (), b.values or ())]
         return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
@@ -194,6 +197,11 @@ def run_of(attempt: Attempt) -> Path:
     folder = Path(attempt.attrs["folder"])
     own = (folder / "result.json").exists() or not (folder / "0").is_dir()
     return folder if own else folder / "0"
+
+
+def runs_each(repeats: Mapping[str, Sequence[Any]] | None) -> int:
+    """Runs of a trial: one for each combination of the repeated settings."""
+    return math.prod(len(values) for values in (repeats or {}).values())
 
 
 def confirmation_of(study: optuna.Study) -> optuna.Study | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import optuna
 
 from sweepmore.errors import StudyError
-from sweepmore.studies import CONFIRM, view
+from sweepmore.record import CONFIRM
+from sweepmore.studies import view
 
 # One start of W&B's program takes 0.5 s, and it uploads five runs at a time (both wandb 0.31):
 # a batch is what it does in a few rounds, and what is told at a time.
