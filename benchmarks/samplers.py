@@ -39,7 +39,8 @@ HYPERBAND = (
 # How each is asked for on the command line.
 SAMPLERS = {
     "random": ["hydra/sweeper/sampler=random"],
-    "quasi-random": ["hydra/sweeper/sampler=qmc"],
+    # scrambled: else its points are the same for every seed
+    "quasi-random": ["hydra/sweeper/sampler=qmc", "+hydra.sweeper.sampler.scramble=true"],
     "TPE": ["hydra/sweeper/sampler=tpe"],
     "TPE + hyperband": ["hydra/sweeper/sampler=tpe", HYPERBAND],
     "GP": ["hydra/sweeper/sampler=gp"],
@@ -209,7 +210,7 @@ def draw(every: dict[str, list[list[Trial]]]) -> None:
         counts = [len(trials) for trials in studies]
         mean, half = interval(finals)
         axes.errorbar(fmean(counts), mean, yerr=half, fmt="o", color=COLOURS[name], capsize=3,
-                      label=f"{name} after {BUDGET:.0f} s" )  # fmt: skip
+                      label=f"{name} after {BUDGET:.0f} s")  # fmt: skip
     axes.set_xlabel("trials")
     axes.set_ylabel("best dev loss (nats/token), 95 % interval")
     axes.legend(frameon=False)
