@@ -24,6 +24,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "record": {"yaml"},
     "tracking": {"wandb"},
     "trial": set(),
+    "patience": {"optuna", "sqlalchemy"},
     "storage": {"optuna", "sqlalchemy"},
     "space": {"optuna", "hydra"},
     "search": {"optuna", "numpy"},

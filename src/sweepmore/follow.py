@@ -15,11 +15,14 @@ import optuna
 
 from sweepmore import show, slots
 from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.patience import is_away
 from sweepmore.settings import Sweep
 from sweepmore.studies import view
 
 # How often the parent plans, reaps and shows.
 TICK_SECONDS = 0.25
+# How long it waits after a tick that failed.
+AFTER_AN_ERROR = 2.0
 
 
 @dataclass
@@ -59,8 +62,9 @@ class Follower:
             try:
                 self.tick()
             except Exception as error:  # a database that fails now may be back at the next tick
-                print(f"warning: the study cannot be read: {error}", file=sys.stderr)
-                self._done.wait(5.0)
+                if not is_away(error):  # which has been said
+                    print(f"warning: the study cannot be read: {error}", file=sys.stderr)
+                self._done.wait(AFTER_AN_ERROR)
 
     def tick(self) -> None:
         asked = self.asked

@@ -27,8 +27,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sweepmore.errors import UserError
 from sweepmore.owner import is_alive, on_this_host, this_process
-from sweepmore.receipts import UNKNOWN, Look, read_receipt, receipts, write_receipt
-from sweepmore.record import write_json
+from sweepmore.receipts import PRIVATE, UNKNOWN, Look, read_receipt, receipts, write_receipt
+from sweepmore.record import create_private, write_json
 
 # A database that is locked for longer is in use by something that hangs (guess).
 TIMEOUT = 60
@@ -66,6 +66,7 @@ class Ledger:
         try:
             if self.url.get_backend_name() == "sqlite" and self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+                create_private(Path(self.url.database))
             self._create_table()
             with self._engine().connect() as connection:  # never committed
                 connection.execute(sql.insert(_TABLE).values(_row(Look("", 0, "", "", {}, {}))))
@@ -145,7 +146,7 @@ class Ledger:
         mine = dataclasses.replace(look, claimant=this_process())
         if not self._update(look, claimant=json.dumps(dict(mine.claimant))):
             raise _refused(f"{look} was taken over by another process.", look)
-        write_json(self.path(mine), dataclasses.asdict(mine))  # it may be torn, or never written
+        _rewrite(self.path(mine), mine)  # it may be torn, or never written
         return mine
 
     def finish(self, look: Look, result: Mapping[str, Any]) -> Look:
@@ -153,7 +154,7 @@ class Ledger:
         done = dataclasses.replace(look, result=result)
         if not self._update(look, result=json.dumps(dict(result), allow_nan=False)):
             raise _refused(f"{look} is no longer this process's.", look)
-        write_json(self.path(done), dataclasses.asdict(done))
+        _rewrite(self.path(done), done)
         return done
 
     def mend(self, done: Look) -> None:
@@ -164,7 +165,7 @@ class Ledger:
             and not self._is_another_claims(done)
             and read_receipt(path).result is None
         ):
-            write_json(path, dataclasses.asdict(done))
+            _rewrite(path, done)
 
     def _is_another_claims(self, look: Look) -> bool:
         """Whether the receipt of that number was written for a claim in another database."""
@@ -218,6 +219,10 @@ class Ledger:
 
     def path(self, look: Look) -> Path:
         return self.folder / f"{look.fingerprint}-{look.number}.json"
+
+
+def _rewrite(path: Path, look: Look) -> None:
+    write_json(path, dataclasses.asdict(look), PRIVATE)
 
 
 def _why(last: Look, in_database: bool, checkpoint: str) -> str:

@@ -37,7 +37,14 @@ CONFIRM, NOISE = ".confirm", ".noise"
 MAX_DIFF_CHARACTERS = 400_000
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def create_private(path: Path) -> None:
+    """An empty file that only its owner reads and writes, where there is none: a database whose
+    rows nobody else shall change. SQLite gives its journal the same mode."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
     """Replace ``path`` whole: a kill at any instant leaves the old content or the new."""
     data = content.encode() if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -46,7 +53,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from one's own group
+        os.chmod(name, mode)  # mkstemp's 0600 would hide results from one's own group
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -66,9 +73,10 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object, mode: int = 0o644) -> None:
     """Strict JSON: NaN and infinities raise ValueError instead of being written."""
-    write_atomic(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomic(path, f"{text}\n", mode)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,6 +36,7 @@ from sweepmore.errors import Interrupted, UserError
 from sweepmore.frozen import FrozenConfig
 from sweepmore.overrides import override_text
 from sweepmore.owner import is_alive, on_this_host
+from sweepmore.patience import DatabaseAway, is_away
 from sweepmore.question import call
 from sweepmore.signals import STOPPING, unbroken
 from sweepmore.space import Space
@@ -133,6 +134,8 @@ class Worker:
         except Interrupted as interrupted:
             self.stopped_by = self.stopped_by or interrupted.signum
             self._hand_back(claimed)
+        except DatabaseAway:
+            raise  # nothing can be told; the trial is tried again once its owner is found dead
         except _Pruned:
             self._set("status", "pruned")
             self._tell(TrialState.PRUNED)
@@ -382,7 +385,8 @@ class Worker:
         try:
             slots.renew_lease(self.study, trial.number)
         except Exception as error:  # the next renewal comes before the lease ends
-            print(f"warning: the lease of trial {trial.number} was not renewed: {error}")
+            if not is_away(error):  # which has been said
+                print(f"warning: the lease of trial {trial.number} was not renewed: {error}")
 
 
 def too_many_failures(failed: int, finished: int, n_trials: int, search: Search) -> bool:
