@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from sweepmore import slots
 from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.errors import Interrupted, StudyError
-from sweepmore.join import is_done, work
+from sweepmore.join import is_all_taken, is_done, work
 from sweepmore.owner import this_process
 from sweepmore.settings import Sweep, read
 from sweepmore.signals import stop_signals, unbroken
@@ -31,6 +31,8 @@ from sweepmore.worker import Search, too_many_failures
 
 # Workers that died in a row without one trial being finished: then something else is wrong.
 MOST_BARREN_DEATHS = 3
+# How often a parent without workers looks at trials that run on other machines.
+ELSEWHERE_SECONDS = 1.0
 # A worker that was asked twice to stop is killed after this.
 KILL_SECONDS = 5.0
 # How a worker process learns that it is one: {"study", "index", "parent", "since"} as JSON.
@@ -107,20 +109,29 @@ class Processes:
                         if not is_done(seen, self.asked):
                             running[next_index] = self._start(next_index)
                             next_index += 1
-                    if not running and not told and self._left():
+                    if not running and not told and self._left(stop):
                         running[next_index] = self._start(next_index)
                         next_index += 1
                 return stop()
             finally:
                 self._end(list(running.values()))
 
-    def _left(self) -> bool:
-        """Trials that came back after the last worker went: of one that died at the very end."""
-        with unbroken():
-            slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
-            failed, finished = slots.failure_share(self.study, self.search.since)
-            given_up = too_many_failures(failed, finished, self.search.n_trials, self.search)
-            return not given_up and not is_done(view(self.study), self.asked)
+    def _left(self, stop: Callable[[], int | None]) -> bool:
+        """Whether there is a trial for a new worker: of one that died at the very end, or of
+        another machine's that has died since. While its trials run, this parent waits."""
+        while stop() is None:
+            with unbroken():
+                slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
+                failed, finished = slots.failure_share(self.study, self.search.since)
+                seen = view(self.study)
+            if too_many_failures(failed, finished, self.search.n_trials, self.search):
+                return False
+            if is_done(seen, self.asked):
+                return False
+            if not is_all_taken(seen, self.asked):
+                return True
+            time.sleep(ELSEWHERE_SECONDS)
+        return False
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         """The same command with the frozen config, in a session of its own: Ctrl-C in the
