@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
@@ -63,6 +64,10 @@ def trials_in(url: URL) -> list[FrozenTrial]:
         return optuna.load_study(study_name="s", storage=open_storage(url)).get_trials()
     except KeyError:  # not there yet
         return []
+
+
+def has_finished(url: URL, number: int) -> bool:
+    return len(slots_of(trials_in(url))) >= number
 
 
 def wait_slots(study: optuna.Study, number: int) -> None:
@@ -159,7 +164,7 @@ class TestServerAway:
             *words, ":n_jobs=2", ":study_name=s", server.words(url), env=server.environment
         ) as process:
             for turn, mode in enumerate(("fast", "immediate")):
-                until(lambda turn=turn: len(slots_of(trials_in(url))) > 4 * (turn + 1))
+                until(partial(has_finished, url, 4 * turn + 5))
                 server.stop(mode)
                 try:
                     until(lambda: len(said("does not answer")) == 2)

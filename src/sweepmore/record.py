@@ -282,7 +282,7 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
     last); of a repeated trial, its first run."""
     studies = outputs / "studies"
     name = last_study(outputs) if study in (None, "last") else str(study)
-    if not (studies / name).is_dir():
+    if Path(name).name != name or name.startswith(".") or not (studies / name).is_dir():
         near = did_you_mean(name, [folder.name for folder in studies.glob("[!.]*")])
         cure = f"python report.py lists the studies.{near}"
         raise RunError(f"There is no study {name} in {outputs}.", value=name, cure=cure)

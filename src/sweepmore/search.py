@@ -177,8 +177,17 @@ def _named(config: Node | str, table: Mapping[str, Node], what: str) -> Node:
     return table[config]
 
 
-def _class(node: Node, base: type) -> type:
-    """What ``_target_`` names: Optuna's own, or any importable subclass of ``base``."""
+def _parts() -> tuple[type, ...]:
+    """What a sampler or a pruner is made of; a node that names anything else is not built."""
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.samplers.nsgaii import BaseCrossover
+
+    return BaseSampler, BasePruner, BaseCrossover
+
+
+def _class(node: Node, *bases: type) -> type:
+    """What ``_target_`` names: Optuna's own, or any importable subclass of one of ``bases``."""
     target = str(node.get("_target_"))
     module, _, name = target.rpartition(".")
     try:
@@ -190,8 +199,8 @@ def _class(node: Node, base: type) -> type:
             value=target,
             cure="Give the dotted path of a class, such as optuna.samplers.TPESampler.",
         ) from error
-    if not (isinstance(found, type) and issubclass(found, base)):
-        problem = f"_target_ {target} is no subclass of {base.__name__}."
+    if not (isinstance(found, type) and issubclass(found, bases)):
+        problem = f"_target_ {target} is no subclass of {' or '.join(b.__name__ for b in bases)}."
         raise ConfigError(problem, value=target, cure="Take one of Optuna's, or your own subclass.")
     return found
 
@@ -245,5 +254,5 @@ def _nested(name: str, value: Any, stream: Stream) -> Any:
     if isinstance(value, str) and name in tables:
         value = _named(value, tables[name], name)
     if isinstance(value, Mapping) and "_target_" in value:
-        return _instantiate(_class(value, object), value, stream)
+        return _instantiate(_class(value, *_parts()), value, stream)
     return value
