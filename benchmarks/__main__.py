@@ -21,6 +21,7 @@ from benchmarks import (
     level,
     overhead,
     report,
+    scale,
     shell,
     step,
     stock,
@@ -60,6 +61,16 @@ def grown() -> str:
     )
 
 
+def scaled() -> str:
+    return (
+        f"{scale.table()}\n\n"
+        f"A trial: from the first start to the last end of {scale.MEASURED} trials of "
+        "[the plain example](../examples/plain/app.py), whose objective costs nothing, after so "
+        "many made-up ones; a look: the whole study read again, as the parent does four times a "
+        f"second (median of {scale.LOOKS}). PostgreSQL runs on the same machine."
+    )
+
+
 @dataclass(frozen=True)
 class Section:
     title: str
@@ -76,6 +87,7 @@ SECTIONS = (
         "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True
     ),
     Section("Growth", grown, full=True),
+    Section("A study of 10,000 trials", scaled, full=True),
     Section("A report over 1,000 trials", report.table, full=True),
 )
 

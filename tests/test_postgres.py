@@ -31,9 +31,10 @@ from sweepmore.ledger import Ledger
 from sweepmore.owner import this_process
 from sweepmore.storage import open_storage, start
 from sweepmore.studies import view
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run_script
 from tests.postgres import Lossy, Server
 from tests.race_ledger import FINGERPRINT
+from tests.secrets_of import pickles, traces
 from tests.sweep_apps import App, slots_of, until
 
 pytestmark = pytest.mark.postgres
@@ -252,6 +253,48 @@ class TestLostAnswer:
         assert [a.slot for a in view(study).attempts] == [0]
         assert slots.claim(study) is not None
         assert slots.claim(study) is None
+
+
+def test_neither_password_nor_key_is_in_any_file_or_line(
+    server: Server, url: URL, few_names: Path, tmp_path: Path
+) -> None:
+    """Runs by processes and by submitit, W&B on, fresh seeds, a page, a look at test; every byte
+    is searched, W&B's log decoded."""
+    key = "canary0" * 5 + "12345"
+    whole = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    env = {**server.environment, "STUDIES": whole, "WANDB_API_KEY": key}
+    outputs = tmp_path / "outputs"
+    sweep = (
+        "-m", "data=text", f"data.path={few_names}", "experiment=smoke", "optim.lr=0.03,0.1",
+        f"hydra.sweeper.outputs={outputs}", f"hydra.sweep.dir={tmp_path}/multirun",
+        "hydra.sweeper.n_jobs=2", "hydra.sweeper.storage='${oc.env:STUDIES}'",
+    )  # fmt: skip
+    there = (f"outputs={outputs}", server.words(url).removeprefix(":"))
+    look = ("study=s", f"looks={tmp_path}/looks", *there)
+    said = ""
+    for script, *words in (
+        ("train.py", *sweep, "hydra.sweeper.study_name=s"),
+        ("train.py", *sweep, "hydra.sweeper.study_name=t", "hydra/launcher=submitit_local"),
+        ("confirm.py", "study=s", "top=1", "seeds=2", *there),
+        ("report.py", "study=s", *there),
+        ("report.py", *there),
+        ("sample.py", "study=s", "n=2", *there),
+        ("evaluate_test.py", *look),
+        ("evaluate_test.py", *look),
+    ):
+        done = run_script(script, *words, env=env)
+        said += done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert said.count("look     1 of 1") == 2
+    assert "recorded before: nothing was read now" in said
+    assert len(list(tmp_path.rglob("run-*.wandb"))) == 6
+    assert list(tmp_path.rglob(".submitit/*/*.pkl"))
+    assert (outputs / "reports" / "s" / "index.html").exists()
+    assert not (outputs / "studies.db").exists()
+    for secret in (server.password, key):
+        assert traces(tmp_path, secret) == []
+        assert secret not in said
+    assert {path.parents[1].name for path in pickles(tmp_path)} == {".submitit"}
 
 
 def take(url: str) -> list[int]:

@@ -32,8 +32,8 @@ from sweepmore.settings import check_name
 from sweepmore.space import parse_space
 from sweepmore.storage import open_storage
 from tests.helpers import ROOT, TrainHere, wandb_records
-from tests.secrets_of import files_below, pickles, texts_in_pickle, traces
-from tests.sweep_apps import App, slots_of
+from tests.secrets_of import files_below, pickles, traces
+from tests.sweep_apps import App
 from tests.test_layers import imports_of, python_files
 
 CANARY = "canary0" * 5 + "12345"  # 40 characters, as W&B's keys have
@@ -90,8 +90,8 @@ class TestSource:
 
 
 class TestCanary:
-    """A key of W&B's in the environment of a run; with the password of a server:
-    test_postgres.py."""
+    """A key of W&B's in the environment of a run; of a sweep, also by submitit:
+    test_sweep_search.py; with the password of a server: test_postgres.py."""
 
     def test_a_run_writes_no_secret_and_no_pickle_and_listens_to_this_machine_alone(
         self, here: TrainHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -100,7 +100,6 @@ class TestCanary:
         monkeypatch.setenv("WANDB_API_KEY", CANARY)
         folder = here(tmp_path / "run", "wandb.mode=offline")
         assert len(list(wandb_records(folder))) > 10  # it was searched
-        assert (folder / ".hydra" / "overrides.yaml").exists()
         assert traces(tmp_path, CANARY) == []
         assert pickles(tmp_path) == []
         out, err = capfd.readouterr()
@@ -113,23 +112,6 @@ class TestCanary:
     def test_the_search_finds_a_secret_in_wandbs_log(self, here: TrainHere, tmp_path: Path) -> None:
         folder = here(tmp_path / "run", "wandb.mode=offline", f"wandb.notes={CANARY}")
         assert any(".wandb: run" in trace for trace in traces(folder, CANARY))
-
-    def test_submitits_pickles_hold_no_secret(self, tmp_path: Path) -> None:
-        """They are a third party's, and loaded by it: what it was handed is our worker."""
-        app = App.copied(tmp_path)
-        app.ok(
-            "x=range(0,2)", ":n_jobs=2", ":study_name=s", "hydra/launcher=submitit_local",
-            ":storage='${oc.env:STUDIES}'",
-            env={"STUDIES": f"sqlite:///{app.database}", "WANDB_API_KEY": CANARY},
-        )  # fmt: skip
-        assert slots_of(app.trials()) == [0, 1]
-        assert traces(app.folder, CANARY) == []
-        found = pickles(app.folder)
-        assert found
-        assert {path.parents[1].name for path in found} == {".submitit"}
-        texts = [text for path in found for text in texts_in_pickle(path.read_bytes())]
-        assert "LauncherWorker" in texts
-        assert not [text for text in texts if str(app.database) in text]
 
 
 class TestDataIsNoCode:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -18,7 +19,7 @@ from optuna.trial import TrialState
 
 from sweepmore.owner import is_alive, on_this_host, this_process
 from sweepmore.storage import start
-from sweepmore.studies import Attempt, StudyView, attempt_of, view, without_void
+from sweepmore.studies import Attempt, StudyView, attempt_of, attempts_of, view, without_void
 
 # Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
 # finished trials only, and reads the others anew each time.
@@ -79,8 +80,7 @@ def claim(study: optuna.Study) -> Attempt | None:
 
 def is_void(study: optuna.Study, claimed: Attempt) -> bool:
     """Whether another trial of the same slot and attempt goes before, or used the slot up."""
-    attempts = [attempt_of(trial) for trial in study.get_trials(deepcopy=False)]
-    kept = without_void([a for a in attempts if a is not None])
+    kept = without_void([a for a in attempts_of(study) if a.slot == claimed.slot])
     return claimed.number not in {attempt.number for attempt in kept}
 
 
@@ -149,8 +149,7 @@ def renew_lease(study: optuna.Study, number: int) -> None:
 
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
     """Failed and finished slots among the attempts that began after ``since`` (Unix time)."""
-    recent = [
-        a for a in view(study).attempts if a.started is not None and a.started.timestamp() >= since
-    ]
+    began = datetime.fromtimestamp(since)
+    recent = [a for a in view(study).attempts if a.started is not None and a.started >= began]
     failed = sum(a.state is TrialState.FAIL and a.reason == "exception" for a in recent)
     return failed, sum(attempt.counts for attempt in recent)
