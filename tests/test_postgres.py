@@ -56,13 +56,31 @@ def url(server: Server, request: pytest.FixtureRequest) -> URL:
     return server.database(request.node.name[:40])
 
 
-def study_in(url: URL, name: str = "s") -> optuna.Study:
-    return optuna.create_study(study_name=name, storage=open_storage(url), load_if_exists=True)
+@pytest.fixture(autouse=True)
+def connections_closed() -> Iterator[None]:
+    yield
+    for storage in OPEN.values():
+        storage._backend.engine.dispose()  # type: ignore[attr-defined]  # RDB only
+    OPEN.clear()
+
+
+# What a test has opened.
+OPEN: dict[URL, optuna.storages.BaseStorage] = {}
+
+
+def storage_of(url: URL) -> optuna.storages.BaseStorage:
+    if url not in OPEN:
+        OPEN[url] = open_storage(url)
+    return OPEN[url]
+
+
+def study_in(url: URL) -> optuna.Study:
+    return optuna.create_study(study_name="s", storage=storage_of(url), load_if_exists=True)
 
 
 def trials_in(url: URL) -> list[FrozenTrial]:
     try:
-        return optuna.load_study(study_name="s", storage=open_storage(url)).get_trials()
+        return optuna.load_study(study_name="s", storage=storage_of(url)).get_trials()
     except KeyError:  # not there yet
         return []
 
@@ -121,7 +139,7 @@ class TestTwoMachines:
             process.kill()
             process.wait()
         (left,) = [t for t in trials_in(url) if t.state is TrialState.RUNNING]
-        storage = open_storage(url)
+        storage = storage_of(url)
         long_ago = time.time() - 2 * slots.LEASE_SECONDS
         storage.set_trial_user_attr(left._trial_id, "lease", long_ago)
         study = optuna.load_study(study_name="s", storage=storage)
@@ -220,7 +238,7 @@ class TestLostAnswer:
     ) -> None:
         wait_slots(study, 1)
         (waiting,) = study.get_trials()
-        storage = open_storage(url)
+        storage = storage_of(url)
         assert start(storage, waiting._trial_id, {"owner": {"pid": 1}})
         assert not start(study._storage, waiting._trial_id, {"owner": this_process()})
 
