@@ -124,6 +124,10 @@ class TestStorageUrl:
         named = url.replace("tell-nobody", "${oc.env:PW}")
         assert "tell-nobody" not in shown(storage_url(named, url, tmp_path))
 
+    def test_people_are_shown_neither_user_nor_password_nor_options(self) -> None:
+        url = make_url("postgresql+psycopg://me:tell-nobody@h:5433/d?sslmode=require")
+        assert shown(url) == "postgresql+psycopg://h:5433/d"
+
     def test_sqlite_is_its_owners_alone(self, tmp_path: Path) -> None:
         path = tmp_path / "deep" / "studies.db"
         open_storage(make_url(f"sqlite:///{path}"))

@@ -273,6 +273,7 @@ class TestLostAnswer:
         assert slots.claim(study) is None
 
 
+@pytest.mark.timeout(900)
 def test_neither_password_nor_key_is_in_any_file_or_line(
     server: Server, url: URL, few_names: Path, tmp_path: Path
 ) -> None:
@@ -300,7 +301,7 @@ def test_neither_password_nor_key_is_in_any_file_or_line(
         ("evaluate_test.py", *look),
         ("evaluate_test.py", *look),
     ):
-        done = run_script(script, *words, env=env)
+        done = run_script(script, *words, env=env, timeout=300)
         said += done.stdout + done.stderr
         assert done.returncode == 0, done.stdout + done.stderr
     assert said.count("look     1 of 1") == 2

@@ -102,7 +102,9 @@ def shown(url: URL) -> str:
         path = Path(url.database)
         inside = path.is_absolute() and path.is_relative_to(Path.cwd())
         return f"sqlite:///{path.relative_to(Path.cwd()) if inside else path}"
-    return url.set(username=None, password=None, query={}).render_as_string()
+    return URL.create(
+        url.drivername, host=url.host, port=url.port, database=url.database
+    ).render_as_string()
 
 
 def open_storage(url: URL, *, wait: bool = False) -> optuna.storages.BaseStorage:
