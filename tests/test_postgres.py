@@ -327,7 +327,7 @@ def take(url: str) -> list[int]:
 def test_eight_processes_never_claim_the_same_trial(server: Server, url: URL) -> None:
     """On an empty database: the creation of its tables is part of the race."""
     text = url.render_as_string(hide_password=False)
-    with ProcessPoolExecutor(8, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(8, get_context("fork")) as pool:
         assert list(pool.map(take, [text] * 8)) == [[]] * 8
         study = study_in(url)
         for _ in range(5):

@@ -25,8 +25,9 @@ from sweepmore.record import create_private
 
 # SQLite's own busy timeout is 5 s; several processes that write at once need more patience.
 SQLITE_TIMEOUT = 300
-# How long another process may take to create Optuna's dozen tables (guess; here 0.6 s).
-CREATION_SECONDS = 10.0
+# Tries to create Optuna's tables beside other processes: each loses one of a dozen at most, which
+# is there at the next try, however slow the machine is.
+CREATION_TRIES = 50
 # What users type, and the driver that `pip install -e '.[postgres]'` brings: SQLAlchemy takes
 # psycopg2 for the first before 2.1, and does not know the second, which libpq does.
 POSTGRES = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
@@ -141,16 +142,17 @@ def _options(url: URL) -> dict[str, Any]:
 def _with_tables(url: URL, options: Mapping[str, Any]) -> RDBStorage:
     """Optuna looks for its tables and then creates them: of two processes that begin on an empty
     database one is told that a table or its row already exists. A moment later it finds all."""
-    text, deadline = url.render_as_string(hide_password=False), time.monotonic() + CREATION_SECONDS
-    while True:
+    text = url.render_as_string(hide_password=False)
+    for left in reversed(range(CREATION_TRIES)):
         try:
             return RDBStorage(text, engine_kwargs=dict(options))
         except sqlalchemy.exc.DBAPIError as error:
             said = str(error.orig).lower()  # by SQLite, PostgreSQL and MySQL
             raced = any(word in said for word in ("already exists", "duplicate", "unique"))
-            if not raced or time.monotonic() > deadline:
+            if not raced or not left:
                 raise
         time.sleep(0.05)
+    raise AssertionError("one of the tries returns or raises")
 
 
 def start(
