@@ -306,7 +306,7 @@ def test_neither_password_nor_key_is_in_any_file_or_line(
         assert done.returncode == 0, done.stdout + done.stderr
     assert said.count("look     1 of 1") == 2
     assert "recorded before: nothing was read now" in said
-    assert len(list(tmp_path.rglob("run-*.wandb"))) == 6
+    assert len(list(tmp_path.rglob("run-*.wandb"))) == 7  # of six trainings and of the look
     assert list(tmp_path.rglob(".submitit/*/*.pkl"))
     assert (outputs / "reports" / "s" / "index.html").exists()
     assert not (outputs / "studies.db").exists()
