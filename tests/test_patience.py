@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 
@@ -114,6 +115,14 @@ class TestStorageUrl:
         self, tmp_path: Path, typed: str
     ) -> None:
         assert storage_url(typed, typed, tmp_path).drivername == "postgresql+psycopg"
+
+    def test_a_driver_that_is_not_installed_is_named_with_the_cure(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not there
+        with pytest.raises(StudyError, match=r"cannot be opened: .*psycopg") as refused:
+            storage_url("postgresql://h/d", "postgresql://h/d", tmp_path)
+        assert refused.value.cure == "Run: pip install -e '.[postgres]'"
 
     @pytest.mark.parametrize("key", ["password", "sslpassword"])
     def test_a_password_among_the_options_is_one(self, tmp_path: Path, key: str) -> None:
