@@ -44,6 +44,8 @@ from sweepmore.trial import SweepTrial, entered
 
 # How long a worker sleeps when no trial waits although the budget is not planned yet.
 POLL_SECONDS = 0.02
+# After this it asks whether any parent still plans: of one on another host it sees no process.
+LOOK_SECONDS = 10.0
 # How often a worker looks whether the parent that started it still lives.
 WATCH_SECONDS = 0.2
 # MySQL's TEXT, the smallest column that Optuna keeps an attribute in, holds 65,535 bytes.
@@ -99,15 +101,21 @@ class Worker:
         self.composer = self.search.frozen.composer()
         loader = self.composer.loader
         self.context = HydraContext(config_loader=loader, callbacks=self.context.callbacks)
+        looked = time.monotonic()
         with self._signals(), self._watch():
             while self.stopped_by is None and not self._too_many_failures():
                 claimed = slots.claim(self.study)
                 if claimed is not None:
                     self._work(claimed)
+                    looked = time.monotonic()
                 elif self._is_planned():
                     return
-                else:
+                elif time.monotonic() - looked < LOOK_SECONDS:
                     time.sleep(POLL_SECONDS)
+                elif slots.leader(self.study) is None:
+                    return
+                else:
+                    looked = time.monotonic()
 
     def _is_planned(self) -> bool:
         seen = view(self.study)
