@@ -107,6 +107,7 @@ class Jobs(Crew[Job]):
     task: TaskFunction
     _told: bool = field(default=False, init=False)
     _looked: float = field(default=0.0, init=False)
+    _blind: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._on_slurm = self.config.hydra.launcher._target_ == SLURM
@@ -145,8 +146,8 @@ class Jobs(Crew[Job]):
     def ending(self, one: Job) -> Ending | None:
         if one.ending is not None:
             return one.ending
-        if self._told and not self._on_slurm:
-            return Ending.STOPPED  # it hears of it by the end of this process
+        if self._told and (self._blind or not self._on_slurm):
+            return Ending.STOPPED  # nobody to ask; on this host it ends with this process
         silent = self._looked - one.listed
         if one.cancelled and silent > 0:
             return Ending.STOPPED
@@ -178,6 +179,7 @@ class Jobs(Crew[Job]):
         if time.monotonic() - self._looked < often:
             return
         queued = slurm.queued(often)
+        self._blind = queued is None
         if queued is None:
             return
         self._looked = time.monotonic()

@@ -36,11 +36,17 @@ def this_job() -> str | None:
 def is_gone(job: str) -> bool:
     """Whether Slurm says that a job, as ``this_job`` named it, has ended. False where it cannot
     tell: no Slurm here, another cluster's job, or another user's."""
-    known = queued()
     here, _, number = job.rpartition("/")
-    if known is None or here != f"{_cluster()}/{os.getuid()}":
+    if queued() is None or here != f"{_cluster()}/{os.getuid()}":
         return False
-    return all(number != one.number for one in known)
+    if _is_listed(number):
+        return False
+    _queued.cache_clear()  # the answer may be older than the job
+    return queued() is not None and not _is_listed(number)
+
+
+def _is_listed(number: str) -> bool:
+    return any(number == one.number for one in queued() or ())
 
 
 def queued(seconds: float = LOOK_SECONDS) -> tuple[Queued, ...] | None:
