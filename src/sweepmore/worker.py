@@ -37,7 +37,7 @@ from sweepmore.frozen import FrozenConfig
 from sweepmore.overrides import override_text
 from sweepmore.owner import is_alive, on_this_host
 from sweepmore.question import call
-from sweepmore.signals import STOPPING, unbroken
+from sweepmore.signals import STOPPING, Stop, unbroken
 from sweepmore.space import Space
 from sweepmore.studies import Attempt, view
 from sweepmore.trial import SweepTrial, entered
@@ -348,10 +348,12 @@ class Worker:
             yield
             return
 
+        heard = Stop()
+
         def stop(signum: int, frame: FrameType | None) -> None:
-            again = self.stopped_by is not None
-            self.stopped_by = self.stopped_by or signum
-            if self._in_task and (again or not self._cooperates):
+            which = heard.hear(signum)
+            self.stopped_by = heard.signum
+            if self._in_task and (which == "second" or (which == "first" and not self._cooperates)):
                 raise Interrupted(signum)
 
         before = {signum: signal.signal(signum, stop) for signum in STOPPING}
