@@ -22,9 +22,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from nplm.checkpoint import load_last
+from tests import sweep_apps
 from tests.helpers import ROOT, rows_of, weights_of
 from tests.slurm_cluster import INSTALL, Cluster, missing, started
-from tests import sweep_apps
 from tests.sweep_apps import App, slots_of
 
 # seconds that no test needs on a machine that does nothing else: 60 is the longest
@@ -59,10 +59,9 @@ class OnSlurm(App):
     def command(self, *words: str) -> list[str]:
         return [*ELSEWHERE, *super().command(*LAUNCHER, *self.always, *words)]
 
-    def finished(
-        self, process: subprocess.Popen[str], code: int = 0, timeout: float = PATIENCE
-    ) -> str:
-        out, err = process.communicate(timeout=timeout)
+    def finished(self, process: subprocess.Popen[str], code: int = 0) -> str:
+        """What it said; it must end, and with this exit code."""
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == code, out + err
         return out + err
 
@@ -117,6 +116,11 @@ def interrupted(app: OnSlurm, folder: Path) -> dict[str, Any]:
     return {"stopped": result["steps"], "kept": load_last(folder).about["step"]}
 
 
+def until_empty(cluster: Cluster) -> None:
+    """No job is left over; the last one's process may still be ending."""
+    until(lambda: not cluster.queue())
+
+
 def attempts(trials: list[FrozenTrial], reason: str) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.user_attrs.get("reason") == reason]
 
@@ -136,7 +140,7 @@ def test_one_worker_cancelled_and_one_preempted(train: OnSlurm, cluster: Cluster
         second = attempts(train.trials(), "handed_back")[1]
         preempted = interrupted(train, Path(second.user_attrs["folder"]))
         said = train.finished(process)
-        assert cluster.queue() == []
+        until_empty(cluster)
     print(said, cancelled, preempted)
     trials = train.trials()
     assert slots_of(trials) == list(range(4))
@@ -162,7 +166,7 @@ def test_a_time_limit_is_a_pause(train: OnSlurm, cluster: Cluster) -> None:
     limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45")
     with train.started(*words, *limit, env=cluster.env) as process:
         train.finished(process)
-        assert cluster.queue() == []
+        until_empty(cluster)
     trials = train.trials()
     assert slots_of(trials) == [0]
     assert len(attempts(trials, "handed_back")) == len(trials) - 1 >= 1
@@ -181,15 +185,15 @@ def test_the_parents_signal_cancels_its_jobs(
         until(lambda: len(app.running()) == 4)
         assert sorted(job.state for job in cluster.queue()) == ["PD", *4 * ["R"]]
         process.send_signal(signum)  # unshare and sh have become Python by exec
-        said = app.finished(process, 128 + signum, timeout=PATIENCE)
-        assert cluster.queue() == []
+        said = app.finished(process, 128 + signum)
+        until_empty(cluster)
     assert "4 unfinished trials will begin again" in said
     trials = app.trials()
     assert len(attempts(trials, "handed_back")) == 4
     assert TrialState.RUNNING not in {t.state for t in trials}
     with app.started(*words, env=cluster.env) as process:
         app.finished(process)
-        assert cluster.queue() == []
+        until_empty(cluster)
     assert slots_of(app.trials()) == list(range(6))
 
 
@@ -205,7 +209,7 @@ def test_a_killed_worker_is_missed_by_slurm(app: OnSlurm, cluster: Cluster) -> N
         until(lambda: len(app.running()) == 2)
         print(f"replaced after {time.monotonic() - began:.1f} s")
         said = app.finished(process)
-        assert cluster.queue() == []
+        until_empty(cluster)
     assert "a worker died" in said
     trials = app.trials()
     assert slots_of(trials) == list(range(30))
@@ -224,13 +228,13 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(
         process.wait()
         study = app.study()
         study.set_user_attr("leader", {**study.user_attrs["leader"], "time": 0.0})
-        until(lambda: not cluster.queue())
+        until_empty(cluster)
         left = [t for t in app.trials() if not t.state.is_finished()]
         assert left == []
         assert 8 <= len(slots_of(app.trials())) < 24
     with app.started(*words, env=cluster.env) as process:
         app.finished(process)
-        assert cluster.queue() == []
+        until_empty(cluster)
     assert slots_of(app.trials()) == list(range(24))
     assert all(t.state is TrialState.COMPLETE for t in app.trials())
 
@@ -242,8 +246,8 @@ def test_the_parent_may_be_a_job(app: OnSlurm, cluster: Cluster) -> None:
     said = app.folder / "said"
     cluster.ask("sbatch", "--array=3", "--ntasks=2", f"--output={said}", f"--chdir={app.folder}",
                 f"--wrap={shlex.join(command)}; echo ended with $?")  # fmt: skip
-    until(lambda: not cluster.queue())
+    until_empty(cluster)
     assert "ended with 0" in said.read_text(), said.read_text()
     assert slots_of(app.trials()) == list(range(6))
     assert len({row["pid"] for row in app.seen()}) == 2
-    assert cluster.queue() == []
+    until_empty(cluster)
