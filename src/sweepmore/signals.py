@@ -64,9 +64,10 @@ def stop_signals() -> Iterator[Callable[[], int | None]]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-        outer = before[stop.signum] if stop.signum is not None else None
-        if callable(outer) and outer is not signal.default_int_handler:
-            outer(stop.signum, None)
+        if (told := stop.signum) is not None:
+            outer = before[told]
+            if callable(outer) and outer is not signal.default_int_handler:
+                outer(told, None)
 
 
 @contextmanager
