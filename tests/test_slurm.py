@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
@@ -33,7 +34,7 @@ until = partial(sweep_apps.until, seconds=PATIENCE)
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 ELSEWHERE = ["unshare", "--uts", "sh", "-c", 'hostname login && exec "$0" "$@"']
-LAUNCHER = ("hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=10")
+LAUNCHER = "hydra/launcher=submitit_slurm"
 # of a trial: some ten seconds, so that a signal comes in the middle of it
 STEPS = 50_000
 
@@ -57,7 +58,7 @@ class OnSlurm(App):
     always: tuple[str, ...] = ()
 
     def command(self, *words: str) -> list[str]:
-        return [*ELSEWHERE, *super().command(*LAUNCHER, *self.always, *words)]
+        return [*ELSEWHERE, *super().command(LAUNCHER, *self.always, *words)]
 
     def finished(self, process: subprocess.Popen[str], code: int = 0) -> str:
         """What it said; it must end, and with this exit code."""
@@ -75,7 +76,7 @@ def app(tmp_path: Path) -> OnSlurm:
 def train(tmp_path: Path, few_names: Path) -> OnSlurm:
     always = ("data=text", f"data.path={few_names}", "experiment=smoke", "wandb.mode=disabled",
               f"hydra.sweeper.outputs={tmp_path}/outputs", f"hydra.sweep.dir={tmp_path}/jobs",
-              f"optim.steps={STEPS}", "eval_every=0.02")  # fmt: skip
+              "eval_every=0.02")  # fmt: skip
     return OnSlurm(tmp_path, str(ROOT / "train.py"), always)
 
 
@@ -126,7 +127,7 @@ def attempts(trials: list[FrozenTrial], reason: str) -> list[FrozenTrial]:
 
 
 def test_one_worker_cancelled_and_one_preempted(train: OnSlurm, cluster: Cluster) -> None:
-    words = ("model.hidden=8,16,24,32", ":n_jobs=2")
+    words = ("model.hidden=8,16,24,32", f"optim.steps={STEPS}", ":n_jobs=2")
     with train.started(*words, ":study_name=s", env=cluster.env) as process:
         until(lambda: len(under_way(train)) == 2)
         first = under_way(train)[0]
@@ -180,8 +181,8 @@ def test_the_parents_signal_cancels_its_jobs(
     app: OnSlurm, cluster: Cluster, signum: signal.Signals
 ) -> None:
     """One of five finds no room: a job that waits is cancelled, too."""
-    words = ("x=range(0,6)", "does=sleep", "seconds=3", ":n_jobs=5", ":study_name=s")
-    with app.started(*words, env=cluster.env) as process:
+    words = ("x=range(0,6)", "does=sleep", ":question_ignore=[seconds]", ":study_name=s")
+    with app.started(*words, "seconds=60", ":n_jobs=5", env=cluster.env) as process:
         until(lambda: len(app.running()) == 4)
         assert sorted(job.state for job in cluster.queue()) == ["PD", *4 * ["R"]]
         process.send_signal(signum)  # unshare and sh have become Python by exec
@@ -191,7 +192,7 @@ def test_the_parents_signal_cancels_its_jobs(
     trials = app.trials()
     assert len(attempts(trials, "handed_back")) == 4
     assert TrialState.RUNNING not in {t.state for t in trials}
-    with app.started(*words, env=cluster.env) as process:
+    with app.started(*words, "seconds=0", ":n_jobs=2", env=cluster.env) as process:
         app.finished(process)
         until_empty(cluster)
     assert slots_of(app.trials()) == list(range(6))
@@ -199,10 +200,10 @@ def test_the_parents_signal_cancels_its_jobs(
 
 def test_a_killed_worker_is_missed_by_slurm(app: OnSlurm, cluster: Cluster) -> None:
     """No accounting tells submitit, and the host of the dead is another."""
-    words = ("x=range(0,30)", "does=sleep", "seconds=3", ":n_jobs=2", ":study_name=s")
+    words = ("x=range(0,20)", "does=sleep", "seconds=3", ":n_jobs=2", ":study_name=s")
     with app.started(*words, env=cluster.env) as process:
         killed = until(app.running)[0]
-        cluster.ask("scancel", "--signal=KILL", job_of(killed))
+        psutil.Process(killed.user_attrs["owner"]["pid"]).kill()  # as for want of memory
         began = time.monotonic()
         until(lambda: attempts(app.trials(), "died"))
         print(f"reaped after {time.monotonic() - began:.1f} s")
@@ -212,7 +213,7 @@ def test_a_killed_worker_is_missed_by_slurm(app: OnSlurm, cluster: Cluster) -> N
         until_empty(cluster)
     assert "a worker died" in said
     trials = app.trials()
-    assert slots_of(trials) == list(range(30))
+    assert slots_of(trials) == list(range(20))
     assert [t.number for t in attempts(trials, "died")] == [killed.number]
 
 
@@ -241,7 +242,7 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(
 
 def test_the_parent_may_be_a_job(app: OnSlurm, cluster: Cluster) -> None:
     command = App(app.folder).command(
-        *LAUNCHER, "x=range(0,6)", "does=sleep", "seconds=1", ":n_jobs=2", ":study_name=s"
+        LAUNCHER, "x=range(0,6)", "does=sleep", "seconds=1", ":n_jobs=2", ":study_name=s"
     )
     said = app.folder / "said"
     cluster.ask("sbatch", "--array=3", "--ntasks=2", f"--output={said}", f"--chdir={app.folder}",
