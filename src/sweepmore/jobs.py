@@ -162,7 +162,8 @@ class Jobs(Crew[Job]):
 
     def leave(self, left: Sequence[Job]) -> None:
         if self._on_slurm and left:
-            slurm.cancel(job.name for job in left)
+            names = {job.name for job in left}
+            slurm.cancel(job for job in slurm.queued(1.0) or () if job.name in names)
 
     def all_died(self, index: int) -> StudyError:
         return StudyError(
@@ -193,7 +194,7 @@ class Jobs(Crew[Job]):
             pending = [job for job in left if job.name in listed and listed[job.name].pending]
             needless = pending if pending and self._is_done() else []
         if needless:
-            slurm.cancel(job.name for job in needless)
+            slurm.cancel(listed[job.name] for job in needless)
             for job in needless:
                 job.cancelled = True
 

@@ -63,8 +63,8 @@ def _queued(seconds: float, period: int) -> tuple[Queued, ...] | None:
     return tuple(Queued(number, name, state == "PD") for number, state, name in rows)
 
 
-def cancel(names: Iterable[str]) -> None:
-    _ask("scancel", f"--name={','.join(names)}")
+def cancel(jobs: Iterable[Queued]) -> None:
+    _ask("scancel", *(job.number for job in jobs))
 
 
 def forget_own_job() -> None:
