@@ -161,19 +161,19 @@ def test_one_worker_cancelled_and_one_preempted(train: OnSlurm, cluster: Cluster
             assert rows_of(mine) == rows_of(other)
 
 
-def test_a_time_limit_is_a_pause(train: OnSlurm, cluster: Cluster) -> None:
-    """Slurm sends USR2 ``signal_delay_s`` before the limit, or up to a minute sooner."""
-    words = ("model.hidden=8", "optim.steps=200000", ":study_name=s")
+def test_a_worker_at_its_time_limit_is_replaced(app: OnSlurm, cluster: Cluster) -> None:
+    """Slurm looks twice a minute whether it must send USR2: 15 to 45 s after the start here."""
+    words = ("x=range(0,10)", "does=sleep", "seconds=5", ":study_name=s")
     limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45")
-    with train.started(*words, *limit, env=cluster.env) as process:
-        train.finished(process)
+    with app.started(*words, *limit, env=cluster.env) as process:
+        said = app.finished(process)
         until_empty(cluster)
-    trials = train.trials()
-    assert slots_of(trials) == [0]
-    assert len(attempts(trials, "handed_back")) == len(trials) - 1 >= 1
-    steps = steps_of(Path(trials[-1].user_attrs["folder"]))
-    assert steps == sorted(set(steps))
-    assert steps[-1] == 200_000
+    trials = app.trials()
+    print(f"{len({job_of(t) for t in trials})} workers")
+    assert slots_of(trials) == list(range(10))
+    assert len({job_of(trial) for trial in trials}) > 1
+    assert len(trials) == 10 + len(attempts(trials, "handed_back"))
+    assert "a worker died" not in said
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
