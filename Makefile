@@ -17,14 +17,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test test-slow test-postgres bench bench-full lock audit dashboard clean \
-  ci-packages
+.PHONY: help setup run test test-slow test-postgres test-slurm bench bench-full lock audit \
+  dashboard clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
 	@echo "make test       set up, then tests, ruff and mypy"
 	@echo "make test-slow  the tests that train for minutes"
 	@echo "make test-postgres  several machines, against a PostgreSQL server that the tests start"
+	@echo "make test-slurm sweeps on a Slurm of one node, started here; as root, with slurm-wlm and munge"
 	@echo "make bench      benchmarks/RESULTS.md anew"
 	@echo "make bench-full the same with whole studies, and the stock sweeper in its own venv"
 	@echo "make setup      .venv with the locked dependencies and this project, editable"
@@ -63,6 +64,9 @@ test-slow: setup
 
 test-postgres: setup
 	@$(BIN)/python -m pytest -m postgres
+
+test-slurm: setup
+	@$(BIN)/python -m pytest -m slurm tests/test_slurm.py
 
 bench: setup
 	@$(BIN)/python -m benchmarks
@@ -104,8 +108,9 @@ clean:
 
 # only CI may change the machine
 ifeq ($(CI),1)
+test test-slow test-postgres test-slurm: | ci-packages
 test-postgres: CI_PACKAGES := postgresql
-test test-slow test-postgres: | ci-packages
+test-slurm: CI_PACKAGES := slurm-wlm munge
 endif
 ci-packages:
 	@$(if $(CI_PACKAGES),apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CI_PACKAGES),:)

@@ -313,3 +313,11 @@ class TestOwner:
         assert not is_alive(owner)
         child.communicate()
         assert not is_alive(owner)
+
+
+def test_a_lease_speaks_for_another_host() -> None:
+    """Slurm cannot be asked about a cluster that is not here."""
+    now, lease = time.time(), slots.LEASE_SECONDS
+    for owner in (ELSEWHERE, {**ELSEWHERE, "slurm": "elsewhere/0/7"}):
+        assert slots.lives(owner, now - lease + 5)
+        assert not slots.lives(owner, now - lease - 5)

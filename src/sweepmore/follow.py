@@ -7,14 +7,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import optuna
 
 from sweepmore import show, slots
-from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.owner import on_this_host, this_process
 from sweepmore.patience import is_away
 from sweepmore.settings import Sweep
 from sweepmore.studies import view
@@ -84,19 +82,13 @@ class Follower:
     def _leads(self) -> bool:
         """One parent of a study plans. Two that take over at once plan a slot twice, which is
         told apart later (``studies.without_void``)."""
-        leader, me = self.study.user_attrs.get("leader") or {}, this_process()
+        leader, me = slots.leader(self.study) or {}, this_process()
         mine = {key: leader.get(key) for key in me} == me
-        if leader and not mine and self._lives(leader):
+        if leader and not mine:
             return False
         if not mine or time.time() - leader["time"] > slots.LEASE_SECONDS / 10:
             self.study.set_user_attr("leader", {**me, "time": time.time()})
         return True
-
-    @staticmethod
-    def _lives(leader: Mapping[str, Any]) -> bool:
-        if on_this_host(leader):
-            return is_alive(leader)
-        return bool(time.time() - leader["time"] < slots.LEASE_SECONDS)
 
     def _resign(self) -> None:
         leader = self.study.user_attrs.get("leader")

@@ -18,13 +18,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.slurm import is_gone
 from sweepmore.storage import start
 from sweepmore.studies import Attempt, StudyView, attempt_of, attempts_of, view, without_void
 
 # Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
 # finished trials only, and reads the others anew each time.
 AHEAD = 8
-# A worker on another host is taken for dead after this; it renews its lease ten times as often.
+# A process on another host is taken for dead after this; it renews its lease ten times as often.
 LEASE_SECONDS = 600.0
 # A trial that is RUNNING without an owner was not claimed here: a foreign program's ``ask`` took
 # one of ours, and gets this long to mark it.
@@ -133,11 +134,25 @@ def _is_dead(attempt: Attempt) -> bool:
     age = time.time() - attempt.started.timestamp() if attempt.started is not None else 0.0
     if attempt.owner is None:
         return age > OWNERLESS_SECONDS
-    if on_this_host(attempt.owner):
-        return not is_alive(attempt.owner)
     # the start is told in the other host's local time, which may be of another zone
     leased = float(attempt.attrs.get("lease", time.time() - age))
-    return time.time() - leased > LEASE_SECONDS
+    return not lives(attempt.owner, leased)
+
+
+def lives(owner: Mapping[str, Any], leased: float) -> bool:
+    """As far as can be told here: by this host's processes, by Slurm for another host's job, else
+    by the lease that it last renewed at ``leased`` (Unix time)."""
+    if on_this_host(owner):
+        return is_alive(owner)
+    if "slurm" in owner and is_gone(owner["slurm"]):
+        return False
+    return time.time() - leased < LEASE_SECONDS
+
+
+def leader(study: optuna.Study) -> Mapping[str, Any] | None:
+    """The parent that plans, or None where none does."""
+    named = study.user_attrs.get("leader")
+    return named if named and lives(named, named["time"]) else None
 
 
 def renew_lease(study: optuna.Study, number: int) -> None:

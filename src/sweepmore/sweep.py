@@ -7,14 +7,13 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -26,20 +25,14 @@ from sweepmore.cli import script_words
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.follow import Follower
 from sweepmore.frozen import Composer
-from sweepmore.join import freeze, is_done, search_of, work
-from sweepmore.launch import (
-    MOST_BARREN_DEATHS,
-    WORKER_VARIABLE,
-    LauncherWorker,
-    Processes,
-    resources,
-)
+from sweepmore.jobs import Jobs
+from sweepmore.join import freeze, search_of, work
+from sweepmore.launch import WORKER_VARIABLE, Processes, resources
 from sweepmore.note import write_note
 from sweepmore.owner import this_process
 from sweepmore.question import Question
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
-from sweepmore.signals import signals_raise, unbroken
 from sweepmore.space import Space
 from sweepmore.storage import open_storage
 from sweepmore.studies import view
@@ -244,53 +237,18 @@ class Parent:
 
     def launch(self, study: optuna.Study, search: Search, follower: Follower) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
+        crew = (self.asked, study, search, follower.stopping)
         if self.is_local:
-            return Processes(self.asked, study, search, follower.stopping).run()
+            return Processes(*crew).run()
+        if self.launcher != BASIC_LAUNCHER:
+            return Jobs(*crew, self.config, self.context, self.task).run()
         part = {
             "study": study.study_name,
             "index": 0,
             "parent": this_process(),
             "since": self.since,
         }
-        if self.launcher == BASIC_LAUNCHER:
-            return work(self.asked, part, self.context, self.task)
-        self.launch_by_plugin(study, search, part)
-        return None
-
-    def launch_by_plugin(
-        self, study: optuna.Study, search: Search, part: Mapping[str, Any]
-    ) -> None:
-        """Workers as jobs of the configured launcher, again while dead ones leave trials."""
-        barren = 0
-        worker = LauncherWorker(
-            self.asked.arguments, self.config, part, self.task, str(self.asked.root)
-        )
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=worker, config=self.config
-        )
-        # a launcher blocks until all its jobs end: so a signal ends it, and its workers of this
-        # host hand back once their parent is gone
-        with signals_raise():
-            while barren < MOST_BARREN_DEATHS:
-                before = len(view(study).counted)
-                jobs = [list(self.asked.space.fixed)] * self.asked.settings.n_jobs
-                try:
-                    launcher.launch(jobs, initial_job_idx=0)
-                except Exception as error:  # submitit raises at the first dead worker
-                    print(f"warning: a worker died: {str(error).splitlines()[0]}", file=sys.stderr)
-                with unbroken():
-                    slots.reap(study, view(study), self.asked.settings.max_retries)
-                    failed, finished = slots.failure_share(study, self.since)
-                    seen = view(study)
-                given_up = too_many_failures(failed, finished, self.asked.n_trials, search)
-                if given_up or is_done(seen, self.asked):
-                    return
-                barren = 0 if len(seen.counted) > before else barren + 1
-        raise StudyError(
-            f"The launcher's workers ended {MOST_BARREN_DEATHS} times without a trial.",
-            value=MOST_BARREN_DEATHS,
-            cure="Read the launcher's own logs; the same command goes on after the repair.",
-        )
+        return work(self.asked, part, self.context, self.task)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
