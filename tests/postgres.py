@@ -62,14 +62,15 @@ class Server:
 
     def run(self, program: str, *words: str) -> None:
         """As nobody where we are root: PostgreSQL refuses to run as that."""
-        nobody = pwd.getpwnam("nobody")
+        nobody = pwd.getpwnam("nobody") if os.getuid() == 0 else None
         done = subprocess.run(
             [str(self.programs / program), "-D", str(self.folder / "data"), *words],
             cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=120,
-            **({"user": nobody.pw_uid, "group": nobody.pw_gid} if os.getuid() == 0 else {}),
+            user=None if nobody is None else nobody.pw_uid,
+            group=None if nobody is None else nobody.pw_gid,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -94,7 +95,7 @@ class Server:
     def database(self, name: str) -> URL:
         """A new one, by a URL with its password in it; children get it as ``environment``."""
         with psycopg.connect(self.address("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]  # ours
+            connection.execute(f'CREATE DATABASE "{name}"')
         return URL.create("postgresql+psycopg", USER, self.password, "127.0.0.1", self.port, name)
 
     def address(self, database: str) -> str:
