@@ -17,12 +17,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test test-slow bench bench-full lock dashboard clean ci-packages
+.PHONY: help setup run test test-slow test-faults bench bench-full lock dashboard clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
 	@echo "make test       set up, then tests, ruff and mypy"
 	@echo "make test-slow  the tests that train for minutes"
+	@echo "make test-faults faults at every point where something is written, kills, races, fuzzing"
 	@echo "make bench      benchmarks/RESULTS.md anew"
 	@echo "make bench-full the same with whole studies, and the stock sweeper in its own venv"
 	@echo "make setup      .venv with the locked dependencies and this project, editable"
@@ -58,6 +59,9 @@ test: setup
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
 
+test-faults: setup
+	@$(BIN)/python -m pytest -m 'faults or properties' -n 2 --dist worksteal --hypothesis-profile=faults
+
 bench: setup
 	@$(BIN)/python -m benchmarks
 
@@ -87,7 +91,7 @@ clean:
 
 # only CI may change the machine
 ifeq ($(CI),1)
-test test-slow: | ci-packages
+test test-slow test-faults: | ci-packages
 endif
 ci-packages:
 	@$(if $(CI_PACKAGES),apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CI_PACKAGES),:)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialModel
 from optuna.trial import TrialState
@@ -78,10 +81,27 @@ def open_storage(url: URL) -> optuna.storages.BaseStorage:
             options = {"connect_args": {"timeout": SQLITE_TIMEOUT}}
         return optuna.storages.get_storage(_with_tables(url, options))
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
         cure = "Check hydra.sweeper.storage, the server and its driver; nothing was changed."
-        problem = f"The studies at {shown(url)} cannot be opened: {reason}."
+        problem = f"The studies at {shown(url)} cannot be opened: {_reason(error)}."
         raise StudyError(problem, value=shown(url), cure=cure) from error
+
+
+@contextmanager
+def storage_errors(url: URL) -> Iterator[None]:
+    """A database that fails under a sweep (a full disk, a server that is gone) is one message."""
+    try:
+        yield
+    except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        if not isinstance(cause, sqlalchemy.exc.OperationalError):
+            raise
+        cure = "Make room, or mend the server; then the same command goes on."
+        problem = f"The studies at {shown(url)} failed: {_reason(cause)}."
+        raise StudyError(problem, value=shown(url), cure=cure) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().split("\n")[0]
 
 
 def _with_tables(url: URL, options: dict[str, Any]) -> RDBStorage:

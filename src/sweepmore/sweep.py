@@ -41,7 +41,7 @@ from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
 from sweepmore.signals import signals_raise, unbroken
 from sweepmore.space import Space
-from sweepmore.storage import open_storage
+from sweepmore.storage import open_storage, storage_errors
 from sweepmore.studies import view
 from sweepmore.worker import Search, too_many_failures
 
@@ -53,14 +53,15 @@ def sweep(
 ) -> None:
     """Run a study as ``hydra.sweeper`` says, or a worker's part of one."""
     asked = read(arguments, config, context)
-    if WORKER_VARIABLE in os.environ:
-        part = json.loads(os.environ[WORKER_VARIABLE])
-        stopped = work(asked, part, context, task)
-        if stopped is not None:
-            sys.exit(128 + stopped)
-        return
-    launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
-    Parent(asked, config, context, task, launcher).run()
+    with storage_errors(asked.url):
+        if WORKER_VARIABLE in os.environ:
+            part = json.loads(os.environ[WORKER_VARIABLE])
+            stopped = work(asked, part, context, task)
+            if stopped is not None:
+                sys.exit(128 + stopped)
+            return
+        launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
+        Parent(asked, config, context, task, launcher).run()
 
 
 @dataclass
