@@ -150,6 +150,20 @@ def test_a_run_hit_at_each_point_goes_on_to_the_same_bits(
     record_property("points passed", f"{passed}/{passed}; at most {lost} of {STEPS} steps lost")
 
 
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("here")  # restores argv
+def test_a_counting_run_killed_at_each_point_goes_on(
+    few_names: Path, tmp_path: Path, record_property: Note
+) -> None:
+    """It takes no step: its checkpoint is of step 0, and its only row is reported again."""
+    counting = ["data=text", f"data.path={few_names}", "wandb.mode=disabled", "model=ngram"]
+    whole = train_here(tmp_path / "whole", *counting)
+    passed, _ = loop_of_runs("kill9", False, counting, whole, tmp_path)
+    assert passed > 40
+    record_property("points passed", f"{passed}/{passed}")
+
+
 def test_a_folder_that_is_removed_midway_is_one_message(words: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "run"
 

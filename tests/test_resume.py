@@ -138,6 +138,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert len(read_json(folder / "provenance.json")["starts"]) == 3
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_run_resumed_twice_with_a_damaged_checkpoint_ends_with_the_same_bits(
     few_names: Path, uninterrupted: Callable[[str], Path], tmp_path: Path

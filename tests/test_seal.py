@@ -511,6 +511,7 @@ def test_of_many_that_start_together_one_reads(door: Door, size: int) -> None:
     assert_complete(door)
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 8, 32])
 def test_of_many_real_processes_one_reads(door: Door, size: int) -> None:

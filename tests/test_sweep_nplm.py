@@ -90,6 +90,7 @@ def attachments(trials: list[FrozenTrial]) -> list[str]:
     return [meta["artifact_id"] for meta in metas]
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_bits(train: Train) -> None:
     words = (

@@ -170,6 +170,7 @@ def test_four_processes_never_claim_the_same_trial(tmp_path: Path) -> None:
     claim_race(tmp_path, rounds=5, trials=slots.AHEAD)  # more never wait
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_twenty_rounds_of_claims(tmp_path: Path) -> None:
     claim_race(tmp_path, rounds=20, trials=60)
