@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -41,6 +43,7 @@ def forked(action: Callable[[], object], faults: Faults | None = None) -> Ended:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         sys.stdout.flush()
         if (child := os.fork()) == 0:
+            gc.disable()  # its garbage goes with it
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             os._exit(_exit_code(action, faults))
@@ -91,4 +94,5 @@ def each_point(
             assert ended.code == 0, ended
             return
         yield folder, ended
+        shutil.rmtree(folder, ignore_errors=True)  # a refused run leaves none
     assert points != EACH, f"still struck at point {n}"
