@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 import evaluate_test
@@ -22,15 +24,8 @@ from sweepmore import record as records
 from sweepmore.storage import open_storage
 from tests.fault_shim.loop import EACH, Ended, each_point, forked
 from tests.fault_shim.shim import Faults, Kind
-from tests.helpers import (
-    TrainHere,
-    result_of,
-    run_script,
-    sweep_here,
-    train_here,
-    weights_of,
-)
-from tests.sweep_apps import slots_of
+from tests.helpers import ROOT, TrainHere, result_of, run_script, train_here, weights_of
+from tests.sweep_apps import App, slots_of
 from tests.test_resume import assert_same_run
 from tests.test_seal import Door, assert_complete, door_in
 
@@ -44,6 +39,11 @@ FAULTS: list[tuple[Kind, bool]] = [
 ]  # fmt: skip
 SHOWN = [f"{kind}{' for good' if lasting else ''}" for kind, lasting in FAULTS]
 each_fault = pytest.mark.parametrize(("kind", "lasting"), FAULTS, ids=SHOWN)
+# Of a run, where a point costs a second: one of each kind.
+SOME = [0, 1, 4, 6]
+some_faults = pytest.mark.parametrize(
+    ("kind", "lasting"), [FAULTS[k] for k in SOME], ids=[SHOWN[k] for k in SOME]
+)
 loop = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 
@@ -140,7 +140,7 @@ def test_a_run_hit_at_some_of_the_points(
 
 @pytest.mark.faults
 @pytest.mark.timeout(1200)
-@each_fault
+@some_faults
 def test_a_run_hit_at_each_point_goes_on_to_the_same_bits(
     kind: Kind, lasting: bool, words: list[str], whole: Path, tmp_path: Path, record_property: Note
 ) -> None:
@@ -188,45 +188,57 @@ def test_a_folder_that_is_removed_midway_is_one_message(words: list[str], tmp_pa
 
 
 @pytest.fixture
-def sweep(words: list[str]) -> Callable[[Path], object]:
-    """``train.py -m`` over two settings in ``folder``, parent and worker in one process."""
+def app(tmp_path: Path) -> App:
+    """A trivial application, that everything of a sweep can be hit in."""
+    return App.copied(tmp_path)
+
+
+def plain_sweep(app: App) -> Callable[[Path], object]:
+    """Two trials in ``folder``; parent and worker are one process."""
 
     def action(folder: Path) -> None:
-        # a worker that dies between its claim and its name is missed after a second
-        slots.OWNERLESS_SECONDS = 1.0
-        more = ("model.hidden=4,5", "hydra.sweeper.study_name=s", f"hydra.sweeper.outputs={folder}")
-        sweep_here(*words, *more)
+        words = ("does=result", "x=1,2", ":study_name=s", f":outputs={folder}")
+        sweep_of(app.command(*words)[1:])
 
     return action
 
 
-def study_in(folder: Path) -> optuna.Study:
+def sweep_of(argv: list[str]) -> None:
+    """A script as the interpreter would run it, in this process, which should be a fork."""
+    # a worker that dies between its claim and its name is missed after a second
+    slots.OWNERLESS_SECONDS = 1.0
+    sys.argv[:] = sys.orig_argv[1:] = argv
+    runpy.run_path(argv[0], run_name="__main__")
+
+
+def trials_in(folder: Path) -> list[FrozenTrial]:
+    """The trials that count: each once, complete; none is running or waits."""
     url = URL.create("sqlite", database=str(folder / "studies.db"))
-    return optuna.load_study(study_name="s", storage=open_storage(url))
-
-
-def trained(folder: Path) -> dict[int, dict[str, bytes]]:
-    """The weights of each trial that counts, by what was searched; each trial counts once, none
-    is running, and the checkpoint of each fits its own digest."""
-    study = study_in(folder)
-    trials = study.get_trials()
-    assert slots_of(trials) == [0, 1]
+    trials = optuna.load_study(study_name="s", storage=open_storage(url)).get_trials()
     assert all(trial.state.is_finished() for trial in trials)
     done = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    assert len(done) == 2, [trial.user_attrs for trial in trials]
-    for trial in done:
-        assert_loadable(Path(trial.user_attrs["folder"]))
-    return {t.params["model.hidden"]: weights_of(Path(t.user_attrs["folder"])) for t in done}
+    assert slots_of(trials) == list(range(len(done))), [trial.user_attrs for trial in trials]
+    return done
 
 
 def loop_of_sweeps(
-    kind: Kind, lasting: bool, sweep: Callable[[Path], object], place: Path, points: range = EACH
+    kind: Kind,
+    lasting: bool,
+    sweep: Callable[[Path], object],
+    result: Callable[[Path], object],
+    place: Path,
+    points: range = EACH,
+    under: Sequence[str] = ("",),
 ) -> int:
-    """How many points there were."""
-    reference = place / "whole"
-    assert forked(lambda: sweep(reference)).code == 0
-    expected, passed = trained(reference), 0
-    for folder, ended in each_point(kind, place, sweep, lasting=lasting, points=points):
+    """The same command after a fault at each point ends with the ``result`` of a sweep that
+    nothing happened to; how many points there were."""
+    whole = place / "whole"
+    first = forked(lambda: sweep(whole))
+    assert first.code == 0, first
+    expected, passed = result(whole), 0
+    for folder, ended in each_point(
+        kind, place, sweep, lasting=lasting, points=points, under=under
+    ):
         told = f"{ended.struck}: {ended}"
         if kind == "kill9":
             assert ended.code == -9, told
@@ -234,29 +246,57 @@ def loop_of_sweeps(
             assert ended.code == 0 or ended.refused, told
         again = forked(lambda folder=folder: sweep(folder))  # type: ignore[misc]  # binds
         assert again.code == 0, (told, again)
-        assert trained(folder) == expected, (told, again)
+        assert result(folder) == expected, (told, again)
         passed += 1
     return passed
 
 
-@pytest.mark.usefixtures("whole")
-def test_a_sweep_hit_at_some_of_the_points(sweep: Callable[[Path], object], tmp_path: Path) -> None:
-    assert loop_of_sweeps("kill9", False, sweep, tmp_path, range(60, 999, 97)) >= 1
+def plain_result(folder: Path) -> list[tuple[float, object]]:
+    found = [
+        (t.params["x"], Path(t.user_attrs["folder"]) / "result.json") for t in trials_in(folder)
+    ]
+    return sorted((x, records.read_json(path)) for x, path in found)
+
+
+def test_a_sweep_hit_at_some_of_the_points(app: App, tmp_path: Path) -> None:
+    sweep = plain_sweep(app)
+    points = range(60, 999, 60)
+    assert loop_of_sweeps("kill9", False, sweep, plain_result, tmp_path, points) >= 2
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+@each_fault
+def test_a_sweep_hit_at_each_point_is_finished_by_the_same_command(
+    kind: Kind, lasting: bool, app: App, tmp_path: Path, record_property: Note
+) -> None:
+    passed = loop_of_sweeps(kind, lasting, plain_sweep(app), plain_result, tmp_path)
+    assert passed > (5 if kind == "short-write" else 100)
+    record_property("points passed", f"{passed}/{passed}")
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("whole")
-@each_fault
-def test_a_sweep_hit_at_each_point_is_finished_by_the_same_command(
-    kind: Kind,
-    lasting: bool,
-    sweep: Callable[[Path], object],
-    tmp_path: Path,
-    record_property: Note,
+@pytest.mark.parametrize("kind", ["kill9", "ENOSPC"])
+def test_a_trial_of_train_hit_at_each_point_ends_with_the_same_bits(
+    kind: Kind, words: list[str], tmp_path: Path, record_property: Note
 ) -> None:
-    passed = loop_of_sweeps(kind, lasting, sweep, tmp_path)
-    assert passed > (15 if kind == "short-write" else 100)
+    """Its checkpoints and its tell: the folder of the one trial, and every commit."""
+
+    def sweep(folder: Path) -> None:
+        more = ("seed=choice(1)", "hydra.sweeper.study_name=s", f"hydra.sweeper.outputs={folder}")
+        sweep_of([str(ROOT / "train.py"), "-m", *words, *more])
+
+    def result(folder: Path) -> dict[str, bytes]:
+        (trial,) = trials_in(folder)
+        assert_loadable(Path(trial.user_attrs["folder"]))
+        return weights_of(Path(trial.user_attrs["folder"]))
+
+    points = EACH if kind == "kill9" else range(1, 10_000, 3)  # a third: each costs a second
+    under = ("studies/s/0000", "artifacts")
+    passed = loop_of_sweeps(kind, kind == "ENOSPC", sweep, result, tmp_path, points, under)
+    assert passed > 40
     record_property("points passed", f"{passed}/{passed}")
 
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Ended:
         """One message, no traceback, and an exit code that says so."""
         return (
             self.code in (2, 3)
-            and self.err.count("error: ") == 1
+            and sum(line.startswith("error: ") for line in self.err.splitlines()) == 1
             and "Traceback" not in self.err + self.out
         )
 
@@ -80,15 +80,19 @@ def each_point(
     prepare: Callable[[Path], object] = lambda folder: None,
     lasting: bool = False,
     points: range = EACH,
+    under: Sequence[str] = ("",),
 ) -> Iterator[tuple[Path, Ended]]:
     """``run(folder)`` once for each point where it writes below ``folder``, with the fault there;
     until a run passes untouched. ``prepare(folder)`` comes before each, without faults; ``points``
-    may be a sample of them."""
+    may be a sample of them; ``under`` names the folders within ``folder`` that are meant, beside
+    which every commit counts."""
     for n in points:
         folder = place / f"{kind}{'+' * lasting}-{n}"
         folder.mkdir(parents=True)
         prepare(folder)
-        faults = Faults(n, kind, (folder,), place / f"{folder.name}.log", lasting)
+        faults = Faults(
+            n, kind, tuple(folder / name for name in under), place / f"{folder.name}.log", lasting
+        )
         ended = forked(lambda folder=folder: run(folder), faults)  # type: ignore[misc]  # binds
         if ended.struck is None:
             assert ended.code == 0, ended
