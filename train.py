@@ -206,8 +206,10 @@ def train(
 
         def report(progress: Progress) -> bool:
             row = metrics_row(progress)
-            log(row, sync=progress.dev_loss is not None)
-            tracker.log(row)
+            evaluated = progress.dev_loss is not None
+            log(row, sync=evaluated)
+            if evaluated or trial is None:  # W&B takes 700 bytes a row: a trial's file stays small
+                tracker.log(row)
             show(progress)
             if trial is None or not prunable or progress.dev_loss is None or not progress.step:
                 return False
