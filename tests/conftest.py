@@ -25,7 +25,7 @@ LONGEST = (
     "sweep_slots", "wandb_report", "resume", "seal", "tracking", "bad_input", "cli", "find_lr",
 )  # fmt: skip
 
-hypothesis.settings.register_profile("faults", max_examples=1000)  # ten times the default
+hypothesis.settings.register_profile("faults", max_examples=500)  # five times the default
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -50,8 +50,8 @@ some_faults = pytest.mark.parametrize(
 
 
 def enough(kind: Kind) -> range:
-    """Where a point costs a second: each for a kill, every third for an error."""
-    return EACH[::3] if kind in ("EIO", "ENOSPC") else EACH
+    """Where a point costs a second: each for a kill, every fourth for an error."""
+    return EACH[::4] if kind in ("EIO", "ENOSPC") else EACH
 
 
 loop = [pytest.mark.faults, pytest.mark.timeout(1200)]

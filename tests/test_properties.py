@@ -30,7 +30,7 @@ from sweepmore.receipts import Look
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.properties
-# A few inputs at each `make test`, others every time; ten times as many in `make test-faults`.
+# A few inputs at each `make test`, others every time; five times as many in `make test-faults`.
 quick = settings(deadline=None, max_examples=settings().max_examples // 4)
 
 lines = st.lists(st.text("abé漢 😀-", min_size=1, max_size=9).filter(str.strip), min_size=10)
