@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -34,28 +37,40 @@ def counted(app: App) -> int:
     return len(slots_of(app.trials())) if app.database.exists() and "s" in app.names() else 0
 
 
-def under_fire(app: App) -> dict[str, int]:
-    """The same command, again and again, until it ends by itself; how many were killed."""
-    chance, killed = random.Random(0), {"workers": 0, "parents": 0}
-    while True:
-        with app.started(*WORDS) as parent:
-            while parent.poll() is None:
-                next_kill = time.monotonic() + KILL_SECONDS
-                while parent.poll() is None and time.monotonic() < next_kill:
-                    time.sleep(0.1)
-                    due = len(PARENT_AT) > killed["parents"]
-                    if due and counted(app) >= PARENT_AT[killed["parents"]]:
-                        parent.kill()
-                        killed["parents"] += 1
-                        break
-                if parent.poll() is None and (alive := workers(app, parent.pid)):
-                    chance.choice(alive).kill()
-                    killed["workers"] += 1
-            assert app.gone(seconds=10)  # nobody works on without a parent
-            out, err = parent.communicate()
-        if parent.returncode >= 0:
-            assert parent.returncode == 0, out + err
-            return killed
+@dataclass
+class Fire:
+    """Kills a random worker every few seconds, and the parent at its times."""
+
+    app: App
+    chance: random.Random = field(default_factory=lambda: random.Random(0))
+    workers: int = 0
+    parents: int = 0
+
+    def until_done(self) -> None:
+        """The same command, again and again, until it ends well."""
+        while True:
+            with self.app.started(*WORDS) as parent:
+                while parent.poll() is None:
+                    self.kill(parent)
+                assert self.app.gone(seconds=30)  # nobody works on without a parent
+                out, err = parent.communicate()
+            if parent.returncode == 0:
+                return
+            # three killed in a row before a trial was done end it, too; the same command goes on
+            assert parent.returncode == -9 or "3 workers died" in err, out + err
+
+    def kill(self, parent: subprocess.Popen[str]) -> None:
+        end = time.monotonic() + KILL_SECONDS
+        while parent.poll() is None and time.monotonic() < end:
+            time.sleep(0.1)
+            if self.parents < len(PARENT_AT) and counted(self.app) >= PARENT_AT[self.parents]:
+                parent.kill()
+                parent.wait()
+                self.parents += 1
+        if parent.poll() is None and (alive := workers(self.app, parent.pid)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.chance.choice(alive).kill()
+                self.workers += 1
 
 
 @pytest.mark.faults
@@ -65,11 +80,11 @@ def test_soak(tmp_path: Path, record_property: Callable[[str, object], None]) ->
         (tmp_path / name).mkdir()
     calm, app = App.copied(tmp_path / "calm"), App.copied(tmp_path / "fire")
     undisturbed = seconds_of(lambda: calm.ok(*WORDS, timeout=300))
-    killed: dict[str, int] = {}
-    disturbed = seconds_of(lambda: killed.update(under_fire(app)))
+    fire = Fire(app)
+    disturbed = seconds_of(fire.until_done)
 
-    assert killed["parents"] == 2
-    assert killed["workers"] > 5
+    assert fire.parents == 2
+    assert fire.workers > 5
     trials = app.trials()
     assert slots_of(trials) == list(range(TRIALS))  # every trial once
     assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
@@ -80,6 +95,6 @@ def test_soak(tmp_path: Path, record_property: Callable[[str, object], None]) ->
     assert all((folder / "result.json").exists() for folder in folders)
     record_property(
         "soak",
-        f"{TRIALS} trials, {killed['workers']} workers and {killed['parents']} parents killed: "
+        f"{TRIALS} trials, {fire.workers} workers and {fire.parents} parents killed: "
         f"{disturbed:.0f} s, undisturbed {undisturbed:.0f} s, {disturbed / undisturbed:.2f} times",
     )
