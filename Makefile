@@ -17,8 +17,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test test-slow test-postgres test-slurm bench bench-full lock audit \
-  dashboard clean ci-packages
+.PHONY: help setup run test test-slow test-faults test-postgres test-slurm bench bench-full lock \
+  audit dashboard clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-slow  the tests that train for minutes"
 	@echo "make test-postgres  several machines, against a PostgreSQL server that the tests start"
 	@echo "make test-slurm sweeps on a Slurm of one node, started here; as root, with slurm-wlm and munge"
+	@echo "make test-faults faults at every point where something is written, kills, races, fuzzing"
 	@echo "make bench      benchmarks/RESULTS.md anew"
 	@echo "make bench-full the same with whole studies, and the stock sweeper in its own venv"
 	@echo "make setup      .venv with the locked dependencies and this project, editable"
@@ -68,6 +69,9 @@ test-postgres: setup
 test-slurm: setup
 	@$(BIN)/python -m pytest -m slurm tests/test_slurm.py
 
+test-faults: setup
+	@$(BIN)/python -m pytest -m 'faults or properties' -n 2 --dist worksteal --hypothesis-profile=faults
+
 bench: setup
 	@$(BIN)/python -m benchmarks
 
@@ -108,7 +112,7 @@ clean:
 
 # only CI may change the machine
 ifeq ($(CI),1)
-test test-slow test-postgres test-slurm: | ci-packages
+test test-slow test-faults test-postgres test-slurm: | ci-packages
 test-postgres: CI_PACKAGES := postgresql
 test-slurm: CI_PACKAGES := slurm-wlm munge
 endif

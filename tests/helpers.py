@@ -91,6 +91,14 @@ def train_here(folder: Path, *words: str) -> Path:
     return folder
 
 
+def sweep_here(*words: str) -> None:
+    """``train.py -m`` in this process, which should be a fork: it says who it is."""
+    sys.argv[:] = [str(ROOT / "train.py"), "-m", *words]
+    sys.orig_argv[1:] = sys.argv
+    register_defaults()
+    cli.hydra_app(train.main)
+
+
 def result_of(folder: Path) -> dict[str, Any]:
     """``result.json``, read as strictly as JSON is defined."""
 

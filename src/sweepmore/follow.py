@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 import optuna
 
 from sweepmore import show, slots
+from sweepmore.join import study_folder
+from sweepmore.keep import BestOnly
 from sweepmore.owner import on_this_host, this_process
 from sweepmore.patience import is_away
 from sweepmore.settings import Sweep
-from sweepmore.studies import view
+from sweepmore.studies import StudyView, view
 
 # How often the parent plans, reaps and shows.
 TICK_SECONDS = 0.25
@@ -32,6 +34,7 @@ class Follower:
     began: float = field(default_factory=time.monotonic)
 
     def __enter__(self) -> Follower:
+        self._thin_out = BestOnly(study_folder(self.asked, self.study))
         self._done = threading.Event()
         self._show = show.live(self.asked)
         self._shown = self._show.__enter__()
@@ -45,6 +48,7 @@ class Follower:
         self._thread.join()
         self._show.__exit__(None, None, None)
         with contextlib.suppress(Exception):
+            self._keep(view(self.study))  # the last trials ended since the last tick
             self._resign()
 
     def stopping(self) -> None:
@@ -77,7 +81,12 @@ class Follower:
             seen = view(self.study)
         if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
             seen = view(self.study)
+        self._keep(seen)
         self._shown.update(seen)
+
+    def _keep(self, seen: StudyView) -> None:
+        if self.asked.settings.keep == "best":
+            self._thin_out(seen)
 
     def _leads(self) -> bool:
         """One parent of a study plans. Two that take over at once plan a slot twice, which is

@@ -144,17 +144,19 @@ class Ledger:
         self.prepare()
         look = self.unfinished(fingerprint, checkpoint)
         mine = dataclasses.replace(look, claimant=this_process())
-        if not self._update(look, claimant=json.dumps(dict(mine.claimant))):
-            raise _refused(f"{look} was taken over by another process.", look)
-        _rewrite(self.path(mine), mine)  # it may be torn, or never written
+        with _recording(look):
+            if not self._update(look, claimant=json.dumps(dict(mine.claimant))):
+                raise _refused(f"{look} was taken over by another process.", look)
+            _rewrite(self.path(mine), mine)  # it may be torn, or never written
         return mine
 
     def finish(self, look: Look, result: Mapping[str, Any]) -> Look:
         """Record the result of a look that this process owns, in both layers."""
         done = dataclasses.replace(look, result=result)
-        if not self._update(look, result=json.dumps(dict(result), allow_nan=False)):
-            raise _refused(f"{look} is no longer this process's.", look)
-        _rewrite(self.path(done), done)
+        with _recording(look):
+            if not self._update(look, result=json.dumps(dict(result), allow_nan=False)):
+                raise _refused(f"{look} is no longer this process's.", look)
+            _rewrite(self.path(done), done)
         return done
 
     def mend(self, done: Look) -> None:
@@ -231,6 +233,17 @@ def _why(last: Look, in_database: bool, checkpoint: str) -> str:
     if last.checkpoint != checkpoint:
         return f"The split was looked at before, with another checkpoint: {last}"
     return f"The split has had {last}"
+
+
+@contextlib.contextmanager
+def _recording(look: Look) -> Iterator[None]:
+    """A disk or a database that fails after the claim is one message, with the way on."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        cure = "Make room, or mend it; then the same command with complete=true goes on."
+        problem = f"{look} could not be recorded: {_said(error)}."
+        raise UserError(problem, value=look.number, cure=cure) from error
 
 
 def _refused(problem: str, look: Look) -> Refused:

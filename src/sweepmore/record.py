@@ -45,9 +45,15 @@ def create_private(path: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
-    """Replace ``path`` whole: a kill at any instant leaves the old content or the new."""
+    """Replace ``path`` whole: a kill at any instant leaves the old content or the new. RunError
+    where its folder is gone: to make it anew would leave half a run."""
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except FileNotFoundError as error:
+        cure = "It was removed while it was in use: begin again."
+        problem = f"The folder {path.parent} is gone."
+        raise RunError(problem, value=str(path.parent), cure=cure) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -297,7 +303,10 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
         result = run / "result.json"
         status = read_json(result)["status"] if result.exists() else "not ended"
         problem = f"Trial {trial} of {name} holds no {holding}: its status is {status}."
-        raise RunError(problem, value=trial, cure="Name one that is ok: trials.csv lists them.")
+        cure = "Name one that is ok: trials.csv lists them."
+        if status == "ok":
+            cure = "With hydra.sweeper.keep=best the best trial's alone stays: name that one."
+        raise RunError(problem, value=trial, cure=cure)
     return run.resolve()
 
 

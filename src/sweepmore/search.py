@@ -130,7 +130,7 @@ def build_sampler(
     kind = _class(node, BaseSampler)
     if kind in (BruteForceSampler, GridSampler):
         _ = space.size  # refuses intervals of floats
-        kind = _exhaustive()
+        kind = _exhaustive(frozenset(space.searched))
     sampler: BaseSampler = _instantiate(kind, node, Stream(base_seed, worker, trials_so_far))
     return sampler
 
@@ -144,14 +144,20 @@ def build_pruner(config: Node | str | None) -> BasePruner:
     return pruner
 
 
-def _exhaustive() -> type[BaseSampler]:
+def _exhaustive(searched: frozenset[str]) -> type[BaseSampler]:
     from optuna.samplers import BruteForceSampler
 
     class ExhaustiveSampler(BruteForceSampler):
-        """Leaves the end of the study to its budget.
+        """Leaves the end of the study to its budget, and survives a worker's death.
 
-        Optuna's calls ``Study.stop`` after the last point, which raises outside ``Study.optimize``.
+        Optuna's calls ``Study.stop`` after the last point, which raises outside ``Study.optimize``;
+        and it takes a trial that ended before all was suggested for another search space.
         """
+
+        @staticmethod
+        def _populate_tree(tree: Any, trials: list[FrozenTrial], params: dict[str, Any]) -> None:
+            whole = [t for t in trials if not t.state.is_finished() or searched <= t.params.keys()]
+            BruteForceSampler._populate_tree(tree, whole, params)
 
         def after_trial(
             self,

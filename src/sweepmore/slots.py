@@ -97,13 +97,14 @@ def fail(study: optuna.Study, number: int, reason: str) -> None:
 
 
 def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
-    """Enqueue the next attempt of the same slot, root and parameters.
+    """Enqueue the next attempt of the same slot, root and parameters; of a worker that died before
+    it had suggested them all, those that the slot was planned with.
 
     To be called before the old trial is failed: a crash in between leaves it RUNNING, its next
     reaper enqueues a second retry, and one of the two is void.
     """
     study.enqueue_trial(
-        dict(attempt.params),
+        {**attempt.fixed, **attempt.params},
         user_attrs={
             "slot": attempt.slot,
             "root": attempt.root,

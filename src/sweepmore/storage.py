@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 import optuna
 import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.trial import TrialState
@@ -126,6 +128,21 @@ def open_storage(url: URL, *, wait: bool = False) -> optuna.storages.BaseStorage
         cure = "Check hydra.sweeper.storage, the server and its driver; nothing was changed."
         raise _not_opened(url, reason(error), cure) from error
     return patient(optuna.storages.get_storage(opened), patience)
+
+
+@contextmanager
+def storage_errors(url: URL) -> Iterator[None]:
+    """A database that fails under a sweep (a full disk) is one message; a server that is away is
+    waited for, see ``patience``."""
+    try:
+        yield
+    except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        if not isinstance(cause, sqlalchemy.exc.OperationalError):
+            raise
+        cure = "Make room, or mend the server; then the same command goes on."
+        problem = f"The studies at {shown(url)} failed: {reason(cause)}."
+        raise StudyError(problem, value=shown(url), cure=cure) from error
 
 
 def _options(url: URL) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Attempt:
     started: datetime | None
     seconds: float | None
     attrs: Mapping[str, Any] = field(repr=False)
+    fixed: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what it was planned with
 
     @property
     def counts(self) -> bool:
@@ -86,6 +87,7 @@ def attempt_of(trial: FrozenTrial) -> Attempt | None:
         started=trial.datetime_start,
         seconds=seconds,
         attrs=attrs,
+        fixed=trial.system_attrs.get("fixed_params", {}),
     )
 
 

@@ -34,7 +34,7 @@ from sweepmore.question import Question
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
 from sweepmore.space import Space
-from sweepmore.storage import open_storage
+from sweepmore.storage import open_storage, storage_errors
 from sweepmore.studies import view
 from sweepmore.worker import Search, too_many_failures
 
@@ -46,14 +46,15 @@ def sweep(
 ) -> None:
     """Run a study as ``hydra.sweeper`` says, or a worker's part of one."""
     asked = read(arguments, config, context)
-    if WORKER_VARIABLE in os.environ:
-        part = json.loads(os.environ[WORKER_VARIABLE])
-        stopped = work(asked, part, context, task)
-        if stopped is not None:
-            sys.exit(128 + stopped)
-        return
-    launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
-    Parent(asked, config, context, task, launcher).run()
+    with storage_errors(asked.url):
+        if WORKER_VARIABLE in os.environ:
+            part = json.loads(os.environ[WORKER_VARIABLE])
+            stopped = work(asked, part, context, task)
+            if stopped is not None:
+                sys.exit(128 + stopped)
+            return
+        launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
+        Parent(asked, config, context, task, launcher).run()
 
 
 @dataclass
@@ -149,19 +150,39 @@ class Parent:
                 )
             except DuplicatedStudyError:
                 study = optuna.load_study(study_name=candidate, storage=storage, pruner=pruner)
-                if self.may_go_on(study, question):
+                if not self.is_left_behind(study):
+                    if not self.may_go_on(study, question):
+                        continue
                     words = self.command()["words"]
                     study.set_user_attr("command", {**study.user_attrs["command"], "words": words})
                     return study
-                continue
-            study.set_user_attr("uid", secrets.token_hex(3))
-            seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
-            study.set_user_attr("seed", seed)
-            study.set_user_attr("command", self.command())
-            study.set_user_attr("question", question)  # last: whoever finds it finds all
-            write_note(study)
+            self.introduce(study, question)
             return study
         raise StudyError(f"{name} has 1,000 versions.", value=name, cure="Choose another name.")
+
+    def introduce(self, study: optuna.Study, question: Question) -> None:
+        """What a new study says of itself."""
+        seed = self.asked.settings.seed
+        study.set_user_attr("uid", secrets.token_hex(3))
+        study.set_user_attr("seed", secrets.randbelow(2**32) if seed is None else seed)
+        study.set_user_attr("command", self.command())
+        study.set_user_attr("question", question)  # last: whoever finds it finds all
+        write_note(study)
+
+    def is_left_behind(self, study: optuna.Study) -> bool:
+        """Whether the process that created the study died before it had introduced it: it is
+        empty and asks nothing, even after a while. StudyError where another program's is not."""
+        name, deadline = study.study_name, time.monotonic() + 5.0
+        while "question" not in study.user_attrs and time.monotonic() < deadline:
+            time.sleep(0.1)  # another process is creating it
+        if "question" in study.user_attrs:
+            return False
+        directions = [direction.name.lower() for direction in study.directions]
+        if study.get_trials(deepcopy=False) or directions != self.asked.settings.directions:
+            cure = "Choose another hydra.sweeper.study_name."
+            problem = f"The study {name} was not made by sweepmore."
+            raise StudyError(problem, value=name, cure=cure)
+        return True
 
     def command(self) -> dict[str, list[str]]:
         """What confirm.py needs to run the study's configurations again: the application as it
@@ -180,13 +201,7 @@ class Parent:
 
     def may_go_on(self, study: optuna.Study, question: Question) -> bool:
         """Whether an existing study asks the same; False sends on to the next name."""
-        name, deadline = study.study_name, time.monotonic() + 5.0
-        while "question" not in study.user_attrs and time.monotonic() < deadline:
-            time.sleep(0.1)  # another process is creating it
-        if "question" not in study.user_attrs:
-            cure = "Choose another hydra.sweeper.study_name."
-            problem = f"The study {name} was not made by sweepmore."
-            raise StudyError(problem, value=name, cure=cure)
+        name = study.study_name
         changed = questions.changes(study.user_attrs["question"], question)
         if not changed or self.asked.settings.on_change == "continue":
             for line in changed:

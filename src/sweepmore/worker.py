@@ -32,7 +32,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from sweepmore import slots
-from sweepmore.errors import Interrupted, UserError
+from sweepmore.errors import Interrupted, UserError, is_disk_failure
 from sweepmore.frozen import FrozenConfig
 from sweepmore.overrides import override_text
 from sweepmore.owner import is_alive, on_this_host
@@ -148,6 +148,9 @@ class Worker:
             self._set("status", "pruned")
             self._tell(TrialState.PRUNED)
         except (Exception, SystemExit) as error:
+            if is_disk_failure(error):  # says nothing of the trial, and the next ones would fail
+                self._hand_back(claimed)
+                raise
             self._set("status", "error")
             self._set("reason", "exception")
             self._keep_error(claimed, error)
