@@ -29,9 +29,9 @@ from tests.slurm_cluster import INSTALL, Cluster, missing, started
 from tests.sweep_apps import App, slots_of
 
 # seconds that no test needs on a machine that does nothing else: 60 is the longest
-PATIENCE = 200.0
+PATIENCE = 300.0
 until = partial(sweep_apps.until, seconds=PATIENCE)
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 ELSEWHERE = ["unshare", "--uts", "sh", "-c", 'hostname login && exec "$0" "$@"']
 LAUNCHER = "hydra/launcher=submitit_slurm"
@@ -252,3 +252,12 @@ def test_the_parent_may_be_a_job(app: OnSlurm, cluster: Cluster) -> None:
     assert slots_of(app.trials()) == list(range(6))
     assert len({row["pid"] for row in app.seen()}) == 2
     until_empty(cluster)
+
+
+def test_what_slurm_refuses_ends_the_sweep(app: OnSlurm, cluster: Cluster) -> None:
+    words = ("x=range(0,6)", ":study_name=s", "hydra.launcher.partition=nowhere")
+    with app.started(*words, env=cluster.env) as process:
+        said = app.finished(process, 2)
+    assert "invalid partition specified: nowhere" in said
+    assert "3 times without a trial" in said
+    assert cluster.queue() == []
