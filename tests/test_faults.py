@@ -22,7 +22,7 @@ import sweepmore.sweep  # noqa: F401  # what each fork would import anew
 import train
 from nplm import checkpoint, sealed, training
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
-from sweepmore import cli, slots
+from sweepmore import cli
 from sweepmore import record as records
 from sweepmore.storage import open_storage
 from tests.fault_shim.loop import EACH, Ended, each_point, forked
@@ -215,8 +215,6 @@ def plain_sweep(app: App) -> Callable[[Path], object]:
 
 def sweep_of(argv: list[str]) -> None:
     """A script as the interpreter would run it, in this process, which should be a fork."""
-    # a worker that dies between its claim and its name is missed after a second
-    slots.OWNERLESS_SECONDS = 1.0
     sys.argv[:] = sys.orig_argv[1:] = argv
     runpy.run_path(argv[0], run_name="__main__")
 
@@ -225,12 +223,11 @@ def sweep_of(argv: list[str]) -> None:
 def alone() -> Iterator[None]:
     """What a script changes of its process is put back."""
     argv, words, shown = sys.argv[:], sys.orig_argv[:], warnings.formatwarning
-    patience, threshold = slots.OWNERLESS_SECONDS, gc.get_threshold()
+    threshold = gc.get_threshold()
     try:
         yield
     finally:
         sys.argv[:], sys.orig_argv[:], warnings.formatwarning = argv, words, shown
-        slots.OWNERLESS_SECONDS = patience
         gc.set_threshold(*threshold)
 
 
