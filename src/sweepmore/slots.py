@@ -25,8 +25,8 @@ from sweepmore.studies import Attempt, StudyView, attempt_of, view, without_void
 AHEAD = 8
 # A worker on another host is taken for dead after this; it renews its lease ten times as often.
 LEASE_SECONDS = 600.0
-# A trial that is RUNNING without an owner for this long lost its worker between two writes that
-# a living one makes within milliseconds.
+# A trial that is RUNNING without an owner was not claimed here: a foreign program's ``ask`` took
+# one of ours, and gets this long to mark it.
 OWNERLESS_SECONDS = 60.0
 
 FixedParams = Callable[[int], Mapping[str, Any] | None]
@@ -66,9 +66,8 @@ def claim(study: optuna.Study) -> Attempt | None:
     for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.WAITING,)):
         if "slot" not in trial.user_attrs:
             continue  # enqueued by another program: not in our budget
-        if not start(storage, trial._trial_id):
+        if not start(storage, trial._trial_id, {"owner": this_process()}):
             continue
-        storage.set_trial_user_attr(trial._trial_id, "owner", this_process())
         claimed = attempt_of(storage.get_trial(trial._trial_id))
         assert claimed is not None
         if is_void(study, claimed):

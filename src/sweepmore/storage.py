@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialModel
+from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -119,8 +120,11 @@ def _with_tables(url: URL, options: dict[str, Any]) -> RDBStorage:
         time.sleep(0.05)
 
 
-def start(storage: optuna.storages.BaseStorage, trial_id: int) -> bool:
-    """Move a trial from WAITING to RUNNING; False where another process did it first.
+def start(
+    storage: optuna.storages.BaseStorage, trial_id: int, attributes: Mapping[str, Any]
+) -> bool:
+    """Move a trial from WAITING to RUNNING with these attributes, in one transaction; False where
+    another process did it first.
 
     One conditional UPDATE: Optuna's own reads and then writes, which on SQLite lets two processes
     take the same trial (its SELECT … FOR UPDATE is no lock there).
@@ -131,5 +135,12 @@ def start(storage: optuna.storages.BaseStorage, trial_id: int) -> bool:
         .where(TrialModel.trial_id == trial_id, TrialModel.state == TrialState.WAITING)
         .values(state=TrialState.RUNNING, datetime_start=datetime.now())
     )
+    rows = [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attributes.items()
+    ]
     with engine.begin() as connection:
-        return bool(connection.execute(claim).rowcount == 1)
+        if connection.execute(claim).rowcount != 1:
+            return False
+        connection.execute(sqlalchemy.insert(TrialUserAttributeModel), rows)
+        return True
