@@ -20,7 +20,8 @@ from torch import Tensor
 
 import train
 from nplm.config import register_defaults
-from nplm.data import Split, Vocabulary
+from nplm.data import Split
+from nplm.vocabulary import Vocabulary
 from sweepmore import cli
 
 ROOT = Path(__file__).resolve().parent.parent

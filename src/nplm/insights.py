@@ -17,7 +17,7 @@ from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
 from nplm.config import objectives as read_objectives
 from nplm.data import Splits, load_splits
-from nplm.estimates import Estimate, Floats, bootstrap, line_sums
+from nplm.estimates import Estimate, Floats, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
 from nplm.pictures import prepare_embeddings
@@ -78,7 +78,7 @@ def gains(folder: Path) -> list[tuple[str, Estimate]]:
     dev, block, size = splits.dev, config.model.block_size, len(splits.vocabulary)
     contexts, targets = splits.train.contexts.numpy(), splits.train.targets.numpy()
     net = line_losses(trained, splits)
-    tokens = np.array([len(line) + 1.0 for line in dev.lines])
+    tokens = line_tokens(dev)
     found = []
     for order in sorted({2, block + 1}):
         counted = kneser_ney(contexts, targets, size, order)
@@ -158,7 +158,7 @@ def line_losses(trained: sampling.Trained, splits: Splits) -> Floats:
 
 def hardest(trained: sampling.Trained, splits: Splits) -> Section:
     lines, known = splits.dev.lines, set(splits.train.lines)
-    nats = line_losses(trained, splits) / [len(line) + 1 for line in lines]
+    nats = line_losses(trained, splits) / line_tokens(splits.dev)
     rows = [
         [lines[k], float(nats[k]), lines[k] in known] for k in np.argsort(-nats)[:HARDEST].tolist()
     ]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nplm.data import Vocabulary
 from nplm.model import LanguageModel
+from nplm.vocabulary import Vocabulary
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE
 from sweepmore.record import read_metrics
 
