@@ -39,7 +39,7 @@ class Model:
     block_size: int = _block_size()
     emb: int = setting(2, "numbers that embed a token", at_least=1, at_most=MAX_WIDTH)
     hidden: int = setting(100, "units of a hidden layer", at_least=1, at_most=MAX_WIDTH)
-    layers: int = setting(1, "hidden layers", at_least=1, at_most=3)
+    layers: int = setting(1, "hidden; 0: straight to the output", at_least=0, at_most=3)
     activation: Literal["tanh", "relu", "gelu"] = setting("tanh", "tanh | relu | gelu")
     direct: bool = setting(False, "connect the embeddings to the output, too")
     dropout: float = setting(0.0, "share of hidden units left out at a step", at_least=0, below=1)
@@ -51,11 +51,9 @@ class Model:
     def __str__(self) -> str:
         layers = "" if self.layers == 1 else f"{self.layers} × "
         units = "" if self.activation == "tanh" else f" {self.activation}"
+        hidden = f"hidden {layers}{self.hidden}{units}" if self.layers else "nothing hidden"
         direct = ", direct" if self.direct else ""
-        return (
-            f"mlp: {self.block_size} tokens of context, emb {self.emb}, "
-            f"hidden {layers}{self.hidden}{units}{direct}"
-        )
+        return f"mlp: {self.block_size} tokens of context, emb {self.emb}, {hidden}{direct}"
 
 
 @dataclass(frozen=True)

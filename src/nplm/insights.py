@@ -20,7 +20,8 @@ from nplm.data import Splits, load_splits
 from nplm.estimates import Estimate, Floats, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
-from nplm.pictures import prepare_embeddings
+from nplm.pictures import MOST_DRAWN, prepare_embeddings
+from nplm.vocabulary import Vocabulary
 from sweepmore.figures import Chart, Point
 from sweepmore.page import Picture, Section, Table
 from sweepmore.receipts import looks
@@ -29,6 +30,8 @@ from sweepmore.report import Application
 
 # Counts of more tokens than this cannot be read in one figure.
 MOST_TOKENS = 40
+# Tokens among which neighbours are looked for, in the vocabulary's order (guess).
+NEAR = 1_000
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
@@ -59,7 +62,10 @@ def facts(folder: Path) -> list[tuple[str, str]]:
     _, splits, _ = opened(folder)
     dev = splits.dev
     found = [("data", f"{splits.name} · dev: {len(dev.lines):,} lines, {len(dev):,} tokens")]
-    test = read_json(folder / "result.json").get("test")
+    result = read_json(folder / "result.json")
+    if (perplexity := result.get("dev_perplexity")) is not None:
+        found.append(("dev perplexity", f"{perplexity:.2f}"))
+    test = result.get("test")
     if test is not None:
         loss = Estimate(**test["loss"])
         told = f"{loss.mean:.4f} [{loss.low:.4f}, {loss.high:.4f}]"
@@ -137,17 +143,27 @@ def embeddings(table: Tensor, splits: Splits) -> Section:
     chart = prepare_embeddings(table, splits.vocabulary, "embeddings")
     points = [Point(x, y, token, "token") for (x, y), token in zip(chart.points, chart.tokens)]
     title = f"the embedding of each token, n = {len(points)}"
+    if len(points) < len(table):
+        title = f"the embeddings of the first {len(points)} of {len(table):,} tokens"
     figure = Chart("embeddings", title, *chart.axes, points=points, better=None)
-    tokens = splits.vocabulary.tokens
-    distances = torch.cdist(table, table).fill_diagonal_(math.inf)
-    nearest = distances.argsort(1)[:, :NEIGHBOURS].tolist()
-    rows = [[token, " ".join(tokens[k] for k in near)] for token, near in zip(tokens, nearest)]
+    rows = [[token, " ".join(near)] for token, near in neighbours(table, splits.vocabulary)]
     return Section(
         "Embeddings",
         "Tokens that are used alike lie together; distances in the table are in all dimensions.",
         [Picture([figure])],
         [Table(["token", "nearest first"], rows)],
     )
+
+
+def neighbours(
+    table: Tensor, vocabulary: Vocabulary, number: int = NEIGHBOURS
+) -> list[tuple[str, list[str]]]:
+    """The first ``MOST_DRAWN`` tokens with those whose embeddings (V, m) are nearest, of the
+    first ``NEAR`` ones: words that train hardly has lie where they were drawn."""
+    tokens, table = vocabulary.tokens, table[:NEAR]
+    distances = torch.cdist(table[:MOST_DRAWN], table).fill_diagonal_(math.inf)
+    nearest = distances.argsort(1)[:, :number].tolist()
+    return [(token, [tokens[k] for k in near]) for token, near in zip(tokens, nearest)]
 
 
 def line_losses(trained: sampling.Trained, splits: Splits) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,15 @@ from numpy.typing import NDArray
 from sweepmore.errors import DataError
 
 Ints = NDArray[np.int64]
+
+# exp of this is about the largest float
+MOST_NATS = 709.0
+
+
+def perplexity(loss: float) -> float:
+    """Of how many equally likely tokens the loss, in nats, would be; infinite where no float is
+    as large."""
+    return math.exp(loss) if loss < MOST_NATS else math.inf
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Unit:
     def told(self, loss: float) -> str:
         """A loss with its unit; of words with its perplexity, as the paper has it."""
         nats = f"{loss:.3f} nats/token"
-        return nats if self.unknown is None else f"{nats} (perplexity {np.exp(loss):.1f})"
+        return nats if self.unknown is None else f"{nats} (perplexity {perplexity(loss):.1f})"
 
 
 CHARACTERS = Unit("char", boundary=".", joint="", unknown=None)
