@@ -121,9 +121,8 @@ def bits(tensor: Tensor) -> bytes:
 
 def shown(split: Split, vocabulary: Vocabulary) -> list[str]:
     """Examples as people read them: ``..e → m``."""
-    tokens = vocabulary.tokens
     return [
-        "".join(tokens[i] for i in context) + f" → {tokens[target]}"
+        f"{vocabulary.text(context)} → {vocabulary.tokens[target]}"
         for context, target in zip(split.contexts.tolist(), split.targets.tolist(), strict=True)
     ]
 

@@ -26,6 +26,8 @@ from sweepmore.cli import shown_path
 # of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
 LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
 LECTURE_LOSS = 2.17
+# characters of an example cut into contexts and targets
+WIDEST = 110
 
 
 def header(config: Config, splits: Splits, state: State, looks: int) -> None:
@@ -68,6 +70,8 @@ def _cut(splits: Splits, block: int) -> str:
         f"{vocabulary.text(train.contexts[at].tolist())} → {vocabulary.tokens[train.targets[at]]}"
         for at in range(min(examples, 6))
     ]
+    while len(", ".join(shown)) > WIDEST and len(shown) > 1:  # words are longer than letters
+        shown.pop()
     more = ", …" if examples > len(shown) else ""
     return f"{line[:20]}: {', '.join(shown)}{more}" if block <= 12 else line[:60]
 
