@@ -1,7 +1,8 @@
 """The study ``bengio`` beside the table of Bengio et al. (2003), into sweeps/bengio/RESULTS.md.
 
 ``python train.py -m sweeps=bengio wandb.mode=disabled`` and ``python report.py study=bengio
-keep=true`` come before ``python docs/bengio.py``. Words as in the paper: n is context + 1, m is emb, h is hidden.
+keep=true`` come before ``python docs/bengio.py``. Symbols as in the paper: n is the
+context and one, m is emb, h is hidden.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from sweepmore.report import Application
 MOST_TOKENS = 40
 # Tokens among which neighbours are looked for, in the vocabulary's order (guess).
 NEAR = 1_000
+COLUMNS, WIDEST = 4, 60  # of samples, and characters of the longest that has a column
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
@@ -190,9 +191,12 @@ def samples(trained: sampling.Trained, splits: Splits, config: Config) -> Sectio
     return Section(
         "What it writes",
         f"{share:.0%} of {SAMPLES} samples stand in train (*).",
-        tables=[Table(["", "", "", ""], _in_rows([f"{s}{' *' * (s in known)}" for s in drawn], 4))],
+        tables=[_in_columns([f"{s}{' *' * (s in known)}" for s in drawn[:SHOWN]])],
     )
 
 
-def _in_rows(words: Sequence[str], width: int) -> list[Sequence[str]]:
-    return [words[k : k + width] for k in range(0, SHOWN, width)]
+def _in_columns(lines: Sequence[str]) -> Table:
+    """Names side by side, sentences one below the other."""
+    width = COLUMNS if max(map(len, lines)) <= WIDEST else 1
+    rows = [lines[k : k + width] for k in range(0, len(lines), width)]
+    return Table([""] * width, rows)
