@@ -149,7 +149,7 @@ def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
 
 
 def learning_curves(
-    seen: StudyView, reports: Mapping[int, Mapping[int, float]], metric: str, axis: str = "step"
+    seen: StudyView, reports: Mapping[int, Mapping[int, float]], metric: str
 ) -> Chart | None:
     """The reports of the best trials, and the middle 80 % of all; None without reports.
 
@@ -169,7 +169,7 @@ def learning_curves(
         label = "the best" if k == 0 else f"the next {len(best) - 1}" if k == 1 else ""
         curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
     title = f"{seen.name}: the best {len(best)} and the spread of all, n = {len(known_rows)} trials"
-    return Chart("curves", title, axis, metric, curves=curves, log_y=True,
+    return Chart("curves", title, "step", metric, curves=curves, log_y=True,
                  better=better(seen))  # fmt: skip
 
 

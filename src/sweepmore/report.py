@@ -176,9 +176,8 @@ def study_page(study: Study, application: Application, where: str = "") -> Page:
         evidence.insert(0, _front(study))
     if study.winner is not None:
         evidence.insert(0, _confirmed(study))
-    axis = "repeat" if study.question.get("repeats") else "step"
-    curves = figures.learning_curves(seen, study.reports, metric, axis)
-    if curves is not None:
+    curves = figures.learning_curves(seen, study.reports, metric)
+    if curves is not None and not study.question.get("repeats"):  # whose reports are no steps
         evidence.append(Section("How the trials learnt", pictures=[Picture([curves])]))
     evidence += _parameters(study)
     fit = figures.train_against_dev(seen)
