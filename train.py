@@ -296,10 +296,14 @@ def objective(
 
 def result_json(config: Config, splits: Splits, result: Result) -> dict[str, Any]:
     """``result.json``, as docs/result.schema.json publishes it; losses in nats per token."""
+    from nplm.vocabulary import perplexity
+
+    dev = math.inf if result.dev_loss is None else perplexity(result.dev_loss)
     return {
         "status": result.status,
         "reason": result.reason,
         "dev_loss": result.dev_loss,
+        "dev_perplexity": dev if math.isfinite(dev) else None,
         "train_loss": result.train_loss,
         "steps": result.steps,
         "seconds": result.seconds,

@@ -26,6 +26,7 @@ from benchmarks import (
     step,
     stock,
     study,
+    words,
 )
 from benchmarks.common import TABLE_HEAD, Comparison, commit, machine, table_row
 from sweepmore.record import write_atomic
@@ -82,6 +83,7 @@ SECTIONS = (
     Section("The same algorithm", compared(step.compare, encode.compare)),
     Section("Another algorithm", compared(level.compare)),
     Section("Where the time of a step goes", breakdown.report),
+    Section("Words: 17,000 of them", words.report),
     Section("The same algorithm: sweeps", compared(stock.compare), full=True),
     Section(
         "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True

@@ -20,7 +20,8 @@ from torch import Tensor
 
 import train
 from nplm.config import register_defaults
-from nplm.data import Split, Vocabulary
+from nplm.data import Split
+from nplm.vocabulary import Vocabulary
 from sweepmore import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,9 +129,8 @@ def bits(tensor: Tensor) -> bytes:
 
 def shown(split: Split, vocabulary: Vocabulary) -> list[str]:
     """Examples as people read them: ``..e → m``."""
-    tokens = vocabulary.tokens
     return [
-        "".join(tokens[i] for i in context) + f" → {tokens[target]}"
+        f"{vocabulary.text(context)} → {vocabulary.tokens[target]}"
         for context, target in zip(split.contexts.tolist(), split.targets.tolist(), strict=True)
     ]
 

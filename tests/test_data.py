@@ -21,14 +21,13 @@ from torch import Tensor
 from nplm.config import Data
 from nplm.data import (
     Splits,
-    Vocabulary,
     encode,
     fingerprint,
     load_splits,
     read_lines,
     split_lines,
-    vocabulary_of,
 )
+from nplm.vocabulary import Vocabulary, vocabulary_of
 
 HERE = Path("a file")
 # Of 30 M tokens at block size 3: as measured (n=1), and a half.

@@ -60,6 +60,7 @@ SWEEPMORE: dict[str, set[str]] = {
 }
 NPLM: dict[str, set[str]] = {
     "config": {"omegaconf", "hydra"},  # hydra: register_defaults alone, where it is called
+    "vocabulary": {"numpy"},
     "data": {"numpy", "torch", "pooch"},  # pooch: the download of names.txt
     "model": {"torch"},
     "kneser_ney": {"numpy", "scipy", "torch"},
@@ -76,7 +77,7 @@ NPLM: dict[str, set[str]] = {
     "lr_finder": {"torch", "matplotlib"},
     "estimates": {"numpy"},
     "pictures": {"torch", "matplotlib"},
-    "console": {"rich"},
+    "console": {"rich", "torch"},
     "insights": {"numpy", "torch"},
     "sealed": {"numpy", "torch"},
 }

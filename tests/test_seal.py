@@ -667,7 +667,8 @@ class TestStory:
     def test_the_canary_sings(self, few_names: Path, tmp_path: Path) -> None:
         """The lines that it marks are the test lines, all of them and no other."""
         from nplm.config import Data
-        from nplm.data import load_splits, vocabulary_of
+        from nplm.data import load_splits
+        from nplm.vocabulary import vocabulary_of
 
         path = tmp_path / "data.txt"
         canary_file(path, few_names.read_text().splitlines())

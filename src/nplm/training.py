@@ -355,6 +355,7 @@ def about_model(model: LanguageModel, splits: Splits) -> dict[str, Any]:
         "model": asdict(model.shape),
         "mix": mix,
         "vocabulary": list(splits.vocabulary.tokens),
+        "unit": {"name": splits.vocabulary.unit.name, "lower": splits.vocabulary.unit.lower},
         "data": {"name": splits.name, "fingerprint": splits.fingerprint},
     }
 
