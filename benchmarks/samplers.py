@@ -29,12 +29,12 @@ from benchmarks.common import ROOT, commit, machine
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
 from sweepmore.record import write_atomic
 
-BUDGET = 100.0  # seconds: about thirty trials
+BUDGET = 60.0  # seconds: forty trials and more
 SEEDS = range(5)
 AT_A_TIME = 2
 HYPERBAND = (
-    "hydra.sweeper.pruner={_target_: optuna.pruners.HyperbandPruner, min_resource: 40, "
-    "max_resource: 400}"
+    "hydra.sweeper.pruner={_target_: optuna.pruners.HyperbandPruner, min_resource: 20, "
+    "max_resource: 200}"
 )
 # How each is asked for on the command line.
 SAMPLERS = {
@@ -238,7 +238,8 @@ def results(every: dict[str, list[list[Trial]]]) -> str:
 - commit: {commit()}
 - machine: {machine()}; {AT_A_TIME} studies at a time, one worker and one thread each
 - data: names.txt, fingerprint {data}
-- question: [sweeps/samplers.yaml](../samplers.yaml), the space of block3 with 400 steps a trial
+- question: [sweeps/samplers.yaml](../samplers.yaml), the space of block3 with 200 steps of
+  128 contexts a trial
 
 ```
 python -m benchmarks.samplers
