@@ -20,7 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy.engine import URL
 
 from nplm.config import Config, Data, from_hydra, register_defaults, to_plain
-from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines, vocabulary_of
+from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
+from nplm.vocabulary import vocabulary_of
 from sweepmore import cli, ledger
 from sweepmore.errors import ConfigError, DataError, UserError
 from sweepmore.ledger import Ledger, Refused
