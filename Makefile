@@ -17,16 +17,21 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test test-slow bench bench-full lock dashboard clean ci-packages
+.PHONY: help setup run test test-slow test-faults test-postgres test-slurm bench bench-full lock \
+  audit dashboard clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
 	@echo "make test       set up, then tests, ruff and mypy"
 	@echo "make test-slow  the tests that train for minutes"
+	@echo "make test-postgres  several machines, against a PostgreSQL server that the tests start"
+	@echo "make test-slurm sweeps on a Slurm of one node, started here; as root, with slurm-wlm and munge"
+	@echo "make test-faults faults at every point where something is written, kills, races, fuzzing"
 	@echo "make bench      benchmarks/RESULTS.md anew"
 	@echo "make bench-full the same with whole studies, and the stock sweeper in its own venv"
 	@echo "make setup      .venv with the locked dependencies and this project, editable"
 	@echo "make lock       requirements.lock anew from the ranges in pyproject.toml"
+	@echo "make audit      known holes in the locked dependencies, as PyPI tells them"
 	@echo "make dashboard  the studies of outputs/ in a browser"
 	@echo "make clean      remove .venv and caches; outputs/ stays"
 
@@ -58,6 +63,15 @@ test: setup
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
 
+test-postgres: setup
+	@$(BIN)/python -m pytest -m postgres
+
+test-slurm: setup
+	@$(BIN)/python -m pytest -m slurm tests/test_slurm.py
+
+test-faults: setup
+	@$(BIN)/python -m pytest -m 'faults or properties' -n 2 --dist worksteal --hypothesis-profile=faults
+
 bench: setup
 	@$(BIN)/python -m benchmarks
 
@@ -75,6 +89,17 @@ lock:
 	  sed 's/^\([^+]*\)+.*/\1/' "$$fresh/frozen"; } > requirements.lock
 	@git --no-pager diff --stat -- requirements.lock
 
+# --strict: what could not be looked up is an error, else it would count as harmless
+audit:
+	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PYTHON) -m venv "$$fresh"; \
+	"$$fresh/bin/python" -m pip --disable-pip-version-check install --quiet pip-audit; \
+	"$$fresh/bin/pip-audit" --strict --no-deps --disable-pip --progress-spinner off \
+	  --requirement requirements.lock || { echo; \
+	  echo "Not clean, or not audited: 'not found on PyPI' means that the index of this network"; \
+	  echo "has the packages but not PyPI's advisories. Run it where those are reached."; \
+	  exit 1; }
+
 dashboard: setup
 	@test -f outputs/studies.db || { echo "No study yet: python train.py -m … begins one."; exit 2; }
 	@mkdir -p outputs/artifacts
@@ -87,7 +112,9 @@ clean:
 
 # only CI may change the machine
 ifeq ($(CI),1)
-test test-slow: | ci-packages
+test test-slow test-faults test-postgres test-slurm: | ci-packages
+test-postgres: CI_PACKAGES := postgresql
+test-slurm: CI_PACKAGES := slurm-wlm munge
 endif
 ci-packages:
 	@$(if $(CI_PACKAGES),apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CI_PACKAGES),:)

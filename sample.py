@@ -31,6 +31,7 @@ class Arguments:
     n: int = setting(20, "how many lines", at_least=1, at_most=100_000)
     seed: int = setting(0, "of the draws", at_least=0, below=2**63)
     temperature: float = setting(1.0, "below 1 safer, above 1 wilder", above=0, at_most=100)
+    prompt: str = setting("", "how each line begins")
     explain: str | None = setting(None, "a line: what the model predicts at each position")
     storage: str | None = setting(None, "study='s database URL; null: studies.db in outputs")
     outputs: str = setting("outputs", "the folder of runs and studies, relative to this one")
@@ -72,7 +73,8 @@ def new_lines(folder: Path, arguments: Arguments) -> None:
     from nplm.sampling import load_trained, sample
 
     seen = lines_seen(folder)
-    lines = sample(load_trained(folder), arguments.n, arguments.seed, arguments.temperature)
+    how = arguments.n, arguments.seed, arguments.temperature, arguments.prompt
+    lines = sample(load_trained(folder), *how)
     for line in lines:
         print(f"{line} *" if line in seen else line)
     share = sum(line in seen for line in lines) / len(lines)
@@ -103,11 +105,18 @@ def explain(folder: Path, line: str) -> None:
     from nplm.sampling import explain, load_trained
 
     positions = explain(load_trained(folder), line)
-    width = max(len("context"), len(positions[0].context))
-    print(f"{'context':<{width}}  token  guess  probability   nats")
+    wide, token, guess = (
+        max(len(title), *map(len, column))
+        for title, column in (
+            ("context", [at.context for at in positions]),
+            ("token", [at.token for at in positions]),
+            ("guess", [at.guess for at in positions]),
+        )
+    )
+    print(f"{'context':<{wide}}  {'token':<{token}}  {'guess':<{guess}}  probability   nats")
     for at in positions:
         print(
-            f"{at.context:<{width}}  {at.token:<5}  {at.guess:<5}  "
+            f"{at.context:<{wide}}  {at.token:<{token}}  {at.guess:<{guess}}  "
             f"{at.guess_probability:>11.1%}  {at.nats:>5.2f}"
         )
     mean = sum(at.nats for at in positions) / len(positions)

@@ -75,7 +75,7 @@ def main(node: DictConfig) -> float | list[float]:
 
     # a signal is an answer to fit's question, not an exception in the middle of a file
     with stop_signals() as stop:
-        record = open_record(folder, config, splits, state, trial)
+        record = open_record(folder, config, splits, state, resumed, trial)
         with follow(config, record, trial) as tracker:
             try:
                 result = train(config, splits, state, record, tracker, trial, stop)
@@ -143,11 +143,16 @@ def starting_state(config: Config, splits: Splits, interrupted: Path | None) -> 
 
 
 def open_record(
-    folder: Path, config: Config, splits: Splits, state: State, trial: SweepTrial | None
+    folder: Path,
+    config: Config,
+    splits: Splits,
+    state: State,
+    resumed: bool,
+    trial: SweepTrial | None,
 ) -> Record:
     """The run's folder with its provenance; one that was interrupted is cut at its state."""
-    if state.step:
-        return records.reopen(folder, last_step=state.step)
+    if resumed:  # a counting model takes no step, and reports step 0 again
+        return records.reopen(folder, last_step=state.step or -1)
     facts: dict[str, Any] = {"seed": config.seed, "data": about_data(splits)}
     if config.start_from is not None:
         source = Path(config.start_from)
@@ -201,8 +206,10 @@ def train(
 
         def report(progress: Progress) -> bool:
             row = metrics_row(progress)
-            log(row, sync=progress.dev_loss is not None)
-            tracker.log(row)
+            evaluated = progress.dev_loss is not None
+            log(row, sync=evaluated)
+            if evaluated or trial is None:  # W&B takes 700 bytes a row: a trial's file stays small
+                tracker.log(row)
             show(progress)
             if trial is None or not prunable or progress.dev_loss is None or not progress.step:
                 return False
@@ -289,10 +296,14 @@ def objective(
 
 def result_json(config: Config, splits: Splits, result: Result) -> dict[str, Any]:
     """``result.json``, as docs/result.schema.json publishes it; losses in nats per token."""
+    from nplm.vocabulary import perplexity
+
+    dev = math.inf if result.dev_loss is None else perplexity(result.dev_loss)
     return {
         "status": result.status,
         "reason": result.reason,
         "dev_loss": result.dev_loss,
+        "dev_perplexity": dev if math.isfinite(dev) else None,
         "train_loss": result.train_loss,
         "steps": result.steps,
         "seconds": result.seconds,

@@ -21,10 +21,12 @@ from benchmarks import (
     level,
     overhead,
     report,
+    scale,
     shell,
     step,
     stock,
     study,
+    words,
 )
 from benchmarks.common import TABLE_HEAD, Comparison, commit, machine, table_row
 from sweepmore.record import write_atomic
@@ -60,6 +62,16 @@ def grown() -> str:
     )
 
 
+def scaled() -> str:
+    return (
+        f"{scale.table()}\n\n"
+        f"A trial: from the first start to the last end of {scale.MEASURED} trials of "
+        "[the plain example](../examples/plain/app.py), whose objective costs nothing, after so "
+        "many made-up ones; a look: the whole study read again, as the parent does four times a "
+        f"second (median of {scale.LOOKS}). PostgreSQL runs on the same machine."
+    )
+
+
 @dataclass(frozen=True)
 class Section:
     title: str
@@ -71,11 +83,13 @@ SECTIONS = (
     Section("The same algorithm", compared(step.compare, encode.compare)),
     Section("Another algorithm", compared(level.compare)),
     Section("Where the time of a step goes", breakdown.report),
+    Section("Words: 17,000 of them", words.report),
     Section("The same algorithm: sweeps", compared(stock.compare), full=True),
     Section(
         "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True
     ),
     Section("Growth", grown, full=True),
+    Section("A study of 10,000 trials", scaled, full=True),
     Section("A report over 1,000 trials", report.table, full=True),
 )
 

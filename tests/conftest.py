@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -24,12 +25,21 @@ LONGEST = (
     "sweep_slots", "wandb_report", "resume", "seal", "tracking", "bad_input", "cli", "find_lr",
 )  # fmt: skip
 
+hypothesis.settings.register_profile("faults", max_examples=500)  # five times the default
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With several workers the short files come last and fill what the long ones leave."""
     if hasattr(config, "workerinput"):
         place = {f"test_{name}.py": at for at, name in enumerate(LONGEST)}
         items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests measured, which the documentation quotes."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 import train
 from nplm.config import register_defaults
-from nplm.data import Split, Vocabulary
+from nplm.data import Split
+from nplm.vocabulary import Vocabulary
 from sweepmore import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +92,14 @@ def train_here(folder: Path, *words: str) -> Path:
     return folder
 
 
+def sweep_here(*words: str) -> None:
+    """``train.py -m`` in this process, which should be a fork: it says who it is."""
+    sys.argv[:] = [str(ROOT / "train.py"), "-m", *words]
+    sys.orig_argv[1:] = sys.argv
+    register_defaults()
+    cli.hydra_app(train.main)
+
+
 def result_of(folder: Path) -> dict[str, Any]:
     """``result.json``, read as strictly as JSON is defined."""
 
@@ -120,9 +129,8 @@ def bits(tensor: Tensor) -> bytes:
 
 def shown(split: Split, vocabulary: Vocabulary) -> list[str]:
     """Examples as people read them: ``..e → m``."""
-    tokens = vocabulary.tokens
     return [
-        "".join(tokens[i] for i in context) + f" → {tokens[target]}"
+        f"{vocabulary.text(context)} → {vocabulary.tokens[target]}"
         for context, target in zip(split.contexts.tolist(), split.targets.tolist(), strict=True)
     ]
 

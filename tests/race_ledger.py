@@ -1,19 +1,25 @@
 """Processes that claim the same split at the same time: ``race_ledger.py FOLDER SIZE ROUNDS``.
 
+With ``URL FOLDER2`` besides, the rounds' databases are those of a server (``{}`` in the URL is the
+round), and every other process has its receipts in the second folder, as on another machine.
+
 A program of its own, because its processes must have loaded neither torch nor Hydra, as a test
 run has. Prints one JSON list a round: how each process's claim ended.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
 from sweepmore.ledger import Ledger, Refused
 
@@ -26,11 +32,23 @@ def ledger_in(folder: Path) -> Ledger:
     return Ledger(URL.create("sqlite", database=str(folder / "studies.db")), folder / "looks")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where one process claims: its folder, and the server's databases where there is one."""
+
+    folder: Path
+    url: str | None = None
+
+    def ledger(self, turn: int) -> Ledger:
+        alone = ledger_in(self.folder / str(turn))
+        return alone if self.url is None else Ledger(make_url(self.url.format(turn)), alone.folder)
+
+
 def racer(
-    folder: Path, rounds: int, start: Barrier, results: SimpleQueue[tuple[int, str]], number: int
+    place: Place, rounds: int, start: Barrier, results: SimpleQueue[tuple[int, str]], number: int
 ) -> None:
     for turn in range(rounds):
-        ledger = ledger_in(folder / str(turn))
+        ledger = place.ledger(turn)
         start.wait(PATIENCE)
         try:
             ledger.claim(FINGERPRINT, f"checkpoint {number}", {"by": number})
@@ -41,13 +59,13 @@ def racer(
             results.put((turn, repr(error)))
 
 
-def race(folder: Path, size: int, rounds: int) -> list[list[str]]:
+def race(places: Sequence[Place], size: int, rounds: int) -> list[list[str]]:
     """How each claim ended, by round; the processes live through all rounds."""
     context = multiprocessing.get_context("fork")
     start, results = context.Barrier(size), context.SimpleQueue()
     racers = [
-        context.Process(target=racer, args=(folder, rounds, start, results, number))
-        for number in range(size)
+        context.Process(target=racer, args=(place, rounds, start, results, number))
+        for number, place in zip(range(size), itertools.cycle(places))
     ]
     for process in racers:
         process.start()
@@ -63,5 +81,9 @@ def race(folder: Path, size: int, rounds: int) -> list[list[str]]:
 if __name__ == "__main__":
     heavy = {"torch", "hydra", "optuna", "omegaconf", "numpy"} & set(sys.modules)
     assert not heavy, heavy
-    for ended in race(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])):
+    folder, size, rounds, *server = sys.argv[1:]
+    places = [Place(Path(folder))]
+    if server:
+        places = [Place(Path(one), server[0]) for one in (folder, server[1])]
+    for ended in race(places, int(size), int(rounds)):
         print(json.dumps(ended))

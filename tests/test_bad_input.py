@@ -41,6 +41,8 @@ FILES = {
     "NUL": Bad(FILE, ("FILE, line 2: contains a NUL byte", "Remove it"), b"anna\nb\0n\n" + GOOD),
     "long line": Bad(FILE, ("FILE, line 2: 10,001 characters", "at most 10,000"),
                      b"anna\n" + LONG + b"\n" + GOOD),
+    "a million characters": Bad(FILE, ("FILE, line 1: 1,000,000 characters", "at most 10,000"),
+                                100 * LONG[:-1] + b"\n" + GOOD),
     "long line, CRLF": Bad(FILE, ("FILE, line 2: 10,001 characters",),
                            b"anna\r\n" + LONG + b"\r\n" + GOOD),
 }  # fmt: skip

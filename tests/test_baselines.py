@@ -13,10 +13,11 @@ import torch
 from nplm import estimates, sealed
 from nplm.baselines import bigram_loss
 from nplm.config import Data, Model
-from nplm.data import Split, Splits, Vocabulary, encode, load_splits
+from nplm.data import Split, Splits, encode, load_splits
 from nplm.kneser_ney import KneserNey, _discounts, best_kneser_ney, kneser_ney
 from nplm.losses import split_loss
 from nplm.model import MLP
+from nplm.vocabulary import Vocabulary
 from sweepmore.errors import DataError
 
 # Ten lines in which one, two, three and four occurrences of a bigram all exist.

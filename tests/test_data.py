@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +21,17 @@ from torch import Tensor
 from nplm.config import Data
 from nplm.data import (
     Splits,
-    Vocabulary,
     encode,
     fingerprint,
     load_splits,
     read_lines,
     split_lines,
-    vocabulary_of,
 )
+from nplm.vocabulary import Vocabulary, vocabulary_of
 
 HERE = Path("a file")
+# Of 30 M tokens at block size 3: as measured (n=1), and a half.
+MOST_GIGABYTES = 6.0
 
 
 def lecture_loop(lines: list[str], vocabulary: Vocabulary, block_size: int) -> tuple[Any, Any]:
@@ -94,6 +98,29 @@ def test_a_million_lines_are_encoded_in_seconds() -> None:
     split = encode(lines, vocabulary_of(lines, HERE), block_size=3)
     assert split.contexts.shape == (7_000_000, 3)
     assert time.perf_counter() - began < 20  # about 1 s here; the plain loop takes 15
+
+
+@pytest.mark.faults
+def test_ten_million_lines_take_bounded_memory(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """In a process of its own, whose greatest size the system tells."""
+    letters = np.random.default_rng(0).integers(97, 123, (10_000_000, 3), dtype=np.uint8)
+    letters[:, 2] = ord("\n")
+    data = written(tmp_path, letters.tobytes())
+    code = (
+        "import resource, sys; from nplm.config import Data; from nplm.data import load_splits\n"
+        "splits = load_splits(Data(name='text', path=sys.argv[1]), block_size=3)\n"
+        "assert len(splits.train) == 24_000_000\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(data.path)], capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    gigabytes = int(done.stdout) * 1024 / 1e9
+    record_property("10 M lines, 30 MB", f"at most {gigabytes:.1f} GB of memory")
+    assert gigabytes < MOST_GIGABYTES
 
 
 # reading

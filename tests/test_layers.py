@@ -20,10 +20,12 @@ SWEEPMORE: dict[str, set[str]] = {
     "signals": set(),
     "overrides": {"hydra"},
     "cli": {"hydra", "omegaconf", "yaml"},
+    "slurm": set(),
     "owner": {"psutil"},
     "record": {"yaml"},
     "tracking": {"wandb"},
     "trial": set(),
+    "patience": {"optuna", "sqlalchemy"},
     "storage": {"optuna", "sqlalchemy"},
     "space": {"optuna", "hydra"},
     "search": {"optuna", "numpy"},
@@ -35,9 +37,12 @@ SWEEPMORE: dict[str, set[str]] = {
     "worker": {"optuna", "hydra", "omegaconf"},
     "show": {"optuna", "rich"},
     "note": {"optuna"},
-    "follow": {"optuna"},
+    "keep": set(),
     "join": {"optuna", "hydra"},
-    "launch": {"optuna", "hydra", "omegaconf"},
+    "follow": {"optuna"},
+    "crew": {"optuna"},
+    "launch": set(),
+    "jobs": {"hydra", "omegaconf"},
     "sweep": {"optuna", "hydra", "rich", "omegaconf"},
     "winner": {"numpy", "scipy"},
     "retrain": {"optuna", "yaml"},
@@ -55,6 +60,7 @@ SWEEPMORE: dict[str, set[str]] = {
 }
 NPLM: dict[str, set[str]] = {
     "config": {"omegaconf", "hydra"},  # hydra: register_defaults alone, where it is called
+    "vocabulary": {"numpy"},
     "data": {"numpy", "torch", "pooch"},  # pooch: the download of names.txt
     "model": {"torch"},
     "kneser_ney": {"numpy", "scipy", "torch"},
@@ -71,7 +77,7 @@ NPLM: dict[str, set[str]] = {
     "lr_finder": {"torch", "matplotlib"},
     "estimates": {"numpy"},
     "pictures": {"torch", "matplotlib"},
-    "console": {"rich"},
+    "console": {"rich", "torch"},
     "insights": {"numpy", "torch"},
     "sealed": {"numpy", "torch"},
 }

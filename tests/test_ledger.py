@@ -85,6 +85,7 @@ class TestRace:
     def test_exactly_one_wins(self, tmp_path: Path, size: int, rounds: int) -> None:
         race(tmp_path, size, rounds)
 
+    @pytest.mark.faults
     @pytest.mark.slow
     @pytest.mark.parametrize("size", [2, 8, 32])
     def test_exactly_one_wins_each_of_200_rounds(self, tmp_path: Path, size: int) -> None:

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from nplm.config import Model
-from nplm.data import Vocabulary
 from nplm.models import build_model
 from nplm.pictures import (
     EmbeddingMap,
@@ -20,6 +19,7 @@ from nplm.pictures import (
     prepare_embeddings,
     prepare_loss,
 )
+from nplm.vocabulary import Vocabulary
 from tests.helpers import rows_of
 
 TOKENS = Vocabulary((".", "a", "b", "c", "d"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -137,6 +138,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert len(read_json(folder / "provenance.json")["starts"]) == 3
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_run_resumed_twice_with_a_damaged_checkpoint_ends_with_the_same_bits(
     few_names: Path, uninterrupted: Callable[[str], Path], tmp_path: Path
@@ -248,6 +250,14 @@ def test_a_foreign_safetensors_file_is_named(tmp_path: Path) -> None:
     safetensors.torch.save_file({"C": torch.zeros(2)}, tmp_path / "x.safetensors")
     with pytest.raises(RunError, match="was not written by this program"):
         checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_a_training_state_of_other_settings_is_named(few: Splits, tmp_path: Path) -> None:
+    """A checkpoint that was copied from another run: whole, and not this one's."""
+    fit(SMALL, few, folder=tmp_path)
+    other = dataclasses.replace(SMALL, model=Model(emb=2, hidden=5))
+    with pytest.raises(RunError, match=r"model\.hidden=4 there, 5 here"):
+        resume(other, few, checkpoint.load_last(tmp_path))
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

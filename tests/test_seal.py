@@ -108,15 +108,19 @@ class Door:
         return content
 
 
-@pytest.fixture
-def door(finished: Path, few_names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-    made = Door(tmp_path)
+def door_in(place: Path, finished: Path, few_names: Path) -> Door:
+    made = Door(place)
     shutil.copytree(finished, made.run)
     shutil.copy(few_names, made.data)
     config = made.run / "config.yaml"
     config.write_text(config.read_text().replace(str(few_names), str(made.data)))
     return made
+
+
+@pytest.fixture
+def door(finished: Path, few_names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Door:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    return door_in(tmp_path, finished, few_names)
 
 
 @pytest.fixture
@@ -507,6 +511,7 @@ def test_of_many_that_start_together_one_reads(door: Door, size: int) -> None:
     assert_complete(door)
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 8, 32])
 def test_of_many_real_processes_one_reads(door: Door, size: int) -> None:
@@ -662,7 +667,8 @@ class TestStory:
     def test_the_canary_sings(self, few_names: Path, tmp_path: Path) -> None:
         """The lines that it marks are the test lines, all of them and no other."""
         from nplm.config import Data
-        from nplm.data import load_splits, vocabulary_of
+        from nplm.data import load_splits
+        from nplm.vocabulary import vocabulary_of
 
         path = tmp_path / "data.txt"
         canary_file(path, few_names.read_text().splitlines())

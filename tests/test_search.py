@@ -165,6 +165,15 @@ class TestExhaustive:
             study.enqueue_trial(point)
         assert run(study, space, space.size)[-1] == lost
 
+    def test_a_trial_that_died_before_its_suggestions_spoils_nothing(self) -> None:
+        space = parse_space(["n=range(0,4)", "act=tanh,relu"])
+        study = optuna.create_study(sampler=build("bruteforce", space))
+        for suggested in ({}, {"n": 1}):
+            trial = study.ask({n: d for n, d in space.searched.items() if n in suggested})
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        points = run(study, space, space.size)[2:]
+        assert sorted(map(str, points)) == sorted(map(str, space.grid()))
+
     def test_bruteforce_visits_every_point_once_and_stays_on_the_grid_after(self) -> None:
         space = parse_space(["n=range(0,4)", "act=tanh,relu"])
         study = optuna.create_study(sampler=build("bruteforce", space))

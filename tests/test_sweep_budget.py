@@ -88,6 +88,7 @@ def test_twenty_rounds_of_the_budget(app: App, turn: int) -> None:
     assert slots_of(app.trials()) == list(range(20))
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("turn", range(5))
 def test_five_rounds_of_two_parents(app: App, turn: int) -> None:

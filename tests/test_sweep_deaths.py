@@ -63,6 +63,7 @@ def test_a_trial_that_always_dies_is_given_up(app: App, retries: int) -> None:
     assert f"given up after {retries} retries" in out
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_workers_that_all_kill_themselves_end_the_sweep_with_a_message(app: App) -> None:
     message = app.refused(
@@ -88,6 +89,7 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(app: App) -> None
     assert all(t.state.is_finished() for t in trials)
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_after_kill_9_of_everything_the_same_command_completes(app: App) -> None:
     """In one process nobody lives to say so: the next start finds the trial RUNNING."""
@@ -114,6 +116,7 @@ def both_run_after(app: App, finished: int) -> bool:
     return len(app.running()) == 2 and len(slots_of(app.trials())) >= finished
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_all_workers_killed_three_times(app: App) -> None:
     words = (*SLOW, "x=range(0,12)", ":n_jobs=2")
@@ -127,6 +130,7 @@ def test_all_workers_killed_three_times(app: App) -> None:
     assert slots_of(app.trials()) == list(range(12))
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("deaths", [1, 3, 10])
 def test_workers_killed_again_and_again(app: App, deaths: int) -> None:
@@ -150,6 +154,7 @@ def test_workers_killed_again_and_again(app: App, deaths: int) -> None:
     assert all(t.state.is_finished() for t in trials)
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_the_parent_killed_at_any_time(app: App) -> None:
     words = ("does=sleep", "seconds=0.1", "x=range(0,12)", ":n_jobs=2", ":study_name=s")

@@ -72,12 +72,47 @@ def test_a_bare_grid_is_a_named_resumable_study(train: Train) -> None:
         assert (config["study"], config["trial"]) == (name, trial.number)
         (run,) = [r.run for r in wandb_records(folder) if r.WhichOneof("record_type") == "run"]
         assert trial.user_attrs["wandb_id"] == run.run_id
+        assert_small(folder)
     assert len({t.user_attrs["wandb_id"] for t in trials}) == 4
     assert train.study(name).metric_names == ["dev loss (nats/token)"]
     attached = attachments(trials)
     assert len(attached) == 4
     for artifact in attached:
         assert (train.folder / "outputs" / "artifacts" / artifact).read_bytes()[:4] == b"\x89PNG"
+
+
+# Beside its weights. Measured in trials of 12 to 60 rows (wandb 0.31): 2.6 KB and 770 bytes a
+# row, logs of 4 KB; with a half more for longer settings.
+WANDB_BYTES, WANDB_ROW = 10_000, 1_200
+# A header with vocabulary and settings; torch's generator takes 5,056 bytes.
+HEADER, GENERATOR = 2_500, 5_056
+METRICS_ROW = 300  # 221 on average, of a run with figures of full length
+
+
+def assert_small(folder: Path) -> None:
+    """A trial leaves these files, of at most this size (docs/faults.md)."""
+    sizes = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and "latest-run" not in path.parts
+    }
+    of_wandb = {name: sizes.pop(name) for name in [*sizes] if name.startswith("wandb/")}
+    assert sorted(sizes) == [
+        "checkpoints/best.safetensors", "checkpoints/last.safetensors", "config.yaml",
+        "figures/loss.png", "metrics.jsonl", "model.safetensors", "overrides.yaml",
+        "provenance.json", "result.json", "samples.txt",
+    ]  # fmt: skip
+    weights = 4 * json.loads((folder / "result.json").read_text())["parameters"]
+    assert weights < sizes["model.safetensors"] < weights + HEADER
+    assert sizes["checkpoints/best.safetensors"] < weights + HEADER
+    assert sizes["checkpoints/last.safetensors"] < 2 * weights + HEADER + GENERATOR
+    rows = rows_of(folder)
+    assert sizes["metrics.jsonl"] < METRICS_ROW * len(rows)
+    assert len(of_wandb) <= 4
+    evaluated = sum("dev_loss" in row for row in rows)
+    assert sum(of_wandb.values()) < WANDB_BYTES + WANDB_ROW * evaluated
+    assert sum(sizes[name] for name in ("config.yaml", "overrides.yaml", "result.json")) < 4_000
+    assert sizes["figures/loss.png"] < 40_000
 
 
 def attachments(trials: list[FrozenTrial]) -> list[str]:
@@ -90,6 +125,7 @@ def attachments(trials: list[FrozenTrial]) -> list[str]:
     return [meta["artifact_id"] for meta in metas]
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_bits(train: Train) -> None:
     words = (

@@ -11,6 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tests.secrets_of import pickles, texts_in_pickle, traces
 from tests.sweep_apps import App, Done, Words, refusal, slots_of
 
 NAMED = ":study_name=s"
@@ -32,6 +33,7 @@ WITH_PASSWORDS = [
     "postgresql://me:SECRET@127.0.0.1:1/d",
     "postgresql://me:SECRET@${oc.env:HOST}:1/d",
     "${oc.env:NOWHERE,postgresql://me:SECRET@127.0.0.1:1/d}",
+    "postgresql://127.0.0.1:1/d?connect_timeout=3&password=SECRET",
 ]
 OUT_OF_REACH = [
     "sqlite:////proc/none/studies.db",
@@ -195,18 +197,29 @@ class TestStorage:
     def test_an_url_from_the_environment_is_written_nowhere(
         self, app: App, tmp_path: Path, launcher: str
     ) -> None:
-        database = tmp_path / f"{SECRET}.db"
-        app.ok(
+        """Nor any other secret of the environment, in ``.hydra/`` and ``.submitit/`` neither. The
+        pickles there are submitit's, which loads them; there are no others."""
+        database, key = tmp_path / f"{SECRET}.db", "W" * 40
+        out = app.ok(
             "x=range(0,4)",
             ":n_jobs=2",
             ":storage='${oc.env:STUDIES}'",
             NAMED,
             f"hydra/launcher={launcher}",
-            env={"STUDIES": f"sqlite:///{database}"},
+            env={"STUDIES": f"sqlite:///{database}", "WANDB_API_KEY": key},
         )
         assert slots_of(app.study(database=database).get_trials()) == list(range(4))
         assert SECRET.encode() not in written(app)
         assert not app.database.exists()
+        assert traces(app.folder, key) == []
+        assert key not in out
+        assert list(app.folder.rglob(".hydra/overrides.yaml"))
+        found = pickles(app.folder)
+        assert {path.parents[1].name for path in found} == (
+            set() if launcher == "basic" else {".submitit"}
+        )
+        texts = {text for path in found for text in texts_in_pickle(path.read_bytes())}
+        assert ("LauncherWorker" in texts) is (launcher != "basic")
 
     def test_a_password_from_the_environment_is_shown_nowhere(self, app: App) -> None:
         """Whatever fails then: no server, no driver."""

@@ -170,6 +170,7 @@ def test_four_processes_never_claim_the_same_trial(tmp_path: Path) -> None:
     claim_race(tmp_path, rounds=5, trials=slots.AHEAD)  # more never wait
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_twenty_rounds_of_claims(tmp_path: Path) -> None:
     claim_race(tmp_path, rounds=20, trials=60)
@@ -229,6 +230,19 @@ class TestReap:
         assert claimed is not None
         assert optuna.Trial(study, new._trial_id).suggest_float("x", 0, 1) == 0.25
         assert not self.reaped(study)
+
+    def test_a_death_before_the_first_suggestion_loses_no_point(self, tmp_path: Path) -> None:
+        study = database(tmp_path)
+        study.enqueue_trial({"x": 0.25, "y": 2}, user_attrs={"slot": 0})
+        claimed = slots.claim(study)
+        assert claimed is not None
+        optuna.Trial(study, study.get_trials()[0]._trial_id).suggest_float("x", 0, 1)
+        storage_id = study.get_trials()[0]._trial_id
+        gone = {**this_process(), "started": 1.0}
+        study._storage.set_trial_user_attr(storage_id, "owner", gone)
+        assert self.reaped(study)
+        again = study.get_trials()[1]
+        assert again.system_attrs["fixed_params"] == {"x": 0.25, "y": 2}
 
     def test_no_more_often_than_allowed(self, tmp_path: Path) -> None:
         study = self.running(tmp_path, {**this_process(), "started": 1.0}, deaths=2)
@@ -313,3 +327,11 @@ class TestOwner:
         assert not is_alive(owner)
         child.communicate()
         assert not is_alive(owner)
+
+
+def test_a_lease_speaks_for_another_host() -> None:
+    """Slurm cannot be asked about a cluster that is not here."""
+    now, lease = time.time(), slots.LEASE_SECONDS
+    for owner in (ELSEWHERE, {**ELSEWHERE, "slurm": "elsewhere/0/7"}):
+        assert slots.lives(owner, now - lease + 5)
+        assert not slots.lives(owner, now - lease - 5)

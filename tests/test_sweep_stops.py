@@ -15,6 +15,7 @@ from tests.sweep_apps import App, slots_of, until
 # does: how the task takes a signal
 COOPERATIVE = ("does=report", "steps=40", "seconds=0.1")
 UNCOOPERATIVE = ("does=sleep", "seconds=4")
+SLOW = [pytest.mark.slow, pytest.mark.faults]
 WORDS = ("x=interval(0,1)", ":n_trials=4", ":study_name=s")
 
 
@@ -30,10 +31,10 @@ def app(tmp_path: Path) -> App:
         (COOPERATIVE, 2, signal.SIGINT),
         (UNCOOPERATIVE, 1, signal.SIGTERM),
         (UNCOOPERATIVE, 2, signal.SIGTERM),
-        pytest.param(COOPERATIVE, 1, signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param(COOPERATIVE, 2, signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param(UNCOOPERATIVE, 1, signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(UNCOOPERATIVE, 2, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(COOPERATIVE, 1, signal.SIGTERM, marks=SLOW),
+        pytest.param(COOPERATIVE, 2, signal.SIGTERM, marks=SLOW),
+        pytest.param(UNCOOPERATIVE, 1, signal.SIGINT, marks=SLOW),
+        pytest.param(UNCOOPERATIVE, 2, signal.SIGINT, marks=SLOW),
     ],
 )
 def test_one_signal_hands_the_trials_back(

@@ -214,6 +214,7 @@ def children(parent: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the service in /proc")
+@pytest.mark.faults
 @pytest.mark.slow
 def test_its_service_killed_on_the_way(few_names: Path, tmp_path: Path) -> None:
     folder, reference = tmp_path / "run", tmp_path / "reference"
@@ -247,6 +248,7 @@ def test_online_without_a_key_records_offline_and_asks_nothing(
     assert len(wandb_history(folder)) >= 301
 
 
+@pytest.mark.faults
 @pytest.mark.slow  # W&B tries for ten seconds
 def test_online_without_network(few_names: Path, finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
@@ -258,6 +260,17 @@ def test_online_without_network(few_names: Path, finished: Path, tmp_path: Path)
     assert_unharmed(folder, finished)
     kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert b"0" * 40 not in kept
+
+
+@pytest.mark.faults
+def test_online_with_a_key_that_is_none(few_names: Path, finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = (*words_of(few_names, folder), "wandb.mode=online")
+    env = {"WANDB_API_KEY": "wrong", "WANDB_BASE_URL": CLOSED, "HOME": str(tmp_path)}
+    done = run_script("train.py", *words, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning:") == 1
+    assert_unharmed(folder, finished)
 
 
 def test_a_tracker_warns_once_and_then_is_silent(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_every_run_of_a_study_is_uploaded_once(
     assert set(trials) <= set(begun)
     for run in begun:
         steps = [row["_step"] for row in online.streamed(run, "wandb-history.jsonl")]
-        assert steps == list(range(21))
+        assert steps == [0, 5, 10, 15, 20]  # a trial sends its evaluations
         assert f"{run}/config.yaml" in online.files
     assert capsys.readouterr().out == "W&B      4 of 4 runs uploaded\n"
 

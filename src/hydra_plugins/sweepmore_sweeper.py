@@ -56,6 +56,7 @@ def _register() -> None:
         "study_name": None,
         "max_failure_rate": 0.5,
         "custom_search_space": None,
+        "keep": "all",
         "repeats": None,
         "enqueue": None,
         "max_retries": 3,

@@ -7,6 +7,7 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -53,7 +54,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     about = json.dumps({"format": FORMAT, "version": VERSION, **checkpoint.about})
     # one entry: safetensors writes several in an order that differs from process to process
     header = {FORMAT: json.dumps({"about": about, "digest": _digest(tensors, about)})}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # of a run's folder that is gone, see there
+        path.parent.mkdir(exist_ok=True)
     write_atomic(path, safetensors.torch.save(tensors, metadata=header))
 
 

@@ -39,7 +39,7 @@ class Model:
     block_size: int = _block_size()
     emb: int = setting(2, "numbers that embed a token", at_least=1, at_most=MAX_WIDTH)
     hidden: int = setting(100, "units of a hidden layer", at_least=1, at_most=MAX_WIDTH)
-    layers: int = setting(1, "hidden layers", at_least=1, at_most=3)
+    layers: int = setting(1, "hidden; 0: straight to the output", at_least=0, at_most=3)
     activation: Literal["tanh", "relu", "gelu"] = setting("tanh", "tanh | relu | gelu")
     direct: bool = setting(False, "connect the embeddings to the output, too")
     dropout: float = setting(0.0, "share of hidden units left out at a step", at_least=0, below=1)
@@ -51,11 +51,9 @@ class Model:
     def __str__(self) -> str:
         layers = "" if self.layers == 1 else f"{self.layers} × "
         units = "" if self.activation == "tanh" else f" {self.activation}"
+        hidden = f"hidden {layers}{self.hidden}{units}" if self.layers else "nothing hidden"
         direct = ", direct" if self.direct else ""
-        return (
-            f"mlp: {self.block_size} tokens of context, emb {self.emb}, "
-            f"hidden {layers}{self.hidden}{units}{direct}"
-        )
+        return f"mlp: {self.block_size} tokens of context, emb {self.emb}, {hidden}{direct}"
 
 
 @dataclass(frozen=True)
@@ -147,15 +145,25 @@ class Optim:
 
 @dataclass(frozen=True)
 class Sgd(Optim):
-    """The lecture's: plain gradient descent, one drop of the learning rate."""
+    """Plain gradient descent: the lecture's, with one drop of the learning rate, or the paper's."""
 
     name: Literal["sgd"] = setting("sgd", "plain gradient descent")
     lr: float = setting(0.1, "learning rate", above=0)
+    schedule: Literal["drop", "inverse"] = setting(
+        "drop", "drop | inverse: lr / (1 + decay_rate · step)"
+    )
+    decay_rate: float = setting(1e-8, "of schedule=inverse (Bengio et al. 2003)", at_least=0)
     decay_step: int | None = setting(None, "step of the drop; null: half of steps", at_least=1)
     decay_factor: float = setting(0.1, "lr is multiplied by it", above=0, at_most=1)
     momentum: float = setting(0.0, "share of the last step kept", at_least=0, below=1)
 
     def __post_init__(self) -> None:
+        if self.decay_step is not None and self.schedule == "inverse":
+            raise ConfigError(
+                f"optim.decay_step={self.decay_step} with optim.schedule=inverse.",
+                value=self.decay_step,
+                cure="Drop it, or take optim.schedule=drop.",
+            )
         if self.decay_step is not None and self.decay_step >= self.steps:
             raise ConfigError(
                 f"optim.decay_step={self.decay_step} is never reached in optim.steps={self.steps}.",
@@ -180,15 +188,29 @@ class AdamW(Optim):
 class Data:
     """Which lines, and how they are split."""
 
-    name: Literal["given_names", "names", "text"] = setting("given_names", "given_names | …")
+    name: Literal["given_names", "names", "austen", "text"] = setting(
+        "given_names", "given_names | …"
+    )
     path: str | None = setting(None, "the file of data=text")
     seed: int = setting(42, "of the shuffle before the split", at_least=0)
     split: tuple[float, float, float] = setting(
         (0.8, 0.1, 0.1), "shares of train, dev, test", above=0, below=1
     )
     duplicates: Literal["keep", "drop"] = setting("keep", "keep | drop repeated lines")
+    order: Literal["shuffled", "contiguous"] = setting(
+        "shuffled", "before the split: shuffled | contiguous: first, next, last of the file"
+    )
+    unit: Literal["char", "word"] = setting("char", "a token: char | word, apart by blanks")
+    lower: bool = setting(False, "capital letters become small ones")
+    min_count: int = setting(1, "words that train has less often become <unk>", at_least=1)
 
     def __post_init__(self) -> None:
+        if self.min_count > 1 and self.unit == "char":
+            raise ConfigError(
+                f"data.min_count={self.min_count} with data.unit=char.",
+                value=self.min_count,
+                cure="Only rare words are merged: take data.unit=word, or data.min_count=1.",
+            )
         if abs(sum(self.split) - 1) > 1e-9:
             raise ConfigError(
                 f"data.split={list(self.split)} sums to {sum(self.split):g}.",
@@ -330,9 +352,9 @@ def _plain(value: Any) -> Any:
 
 # Keys that --help names without a line of their own, so that it fits a screen.
 RARE = {
-    "device", "start_from", "model.emb_dropout", "optim.decay_factor", "optim.beta1",
-    "optim.beta2", "data.path", "data.split", "wandb.project", "wandb.entity", "wandb.group",
-    "wandb.tags", "wandb.notes",
+    "device", "start_from", "model.emb_dropout", "optim.decay_factor", "optim.decay_rate",
+    "optim.beta1", "optim.beta2", "data.path", "data.split", "data.order", "data.lower",
+    "data.min_count", "wandb.project", "wandb.entity", "wandb.group", "wandb.tags", "wandb.notes",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -25,6 +26,8 @@ from sweepmore.cli import shown_path
 # of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
 LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
 LECTURE_LOSS = 2.17
+# characters of an example cut into contexts and targets
+WIDEST = 110
 
 
 def header(config: Config, splits: Splits, state: State, looks: int) -> None:
@@ -33,12 +36,13 @@ def header(config: Config, splits: Splits, state: State, looks: int) -> None:
     total = len(train.lines) + len(dev.lines) + splits.test_lines
     block = config.model.block_size
     lines = [
-        f"data     {splits.name}: {total:,} lines, {len(splits.vocabulary)} tokens",
+        f"data     {splits.name}: {total:,} lines, {len(splits.vocabulary):,} tokens",
         f"split    train {len(train.lines):,} · dev {len(dev.lines):,} · "
         f"test {splits.test_lines:,} lines; {len(train):,} and {len(dev):,} examples; "
         f"fingerprint {splits.fingerprint[:8]}",
         f"overlap  {splits.dev_in_train:,} of {len(dev.lines):,} dev lines "
         f"({splits.dev_in_train / len(dev.lines):.1%}) also stand in train",
+        *_unknown(splits),
         f"test     sealed, {looks} look{'' if looks == 1 else 's'}",
         f"example  {_cut(splits, block)}",
         f"model    {config.model}; {_parameters(state)}{state.device.type}, {config.threads} "
@@ -60,14 +64,28 @@ def header(config: Config, splits: Splits, state: State, looks: int) -> None:
 
 def _cut(splits: Splits, block: int) -> str:
     """The first training line, cut into examples: ``... → e, ..e → m`` …"""
-    tokens, line = splits.vocabulary.tokens, splits.train.lines[0]
+    vocabulary, train = splits.vocabulary, splits.train
+    line, examples = train.lines[0], int((train.targets == 0).nonzero()[0]) + 1
     shown = [
-        "".join(tokens[i] for i in splits.train.contexts[at].tolist())
-        + f" → {tokens[int(splits.train.targets[at])]}"
-        for at in range(min(len(line) + 1, 6))
+        f"{vocabulary.text(train.contexts[at].tolist())} → {vocabulary.tokens[train.targets[at]]}"
+        for at in range(min(examples, 6))
     ]
-    more = ", …" if len(line) + 1 > len(shown) else ""
+    while len(", ".join(shown)) > WIDEST and len(shown) > 1:  # words are longer than letters
+        shown.pop()
+    more = ", …" if examples > len(shown) else ""
     return f"{line[:20]}: {', '.join(shown)}{more}" if block <= 12 else line[:60]
+
+
+def _unknown(splits: Splits) -> list[str]:
+    """What train says nothing of: characters that it never has, or how many tokens are unknown."""
+    vocabulary, unknown = splits.vocabulary, splits.vocabulary.unit.unknown
+    if unknown is None:
+        seen = torch.bincount(splits.train.targets, minlength=len(vocabulary)).tolist()
+        never = [token for token, number in zip(vocabulary.tokens, seen) if not number]
+        return [f"unknown  train never has {' '.join(never)}"] if never else []
+    at = vocabulary.tokens.index(unknown)
+    train, dev = ((part.targets == at).double().mean() for part in (splits.train, splits.dev))
+    return [f"unknown  {train:.1%} of train's and {dev:.1%} of dev's tokens are {unknown}"]
 
 
 def _parameters(state: State) -> str:
@@ -79,8 +97,10 @@ def _optim(run: Config, is_counted: bool) -> str:
     if is_counted:
         return "none: train is counted once"
     optim = run.optim
-    if isinstance(optim, config.Sgd):
+    if isinstance(optim, config.Sgd) and optim.schedule == "drop":
         rate = f"lr {optim.lr:g}, {optim.lr * optim.decay_factor:g} from step {decay_step(optim):,}"
+    elif isinstance(optim, config.Sgd):
+        rate = f"lr {optim.lr:g} / (1 + {optim.decay_rate:g} · step)"
     else:
         rate = f"lr {optim.lr:g} ({optim.schedule})"
     minibatch = "all contexts" if optim.draw == "full" else f"{optim.batch_size:,} {optim.draw}"
@@ -102,16 +122,21 @@ def answer(
         return
     digits = 0 if result.seconds >= 10 else 1
     print(
-        f"dev loss {result.dev_loss:.3f} nats/token · train {result.train_loss:.3f} · "
+        f"dev loss {splits.vocabulary.unit.told(result.dev_loss)} · "
+        f"train {result.train_loss:.3f} · "
         f"gap {result.dev_loss - result.train_loss:.3f} · {result.seconds:.{digits}f} s\n"
         f"compare  bigram by counting {bigram:.3f} on this split; {_lecture(config, splits)}\n"
-        f"samples  {' · '.join(samples)}"
+        f"samples  {' · '.join(map(_short, samples))}"
     )
     if isinstance(result.model, Mixture):
         print(
             f"mixed    {result.model.weight:.3f} of Kneser-Ney of order "
             f"{result.model.ngram.shape.order}; the net alone {result.net_dev_loss:.3f}"
         )
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= 60 else f"{line[:59]}…"
 
 
 def ways_on(folder: Path, tracked: Path | None, result: Result) -> None:

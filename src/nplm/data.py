@@ -1,7 +1,7 @@
 """A text file becomes lines, a vocabulary, and the examples of train and dev.
 
 Symbols: n examples, b = block_size, V tokens. ``contexts`` (n, b) int64, ``targets`` (n,) int64.
-Token 0 is the boundary ``.``: it pads a context on the left and ends a line.
+Token 0 is the boundary (``.`` between characters): it pads a context on the left and ends a line.
 """
 
 from __future__ import annotations
@@ -23,36 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nplm.config import Data, from_hydra
+from nplm.vocabulary import Unit, Vocabulary, unit_of, vocabulary_of
 from sweepmore.errors import DataError
 
-BOUNDARY = "."
+SHIPPED = ("given_names", "austen")
 MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
 MAX_BYTES = 256 * 2**20  # of a file; its examples at block size 8 then fill about 17 GB
 
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Tokens by index; index 0 is the boundary, the others are sorted by code point."""
-
-    tokens: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def encode(self, text: str) -> list[int]:
-        """Indices of the characters of ``text``; DataError names one that is unknown."""
-        index = {token: i for i, token in enumerate(self.tokens)}
-        unknown = sorted(set(text) - set(index))
-        if unknown:
-            raise DataError(
-                f"{unknown[0]!r} in {text!r} is not in the vocabulary.",
-                value=unknown[0],
-                cure=f"Known: {' '.join(self.tokens)}",
-            )
-        return [index[character] for character in text]
 
 
 @dataclass(frozen=True)
@@ -123,9 +102,11 @@ def load_splits(data: Data, block_size: int) -> Splits:
 
 @functools.lru_cache(maxsize=4)  # a sweep over block_size alternates between a few
 def _load_splits(data: Data, block_size: int, stamp: object) -> Splits:
-    lines = read_lines(data)
-    vocabulary = vocabulary_of(lines, origin_of(data))
+    lines, unit = read_lines(data), unit_of(data.unit, data.lower)
     train, dev, test = split_lines(lines, data)
+    # where a token may be unknown, train alone says which are known
+    told = lines if unit.unknown is None else train
+    vocabulary = vocabulary_of(told, origin_of(data), unit, data.min_count)
     seen = set(train)
     return Splits(
         name=data.name if data.name != "text" else Path(str(data.path)).name,
@@ -146,8 +127,8 @@ def identity(node: Mapping[str, Any]) -> dict[str, str]:
 
 def origin_of(data: Data) -> Path:
     """The file on disk; the lecture's is fetched into the cache if it is not there."""
-    if data.name == "given_names":
-        return Path(str(resources.files("nplm") / "given_names.txt"))
+    if data.name in SHIPPED:
+        return Path(str(resources.files("nplm") / f"{data.name}.txt"))
     return names_file() if data.name == "names" else Path(str(data.path)).expanduser()
 
 
@@ -180,8 +161,9 @@ def names_file() -> Path:
 
 
 def read_lines(data: Data) -> list[str]:
-    """The non-blank lines of the file in file order, without their ends (LF or CRLF) or a BOM."""
-    path = origin_of(data)
+    """The non-blank lines of the file in file order, without their ends (LF or CRLF) or a BOM,
+    as their tokens spell them."""
+    path, unit = origin_of(data), unit_of(data.unit, data.lower)
     content = _read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
@@ -190,8 +172,8 @@ def read_lines(data: Data) -> list[str]:
         cure = "Save the file as UTF-8."
         raise DataError(f"{path}, line {line}: not UTF-8.", value=line, cure=cure) from None
     text = text.replace("\r\n", "\n")
-    _refuse(path, text)
-    lines = [line for line in text.split("\n") if line.strip()]
+    _refuse(path, text.lower() if unit.lower else text, unit)
+    lines = [unit.clean(line) for line in text.split("\n") if line.strip()]
     if data.duplicates == "drop":
         lines = list(dict.fromkeys(lines))
     return lines
@@ -212,13 +194,14 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: {error.strerror}.", value=str(path), cure=cure) from error
 
 
-def _refuse(path: Path, text: str) -> None:
+def _refuse(path: Path, text: str, unit: Unit) -> None:
     """Raise DataError for characters and line lengths that no run can mean."""
     if not text.strip():
         what = "has only blank lines" if text else "is empty"
         raise DataError(f"{path} {what}.", value=str(path), cure="Give one item a line.")
-    for character, what in (("\0", "a NUL byte"), (BOUNDARY, f"the boundary token {BOUNDARY!r}")):
-        at = text.find(character)
+    boundary = unit.boundary
+    for refused, what in (("\0", "a NUL byte"), (boundary, f"the boundary token {boundary!r}")):
+        at = text.find(refused)
         if at >= 0:
             line = text.count("\n", 0, at) + 1
             cure = "Remove it, or replace it by another character."
@@ -233,23 +216,17 @@ def _refuse(path: Path, text: str) -> None:
         )
 
 
-def vocabulary_of(lines: Sequence[str], origin: Path) -> Vocabulary:
-    """All characters of the file, test lines too: what may be predicted is not what is."""
-    characters = sorted(set("".join(lines)))
-    if not characters:
-        raise DataError(f"{origin} has no characters.", value=str(origin), cure="Give lines.")
-    return Vocabulary((BOUNDARY, *characters))
-
-
 def split_lines(lines: Sequence[str], data: Data) -> tuple[list[str], list[str], list[str]]:
-    """Train, dev and test lines: the lecture's shuffle, then cuts by share of lines."""
-    shuffled = list(lines)
-    random.Random(data.seed).shuffle(shuffled)
-    n = len(shuffled)
+    """Train, dev and test lines, cut by share of lines: after the lecture's shuffle, or first,
+    next, last as they stand in the file (Bengio et al. 2003, 4)."""
+    ordered = list(lines)
+    if data.order == "shuffled":
+        random.Random(data.seed).shuffle(ordered)
+    n = len(ordered)
     # int() as in the lecture; rounded before it, because 0.29 * 100 is 28.999…
     first = int(round(data.split[0] * n, 6))
     second = int(round((data.split[0] + data.split[1]) * n, 6))
-    parts = shuffled[:first], shuffled[first:second], shuffled[second:]
+    parts = ordered[:first], ordered[first:second], ordered[second:]
     if not all(parts):
         raise DataError(
             f"{n} lines split by {list(data.split)} give "
@@ -261,9 +238,16 @@ def split_lines(lines: Sequence[str], data: Data) -> tuple[list[str], list[str],
 
 
 def fingerprint(lines: Sequence[str], data: Data) -> str:
-    """32 hex digits of sha256 over the lines in file order and the rule that splits them."""
-    rule = json.dumps({"seed": data.seed, "split": data.split, "duplicates": data.duplicates})
-    digest = hashlib.sha256(rule.encode())
+    """32 hex digits of sha256 over the lines in file order and the rule that makes splits and
+    tokens of them. What stands at its default is left out, so that a new setting changes no
+    fingerprint that is recorded."""
+    rule: dict[str, Any] = {"seed": data.seed, "split": data.split, "duplicates": data.duplicates}
+    if data.order == "contiguous":
+        del rule["seed"]  # another seed is the same split, and no other look at its test lines
+    settings = ("order", "unit", "lower", "min_count")
+    chosen = {key: getattr(data, key) for key in settings}
+    rule |= {key: value for key, value in chosen.items() if value != getattr(Data, key)}
+    digest = hashlib.sha256(json.dumps(rule).encode())
     digest.update("\n".join(lines).encode())
     return digest.hexdigest()[:32]
 
@@ -273,11 +257,7 @@ def encode(lines: Sequence[str], vocabulary: Vocabulary, block_size: int) -> Spl
 
     One pass over the joined text: linear in time and memory.
     """
-    points = _code_points(BOUNDARY.join(lines) + BOUNDARY)
-    order = np.array([ord(token) for token in vocabulary.tokens[1:]], dtype=np.uint32)
-    tokens = np.searchsorted(order, points) + 1
-    ends = points == ord(BOUNDARY)
-    tokens[ends] = 0
+    tokens = vocabulary.stream(lines)
     contexts = np.zeros((len(tokens), block_size), dtype=np.int64)
     for back in range(1, min(block_size, len(tokens) - 1) + 1):
         column = contexts[back:, block_size - back]
@@ -319,7 +299,3 @@ def ranks(contexts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
         keys = keys * size + column
         highest *= size
     return keys
-
-
-def _code_points(text: str) -> NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)

@@ -35,6 +35,11 @@ def line_sums(nats: Floats, split: Split) -> Floats:
     return sums
 
 
+def line_tokens(split: Split) -> Floats:
+    """(lines,) how many tokens each line has, its end among them."""
+    return line_sums(np.ones(len(split)), split)
+
+
 def bootstrap(sums: Floats, tokens: Floats, seed: int) -> Estimate:
     """Sum over sum, with a percentile interval over resampled lines: the tokens of a line depend
     on each other, lines do not."""

@@ -17,10 +17,11 @@ from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
 from nplm.config import objectives as read_objectives
 from nplm.data import Splits, load_splits
-from nplm.estimates import Estimate, Floats, bootstrap, line_sums
+from nplm.estimates import Estimate, Floats, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
-from nplm.pictures import prepare_embeddings
+from nplm.pictures import MOST_DRAWN, prepare_embeddings
+from nplm.vocabulary import Vocabulary
 from sweepmore.figures import Chart, Point
 from sweepmore.page import Picture, Section, Table
 from sweepmore.receipts import looks
@@ -29,6 +30,9 @@ from sweepmore.report import Application
 
 # Counts of more tokens than this cannot be read in one figure.
 MOST_TOKENS = 40
+# Tokens among which neighbours are looked for, in the vocabulary's order (guess).
+NEAR = 1_000
+COLUMNS, WIDEST = 4, 60  # of samples, and characters of the longest that has a column
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
@@ -59,7 +63,10 @@ def facts(folder: Path) -> list[tuple[str, str]]:
     _, splits, _ = opened(folder)
     dev = splits.dev
     found = [("data", f"{splits.name} · dev: {len(dev.lines):,} lines, {len(dev):,} tokens")]
-    test = read_json(folder / "result.json").get("test")
+    result = read_json(folder / "result.json")
+    if (perplexity := result.get("dev_perplexity")) is not None:
+        found.append(("dev perplexity", f"{perplexity:.2f}"))
+    test = result.get("test")
     if test is not None:
         loss = Estimate(**test["loss"])
         told = f"{loss.mean:.4f} [{loss.low:.4f}, {loss.high:.4f}]"
@@ -78,7 +85,7 @@ def gains(folder: Path) -> list[tuple[str, Estimate]]:
     dev, block, size = splits.dev, config.model.block_size, len(splits.vocabulary)
     contexts, targets = splits.train.contexts.numpy(), splits.train.targets.numpy()
     net = line_losses(trained, splits)
-    tokens = np.array([len(line) + 1.0 for line in dev.lines])
+    tokens = line_tokens(dev)
     found = []
     for order in sorted({2, block + 1}):
         counted = kneser_ney(contexts, targets, size, order)
@@ -137,17 +144,27 @@ def embeddings(table: Tensor, splits: Splits) -> Section:
     chart = prepare_embeddings(table, splits.vocabulary, "embeddings")
     points = [Point(x, y, token, "token") for (x, y), token in zip(chart.points, chart.tokens)]
     title = f"the embedding of each token, n = {len(points)}"
+    if len(points) < len(table):
+        title = f"the embeddings of the first {len(points)} of {len(table):,} tokens"
     figure = Chart("embeddings", title, *chart.axes, points=points, better=None)
-    tokens = splits.vocabulary.tokens
-    distances = torch.cdist(table, table).fill_diagonal_(math.inf)
-    nearest = distances.argsort(1)[:, :NEIGHBOURS].tolist()
-    rows = [[token, " ".join(tokens[k] for k in near)] for token, near in zip(tokens, nearest)]
+    rows = [[token, " ".join(near)] for token, near in neighbours(table, splits.vocabulary)]
     return Section(
         "Embeddings",
         "Tokens that are used alike lie together; distances in the table are in all dimensions.",
         [Picture([figure])],
         [Table(["token", "nearest first"], rows)],
     )
+
+
+def neighbours(
+    table: Tensor, vocabulary: Vocabulary, number: int = NEIGHBOURS
+) -> list[tuple[str, list[str]]]:
+    """The first ``MOST_DRAWN`` tokens with those whose embeddings (V, m) are nearest, of the
+    first ``NEAR`` ones: words that train hardly has lie where they were drawn."""
+    tokens, table = vocabulary.tokens, table[:NEAR]
+    distances = torch.cdist(table[:MOST_DRAWN], table).fill_diagonal_(math.inf)
+    nearest = distances.argsort(1)[:, :number].tolist()
+    return [(token, [tokens[k] for k in near]) for token, near in zip(tokens, nearest)]
 
 
 def line_losses(trained: sampling.Trained, splits: Splits) -> Floats:
@@ -158,7 +175,7 @@ def line_losses(trained: sampling.Trained, splits: Splits) -> Floats:
 
 def hardest(trained: sampling.Trained, splits: Splits) -> Section:
     lines, known = splits.dev.lines, set(splits.train.lines)
-    nats = line_losses(trained, splits) / [len(line) + 1 for line in lines]
+    nats = line_losses(trained, splits) / line_tokens(splits.dev)
     rows = [
         [lines[k], float(nats[k]), lines[k] in known] for k in np.argsort(-nats)[:HARDEST].tolist()
     ]
@@ -174,9 +191,12 @@ def samples(trained: sampling.Trained, splits: Splits, config: Config) -> Sectio
     return Section(
         "What it writes",
         f"{share:.0%} of {SAMPLES} samples stand in train (*).",
-        tables=[Table(["", "", "", ""], _in_rows([f"{s}{' *' * (s in known)}" for s in drawn], 4))],
+        tables=[_in_columns([f"{s}{' *' * (s in known)}" for s in drawn[:SHOWN]])],
     )
 
 
-def _in_rows(words: Sequence[str], width: int) -> list[Sequence[str]]:
-    return [words[k : k + width] for k in range(0, SHOWN, width)]
+def _in_columns(lines: Sequence[str]) -> Table:
+    """Names side by side, sentences one below the other."""
+    width = COLUMNS if max(map(len, lines)) <= WIDEST else 1
+    rows = [lines[k : k + width] for k in range(0, len(lines), width)]
+    return Table([""] * width, rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nplm.data import Split
@@ -32,13 +31,11 @@ def pair_losses(model: LanguageModel, split: Split) -> Tensor:
     per_chunk = max(1, CHUNK_NUMBERS // model.widest)
     losses = torch.empty(len(counts.rows), device=counts.rows.device)
     for begin in range(0, len(counts.contexts), per_chunk):
-        log_probabilities = F.log_softmax(
-            model.logits(counts.contexts[begin : begin + per_chunk]), 1
-        )
-        ends = torch.tensor([begin, begin + len(log_probabilities)], device=counts.rows.device)
+        contexts = counts.contexts[begin : begin + per_chunk]
+        ends = torch.tensor([begin, begin + len(contexts)], device=counts.rows.device)
         first, last = torch.searchsorted(counts.rows, ends).tolist()
         rows, targets = counts.rows[first:last] - begin, counts.targets[first:last]
-        losses[first:last] = -log_probabilities[rows, targets]
+        losses[first:last] = -model.log_probabilities(contexts, rows, targets)
     return losses
 
 
@@ -52,5 +49,11 @@ def least_loss(split: Split) -> float:
 
 @torch.no_grad()
 def token_losses(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Tensor:
-    """(n,) nats of each target under the model."""
-    return F.cross_entropy(model.logits(contexts), targets, reduction="none")
+    """(n,) nats of each target under the model; memory is bounded."""
+    per_chunk = max(1, CHUNK_NUMBERS // model.widest)
+    losses = torch.empty(len(targets), device=targets.device)
+    for begin in range(0, len(targets), per_chunk):
+        part = slice(begin, begin + per_chunk)
+        rows = torch.arange(len(targets[part]), device=targets.device)
+        losses[part] = -model.log_probabilities(contexts[part], rows, targets[part])
+    return losses

@@ -25,8 +25,15 @@ class Mixture(LanguageModel):
         self.net, self.ngram, self.weight = net, ngram, weight
 
     def logits(self, contexts: Tensor) -> Tensor:
-        net = torch.log_softmax(self.net.logits(contexts), 1)
-        counting = self.ngram.logits(contexts)
+        return self._mixed(torch.log_softmax(self.net.logits(contexts), 1),
+                           self.ngram.logits(contexts))  # fmt: skip
+
+    def log_probabilities(self, contexts: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
+        asked = contexts, rows, targets
+        return self._mixed(self.net.log_probabilities(*asked), self.ngram.log_probabilities(*asked))
+
+    def _mixed(self, net: Tensor, counting: Tensor) -> Tensor:
+        """Of log-probabilities, their mixture's."""
         weight = torch.tensor(self.weight, dtype=net.dtype, device=net.device)
         return torch.logaddexp(net + torch.log1p(-weight), counting + weight.log())
 

@@ -63,6 +63,10 @@ class LanguageModel(nn.Module):
         """What a training step sees: with dropout, masks are drawn from ``noise``."""
         return self.logits(contexts)
 
+    def log_probabilities(self, contexts: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
+        """(k,) log-probability of each of the ``targets`` (k,) after the context in its row."""
+        return torch.log_softmax(self.logits(contexts), 1)[rows, targets]
+
     def count(self, splits: Splits) -> None:
         """Learn from the counts of train (and tune on dev), where ``is_counted``."""
         raise NotImplementedError
@@ -94,7 +98,8 @@ class LanguageModel(nn.Module):
 
 class MLP(LanguageModel):
     """The embeddings of the last b tokens through ``layers`` hidden layers; a single one of tanh
-    units without direct connections is the lecture's model."""
+    units without direct connections is the lecture's model. With none the output layer is linear
+    in the embeddings: the paper's model of no hidden units."""
 
     shape: config.Model
     W1: nn.Parameter  # and so on

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from typing import overload
 
 import torch
@@ -67,8 +69,15 @@ def restored(weights: Checkpoint) -> LanguageModel:
 
 
 def _class_of(shape: config.Own) -> type[LanguageModel]:
-    """The user's class; ConfigError where there is none of that name, or it is no model."""
+    """The user's class; ConfigError where there is none of that name, or it is no model.
+
+    A checkpoint names it, too: so it must not be code that came with the checkpoint.
+    """
     module, _, name = shape.target.rpartition(".")
+    if module not in sys.modules and (place := _among_runs(module)) is not None:
+        problem = f"model.target={shape.target} lies among runs: {place}."
+        cure = "A run's folder is data. Look at the code, and put it where your own code is."
+        raise ConfigError(problem, value=shape.target, cure=cure)
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -80,3 +89,19 @@ def _class_of(shape: config.Own) -> type[LanguageModel]:
         problem = f"model.target={shape.target} is no language model."
         raise ConfigError(problem, value=shape.target, cure=cure)
     return found
+
+
+def _among_runs(module: str) -> Path | None:
+    """The folder of runs in which a module lies, if it does; nothing is executed to find out.
+
+    A folder of outputs needs no ``__init__.py`` to be importable from the folder above it.
+    """
+    for entry in map(Path, sys.path):
+        file = entry.joinpath(*module.split(".")).with_suffix(".py")
+        if not file.exists() and not file.with_suffix("").is_dir():
+            continue
+        inside = [folder for folder in file.parents if entry in folder.parents]
+        for folder in inside:
+            if folder.name in ("runs", "studies") or (folder / "provenance.json").exists():
+                return folder
+    return None

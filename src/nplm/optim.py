@@ -21,8 +21,17 @@ EPSILON = 1e-8
 def learning_rate(optim: config.Sgd | config.AdamW, step: int) -> float:
     """The rate of step 0 … steps-1."""
     if isinstance(optim, config.Sgd):
-        return optim.lr if step < decay_step(optim) else optim.lr * optim.decay_factor
+        return _inverse(optim, step) if optim.schedule == "inverse" else _drop(optim, step)
     return _one_cycle(optim, step) if optim.schedule == "one_cycle" else _cosine(optim, step)
+
+
+def _drop(optim: config.Sgd, step: int) -> float:
+    return optim.lr if step < decay_step(optim) else optim.lr * optim.decay_factor
+
+
+def _inverse(optim: config.Sgd, step: int) -> float:
+    """Slowly down: Bengio et al. (2003), 3.1, with a rate of 1e-8 an example."""
+    return optim.lr / (1 + optim.decay_rate * step)
 
 
 def decay_step(optim: config.Sgd) -> int:

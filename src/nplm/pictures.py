@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nplm.data import Vocabulary
 from nplm.model import LanguageModel
+from nplm.vocabulary import Vocabulary
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE
 from sweepmore.record import read_metrics
+
+# Tokens of one map: more cannot be read.
+MOST_DRAWN = 150
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ def _log10(loss: float) -> float:
 
 
 def prepare_embeddings(embeddings: Tensor, vocabulary: Vocabulary, title: str) -> EmbeddingMap:
-    """The rows of ``embeddings`` (V, m); beyond two dimensions their first two principal
-    components."""
-    table = embeddings.detach().cpu().double()
+    """The first ``MOST_DRAWN`` rows of ``embeddings`` (V, m), of words the most frequent; beyond
+    two dimensions their first two principal components."""
+    table = embeddings[:MOST_DRAWN].detach().cpu().double()
     axes = ("embedding, first number", "embedding, second number")
     if table.shape[1] == 1:
         table = torch.cat([table, torch.zeros_like(table)], dim=1)
@@ -106,7 +109,7 @@ def prepare_embeddings(embeddings: Tensor, vocabulary: Vocabulary, title: str) -
         )
         axes = (first, second)
     points = [(float(x), float(y)) for x, y in table.tolist()]
-    return EmbeddingMap(vocabulary.tokens, points, axes, title)
+    return EmbeddingMap(vocabulary.tokens[:MOST_DRAWN], points, axes, title)
 
 
 def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
@@ -141,10 +144,14 @@ def draw_embeddings(chart: EmbeddingMap, path: Path) -> None:
     figure, axes = _figure(square=True)
     x, y = zip(*chart.points, strict=True)
     colours = [_colour(token) for token in chart.tokens]
-    axes.scatter(x, y, s=110, color=colours, alpha=0.8, edgecolors="white", linewidths=0.8)
+    if max(map(len, chart.tokens)) == 1:  # a letter has room in its disc
+        axes.scatter(x, y, s=110, color=colours, alpha=0.8, edgecolors="white", linewidths=0.8)
+        text = {"color": "white", "fontsize": 9, "fontweight": "bold"}
+    else:
+        axes.scatter(x, y, s=2, color=GREY)
+        text = {"color": BLUE, "fontsize": 7}
     for token, point in zip(chart.tokens, chart.points, strict=True):
-        axes.annotate(token, point, ha="center", va="center", color="white", fontsize=9,
-                      fontweight="bold", parse_math=False)  # fmt: skip
+        axes.annotate(token, point, ha="center", va="center", parse_math=False, **text)
     axes.set_xlabel(chart.axes[0])
     axes.set_ylabel(chart.axes[1])
     axes.set_axisbelow(True)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from nplm.config import Data
-from nplm.data import Split, Vocabulary, encode, fingerprint, read_lines, split_lines
-from nplm.estimates import Estimate, bootstrap, line_sums
+from nplm.data import Split, encode, fingerprint, read_lines, split_lines
+from nplm.estimates import Estimate, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import KneserNey
 from nplm.losses import token_losses
 from nplm.model import LanguageModel
+from nplm.vocabulary import Vocabulary
 from sweepmore.errors import DataError
 
 
@@ -58,7 +59,7 @@ def evaluate(
     contexts = test.contexts[:, -model.shape.block_size :]
     net = line_sums(token_losses(model, contexts, test.targets).double().numpy(), test)
     counts = line_sums(counting.losses(test.contexts.numpy(), test.targets.numpy()), test)
-    tokens = np.array([len(line) + 1.0 for line in test.lines])
+    tokens = line_tokens(test)
     unseen = np.array([line not in seen for line in test.lines])
     loss = bootstrap(net, tokens, seed)
     return TestResult(

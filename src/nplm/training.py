@@ -124,6 +124,8 @@ def fit(
     of a run that was never interrupted. Sets torch's number of threads.
     """
     torch.set_num_threads(config.threads)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     state = begin(config, splits) if state is None else state
     train, dev = splits.train.to(state.device), splits.dev.to(state.device)
     if state.model.is_counted:
@@ -353,6 +355,7 @@ def about_model(model: LanguageModel, splits: Splits) -> dict[str, Any]:
         "model": asdict(model.shape),
         "mix": mix,
         "vocabulary": list(splits.vocabulary.tokens),
+        "unit": {"name": splits.vocabulary.unit.name, "lower": splits.vocabulary.unit.lower},
         "data": {"name": splits.name, "fingerprint": splits.fingerprint},
     }
 

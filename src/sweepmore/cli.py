@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
-import errno
 import functools
 import gc
 import importlib.util
@@ -33,7 +32,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sweepmore.errors import ConfigError, Interrupted, UserError, did_you_mean
+from sweepmore.errors import ConfigError, Interrupted, UserError, did_you_mean, is_disk_failure
 from sweepmore.typed import build
 
 T = TypeVar("T")
@@ -160,8 +159,9 @@ def errors_reported() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)  # SIGPIPE, which Windows does not name
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EROFS):
-            _fail(f"Nothing more can be written: {error.strerror}.\n  Make room; then go on.")
+        if is_disk_failure(error):
+            cure = "Make room, or mend the disk; then go on."
+            _fail(f"Nothing more can be written: {error.strerror}.\n  {cure}")
         if error.filename is None or not _is_about_writing(error):
             raise
         _fail(f"Cannot write {error.filename}: {error.strerror}.\n  Choose another folder.")

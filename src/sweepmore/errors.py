@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import signal
 from collections.abc import Iterable
 from typing import Any
@@ -61,6 +62,15 @@ class Interrupted(BaseException):
     def exit_code(self) -> int:
         """128 + signal, the shell's convention: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.signum
+
+
+# What the system says when a disk takes no more, of whatever file.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def is_disk_failure(error: BaseException) -> bool:
+    """Full, broken or read-only: the same work succeeds once that is put right."""
+    return isinstance(error, OSError) and error.errno in DISK
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -7,19 +7,22 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import optuna
 
 from sweepmore import show, slots
-from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.join import study_folder
+from sweepmore.keep import BestOnly
+from sweepmore.owner import on_this_host, this_process
+from sweepmore.patience import is_away
 from sweepmore.settings import Sweep
-from sweepmore.studies import view
+from sweepmore.studies import StudyView, view
 
 # How often the parent plans, reaps and shows.
 TICK_SECONDS = 0.25
+# How long it waits after a tick that failed.
+AFTER_AN_ERROR = 2.0
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Follower:
     began: float = field(default_factory=time.monotonic)
 
     def __enter__(self) -> Follower:
+        self._thin_out = BestOnly(study_folder(self.asked, self.study))
         self._done = threading.Event()
         self._show = show.live(self.asked)
         self._shown = self._show.__enter__()
@@ -44,6 +48,7 @@ class Follower:
         self._thread.join()
         self._show.__exit__(None, None, None)
         with contextlib.suppress(Exception):
+            self._keep(view(self.study))  # the last trials ended since the last tick
             self._resign()
 
     def stopping(self) -> None:
@@ -59,8 +64,9 @@ class Follower:
             try:
                 self.tick()
             except Exception as error:  # a database that fails now may be back at the next tick
-                print(f"warning: the study cannot be read: {error}", file=sys.stderr)
-                self._done.wait(5.0)
+                if not is_away(error):  # which has been said
+                    print(f"warning: the study cannot be read: {error}", file=sys.stderr)
+                self._done.wait(AFTER_AN_ERROR)
 
     def tick(self) -> None:
         asked = self.asked
@@ -75,24 +81,23 @@ class Follower:
             seen = view(self.study)
         if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
             seen = view(self.study)
+        self._keep(seen)
         self._shown.update(seen)
+
+    def _keep(self, seen: StudyView) -> None:
+        if self.asked.settings.keep == "best":
+            self._thin_out(seen)
 
     def _leads(self) -> bool:
         """One parent of a study plans. Two that take over at once plan a slot twice, which is
         told apart later (``studies.without_void``)."""
-        leader, me = self.study.user_attrs.get("leader") or {}, this_process()
+        leader, me = slots.leader(self.study) or {}, this_process()
         mine = {key: leader.get(key) for key in me} == me
-        if leader and not mine and self._lives(leader):
+        if leader and not mine:
             return False
         if not mine or time.time() - leader["time"] > slots.LEASE_SECONDS / 10:
             self.study.set_user_attr("leader", {**me, "time": time.time()})
         return True
-
-    @staticmethod
-    def _lives(leader: Mapping[str, Any]) -> bool:
-        if on_this_host(leader):
-            return is_alive(leader)
-        return bool(time.time() - leader["time"] < slots.LEASE_SECONDS)
 
     def _resign(self) -> None:
         leader = self.study.user_attrs.get("leader")

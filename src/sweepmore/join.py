@@ -45,7 +45,7 @@ def work(
 def load_study(asked: Sweep, name: str) -> optuna.Study:
     return optuna.load_study(
         study_name=name,
-        storage=open_storage(asked.url),
+        storage=open_storage(asked.url, wait=True),
         pruner=build_pruner(asked.settings.pruner),
     )
 
@@ -104,10 +104,11 @@ def search_of(asked: Sweep, study: optuna.Study, frozen: FrozenConfig, since: fl
     )
 
 
+def is_all_taken(seen: StudyView, asked: Sweep) -> bool:
+    """Whether no worker would find a trial: those that are left run already."""
+    return not seen.waiting and slots.is_planned(seen, asked.n_trials, asked.fixed_params)
+
+
 def is_done(seen: StudyView, asked: Sweep) -> bool:
     """Whether every slot of the budget has been used up."""
-    return (
-        not seen.waiting
-        and not seen.running
-        and slots.is_planned(seen, asked.n_trials, asked.fixed_params)
-    )
+    return not seen.running and is_all_taken(seen, asked)

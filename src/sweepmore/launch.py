@@ -1,4 +1,4 @@
-"""Workers in processes of their own: on this machine, or by a Hydra launcher."""
+"""Workers as processes of this machine, and each one's share of it."""
 
 from __future__ import annotations
 
@@ -10,119 +10,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-import optuna
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
-
-from sweepmore import slots
-from sweepmore.cli import ROOT_VARIABLE
-from sweepmore.errors import Interrupted, StudyError
-from sweepmore.join import is_done, work
+from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
+from sweepmore.errors import StudyError
 from sweepmore.owner import this_process
-from sweepmore.settings import Sweep, read
-from sweepmore.signals import stop_signals, unbroken
-from sweepmore.studies import view
-from sweepmore.worker import Search, too_many_failures
 
-# Workers that died in a row without one trial being finished: then something else is wrong.
-MOST_BARREN_DEATHS = 3
 # A worker that was asked twice to stop is killed after this.
 KILL_SECONDS = 5.0
 # How a worker process learns that it is one: {"study", "index", "parent", "since"} as JSON.
 WORKER_VARIABLE = "SWEEPMORE_WORKER"
 
 
-@dataclass
-class LauncherWorker:
-    """The task that a Hydra launcher runs instead of the application's: a worker of the study.
-
-    Launchers pickle it, and submitit keeps the pickle: so it holds the storage as written.
-    """
-
-    arguments: tuple[str, ...]
-    config: DictConfig
-    part: Mapping[str, Any]
-    task: TaskFunction
-    root: str
-
-    def __call__(self, job: DictConfig) -> None:
-        from hydra._internal.callbacks import Callbacks
-        from hydra._internal.config_loader_impl import ConfigLoaderImpl
-        from hydra._internal.utils import create_config_search_path
-
-        os.environ[ROOT_VARIABLE] = self.root
-        context = HydraContext(
-            config_loader=ConfigLoaderImpl(create_config_search_path(None)),
-            callbacks=Callbacks(self.config),
-        )
-        index = HydraConfig.get().job.num
-        asked = read(self.arguments, self.config, context)
-        stopped = work(asked, {**self.part, "index": index}, context, self.task)
-        if stopped is not None:
-            raise Interrupted(stopped)
-
-
-@dataclass
-class Processes:
+class Processes(Crew[subprocess.Popen[bytes]]):
     """Workers as processes of this machine: the same command again, told that it is a worker."""
 
-    asked: Sweep
-    study: optuna.Study
-    search: Search
-    stopping: Callable[[], None]
-
-    def run(self) -> int | None:
-        """Start, replace the dead while trials are left, hand signals on."""
-        count = self.asked.settings.n_jobs
-        running: dict[int, subprocess.Popen[bytes]] = {}
-        next_index, barren, counted = count, 0, 0
-        told = False
-        with stop_signals() as stop:
-            try:
-                running.update((index, self._start(index)) for index in range(count))
-                while running:
-                    time.sleep(0.05)
-                    if stop() is not None and not told:
-                        told = True
-                        self.stopping()
-                        self._signal(running.values(), signal.SIGTERM)
-                    for index, process in list(running.items()):
-                        if process.poll() is None:
-                            continue
-                        del running[index]
-                        if told or process.returncode == 0:
-                            continue
-                        with unbroken():
-                            seen = view(self.study)
-                        now = len(seen.counted)
-                        barren = barren + 1 if now == counted else 1
-                        counted = now
-                        if barren >= MOST_BARREN_DEATHS:
-                            raise self._all_die(index)
-                        if not is_done(seen, self.asked):
-                            running[next_index] = self._start(next_index)
-                            next_index += 1
-                    if not running and not told and self._left():
-                        running[next_index] = self._start(next_index)
-                        next_index += 1
-                return stop()
-            finally:
-                self._end(list(running.values()))
-
-    def _left(self) -> bool:
-        """Trials that came back after the last worker went: of one that died at the very end."""
-        with unbroken():
-            slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
-            failed, finished = slots.failure_share(self.study, self.search.since)
-            given_up = too_many_failures(failed, finished, self.search.n_trials, self.search)
-            return not given_up and not is_done(view(self.study), self.asked)
-
-    def _start(self, index: int) -> subprocess.Popen[bytes]:
+    def start(self, index: int) -> subprocess.Popen[bytes]:
         """The same command with the frozen config, in a session of its own: Ctrl-C in the
         terminal is the parent's to hand on."""
         part = {
@@ -147,23 +50,29 @@ class Processes:
                 start_new_session=True,
             )
 
-    def _signal(self, processes: Iterable[subprocess.Popen[bytes]], signum: int) -> None:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signum)
+    def ending(self, one: subprocess.Popen[bytes]) -> Ending | None:
+        code = one.poll()
+        if code is None:
+            return None
+        return Ending.DIED if code else Ending.DONE
 
-    def _end(self, running: list[subprocess.Popen[bytes]]) -> None:
-        """After a second signal or an error: at once, then by force."""
-        self._signal(running, signal.SIGTERM)
+    def stop(self, left: Sequence[subprocess.Popen[bytes]]) -> None:
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+
+    def leave(self, left: Sequence[subprocess.Popen[bytes]]) -> None:
+        """The second signal to each of them; then by force."""
+        self.stop(left)
         deadline = time.monotonic() + KILL_SECONDS
-        for process in running:
+        for process in left:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
-    def _all_die(self, index: int) -> StudyError:
+    def all_died(self, index: int) -> StudyError:
         log = self.search.folder / "workers" / f"{index}.log"
         tail = "\n    ".join(log.read_text(errors="replace").strip().splitlines()[-8:])
         return StudyError(

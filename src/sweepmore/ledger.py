@@ -27,8 +27,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sweepmore.errors import UserError
 from sweepmore.owner import is_alive, on_this_host, this_process
-from sweepmore.receipts import UNKNOWN, Look, read_receipt, receipts, write_receipt
-from sweepmore.record import write_json
+from sweepmore.receipts import PRIVATE, UNKNOWN, Look, read_receipt, receipts, write_receipt
+from sweepmore.record import create_private, write_json
 
 # A database that is locked for longer is in use by something that hangs (guess).
 TIMEOUT = 60
@@ -66,6 +66,7 @@ class Ledger:
         try:
             if self.url.get_backend_name() == "sqlite" and self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+                create_private(Path(self.url.database))
             self._create_table()
             with self._engine().connect() as connection:  # never committed
                 connection.execute(sql.insert(_TABLE).values(_row(Look("", 0, "", "", {}, {}))))
@@ -143,17 +144,19 @@ class Ledger:
         self.prepare()
         look = self.unfinished(fingerprint, checkpoint)
         mine = dataclasses.replace(look, claimant=this_process())
-        if not self._update(look, claimant=json.dumps(dict(mine.claimant))):
-            raise _refused(f"{look} was taken over by another process.", look)
-        write_json(self.path(mine), dataclasses.asdict(mine))  # it may be torn, or never written
+        with _recording(look):
+            if not self._update(look, claimant=json.dumps(dict(mine.claimant))):
+                raise _refused(f"{look} was taken over by another process.", look)
+            _rewrite(self.path(mine), mine)  # it may be torn, or never written
         return mine
 
     def finish(self, look: Look, result: Mapping[str, Any]) -> Look:
         """Record the result of a look that this process owns, in both layers."""
         done = dataclasses.replace(look, result=result)
-        if not self._update(look, result=json.dumps(dict(result), allow_nan=False)):
-            raise _refused(f"{look} is no longer this process's.", look)
-        write_json(self.path(done), dataclasses.asdict(done))
+        with _recording(look):
+            if not self._update(look, result=json.dumps(dict(result), allow_nan=False)):
+                raise _refused(f"{look} is no longer this process's.", look)
+            _rewrite(self.path(done), done)
         return done
 
     def mend(self, done: Look) -> None:
@@ -164,7 +167,7 @@ class Ledger:
             and not self._is_another_claims(done)
             and read_receipt(path).result is None
         ):
-            write_json(path, dataclasses.asdict(done))
+            _rewrite(path, done)
 
     def _is_another_claims(self, look: Look) -> bool:
         """Whether the receipt of that number was written for a claim in another database."""
@@ -220,12 +223,27 @@ class Ledger:
         return self.folder / f"{look.fingerprint}-{look.number}.json"
 
 
+def _rewrite(path: Path, look: Look) -> None:
+    write_json(path, dataclasses.asdict(look), PRIVATE)
+
+
 def _why(last: Look, in_database: bool, checkpoint: str) -> str:
     if not in_database:
         return f"There is a receipt of {last}, but no row in this database"
     if last.checkpoint != checkpoint:
         return f"The split was looked at before, with another checkpoint: {last}"
     return f"The split has had {last}"
+
+
+@contextlib.contextmanager
+def _recording(look: Look) -> Iterator[None]:
+    """A disk or a database that fails after the claim is one message, with the way on."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        cure = "Make room, or mend it; then the same command with complete=true goes on."
+        problem = f"{look} could not be recorded: {_said(error)}."
+        raise UserError(problem, value=look.number, cure=cure) from error
 
 
 def _refused(problem: str, look: Look) -> Refused:

@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from sweepmore.slurm import this_job
+
 
 @cache
 def _boot_id() -> str:
@@ -20,12 +22,14 @@ def _boot_id() -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """Host, boot, process id and start time: together unique for ever."""
+    """Host, boot, process id and start time: together unique for ever. And its job on Slurm."""
+    job = this_job()
     return {
         "host": platform.node(),
         "boot": _boot_id(),
         "pid": os.getpid(),
         "started": psutil.Process().create_time(),
+        **({} if job is None else {"slurm": job}),
     }
 
 

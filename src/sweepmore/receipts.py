@@ -14,6 +14,8 @@ from sweepmore.record import fsync_folder
 
 # What a receipt that was torn by a kill no longer tells.
 UNKNOWN = "unknown"
+# Only its owner reads or changes a receipt here; git keeps no more of a mode than its x.
+PRIVATE = 0o600
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def _number_of(path: Path) -> int:
 
 def write_receipt(path: Path, look: Look) -> None:
     """Exclusive: FileExistsError where the receipt is there already."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(look), file, indent=2)
         file.flush()

@@ -37,16 +37,29 @@ CONFIRM, NOISE = ".confirm", ".noise"
 MAX_DIFF_CHARACTERS = 400_000
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace ``path`` whole: a kill at any instant leaves the old content or the new."""
+def create_private(path: Path) -> None:
+    """An empty file that only its owner reads and writes, where there is none: a database whose
+    rows nobody else shall change. SQLite gives its journal the same mode."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
+    """Replace ``path`` whole: a kill at any instant leaves the old content or the new. RunError
+    where its folder is gone: to make it anew would leave half a run."""
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except FileNotFoundError as error:
+        cure = "It was removed while it was in use: begin again."
+        problem = f"The folder {path.parent} is gone."
+        raise RunError(problem, value=str(path.parent), cure=cure) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from one's own group
+        os.chmod(name, mode)  # mkstemp's 0600 would hide results from one's own group
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -66,9 +79,10 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object, mode: int = 0o644) -> None:
     """Strict JSON: NaN and infinities raise ValueError instead of being written."""
-    write_atomic(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    write_atomic(path, f"{text}\n", mode)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,7 +288,7 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
     last); of a repeated trial, its first run."""
     studies = outputs / "studies"
     name = last_study(outputs) if study in (None, "last") else str(study)
-    if not (studies / name).is_dir():
+    if Path(name).name != name or name.startswith(".") or not (studies / name).is_dir():
         near = did_you_mean(name, [folder.name for folder in studies.glob("[!.]*")])
         cure = f"python report.py lists the studies.{near}"
         raise RunError(f"There is no study {name} in {outputs}.", value=name, cure=cure)
@@ -289,7 +303,10 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
         result = run / "result.json"
         status = read_json(result)["status"] if result.exists() else "not ended"
         problem = f"Trial {trial} of {name} holds no {holding}: its status is {status}."
-        raise RunError(problem, value=trial, cure="Name one that is ok: trials.csv lists them.")
+        cure = "Name one that is ok: trials.csv lists them."
+        if status == "ok":
+            cure = "With hydra.sweeper.keep=best the best trial's alone stays: name that one."
+        raise RunError(problem, value=trial, cure=cure)
     return run.resolve()
 
 

@@ -71,6 +71,7 @@ def train_again(
         "outputs": str(outputs),
         "direction": study.directions[0].name.lower(),  # winners are confirmed by the first
         "max_failure_rate": 0.0,
+        "keep": "all",  # the winner's run is one of any of its seeds
     }
     replaced = tuple(
         f"hydra{mark}sweeper{mark}{key}"

@@ -130,7 +130,7 @@ def build_sampler(
     kind = _class(node, BaseSampler)
     if kind in (BruteForceSampler, GridSampler):
         _ = space.size  # refuses intervals of floats
-        kind = _exhaustive()
+        kind = _exhaustive(frozenset(space.searched))
     sampler: BaseSampler = _instantiate(kind, node, Stream(base_seed, worker, trials_so_far))
     return sampler
 
@@ -144,14 +144,20 @@ def build_pruner(config: Node | str | None) -> BasePruner:
     return pruner
 
 
-def _exhaustive() -> type[BaseSampler]:
+def _exhaustive(searched: frozenset[str]) -> type[BaseSampler]:
     from optuna.samplers import BruteForceSampler
 
     class ExhaustiveSampler(BruteForceSampler):
-        """Leaves the end of the study to its budget.
+        """Leaves the end of the study to its budget, and survives a worker's death.
 
-        Optuna's calls ``Study.stop`` after the last point, which raises outside ``Study.optimize``.
+        Optuna's calls ``Study.stop`` after the last point, which raises outside ``Study.optimize``;
+        and it takes a trial that ended before all was suggested for another search space.
         """
+
+        @staticmethod
+        def _populate_tree(tree: Any, trials: list[FrozenTrial], params: dict[str, Any]) -> None:
+            whole = [t for t in trials if not t.state.is_finished() or searched <= t.params.keys()]
+            BruteForceSampler._populate_tree(tree, whole, params)
 
         def after_trial(
             self,
@@ -177,8 +183,17 @@ def _named(config: Node | str, table: Mapping[str, Node], what: str) -> Node:
     return table[config]
 
 
-def _class(node: Node, base: type) -> type:
-    """What ``_target_`` names: Optuna's own, or any importable subclass of ``base``."""
+def _parts() -> tuple[type, ...]:
+    """What a sampler or a pruner is made of; a node that names anything else is not built."""
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.samplers.nsgaii import BaseCrossover
+
+    return BaseSampler, BasePruner, BaseCrossover
+
+
+def _class(node: Node, *bases: type) -> type:
+    """What ``_target_`` names: Optuna's own, or any importable subclass of one of ``bases``."""
     target = str(node.get("_target_"))
     module, _, name = target.rpartition(".")
     try:
@@ -190,8 +205,8 @@ def _class(node: Node, base: type) -> type:
             value=target,
             cure="Give the dotted path of a class, such as optuna.samplers.TPESampler.",
         ) from error
-    if not (isinstance(found, type) and issubclass(found, base)):
-        problem = f"_target_ {target} is no subclass of {base.__name__}."
+    if not (isinstance(found, type) and issubclass(found, bases)):
+        problem = f"_target_ {target} is no subclass of {' or '.join(b.__name__ for b in bases)}."
         raise ConfigError(problem, value=target, cure="Take one of Optuna's, or your own subclass.")
     return found
 
@@ -245,5 +260,5 @@ def _nested(name: str, value: Any, stream: Stream) -> Any:
     if isinstance(value, str) and name in tables:
         value = _named(value, tables[name], name)
     if isinstance(value, Mapping) and "_target_" in value:
-        return _instantiate(_class(value, object), value, stream)
+        return _instantiate(_class(value, *_parts()), value, stream)
     return value

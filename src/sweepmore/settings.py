@@ -47,6 +47,7 @@ class Settings:
     question_ignore: tuple[str, ...] = setting((), "keys that do not matter")
     outputs: str = setting("outputs", "studies' folder, relative to the application's")
     seed: int | None = setting(None, "of the sampler", at_least=0, below=2**32)
+    keep: Literal["all", "best"] = setting("all", "checkpoints of: all | best trial only")
     dry: bool = setting(False, "show and check, run nothing")
 
     @property

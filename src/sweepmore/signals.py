@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Literal
 
 from sweepmore.errors import Interrupted
 
@@ -14,6 +16,25 @@ from sweepmore.errors import Interrupted
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR2") if hasattr(signal, name)
 )
+
+# Slurm's SIGTERM comes once from slurmd and once through srun, 34 ms apart (seen, 22.05): another
+# within this time is an echo, not a second wish. SIGINT has none, and people are fast.
+ECHO_SECONDS = 0.3
+
+
+class Stop:
+    """Remembers the first signal, and tells a second one from its echo."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._at = 0.0
+
+    def hear(self, signum: int) -> Literal["first", "echo", "second"]:
+        if self.signum is None:
+            self.signum, self._at = signum, time.monotonic()
+            return "first"
+        soon = time.monotonic() - self._at < ECHO_SECONDS
+        return "echo" if soon and signum != signal.SIGINT else "second"
 
 
 @contextmanager
@@ -25,15 +46,14 @@ def stop_signals() -> Iterator[Callable[[], int | None]]:
     of the signal then. Outside the main thread Python allows no handlers, and the function always
     returns None.
     """
-    received: list[int] = []
+    stop = Stop()
 
     def remember(signum: int, frame: FrameType | None) -> None:
-        if received:
+        if stop.hear(signum) == "second":
             raise Interrupted(signum)
-        received.append(signum)
 
     def requested() -> int | None:
-        return received[0] if received else None
+        return stop.signum
 
     if threading.current_thread() is not threading.main_thread():
         yield requested
@@ -44,9 +64,10 @@ def stop_signals() -> Iterator[Callable[[], int | None]]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-        outer = before[received[0]] if received else None
-        if callable(outer) and outer is not signal.default_int_handler:
-            outer(received[0], None)
+        if (told := stop.signum) is not None:
+            outer = before[told]
+            if callable(outer) and outer is not signal.default_int_handler:
+                outer(told, None)
 
 
 @contextmanager

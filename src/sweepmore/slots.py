@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -17,16 +18,17 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.slurm import is_gone
 from sweepmore.storage import start
-from sweepmore.studies import Attempt, StudyView, attempt_of, view, without_void
+from sweepmore.studies import Attempt, StudyView, attempt_of, attempts_of, view, without_void
 
 # Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
 # finished trials only, and reads the others anew each time.
 AHEAD = 8
-# A worker on another host is taken for dead after this; it renews its lease ten times as often.
+# A process on another host is taken for dead after this; it renews its lease ten times as often.
 LEASE_SECONDS = 600.0
-# A trial that is RUNNING without an owner for this long lost its worker between two writes that
-# a living one makes within milliseconds.
+# A trial that is RUNNING without an owner was not claimed here: a foreign program's ``ask`` took
+# one of ours, and gets this long to mark it.
 OWNERLESS_SECONDS = 60.0
 
 FixedParams = Callable[[int], Mapping[str, Any] | None]
@@ -66,9 +68,8 @@ def claim(study: optuna.Study) -> Attempt | None:
     for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.WAITING,)):
         if "slot" not in trial.user_attrs:
             continue  # enqueued by another program: not in our budget
-        if not start(storage, trial._trial_id):
+        if not start(storage, trial._trial_id, {"owner": this_process(), "lease": time.time()}):
             continue
-        storage.set_trial_user_attr(trial._trial_id, "owner", this_process())
         claimed = attempt_of(storage.get_trial(trial._trial_id))
         assert claimed is not None
         if is_void(study, claimed):
@@ -80,8 +81,7 @@ def claim(study: optuna.Study) -> Attempt | None:
 
 def is_void(study: optuna.Study, claimed: Attempt) -> bool:
     """Whether another trial of the same slot and attempt goes before, or used the slot up."""
-    attempts = [attempt_of(trial) for trial in study.get_trials(deepcopy=False)]
-    kept = without_void([a for a in attempts if a is not None])
+    kept = without_void([a for a in attempts_of(study) if a.slot == claimed.slot])
     return claimed.number not in {attempt.number for attempt in kept}
 
 
@@ -97,13 +97,14 @@ def fail(study: optuna.Study, number: int, reason: str) -> None:
 
 
 def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
-    """Enqueue the next attempt of the same slot, root and parameters.
+    """Enqueue the next attempt of the same slot, root and parameters; of a worker that died before
+    it had suggested them all, those that the slot was planned with.
 
     To be called before the old trial is failed: a crash in between leaves it RUNNING, its next
     reaper enqueues a second retry, and one of the two is void.
     """
     study.enqueue_trial(
-        dict(attempt.params),
+        {**attempt.fixed, **attempt.params},
         user_attrs={
             "slot": attempt.slot,
             "root": attempt.root,
@@ -134,10 +135,25 @@ def _is_dead(attempt: Attempt) -> bool:
     age = time.time() - attempt.started.timestamp() if attempt.started is not None else 0.0
     if attempt.owner is None:
         return age > OWNERLESS_SECONDS
-    if on_this_host(attempt.owner):
-        return not is_alive(attempt.owner)
-    leased = max(float(attempt.attrs.get("lease", 0.0)), time.time() - age)
-    return time.time() - leased > LEASE_SECONDS
+    # the start is told in the other host's local time, which may be of another zone
+    leased = float(attempt.attrs.get("lease", time.time() - age))
+    return not lives(attempt.owner, leased)
+
+
+def lives(owner: Mapping[str, Any], leased: float) -> bool:
+    """As far as can be told here: by this host's processes, by Slurm for another host's job, else
+    by the lease that it last renewed at ``leased`` (Unix time)."""
+    if on_this_host(owner):
+        return is_alive(owner)
+    if "slurm" in owner and is_gone(owner["slurm"]):
+        return False
+    return time.time() - leased < LEASE_SECONDS
+
+
+def leader(study: optuna.Study) -> Mapping[str, Any] | None:
+    """The parent that plans, or None where none does."""
+    named = study.user_attrs.get("leader")
+    return named if named and lives(named, named["time"]) else None
 
 
 def renew_lease(study: optuna.Study, number: int) -> None:
@@ -149,8 +165,7 @@ def renew_lease(study: optuna.Study, number: int) -> None:
 
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
     """Failed and finished slots among the attempts that began after ``since`` (Unix time)."""
-    recent = [
-        a for a in view(study).attempts if a.started is not None and a.started.timestamp() >= since
-    ]
+    began = datetime.fromtimestamp(since)
+    recent = [a for a in view(study).attempts if a.started is not None and a.started >= began]
     failed = sum(a.state is TrialState.FAIL and a.reason == "exception" for a in recent)
     return failed, sum(attempt.counts for attempt in recent)

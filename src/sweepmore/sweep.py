@@ -7,14 +7,13 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -26,22 +25,16 @@ from sweepmore.cli import script_words
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.follow import Follower
 from sweepmore.frozen import Composer
-from sweepmore.join import freeze, is_done, search_of, work
-from sweepmore.launch import (
-    MOST_BARREN_DEATHS,
-    WORKER_VARIABLE,
-    LauncherWorker,
-    Processes,
-    resources,
-)
+from sweepmore.jobs import Jobs
+from sweepmore.join import freeze, search_of, work
+from sweepmore.launch import WORKER_VARIABLE, Processes, resources
 from sweepmore.note import write_note
 from sweepmore.owner import this_process
 from sweepmore.question import Question
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
-from sweepmore.signals import signals_raise, unbroken
 from sweepmore.space import Space
-from sweepmore.storage import open_storage
+from sweepmore.storage import open_storage, storage_errors
 from sweepmore.studies import view
 from sweepmore.worker import Search, too_many_failures
 
@@ -53,14 +46,15 @@ def sweep(
 ) -> None:
     """Run a study as ``hydra.sweeper`` says, or a worker's part of one."""
     asked = read(arguments, config, context)
-    if WORKER_VARIABLE in os.environ:
-        part = json.loads(os.environ[WORKER_VARIABLE])
-        stopped = work(asked, part, context, task)
-        if stopped is not None:
-            sys.exit(128 + stopped)
-        return
-    launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
-    Parent(asked, config, context, task, launcher).run()
+    with storage_errors(asked.url):
+        if WORKER_VARIABLE in os.environ:
+            part = json.loads(os.environ[WORKER_VARIABLE])
+            stopped = work(asked, part, context, task)
+            if stopped is not None:
+                sys.exit(128 + stopped)
+            return
+        launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
+        Parent(asked, config, context, task, launcher).run()
 
 
 @dataclass
@@ -156,19 +150,39 @@ class Parent:
                 )
             except DuplicatedStudyError:
                 study = optuna.load_study(study_name=candidate, storage=storage, pruner=pruner)
-                if self.may_go_on(study, question):
+                if not self.is_left_behind(study):
+                    if not self.may_go_on(study, question):
+                        continue
                     words = self.command()["words"]
                     study.set_user_attr("command", {**study.user_attrs["command"], "words": words})
                     return study
-                continue
-            study.set_user_attr("uid", secrets.token_hex(3))
-            seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
-            study.set_user_attr("seed", seed)
-            study.set_user_attr("command", self.command())
-            study.set_user_attr("question", question)  # last: whoever finds it finds all
-            write_note(study)
+            self.introduce(study, question)
             return study
         raise StudyError(f"{name} has 1,000 versions.", value=name, cure="Choose another name.")
+
+    def introduce(self, study: optuna.Study, question: Question) -> None:
+        """What a new study says of itself."""
+        seed = self.asked.settings.seed
+        study.set_user_attr("uid", secrets.token_hex(3))
+        study.set_user_attr("seed", secrets.randbelow(2**32) if seed is None else seed)
+        study.set_user_attr("command", self.command())
+        study.set_user_attr("question", question)  # last: whoever finds it finds all
+        write_note(study)
+
+    def is_left_behind(self, study: optuna.Study) -> bool:
+        """Whether the process that created the study died before it had introduced it: it is
+        empty and asks nothing, even after a while. StudyError where another program's is not."""
+        name, deadline = study.study_name, time.monotonic() + 5.0
+        while "question" not in study.user_attrs and time.monotonic() < deadline:
+            time.sleep(0.1)  # another process is creating it
+        if "question" in study.user_attrs:
+            return False
+        directions = [direction.name.lower() for direction in study.directions]
+        if study.get_trials(deepcopy=False) or directions != self.asked.settings.directions:
+            cure = "Choose another hydra.sweeper.study_name."
+            problem = f"The study {name} was not made by sweepmore."
+            raise StudyError(problem, value=name, cure=cure)
+        return True
 
     def command(self) -> dict[str, list[str]]:
         """What confirm.py needs to run the study's configurations again: the application as it
@@ -187,13 +201,7 @@ class Parent:
 
     def may_go_on(self, study: optuna.Study, question: Question) -> bool:
         """Whether an existing study asks the same; False sends on to the next name."""
-        name, deadline = study.study_name, time.monotonic() + 5.0
-        while "question" not in study.user_attrs and time.monotonic() < deadline:
-            time.sleep(0.1)  # another process is creating it
-        if "question" not in study.user_attrs:
-            cure = "Choose another hydra.sweeper.study_name."
-            problem = f"The study {name} was not made by sweepmore."
-            raise StudyError(problem, value=name, cure=cure)
+        name = study.study_name
         changed = questions.changes(study.user_attrs["question"], question)
         if not changed or self.asked.settings.on_change == "continue":
             for line in changed:
@@ -244,53 +252,18 @@ class Parent:
 
     def launch(self, study: optuna.Study, search: Search, follower: Follower) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
+        crew = (self.asked, study, search, follower.stopping)
         if self.is_local:
-            return Processes(self.asked, study, search, follower.stopping).run()
+            return Processes(*crew).run()
+        if self.launcher != BASIC_LAUNCHER:
+            return Jobs(*crew, self.config, self.context, self.task).run()
         part = {
             "study": study.study_name,
             "index": 0,
             "parent": this_process(),
             "since": self.since,
         }
-        if self.launcher == BASIC_LAUNCHER:
-            return work(self.asked, part, self.context, self.task)
-        self.launch_by_plugin(study, search, part)
-        return None
-
-    def launch_by_plugin(
-        self, study: optuna.Study, search: Search, part: Mapping[str, Any]
-    ) -> None:
-        """Workers as jobs of the configured launcher, again while dead ones leave trials."""
-        barren = 0
-        worker = LauncherWorker(
-            self.asked.arguments, self.config, part, self.task, str(self.asked.root)
-        )
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=worker, config=self.config
-        )
-        # a launcher blocks until all its jobs end: so a signal ends it, and its workers of this
-        # host hand back once their parent is gone
-        with signals_raise():
-            while barren < MOST_BARREN_DEATHS:
-                before = len(view(study).counted)
-                jobs = [list(self.asked.space.fixed)] * self.asked.settings.n_jobs
-                try:
-                    launcher.launch(jobs, initial_job_idx=0)
-                except Exception as error:  # submitit raises at the first dead worker
-                    print(f"warning: a worker died: {str(error).splitlines()[0]}", file=sys.stderr)
-                with unbroken():
-                    slots.reap(study, view(study), self.asked.settings.max_retries)
-                    failed, finished = slots.failure_share(study, self.since)
-                    seen = view(study)
-                given_up = too_many_failures(failed, finished, self.asked.n_trials, search)
-                if given_up or is_done(seen, self.asked):
-                    return
-                barren = 0 if len(seen.counted) > before else barren + 1
-        raise StudyError(
-            f"The launcher's workers ended {MOST_BARREN_DEATHS} times without a trial.",
-            value=MOST_BARREN_DEATHS,
-            cure="Read the launcher's own logs; the same command goes on after the repair.",
-        )
+        return work(self.asked, part, self.context, self.task)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

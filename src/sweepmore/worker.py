@@ -32,18 +32,21 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from sweepmore import slots
-from sweepmore.errors import Interrupted, UserError
+from sweepmore.errors import Interrupted, UserError, is_disk_failure
 from sweepmore.frozen import FrozenConfig
 from sweepmore.overrides import override_text
 from sweepmore.owner import is_alive, on_this_host
+from sweepmore.patience import DatabaseAway, is_away
 from sweepmore.question import call
-from sweepmore.signals import STOPPING, unbroken
+from sweepmore.signals import STOPPING, Stop, unbroken
 from sweepmore.space import Space
 from sweepmore.studies import Attempt, view
 from sweepmore.trial import SweepTrial, entered
 
 # How long a worker sleeps when no trial waits although the budget is not planned yet.
 POLL_SECONDS = 0.02
+# After this it asks whether any parent still plans: of one on another host it sees no process.
+LOOK_SECONDS = 10.0
 # How often a worker looks whether the parent that started it still lives.
 WATCH_SECONDS = 0.2
 # MySQL's TEXT, the smallest column that Optuna keeps an attribute in, holds 65,535 bytes.
@@ -99,15 +102,21 @@ class Worker:
         self.composer = self.search.frozen.composer()
         loader = self.composer.loader
         self.context = HydraContext(config_loader=loader, callbacks=self.context.callbacks)
+        looked = time.monotonic()
         with self._signals(), self._watch():
             while self.stopped_by is None and not self._too_many_failures():
                 claimed = slots.claim(self.study)
                 if claimed is not None:
                     self._work(claimed)
+                    looked = time.monotonic()
                 elif self._is_planned():
                     return
-                else:
+                elif time.monotonic() - looked < LOOK_SECONDS:
                     time.sleep(POLL_SECONDS)
+                elif slots.leader(self.study) is None:
+                    return
+                else:
+                    looked = time.monotonic()
 
     def _is_planned(self) -> bool:
         seen = view(self.study)
@@ -133,10 +142,15 @@ class Worker:
         except Interrupted as interrupted:
             self.stopped_by = self.stopped_by or interrupted.signum
             self._hand_back(claimed)
+        except DatabaseAway:
+            raise  # nothing can be told; the trial is tried again once its owner is found dead
         except _Pruned:
             self._set("status", "pruned")
             self._tell(TrialState.PRUNED)
         except (Exception, SystemExit) as error:
+            if is_disk_failure(error):  # says nothing of the trial, and the next ones would fail
+                self._hand_back(claimed)
+                raise
             self._set("status", "error")
             self._set("reason", "exception")
             self._keep_error(claimed, error)
@@ -340,10 +354,12 @@ class Worker:
             yield
             return
 
+        heard = Stop()
+
         def stop(signum: int, frame: FrameType | None) -> None:
-            again = self.stopped_by is not None
-            self.stopped_by = self.stopped_by or signum
-            if self._in_task and (again or not self._cooperates):
+            which = heard.hear(signum)
+            self.stopped_by = heard.signum
+            if self._in_task and (which == "second" or (which == "first" and not self._cooperates)):
                 raise Interrupted(signum)
 
         before = {signum: signal.signal(signum, stop) for signum in STOPPING}
@@ -382,7 +398,8 @@ class Worker:
         try:
             slots.renew_lease(self.study, trial.number)
         except Exception as error:  # the next renewal comes before the lease ends
-            print(f"warning: the lease of trial {trial.number} was not renewed: {error}")
+            if not is_away(error):  # which has been said
+                print(f"warning: the lease of trial {trial.number} was not renewed: {error}")
 
 
 def too_many_failures(failed: int, finished: int, n_trials: int, search: Search) -> bool:

@@ -45,15 +45,16 @@ class App:
 
     folder: Path
     script: str = "app.py"
+    inside: tuple[str, ...] = ()  # the command within which it runs
 
     @classmethod
-    def copied(cls, folder: Path) -> App:
+    def copied(cls, folder: Path, inside: tuple[str, ...] = ()) -> App:
         shutil.copytree(HERE, folder / "app", ignore=shutil.ignore_patterns("__*"))
-        return cls(folder / "app")
+        return cls(folder / "app", inside=inside)
 
     def command(self, *words: str) -> list[str]:
         full = [w.replace(":", SWEEPER, 1) if w.startswith(":") else w for w in words]
-        return [sys.executable, str(self.folder / self.script), "-m", *full]
+        return [*self.inside, sys.executable, str(self.folder / self.script), "-m", *full]
 
     @contextmanager
     def started(

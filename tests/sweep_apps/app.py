@@ -15,6 +15,7 @@ import sqlalchemy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from sweepmore.record import write_json
 from sweepmore.trial import current_trial
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +28,13 @@ def add(cfg: DictConfig) -> float:
 def sleep(cfg: DictConfig) -> float:
     """Knows nothing of signals and studies."""
     time.sleep(cfg.seconds)
+    return float(cfg.x)
+
+
+def result(cfg: DictConfig) -> float:
+    """Leaves something in its folder, as a trial that was finished does."""
+    time.sleep(cfg.seconds)
+    write_json(Path(cfg.folder) / "result.json", {"x": cfg.x})
     return float(cfg.x)
 
 
@@ -95,7 +103,8 @@ def noisy(cfg: DictConfig) -> float:
 
 
 DOES: dict[str, Callable[[DictConfig], Any]] = {
-    f.__name__: f for f in (add, sleep, mixed, report, fail, give, die, seeded, noisy, struck)
+    f.__name__: f
+    for f in (add, sleep, result, mixed, report, fail, give, die, seeded, noisy, struck)
 }
 
 

@@ -1,0 +1,130 @@
+"""The workers of a parent: started, replaced while trials are left, told to stop."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+import optuna
+
+from sweepmore import slots
+from sweepmore.errors import StudyError
+from sweepmore.join import is_all_taken, is_done
+from sweepmore.settings import Sweep
+from sweepmore.signals import stop_signals, unbroken
+from sweepmore.studies import view
+from sweepmore.worker import Search, too_many_failures
+
+# Workers that died in a row without one trial being finished: then something else is wrong.
+MOST_BARREN_DEATHS = 3
+# How often a parent without workers looks at trials that run on other machines.
+ELSEWHERE_SECONDS = 1.0
+
+
+class Ending(Enum):
+    """How a worker ended: found nothing more to do, was told to stop, or neither."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    DIED = "died"
+
+
+One = TypeVar("One")
+
+
+@dataclass
+class Crew(ABC, Generic[One]):
+    """``n_jobs`` workers, whatever one is: a process of this machine, a job of a launcher."""
+
+    asked: Sweep
+    study: optuna.Study
+    search: Search
+    stopping: Callable[[], None]  # tells the live line
+
+    @abstractmethod
+    def start(self, index: int) -> One: ...
+
+    @abstractmethod
+    def ending(self, one: One) -> Ending | None:
+        """None while it works."""
+
+    @abstractmethod
+    def stop(self, left: Sequence[One]) -> None:
+        """Ask them to hand their trials back and end."""
+
+    @abstractmethod
+    def leave(self, left: Sequence[One]) -> None:
+        """Last of all; some are left after a second signal or an error, and end at once."""
+
+    @abstractmethod
+    def all_died(self, index: int) -> StudyError:
+        """What to say when ``MOST_BARREN_DEATHS`` is reached, by the last one's index."""
+
+    def wait(self, left: Sequence[One]) -> None:
+        """Between two looks at them."""
+        time.sleep(0.05)
+
+    def run(self) -> int | None:
+        """Until no trial is left to take; returns the signal that ended it, or None."""
+        indices = itertools.count()
+        running: dict[int, One] = {}
+        barren, counted, told = 0, 0, False
+
+        def start() -> None:
+            index = next(indices)
+            running[index] = self.start(index)
+
+        with stop_signals() as stop:
+            try:
+                for _ in range(self.asked.settings.n_jobs):
+                    start()
+                while running:
+                    self.wait([*running.values()])
+                    if stop() is not None and not told:
+                        told = True
+                        self.stopping()
+                        self.stop([*running.values()])
+                    for index, one in list(running.items()):
+                        ending = self.ending(one)
+                        if ending is None:
+                            continue
+                        del running[index]
+                        if told or ending is Ending.DONE:
+                            continue
+                        with unbroken():
+                            seen = view(self.study)
+                        if ending is Ending.DIED:
+                            now = len(seen.counted)
+                            barren = barren + 1 if now == counted else 1
+                            counted = now
+                        if barren >= MOST_BARREN_DEATHS:
+                            raise self.all_died(index)
+                        if not is_done(seen, self.asked):
+                            start()
+                    if not running and not told and self._left(stop):
+                        start()
+                return stop()
+            finally:
+                self.leave([*running.values()])
+
+    def _left(self, stop: Callable[[], int | None]) -> bool:
+        """Whether there is a trial for a new worker: of one that died at the very end, or of
+        another machine's that has died since. While its trials run, this parent waits."""
+        while stop() is None:
+            with unbroken():
+                slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
+                failed, finished = slots.failure_share(self.study, self.search.since)
+                seen = view(self.study)
+            if too_many_failures(failed, finished, self.search.n_trials, self.search):
+                return False
+            if is_done(seen, self.asked):
+                return False
+            if not is_all_taken(seen, self.asked):
+                return True
+            time.sleep(ELSEWHERE_SECONDS)
+        return False

@@ -1,0 +1,172 @@
+"""Waiting for a database server that is away for a while, and going on when it is back.
+
+Optuna's storage raises at the first statement that finds no server, whatever ``pool_pre_ping``
+says: that only replaces connections that died while nobody used them. So every call of ours to
+the storage goes through here and is repeated. A call whose answer was lost may have been carried
+out: a second write of an attribute, a parameter or a report changes nothing, a trial that was
+enqueued twice is void (``studies.without_void``), and ends and claims of trials are looked up.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import sqlalchemy.exc
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from sweepmore.errors import Interrupted, StudyError
+from sweepmore.signals import signals_raise
+
+# How long a server may be away: a reboot takes minutes. Less than LEASE_SECONDS of slots.py, so
+# that no other host takes a worker that waits for dead.
+PATIENCE_SECONDS = 300.0
+# Between two tries, growing, and drawn anew each time so that workers do not come back in step.
+SHORTEST, LONGEST = 0.1, 5.0
+
+T = TypeVar("T")
+
+
+class DatabaseAway(StudyError):
+    """The server has not answered for too long. A trial that runs is not failed by it: its worker
+    ends, and the trial is tried again like one whose worker died."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a call failed because of the server or the way to it, not of what was asked.
+
+    SQLite has no server: its errors (locked for long, disk full) are final.
+    """
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(cause, sqlalchemy.exc.DBAPIError):
+        lost = isinstance(cause, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+        return (lost or cause.connection_invalidated) and not isinstance(cause.orig, sqlite3.Error)
+    # what a session says that goes on after its connection was lost, and a pool whose every
+    # connection is being replaced
+    after = (sqlalchemy.exc.PendingRollbackError, sqlalchemy.exc.TimeoutError)
+    return isinstance(cause, after)
+
+
+class Patience:
+    """How this process waits for one server: in its main thread only. A background thread gets
+    the error at once; those of ours come again by themselves, and nobody has to wait for them."""
+
+    def __init__(self, name: str, limit: float = PATIENCE_SECONDS) -> None:
+        self.name, self.limit = name, limit  # the server, as it may be shown
+        self._away_since: float | None = None
+        self._lock = threading.Lock()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """What ``function`` returns; DatabaseAway after ``limit`` seconds without an answer.
+
+        A signal ends the wait by ``Interrupted``: no transaction is open then.
+        """
+        deadline, pause = time.monotonic() + self.limit, SHORTEST
+        while True:
+            try:
+                found = function()
+            except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+                if not is_away(error):
+                    raise
+                self._lost(error)
+                if threading.current_thread() is not threading.main_thread():
+                    raise
+                if time.monotonic() > deadline:
+                    raise self._given_up(error) from error
+            else:
+                self._back()
+                return found
+            self._sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, LONGEST)
+
+    def _sleep(self, seconds: float) -> None:
+        try:
+            with signals_raise():
+                time.sleep(seconds)
+        except Interrupted:
+            self.limit = 0.0  # whoever is told to stop does not wait again to say so
+            raise
+
+    def _lost(self, error: BaseException) -> None:
+        with self._lock:
+            if self._away_since is not None:
+                return
+            self._away_since = time.monotonic()
+        print(
+            f"warning: the database {self.name} does not answer ({reason(error)}); waiting up to "
+            f"{self.limit / 60:.3g} min. Nothing is lost; Ctrl-C ends it",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _back(self) -> None:
+        if self._away_since is None:
+            return
+        with self._lock:
+            since, self._away_since = self._away_since, None
+        if since is not None:
+            text = f"the database answers again after {time.monotonic() - since:.0f} s"
+            print(text, file=sys.stderr, flush=True)
+
+    def _given_up(self, error: BaseException) -> DatabaseAway:
+        seconds = time.monotonic() - (self._away_since or time.monotonic())
+        return DatabaseAway(
+            f"The database {self.name} has not answered for {seconds:.0f} s ({reason(error)}).",
+            value=self.name,
+            cure="Start it; the same command then goes on.",
+        )
+
+
+def reason(error: BaseException) -> str:
+    """What the driver said, in one line."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return str(getattr(cause, "orig", None) or cause).strip().split("\n")[0]
+
+
+class PatientStorage:
+    """Optuna's storage, of which every method waits for the server."""
+
+    def __init__(self, storage: BaseStorage, patience: Patience) -> None:
+        self.storage, self.patience = storage, patience
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.storage, name)
+        if not inspect.ismethod(found):
+            return found
+
+        def patient(*arguments: Any, **named: Any) -> Any:
+            return self.patience.call(partial(found, *arguments, **named))
+
+        return patient
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """A trial that is as it should be at the second try was told at the first."""
+        tries = 0
+
+        def tell() -> bool:
+            nonlocal tries
+            tries += 1
+            try:
+                return self.storage.set_trial_state_values(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                if tries > 1 and self.storage.get_trial(trial_id).state is state:
+                    return True
+                raise
+
+        return self.patience.call(tell)
+
+
+def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
+    """For Optuna, which asks no more of a storage than its methods."""
+    return cast(BaseStorage, PatientStorage(storage, patience))

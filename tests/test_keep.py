@@ -1,0 +1,96 @@
+"""What a study leaves on disk: files and bytes of a trial, and ``hydra.sweeper.keep``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+import confirm
+import evaluate_test
+import sample
+from sweepmore.record import read_json
+from sweepmore.storage import open_storage
+from sweepmore.studies import view
+from tests.fault_shim.loop import Ended, forked
+from tests.helpers import TrainHere, call_script, sweep_here
+
+WEIGHTS, STATES = "model.safetensors", "checkpoints"
+
+
+class Study:
+    """``train.py -m`` over three settings, in forks."""
+
+    def __init__(self, place: Path, few_names: Path) -> None:
+        self.outputs = place / "outputs"
+        self.words = [
+            "data=text", f"data.path={few_names}", "experiment=smoke", "optim.steps=20",
+            "wandb.mode=disabled", "model.hidden=2,8,32", "hydra.sweeper.study_name=s",
+            f"hydra.sweeper.outputs={self.outputs}",
+        ]  # fmt: skip
+
+    def run(self, *words: str) -> Ended:
+        ended = forked(lambda: sweep_here(*self.words, *words))
+        assert ended.code == 0, ended
+        return ended
+
+    @property
+    def folders(self) -> list[Path]:
+        return sorted((self.outputs / "studies" / "s").glob("[0-9]*"))
+
+    @property
+    def heavy(self) -> list[int]:
+        """Trials that have weights; a training state goes with them."""
+        found = [folder for folder in self.folders if (folder / WEIGHTS).exists()]
+        assert found == [folder for folder in self.folders if (folder / STATES).exists()]
+        return [int(folder.name) for folder in found]
+
+    @property
+    def best(self) -> int:
+        import optuna
+
+        url = URL.create("sqlite", database=str(self.outputs / "studies.db"))
+        return view(optuna.load_study(study_name="s", storage=open_storage(url))).ranked[0].root
+
+
+@pytest.fixture
+def study(tmp_path: Path, few_names: Path, finished: Path) -> Study:
+    return Study(tmp_path, few_names)
+
+
+def test_of_a_study_that_keeps_the_best_alone_the_others_are_light(
+    study: Study, here: TrainHere, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.run()
+    assert study.heavy == [0, 1, 2]
+    results = [read_json(folder / "result.json") for folder in study.folders]
+    study.run("hydra.sweeper.keep=best")  # of a study that is full: it is thinned out
+    assert study.heavy == [study.best]
+    assert [read_json(folder / "result.json") for folder in study.folders] == results
+
+    light = next(number for number in range(3) if number != study.best)
+    outputs = f"outputs={study.outputs}"
+    assert call_script(sample, "study=s", outputs).returncode == 0
+    for script in (sample, evaluate_test):
+        refused = call_script(script, "study=s", f"trial={light}", outputs)
+        assert refused.returncode == 2
+        assert "keep=best the best trial's alone stays" in refused.stderr
+    with pytest.raises(SystemExit):
+        here(tmp_path / "run", f"start_from={study.folders[light]}")
+    assert "model.safetensors is missing" in capsys.readouterr().err
+
+
+@pytest.mark.faults
+def test_a_study_that_keeps_the_best_alone_is_confirmed_and_evaluated(study: Study) -> None:
+    study.run("hydra.sweeper.keep=best")
+    assert study.heavy == [study.best]
+    outputs = f"outputs={study.outputs}"
+    confirmed = call_script(confirm, "study=s", "top=2", "seeds=2", outputs)
+    assert confirmed.returncode == 0, confirmed
+    runs = list((study.outputs / "studies" / "s.confirm").glob("[0-9]*/[0-9]*"))
+    assert len(runs) == 4
+    assert all((run / WEIGHTS).exists() for run in runs)  # the winner's is one of any seed
+    looks = f"looks={study.outputs.parent / 'looks'}"
+    looked = call_script(evaluate_test, "study=s", outputs, looks)
+    assert looked.returncode == 0, looked

@@ -1,0 +1,155 @@
+"""A database that does not answer: which errors are waited for, for how long, and what is said."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.engine import make_url
+
+from sweepmore.errors import ConfigError, Interrupted, StudyError
+from sweepmore.patience import DatabaseAway, Patience, is_away
+from sweepmore.storage import open_storage, shown, storage_url
+
+NOBODY_THERE = "postgresql+psycopg://me@127.0.0.1:1/d"  # a port on which nothing listens
+
+
+def refused() -> None:
+    with sqlalchemy.create_engine(NOBODY_THERE).connect():
+        pass
+
+
+def locked(folder: Path) -> None:
+    url = f"sqlite:///{folder / 'd.db'}"
+    holder = sqlite3.connect(folder / "d.db")
+    holder.execute("CREATE TABLE t (x)")
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        with sqlalchemy.create_engine(url, connect_args={"timeout": 0}).begin() as connection:
+            connection.execute(sqlalchemy.text("INSERT INTO t VALUES (1)"))
+    finally:
+        holder.close()
+
+
+def error_of(action: object, *arguments: object) -> Exception:
+    with pytest.raises(sqlalchemy.exc.SQLAlchemyError) as caught:
+        action(*arguments)  # type: ignore[operator]
+    return caught.value
+
+
+def test_a_server_that_refuses_is_away_whoever_says_so() -> None:
+    error = error_of(refused)
+    assert is_away(error)
+    told = StorageInternalError("An exception is raised during the commit.")
+    told.__cause__ = error
+    assert is_away(told)
+
+
+def test_sqlite_has_no_server(tmp_path: Path) -> None:
+    assert not is_away(error_of(locked, tmp_path))
+
+
+def test_neither_a_bug_nor_a_refusal_is_waited_for() -> None:
+    assert not is_away(ValueError("x"))
+    assert not is_away(StorageInternalError("too long"))
+    assert not is_away(StudyError("x", cure="y"))
+
+
+def test_it_goes_on_when_the_server_is_back(capfd: pytest.CaptureFixture[str]) -> None:
+    left = [refused, refused]
+
+    def asked() -> int:
+        if left:
+            left.pop()()
+        return 7
+
+    patience = Patience("postgresql://127.0.0.1:1/d")
+    assert patience.call(asked) == 7
+    assert patience.call(asked) == 7
+    away, back = capfd.readouterr().err.splitlines()  # each said once
+    assert "the database postgresql://127.0.0.1:1/d does not answer (" in away
+    assert "Connection refused" in away
+    assert "waiting up to 5 min" in away
+    assert back.startswith("the database answers again after ")
+
+
+def test_it_gives_up_after_its_limit() -> None:
+    with pytest.raises(DatabaseAway, match=r"not answered for \d+ s \(.*Connection refused"):
+        Patience("d", limit=0.3).call(refused)
+
+
+def test_a_signal_ends_the_wait_and_every_later_one() -> None:
+    patience = Patience("d")
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGTERM])
+    timer.start()
+    with pytest.raises(Interrupted):
+        patience.call(refused)
+    with pytest.raises(DatabaseAway):
+        patience.call(refused)
+
+
+def test_a_background_thread_does_not_wait() -> None:
+    caught: list[Exception] = []
+
+    def in_thread() -> None:
+        try:
+            Patience("d").call(refused)
+        except Exception as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    assert is_away(caught[0])
+
+
+class TestStorageUrl:
+    @pytest.mark.parametrize("typed", ["postgresql://h/d", "postgres://h/d"])
+    def test_what_is_typed_means_the_driver_that_the_extra_installs(
+        self, tmp_path: Path, typed: str
+    ) -> None:
+        assert storage_url(typed, typed, tmp_path).drivername == "postgresql+psycopg"
+
+    def test_a_driver_that_is_not_installed_is_named_with_the_cure(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not there
+        with pytest.raises(StudyError, match=r"cannot be opened: .*psycopg") as refused:
+            storage_url("postgresql://h/d", "postgresql://h/d", tmp_path)
+        assert refused.value.cure == "Run: pip install -e '.[postgres]'"
+
+    @pytest.mark.parametrize("key", ["password", "sslpassword"])
+    def test_a_password_among_the_options_is_one(self, tmp_path: Path, key: str) -> None:
+        url = f"postgresql://h/d?connect_timeout=3&{key}=tell-nobody"
+        with pytest.raises(ConfigError, match="holds a password") as refused:
+            storage_url(url, url, tmp_path)
+        assert "tell-nobody" not in str(refused.value)
+        named = url.replace("tell-nobody", "${oc.env:PW}")
+        assert "tell-nobody" not in shown(storage_url(named, url, tmp_path))
+
+    def test_people_are_shown_neither_user_nor_password_nor_options(self) -> None:
+        url = make_url("postgresql+psycopg://me:tell-nobody@h:5433/d?sslmode=require")
+        assert shown(url) == "postgresql+psycopg://h:5433/d"
+
+    def test_sqlite_is_its_owners_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "deep" / "studies.db"
+        open_storage(make_url(f"sqlite:///{path}"))
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o660)
+        open_storage(make_url(f"sqlite:///{path}"))
+        assert path.stat().st_mode & 0o777 == 0o660  # who shares it says so
+
+
+def test_a_storage_that_is_away_at_the_start_is_an_error_at_once(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(StudyError, match=r"cannot be opened: .*Connection refused") as refused:
+        open_storage(make_url(NOBODY_THERE))
+    assert not isinstance(refused.value, DatabaseAway)
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,322 @@
+"""What SECURITY.md says: no pickle, no code out of data, no secret in a file, names that stay."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import pickle
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+import yaml
+from sqlalchemy.engine import URL
+
+import train
+from nplm import checkpoint
+from nplm.checkpoint import LAST, Checkpoint
+from nplm.config import model_from
+from nplm.models import empty_model, restored
+from sweepmore.errors import ConfigError, RunError
+from sweepmore.ledger import Ledger
+from sweepmore.record import find_trial
+from sweepmore.search import PRUNERS, SAMPLERS, build_pruner, build_sampler
+from sweepmore.settings import check_name
+from sweepmore.space import parse_space
+from sweepmore.storage import open_storage
+from tests.helpers import ROOT, TrainHere, wandb_records
+from tests.secrets_of import files_below, pickles, traces
+from tests.sweep_apps import App
+from tests.test_layers import imports_of, python_files
+
+CANARY = "canary0" * 5 + "12345"  # 40 characters, as W&B's keys have
+
+# Modules that make objects, or run code, out of what a file holds.
+LOADERS = {"pickle", "cPickle", "cloudpickle", "dill", "shelve", "marshal", "joblib", "jsonpickle"}
+# Calls that do: of any object, by the last part of their name.
+CALLS = {"eval", "exec", "compile", "unsafe_load", "full_load", "read_pickle", "instantiate"}
+# What is harmless on one object and not on another.
+DOTTED = {"torch.load", "torch.save", "yaml.load", "yaml.Loader", "yaml.UnsafeLoader", "os.system",
+          "hydra.utils.call", "numpy.load", "np.load"}  # fmt: skip
+
+
+def dangers(path: Path) -> Iterator[str]:
+    """Imports, calls and flags of a source file that would run or build what data say."""
+    yield from (i.module for i in imports_of(path) if i.package in LOADERS)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            last = name.rpartition(".")[2]
+            if name in DOTTED or (last in CALLS and not name.startswith("re.")):
+                yield name
+            for word in node.keywords:
+                if word.arg in ("shell", "allow_pickle") and ast.unparse(word.value) != "False":
+                    yield f"{word.arg}={ast.unparse(word.value)}"
+                if word.arg == "weights_only" and ast.unparse(word.value) != "True":
+                    yield f"weights_only={ast.unparse(word.value)}"
+
+
+class TestSource:
+    def test_nothing_of_ours_unpickles_or_evaluates(self) -> None:
+        files = python_files()
+        assert len(files) > 80
+        assert {str(path): list(dangers(path)) for path in files if list(dangers(path))} == {}
+
+    def test_the_search_sees_each_danger(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.py"
+        path.write_text(
+            "import pickle\nfrom cloudpickle import dumps\ntorch.load(p, weights_only=False)\n"
+            "yaml.load(f)\nsubprocess.run(w, shell=True)\neval('1')\nre.compile('x')\n"
+            "hydra.utils.instantiate(c)\n"
+        )
+        assert list(dangers(path)) == [
+            "pickle", "cloudpickle.dumps", "torch.load", "weights_only=False", "yaml.load",
+            "shell=True", "eval", "hydra.utils.instantiate",
+        ]  # fmt: skip
+
+    def test_a_pickle_is_known_in_any_file(self, tmp_path: Path) -> None:
+        torch.save({"w": torch.zeros(2)}, tmp_path / "weights")
+        (tmp_path / "plain").write_bytes(pickle.dumps([1]))
+        (tmp_path / "text").write_text("no")
+        (tmp_path / "high").write_bytes(b"\x80\x81")
+        assert [path.name for path in pickles(tmp_path)] == ["plain", "weights"]
+
+
+class TestCanary:
+    """A key of W&B's in the environment of a run; of a sweep, also by submitit:
+    test_sweep_search.py; with the password of a server: test_postgres.py."""
+
+    def test_a_run_writes_no_secret_and_no_pickle_and_listens_to_this_machine_alone(
+        self, here: TrainHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        monkeypatch.setenv("WANDB_API_KEY", CANARY)
+        folder = here(tmp_path / "run", "wandb.mode=offline")
+        assert len(list(wandb_records(folder))) > 10  # it was searched
+        assert traces(tmp_path, CANARY) == []
+        assert pickles(tmp_path) == []
+        out, err = capfd.readouterr()
+        assert "dev loss" in out
+        assert CANARY not in out + err
+        processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        open_ports = [c for p in processes for c in p.net_connections() if c.status == "LISTEN"]
+        assert {c.laddr.ip for c in open_ports} <= {"127.0.0.1", "::1"}
+
+    def test_the_search_finds_a_secret_in_wandbs_log(self, here: TrainHere, tmp_path: Path) -> None:
+        folder = here(tmp_path / "run", "wandb.mode=offline", f"wandb.notes={CANARY}")
+        assert any(".wandb: run" in trace for trace in traces(folder, CANARY))
+
+
+class TestDataIsNoCode:
+    """``_target_`` and the like in files that a user did not write."""
+
+    @pytest.fixture
+    def trap(self, tmp_path: Path) -> dict[str, str]:
+        """A node that would make a file if anybody built it."""
+        return {"_target_": "pathlib.Path.touch", "self": str(tmp_path / "sprung")}
+
+    @pytest.fixture(autouse=True)
+    def nothing_sprung(self, tmp_path: Path) -> Iterator[None]:
+        yield
+        assert not (tmp_path / "sprung").exists()
+
+    def test_in_a_data_file(self, here: TrainHere, tmp_path: Path, trap: dict[str, str]) -> None:
+        data = tmp_path / "data.txt"
+        node = yaml.safe_dump(trap).strip()
+        lines = [node, "${oc:env}", "!!python/object:x", "{{7*7}}", "<script>"]
+        data.write_text("\n".join(line.replace(".", "-") for line in lines * 9))
+        folder = here(tmp_path / "run", f"data.path={data}")
+        assert json.loads((folder / "result.json").read_text())["status"] == "ok"
+
+    @pytest.mark.parametrize("at", ["", "model", "optim", "data", "wandb"])
+    def test_in_the_config_of_a_run_that_is_resumed(
+        self, here: TrainHere, finished: Path, tmp_path: Path, trap: dict[str, str], at: str,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        folder = tmp_path / "received"
+        shutil.copytree(finished, folder)
+        (folder / "result.json").unlink()
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        (config[at] if at else config).update(trap)
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        with pytest.raises(SystemExit) as left:
+            resumed(here, folder)
+        assert left.value.code == 2
+        assert "_target_" in capfd.readouterr().err
+
+    def test_in_a_checkpoint(self, finished: Path, tmp_path: Path, trap: dict[str, str]) -> None:
+        known = checkpoint.load(finished / LAST)
+        about = {**known.about, "model": {**known.about["model"], **trap}}
+        with pytest.raises(ConfigError, match="_target_"):
+            restored(Checkpoint(known.tensors, about))
+
+    @pytest.mark.parametrize(
+        "place", ["outputs/runs/one", "outputs/runs", "outputs/studies/s/0001"]
+    )
+    def test_a_checkpoints_own_class_among_runs_is_not_imported(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    ) -> None:
+        """Such folders need no __init__.py: what somebody sent could be imported from them."""
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        (folder / "model.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        target = f"{place.replace('/', '.')}.model.Model"
+        with pytest.raises(ConfigError, match="lies among runs"):
+            empty_model(model_from({"name": "own", "target": target, "block_size": 3}), 27)
+
+    def test_a_received_folder_beside_ones_own_code_is_one_of_runs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "received" / "code").mkdir(parents=True)
+        (tmp_path / "received" / "provenance.json").write_text("{}")
+        (tmp_path / "received" / "code" / "model.py").write_text("raise SystemExit('imported')")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        node = {"name": "own", "target": "received.code.model.Model", "block_size": 3}
+        with pytest.raises(ConfigError, match="lies among runs"):
+            empty_model(model_from(node), 27)
+
+    def test_a_sampler_is_built_of_parts_of_samplers(self, trap: dict[str, str]) -> None:
+        space = parse_space(["x=interval(0,1)"], {}, lambda group: [])
+
+        def build(node: object) -> None:
+            build_sampler(node, space, worker=0, trials_so_far=0, base_seed=0)  # type: ignore[arg-type]
+
+        for target in ("subprocess.Popen", "pathlib.Path"):
+            with pytest.raises(ConfigError, match="is no subclass of BaseSampler"):
+                build({"_target_": target})
+            inside = {"_target_": target, "args": ["touch", trap["self"]]}
+            with pytest.raises(ConfigError, match="is no subclass of BaseSampler or BasePruner"):
+                build({**SAMPLERS["nsgaii"], "crossover": inside})
+            with pytest.raises(ConfigError, match="is no subclass of BaseSampler or BasePruner"):
+                build_pruner({**PRUNERS["patient"], "wrapped_pruner": inside})
+
+
+def resumed(here: TrainHere, folder: Path) -> None:
+    """``train.py resume=FOLDER`` takes no other settings."""
+    from nplm.config import register_defaults
+    from sweepmore import cli
+
+    sys.argv[:] = [str(ROOT / "train.py"), f"resume={folder}", "hydra.run.dir=."]
+    register_defaults()
+    cli.hydra_app(train.main)
+
+
+class TestNames:
+    BAD = ("../x", "../../x", "/x", "a/b", "a\\b", ".", "..", ".hidden", "-x", "", "x" * 65, "x y",
+           "x\n", "é", "X", "a\0b", "$(x)", "x;y")  # fmt: skip
+
+    @pytest.mark.parametrize("name", BAD)
+    def test_of_a_study_stays_a_name(self, name: str) -> None:
+        with pytest.raises(ConfigError, match="is no name"):
+            check_name(name)
+
+    @pytest.mark.parametrize("name", ["../../elsewhere", "..", ".", "/", "s/../../elsewhere", ".s"])
+    def test_of_a_study_that_is_looked_up_stays_among_the_studies(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        outputs = tmp_path / "outputs"
+        for folder in (
+            tmp_path / "elsewhere",
+            outputs / "studies" / "s",
+            outputs / "studies" / ".s",
+        ):
+            (folder / "0000").mkdir(parents=True)
+            (folder / "0000" / "config.yaml").write_text("{}")
+        assert find_trial("s", 0, outputs).name == "0000"
+        with pytest.raises(RunError, match="There is no study"):
+            find_trial(name, 0, outputs)
+
+    def test_a_link_in_the_place_of_a_studys_folder_is_not_followed(self, tmp_path: Path) -> None:
+        """Neither one to a folder nor one to nowhere; each study goes beside it."""
+        app = App.copied(tmp_path)
+        studies, elsewhere = app.folder / "outputs" / "studies", tmp_path / "elsewhere"
+        studies.mkdir(parents=True)
+        elsewhere.mkdir()
+        (studies / "a").symlink_to(elsewhere)
+        (studies / "b").symlink_to(tmp_path / "nowhere")
+        lines = [("x=1", f":study_name={name}") for name in "ab"]
+        for done in app.each(*lines).values():
+            assert done.returncode == 0, done.stderr
+        assert list(elsewhere.iterdir()) == []
+        assert not (tmp_path / "nowhere").exists()
+        folders = [p for p in studies.iterdir() if not p.is_symlink() and p.is_dir()]
+        assert sorted(p.name[:2] for p in folders) == ["a-", "b-"]
+
+    def test_a_link_in_the_place_of_a_file_is_replaced(self, tmp_path: Path) -> None:
+        from sweepmore.record import write_atomic
+
+        (tmp_path / "precious").write_text("kept")
+        (tmp_path / "result.json").symlink_to(tmp_path / "precious")
+        write_atomic(tmp_path / "result.json", "new")
+        assert (tmp_path / "precious").read_text() == "kept"
+
+
+class TestAccess:
+    def test_the_ledger_is_its_owners_alone(self, tmp_path: Path) -> None:
+        before = os.umask(0)
+        try:
+            url = URL.create("sqlite", database=str(tmp_path / "studies.db"))
+            book = Ledger(url, tmp_path / "looks")
+            look = book.claim("f" * 32, "a" * 64, {})
+            modes = [mode_of(path) for path in files_below(tmp_path)]
+            book.finish(look, {"loss": 1.0})
+        finally:
+            os.umask(before)
+        assert modes == [mode_of(path) for path in files_below(tmp_path)] == ["0o600", "0o600"]
+
+    def test_so_is_a_database_that_the_studies_made_first(self, tmp_path: Path) -> None:
+        before = os.umask(0)
+        try:
+            open_storage(URL.create("sqlite", database=str(tmp_path / "studies.db")))
+        finally:
+            os.umask(before)
+        assert mode_of(tmp_path / "studies.db") == "0o600"
+
+    def test_the_dashboard_listens_to_this_machine_alone(self) -> None:
+        words = ["make", "-n", "-C", str(ROOT), "dashboard"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+        started = [line for line in done.stdout.splitlines() if "bin/optuna-dashboard" in line]
+        assert len(started) == 1
+        assert "--host 127.0.0.1" in started[0]
+
+    def test_no_other_server_is_ours(self) -> None:
+        servers = {"http", "socketserver", "flask", "aiohttp", "uvicorn", "socket", "asyncio"}
+        for path in python_files():
+            found = {i.package for i in imports_of(path)} & servers
+            assert not found, path
+            assert "0.0.0.0" not in path.read_text()
+
+
+def mode_of(path: Path) -> str:
+    return oct(stat.S_IMODE(path.stat().st_mode))
+
+
+def test_a_page_shows_markup_as_text(tmp_path: Path) -> None:
+    """Parameters, names and data come into the report as what they are."""
+    from sweepmore.page import Page, Section, Table, write
+
+    bad = "<script>alert(1)</script>"
+    table = Table([bad], [[bad]], caption=bad)
+    page = Page(bad, bad, [(bad, bad)], [bad], [Section(bad, bad, tables=[table])], [(bad, bad)])
+    write(page, tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert bad not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 9
+
+
+def test_security_md_says_where_code_may_come_from() -> None:
+    """Every way of ours from a text to code stands there."""
+    text = (ROOT / "SECURITY.md").read_text()
+    for path in (ROOT / "src").rglob("*.py"):
+        if any(i.module == "importlib" for i in imports_of(path)) and "import_module" in (
+            path.read_text()
+        ):
+            assert path.name in text, path
