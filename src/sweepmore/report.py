@@ -307,7 +307,8 @@ def _confirmed(study: Study) -> Section:
         [figures.confirmed(study.winner, study.metrics[0])],
         "On the line the search told the truth; bars are 95 % intervals.",
     )
-    return Section("What fresh seeds say", text, [picture], [winner_table(study.winner)])
+    pictures = [picture] if len(study.winner["rows"]) > 1 else []  # a single point says nothing
+    return Section("What fresh seeds say", text, pictures, [winner_table(study.winner)])
 
 
 def winner_table(winner: Mapping[str, Any]) -> Table:
