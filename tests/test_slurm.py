@@ -33,10 +33,10 @@ PATIENCE = 300.0
 until = partial(sweep_apps.until, seconds=PATIENCE)
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
-ELSEWHERE = ["unshare", "--uts", "sh", "-c", 'hostname login && exec "$0" "$@"']
+ELSEWHERE = ("unshare", "--uts", "sh", "-c", 'hostname login && exec "$0" "$@"')
 LAUNCHER = "hydra/launcher=submitit_slurm"
-# of a trial: some ten seconds, so that a signal comes in the middle of it
-STEPS = 50_000
+# of a trial: some twenty seconds, more than a replacement takes to start, so that two more run at once
+STEPS = 150_000
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,11 @@ def cluster() -> Iterator[Cluster]:
 class OnSlurm(App):
     """The test application, or ``train.py`` with its outputs in ``folder``."""
 
+    inside: tuple[str, ...] = ELSEWHERE
     always: tuple[str, ...] = ()
 
     def command(self, *words: str) -> list[str]:
-        return [*ELSEWHERE, *super().command(LAUNCHER, *self.always, *words)]
+        return super().command(LAUNCHER, *self.always, *words)
 
     def finished(self, process: subprocess.Popen[str], code: int = 0) -> str:
         """What it said; it must end, and with this exit code."""
@@ -77,7 +78,7 @@ def train(tmp_path: Path, few_names: Path) -> OnSlurm:
     always = ("data=text", f"data.path={few_names}", "experiment=smoke", "wandb.mode=disabled",
               f"hydra.sweeper.outputs={tmp_path}/outputs", f"hydra.sweep.dir={tmp_path}/jobs",
               "eval_every=0.02")  # fmt: skip
-    return OnSlurm(tmp_path, str(ROOT / "train.py"), always)
+    return OnSlurm(tmp_path, str(ROOT / "train.py"), always=always)
 
 
 def job_of(trial: FrozenTrial) -> str:
