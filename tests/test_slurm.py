@@ -35,7 +35,8 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 ELSEWHERE = ("unshare", "--uts", "sh", "-c", 'hostname login && exec "$0" "$@"')
 LAUNCHER = "hydra/launcher=submitit_slurm"
-# of a trial: some twenty seconds, more than a replacement takes to start, so that two more run at once
+# of a trial: some twenty seconds, longer than a worker's replacement takes to start, so that two
+# more run at the same time
 STEPS = 150_000
 
 
