@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "src" / "nplm" / "austen.txt"
 NOVELS = ("PRIDE AND PREJUDICE", "EMMA")  # their first lines, in the order of publication
 CHARSXP = 9  # R's serialization format: what holds one text
-SHORT = r"(?:Mr|Mrs|Messrs|Dr|St|Esq|Col|Capt|Hon|Rev|Bart|&c|[A-Z])\."
+# no "I.": in both novels the pronoun at the end of a sentence
+SHORT = r"(?:Mr|Mrs|Messrs|Dr|St|Esq|Col|Capt|Hon|Rev|Bart|&c|[A-HJ-Z])\."
+HEADING = re.compile(r"(?i:(chapter|volume) \w+|finis|the end|by jane austen)|[A-Z ]*|[* ]*")
 TOKEN = re.compile(rf"{SHORT}|'s\b|\w+(?:-\w+|'(?!s\b)\w+)*|-{{2,}}|[^\w\s]")
 # a full stop, and a quotation mark or bracket that closes after it, before what begins a sentence
 END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')]))\s+(?=[\"'(]?[A-Z])")
@@ -43,11 +45,11 @@ def texts(record: bytes) -> Iterator[str]:
 
 
 def sentences(lines: list[str]) -> Iterator[str]:
-    """Each sentence of a novel, its tokens apart by spaces, without title and headings."""
+    """Each sentence of a novel, its tokens apart by spaces, without title, headings and rows of stars."""
     paragraphs = re.split(r"\n\s*\n", "\n".join(line.strip() for line in lines))
     for paragraph in paragraphs:
         text = " ".join(paragraph.replace("_", "").split())
-        if re.fullmatch(r"(?i)(chapter|volume) \w+|finis|the end|by jane austen|[A-Z ]*", text):
+        if HEADING.fullmatch(text):
             continue
         for sentence in parted(text):
             yield " ".join(TOKEN.findall(sentence))
