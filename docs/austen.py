@@ -45,7 +45,7 @@ def texts(record: bytes) -> Iterator[str]:
 
 
 def sentences(lines: list[str]) -> Iterator[str]:
-    """Each sentence of a novel, its tokens apart by spaces, without title, headings and rows of stars."""
+    """Each sentence of a novel, its tokens apart by spaces, without headings and rows of stars."""
     paragraphs = re.split(r"\n\s*\n", "\n".join(line.strip() for line in lines))
     for paragraph in paragraphs:
         text = " ".join(paragraph.replace("_", "").split())
