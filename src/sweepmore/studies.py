@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -59,6 +60,16 @@ class Attempt:
     @property
     def open(self) -> bool:
         return self.state in (TrialState.WAITING, TrialState.RUNNING)
+
+    @property
+    def last_sign(self) -> float:
+        """When its worker claimed it or last renewed its lease (Unix time); now, if none did.
+
+        Optuna's start is in the local time of its host, which may be of another zone: it counts
+        only where another program left no lease.
+        """
+        started = time.time() if self.started is None else self.started.timestamp()
+        return float(self.attrs.get("lease", started))
 
     @property
     def infeasible(self) -> bool:
