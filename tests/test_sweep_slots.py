@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import psutil
@@ -26,6 +28,7 @@ from sweepmore import slots
 from sweepmore.owner import is_alive, on_this_host, this_process
 from sweepmore.storage import open_storage
 from sweepmore.studies import Attempt, StudyView, view, without_void
+from sweepmore.worker import Worker
 
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "ticks": 1}
 # It had the number of this process, and began at another time.
@@ -356,6 +359,27 @@ class TestOwner:
         assert not is_alive(owner)
         child.communicate()
         assert not is_alive(owner)
+
+
+def test_a_worker_knows_whether_its_lease_was_renewed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a failure it tries sooner again; of a trial that it lost there is nothing to renew."""
+    study, nothing = database(tmp_path), cast(Any, None)
+    study.enqueue_trial({}, user_attrs={"slot": 0})
+    worker = Worker(nothing, study, nothing, nothing, parent=this_process())
+    assert worker._renew()  # no trial
+    assert slots.claim(study) is not None
+    worker._trial = optuna.Trial(study, study.get_trials()[0]._trial_id)
+    assert worker._renew()
+    with contextlib.closing(sqlite3.connect(tmp_path / "studies.db")) as connection:
+        connection.execute("ALTER TABLE trial_user_attributes RENAME TO away")
+        assert not worker._renew()
+        connection.execute("ALTER TABLE away RENAME TO trial_user_attributes")
+    assert capsys.readouterr().out.count("the lease of trial 0 was not renewed") == 1
+    slots.fail(study, 0, "died")
+    assert worker._renew()
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("zone", [-9, 9])
