@@ -338,12 +338,12 @@ def test_a_database_that_fails_at_each_commit_of_a_worker_fails_no_trial(
     record_property("commits passed", f"{passed}/{passed}")
 
 
-def test_a_trial_that_another_worker_was_given_is_left_to_it(app: App, tmp_path: Path) -> None:
+def test_a_trial_that_was_taken_from_its_worker_is_left_alone(app: App, tmp_path: Path) -> None:
     """By another host's parent, as far as its worker knows, which goes on with the next."""
     words = ("does=oversleep", "x=1,2", ":study_name=s", f":outputs={app.folder}/outputs")
     ended = forked(lambda: sweep_of(app.command(*words)[1:]))
     assert ended.code == 0, ended
-    assert ended.out.count("trial 0 was given to another worker meanwhile") == 1
+    assert ended.out.count("trial 0 was taken from this worker") == 1
     assert "Traceback" not in ended.err
     trials = app.trials()
     assert slots_of(trials) == [0, 1]
