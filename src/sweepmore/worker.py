@@ -137,7 +137,7 @@ class Worker:
         try:
             self._work(claimed)
         except UpdateFinishedTrialError:
-            print(f"trial {claimed.root} was taken from this worker: it was not heard of", flush=True)
+            print(f"trial {claimed.root} was taken from this worker, not heard of", flush=True)
         finally:
             self._trial = None
 
