@@ -42,8 +42,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
-# The way on that is no second look.
-PRACTICE = "Only practising? Any other data.seed is another split: search and confirm with it."
+# The way on that is no second look, by data.order.
+PRACTICE = {
+    "shuffled": "Any other data.seed is another split: search and confirm with it.",
+    "contiguous": "data.order=contiguous has these test lines with any data.seed: search and confirm "
+    "with data.order=shuffled.",
+}
 # A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
 TOLERANCE = 1e-5
 
@@ -148,7 +152,8 @@ def may_look(ledger: Ledger, asked: Asked, reason: str | None) -> None:
     try:
         ledger.check(asked.fingerprint, asked.checkpoint, reason)
     except Refused as refused:
-        cure = f"{refused.cure}\n  {PRACTICE}"
+        order = from_hydra(records.read_config(asked.folder)).data.order
+        cure = f"{refused.cure}\n  Only practising? {PRACTICE[order]}"
         raise Refused(refused.problem, value=refused.value, cure=cure) from refused
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -30,7 +31,9 @@ from nplm.optim import learning_rate
 from nplm.sampling import explain, load_trained, sample
 from nplm.vocabulary import WORDS, Vocabulary
 from sweepmore.errors import ConfigError, DataError
+from sweepmore.ledger import Ledger, Refused
 from sweepmore.record import read_json
+from sweepmore.storage import storage_url
 from tests.helpers import ROOT, call_script, shown, train_here
 
 TRAIN = ("the cat sat", "the dog sat", "A cat ran", "the cat ran", "a dog ran", "the bird sat")
@@ -322,7 +325,7 @@ def test_an_explained_sentence_sums_to_its_loss(run: Path) -> None:
     assert f"mean {mean:.3f} nats/token over 5 tokens" in done.stdout
 
 
-def test_the_last_lines_are_sealed_and_seen_once(ten: Written, run: Path, tmp_path: Path) -> None:
+def test_the_last_lines_are_sealed(ten: Written) -> None:
     data = ten(min_count=2)
     splits = load_splits(data, 2)
     test = sealed.load_test(data, splits.vocabulary, 2, splits.fingerprint)
@@ -333,19 +336,28 @@ def test_the_last_lines_are_sealed_and_seen_once(ten: Written, run: Path, tmp_pa
     by_hand = 24 / (4 * 2 * 3 * 6 * 3 * 3 * 3 * 6) ** 0.125
     assert (told.tokens, told.unseen_lines) == (8, 2)
     assert told.perplexity == pytest.approx(by_hand)
-    where = f"outputs={tmp_path}", f"looks={tmp_path / 'looks'}"
-    first = call_script(evaluate_test, f"run={run}", *where)
+
+
+def test_a_run_s_test_lines_are_seen_once(run: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(run, tmp_path / "run")
+    words = f"run={own}", f"outputs={tmp_path}", f"looks={tmp_path / 'looks'}"
+    first = call_script(evaluate_test, *words)
     assert first.returncode == 0, first.stderr
     assert "perplexity" in first.stdout
-    again = call_script(evaluate_test, f"run={run}", *where)
+    again = call_script(evaluate_test, *words)
     assert "nothing was read now" in again.stderr
-    assert "test" in read_json(run / "result.json")
+    assert "test" in read_json(own / "result.json")
+    other = dataclasses.replace(evaluate_test.named(own), checkpoint="0" * 64)
+    ledger = Ledger(storage_url(None, None, tmp_path), tmp_path / "looks")
+    with pytest.raises(Refused) as refused:
+        evaluate_test.may_look(ledger, other, None)
+    assert "search and confirm with data.order=shuffled" in str(refused.value)
 
 
 def test_the_text_that_is_shipped() -> None:
     data = Data(name="austen", unit="word", min_count=4, order="contiguous")
     lines = read_lines(data)
-    assert (len(lines), sum(len(line.split()) for line in lines)) == (13_003, 335_426)
+    assert (len(lines), sum(len(line.split()) for line in lines)) == (12_997, 335_398)
     assert lines[0].startswith("It is a truth universally acknowledged , that a single man")
     assert not [word for line in lines for word in line.split() if word.strip("_") != word]
     known = dataclasses.replace(data, order="shuffled")
