@@ -22,6 +22,7 @@ import sweepmore.sweep  # noqa: F401  # what each fork would import anew
 import train
 from nplm import checkpoint, sealed, training
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
+from nplm.vocabulary import Unit
 from sweepmore import cli
 from sweepmore import record as records
 from sweepmore.storage import open_storage
@@ -183,10 +184,10 @@ def test_a_folder_that_is_removed_midway_is_one_message(words: list[str], tmp_pa
     def gone() -> None:
         row = train.metrics_row
 
-        def then_gone(progress: training.Progress) -> dict[str, Any]:
+        def then_gone(progress: training.Progress, unit: Unit) -> dict[str, Any]:
             if progress.step == STEPS // 2:
                 shutil.rmtree(folder)
-            return row(progress)
+            return row(progress, unit)
 
         setattr(train, "metrics_row", then_gone)  # noqa: B010  # in this process, a fork
         run(*words)(tmp_path)
