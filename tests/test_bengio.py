@@ -106,7 +106,7 @@ def test_the_study_has_every_net_of_the_paper() -> None:
     asked = sweep.hydra.sweeper
     configs = []
     for trial in asked.enqueue:
-        node = OmegaConf.masked_copy(sweep, [key for key in sweep if key != "hydra"])
+        node = OmegaConf.masked_copy(sweep, [str(key) for key in sweep if key != "hydra"])
         for key, value in trial.items():
             OmegaConf.update(node, str(key), value)
         configs.append(from_hydra(node))
