@@ -425,6 +425,15 @@ def test_new_sentences_begin_as_asked_and_are_words(run: Path) -> None:
     assert [line[:5] for line in done.stdout.splitlines()[:3]] == ["It is"] * 3
 
 
+def test_a_sentence_is_explained_in_parts(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, line = load_trained(run), "It is a truth universally acknowledged"
+    whole = explain(trained, line)
+    monkeypatch.setattr(losses, "CHUNK_NUMBERS", 1)
+    parts = explain(trained, line)
+    assert [at.guess for at in parts] == [at.guess for at in whole]
+    assert [at.nats for at in parts] == pytest.approx([at.nats for at in whole], rel=1e-5)
+
+
 def test_an_explained_sentence_sums_to_its_loss(run: Path) -> None:
     trained = load_trained(run)
     positions = explain(trained, "It is  a zebra")
