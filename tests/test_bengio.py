@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hydra import compose
+from omegaconf import OmegaConf
 
+from nplm.config import Data, Sgd, from_hydra
+from nplm.optim import learning_rate
 from tests.helpers import ROOT, script_of
+from tests.test_properties import composing
 
 bengio = script_of(ROOT / "docs" / "bengio.py")
 
+AUSTEN = Data(name="austen", unit="word", min_count=4, order="contiguous")
+TOKENS = 271_661  # of its train lines
 H50, H100 = (5, 50, 30, True), (5, 100, 30, False)
 
 
@@ -76,3 +83,37 @@ def test_a_run_that_did_not_end_well_is_named_apart(tmp_path: Path) -> None:
 
 def test_tokens_are_shown_whatever_markdown_makes_of_them() -> None:
     assert bengio.code("<unk>") == "`<unk>`"
+
+
+def test_the_experiment_is_the_paper_s_best_net() -> None:
+    """As docs/words.md has it: MLP9 and 10, five passes, a rate that falls to a fifth."""
+    with composing():
+        config = from_hydra(compose("config", overrides=["experiment=bengio"]))
+    optim = config.optim
+    assert bengio.PAPER[bengio.shape_of(config)].names == "MLP9, 10"
+    assert config.data == AUSTEN
+    assert config.mix
+    assert isinstance(optim, Sgd)
+    assert optim.weight_decay == 1e-4
+    assert optim.steps * optim.batch_size / TOKENS == pytest.approx(5, abs=0.01)
+    assert learning_rate(optim, optim.steps) / optim.lr == pytest.approx(1 / 5, abs=0.01)
+
+
+def test_the_study_has_every_net_of_the_paper() -> None:
+    """Enqueued, so that its trials are these; each is mixed and of two seeds."""
+    with composing():
+        sweep = compose("config", overrides=["sweeps=bengio"], return_hydra_config=True)
+    asked = sweep.hydra.sweeper
+    configs = []
+    for trial in asked.enqueue:
+        node = OmegaConf.masked_copy(sweep, [str(key) for key in sweep if key != "hydra"])
+        for key, value in trial.items():
+            OmegaConf.update(node, str(key), value)
+        configs.append(from_hydra(node))
+    assert (asked.n_trials, list(asked.repeats.seed)) == (len(configs), [0, 1])
+    shapes = [bengio.shape_of(config) for config in configs]
+    assert set(shapes) > set(bengio.PAPER)
+    assert len(set(shapes)) == 8
+    for config in configs:
+        assert (config.mix, config.data) == (True, AUSTEN)
+        assert config.optim.steps * config.optim.batch_size / TOKENS == pytest.approx(4, abs=0.01)

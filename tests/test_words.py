@@ -8,6 +8,7 @@ import math
 import shutil
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,24 +19,26 @@ import torch
 
 import evaluate_test
 import sample as sample_script
-from nplm import config, insights, losses, sealed
+from nplm import config, console, insights, losses, sealed
 from nplm.baselines import Ngram
 from nplm.config import Data, Model, Sgd
-from nplm.data import fingerprint, load_splits, read_lines
-from nplm.kneser_ney import KneserNey, best_kneser_ney
+from nplm.data import Split, count, encode, fingerprint, load_splits, read_lines
+from nplm.drawing import distributions
+from nplm.kneser_ney import KneserNey, best_kneser_ney, kneser_ney
 from nplm.losses import split_loss, token_losses
 from nplm.mixture import Mixture, mixed
-from nplm.model import LanguageModel
+from nplm.model import MLP, LanguageModel
 from nplm.models import build_model
 from nplm.optim import learning_rate
 from nplm.sampling import explain, load_trained, sample
-from nplm.training import check_size
-from nplm.vocabulary import WORDS, Vocabulary
+from nplm.training import begin, check_size
+from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
 from sweepmore.errors import ConfigError, DataError
 from sweepmore.ledger import Ledger, Refused
 from sweepmore.record import read_json
 from sweepmore.storage import storage_url
 from tests.helpers import ROOT, call_script, rows_of, shown, train_here
+from tests.test_baselines import TEN
 
 TRAIN = ("the cat sat", "the dog sat", "A cat ran", "the cat ran", "a dog ran", "the bird sat")
 DEV, TEST = ("the cat flew", "the bird ran"), ("the dog swam", "a zebra sat")
@@ -250,6 +253,64 @@ def test_logits_of_17_000_words_are_made_for_few_contexts_at_once() -> None:
     torch.testing.assert_close(found, wanted)
 
 
+def test_a_split_of_17_000_words_goes_through_in_parts() -> None:
+    model = Counting(config.Bigram(), 17_000)
+    contexts, targets = np.arange(1200)[:, None] % 600, np.arange(1200)
+    counts = count(contexts, targets, 17_000)
+    split = Split((), torch.from_numpy(contexts), torch.from_numpy(targets), counts)
+    each = token_losses(model, split.contexts, split.targets)
+    model.most = 0
+    assert split_loss(model, split) == pytest.approx(float(each.double().mean()), rel=1e-6)
+    assert model.most * 17_000 <= losses.CHUNK_NUMBERS
+    with torch.device("meta"):
+        assert MLP(Model(), 17_000).widest == 17_000
+
+
+def test_counting_bigrams_of_words_on_paper() -> None:
+    """The ten lines of test_baselines, a word for each letter: after a (10 times) stand b 6 times,
+    the end 3 times, c once, and the discounts are those derived there. <unk> is a fifth token."""
+    lines = [" ".join(line) for line in TEN]
+    vocabulary = vocabulary_of(lines, Path("ten"), WORDS)
+    split = encode(lines, vocabulary, 1)
+    found = kneser_ney(split.contexts.numpy(), split.targets.numpy(), len(vocabulary), 2)
+    d1, d3, left = 0.6, 1.8, 4 * 0.5 / 14
+    unigram = {t: (n - 0.5) / 14 + left / 5 for t, n in zip("ebac", (3, 4, 3, 4))} | {"?": left / 5}
+    back = (d3 + d3 + d1) / 10
+    seen = {"e": (3 - d3) / 10, "b": (6 - d3) / 10, "c": (1 - d1) / 10}
+    by_hand = [-math.log(seen.get(token, 0) + back * unigram[token]) for token in "ebac?"]
+    targets = np.array([0, *vocabulary.encode("b a c zebra")])
+    contexts = np.full((5, 1), vocabulary.encode("a")[0])
+    assert found.losses(contexts, targets) == pytest.approx(by_hand, abs=1e-14)
+
+
+def test_counted_words_are_the_examples(ten: Written) -> None:
+    splits = load_splits(ten(min_count=2), 2)
+    train, size = splits.train, len(splits.vocabulary)
+    plain = Counter(zip(map(tuple, train.contexts.tolist()), train.targets.tolist()))
+    after = Counter(map(tuple, train.contexts.tolist()))
+    table = distributions(train, size)
+    for context, row in zip(map(tuple, train.counts.contexts.tolist()), table.tolist()):
+        wanted = [plain[context, token] / after[context] for token in range(size)]
+        assert row == pytest.approx(wanted)
+    assert len(table) == len(after)
+
+
+def test_a_header_names_the_characters_that_train_never_has(
+    ten: Written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = config.Config(data=ten(unit="char"))
+    splits = load_splits(run.data, 3)
+    console.header(run, splits, begin(run, splits), looks=0)
+    assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
+
+
+def test_a_line_is_cut_between_words() -> None:
+    assert console._short("the cat sat on a mat", 20) == "the cat sat on a mat"
+    assert console._short("the cat sat on a mat", 12) == "the cat sat…"
+    assert console._short("the cat sat on a mat", 10) == "the cat…"
+    assert console._short("abcdefgh", 5) == "abcd…"
+
+
 def test_no_hidden_layer_is_linear_in_the_embeddings() -> None:
     model = build_model(Model(layers=0, emb=3), 7, torch.Generator().manual_seed(0))
     contexts = torch.tensor([[0, 3, 6], [1, 2, 2]])
@@ -362,6 +423,15 @@ def test_new_sentences_begin_as_asked_and_are_words(run: Path) -> None:
     assert "<unk>" in sample(trained, 1, seed=0, prompt="zebras")[0]
     done = call_script(sample_script, f"run={run}", "n=3", "prompt=It is")
     assert [line[:5] for line in done.stdout.splitlines()[:3]] == ["It is"] * 3
+
+
+def test_a_sentence_is_explained_in_parts(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, line = load_trained(run), "It is a truth universally acknowledged"
+    whole = explain(trained, line)
+    monkeypatch.setattr(losses, "CHUNK_NUMBERS", 1)
+    parts = explain(trained, line)
+    assert [at.guess for at in parts] == [at.guess for at in whole]
+    assert [at.nats for at in parts] == pytest.approx([at.nats for at in whole], rel=1e-5)
 
 
 def test_an_explained_sentence_sums_to_its_loss(run: Path) -> None:
