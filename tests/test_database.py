@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import optuna
 import pytest
+from optuna.trial import create_trial
 from sqlalchemy.engine import make_url
 
 import confirm
 import evaluate_test
 import report
 import sample
+from sweepmore import database as database_module
 from sweepmore.database import is_of_environment, shown, storage_url, typed_url
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.ledger import Ledger
@@ -134,11 +138,14 @@ def test_the_ledger_waits_for_a_lock_as_long_as_the_studies(studies: Path) -> No
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With one study."""
+    """With one study of one trial."""
     path = tmp_path_factory.mktemp("database") / "studies.db"
     storage = open_storage(make_url(f"sqlite:///{path}"))
     study = optuna.create_study(study_name="known", storage=storage)
-    study.set_user_attr("command", {"words": []})
+    for key, value in {"command": {"words": []}, "question": {"config": {}}, "uid": "0"}.items():
+        study.set_user_attr(key, value)
+    attributes = {"slot": 0, "root": 0, "folder": str(path.parent)}
+    study.add_trial(create_trial(value=1.0, user_attrs=attributes))
     return path
 
 
@@ -188,6 +195,19 @@ class TestScripts:
         said = self.refused(script, tmp_path, "study=known", THERE)
         assert "database disk image is malformed" in said
         assert "Traceback" not in said
+
+
+def test_a_locked_database_ends_a_confirmation_with_one_message(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be read, so that the study is found; the plan of the fresh seeds cannot be kept."""
+    monkeypatch.setattr(database_module, "SQLITE_TIMEOUT", 0)
+    with contextlib.closing(sqlite3.connect(studies)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        done = call_script(confirm, "study=known", THERE, f"outputs={tmp_path}")
+    assert done.returncode == 2, done
+    assert "elsewhere.db failed: database is locked.\n  Make room, or mend it" in done.stderr
+    assert done.stderr.count("error: ") == 1
 
 
 def test_the_next_command_names_the_variable(studies: Path, tmp_path: Path) -> None:

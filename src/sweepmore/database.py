@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -31,6 +30,8 @@ LIBPQ_DRIVERS = ("psycopg", "psycopg2")
 
 def typed_url(written: str | None, outputs: Path) -> URL:
     """The URL of a script's ``storage=``, of which Hydra has not resolved the references."""
+    from omegaconf import OmegaConf  # not where a ledger alone is needed
+
     return storage_url(written, OmegaConf.create({"storage": written}).storage, outputs)
 
 
