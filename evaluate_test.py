@@ -253,11 +253,12 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
     known = records.read_json(path)
     if known.get("test", {}).get("look", 0) >= look.number:
         return
-    from sweepmore.storage import storage_errors
     from sweepmore.tracking import track
 
     group = None
     if asked.study is not None:
+        from sweepmore.storage import storage_errors  # Optuna's, as the study is
+
         with storage_errors(url, KEPT):
             asked.study.set_user_attr("test", test)
         group = asked.study.study_name
