@@ -47,8 +47,8 @@ WEIGHTS = "model.safetensors"
 PRACTICE = "Only practising? Any other data.seed is another split: search and confirm with it."
 # The way on where the number is in the ledger, and the study cannot take it.
 KEPT = (
-    "The look is recorded and its receipt is whole. Make room, or mend it; then the same command, "
-    "without another_look and complete, writes the number into the study, too."
+    "The number is in the ledger. Make room, start or mend the database; then the same command, "
+    "without another_look and complete, writes it into the study, too."
 )
 # A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
 TOLERANCE = 1e-5

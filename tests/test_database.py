@@ -13,6 +13,7 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 import confirm
 import evaluate_test
@@ -22,7 +23,8 @@ from sweepmore import database as database_module
 from sweepmore.database import is_of_environment, shown, storage_url, typed_url
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.ledger import Ledger
-from sweepmore.storage import open_storage
+from sweepmore.patience import DatabaseAway
+from sweepmore.storage import open_storage, storage_errors
 from tests.helpers import call_script
 
 SECRET = "tell-nobody"
@@ -158,6 +160,7 @@ def studies(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return path
 
 
+FULL = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
 THERE = "storage=${oc.env:STUDIES}"
 SCRIPTS = [confirm, report, sample, evaluate_test]
 
@@ -206,8 +209,21 @@ def test_a_locked_database_ends_a_confirmation_with_one_message(
         another.execute("BEGIN IMMEDIATE")
         done = call_script(confirm, "study=known", THERE, f"outputs={tmp_path}")
     assert done.returncode == 2, done
-    assert "elsewhere.db failed: database is locked.\n  Make room, or mend it" in done.stderr
+    assert "elsewhere.db failed: database is locked.\n  Make room, start or mend it" in done.stderr
     assert done.stderr.count("error: ") == 1
+
+
+@pytest.mark.parametrize("error", [DatabaseAway("It is away.", cure="Wait."), FULL])
+def test_the_way_on_is_the_one_of_who_asked(error: Exception) -> None:
+    """Also where a server stayed away: the same command may be the wrong one."""
+    with pytest.raises(StudyError) as told, storage_errors(make_url("sqlite:///x"), "Go back."):
+        raise error
+    assert told.value.cure == "Go back."
+
+
+def test_a_bug_is_no_failure_of_the_database() -> None:
+    with pytest.raises(IntegrityError), storage_errors(make_url("sqlite:///x")):
+        raise IntegrityError("INSERT", {}, sqlite3.IntegrityError("UNIQUE"))
 
 
 def test_the_next_command_names_the_variable(studies: Path, tmp_path: Path) -> None:

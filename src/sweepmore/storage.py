@@ -21,16 +21,16 @@ from sqlalchemy.engine import URL
 
 from sweepmore.database import engine_options, not_opened, shown, typed_url
 from sweepmore.errors import StudyError, said
-from sweepmore.patience import Patience, PatientStorage, patient
+from sweepmore.patience import DatabaseAway, Patience, PatientStorage, patient
 from sweepmore.record import create_private
 
 # Tries to create Optuna's tables beside other processes: each loses one of a dozen at most, which
 # is there at the next try, however slow the machine is.
 CREATION_TRIES = 50
-# What a database says that fails, by SQLAlchemy's names; the second is SQLite's of a damaged file.
-# Of the first's other descendants each would be a bug of ours.
+# How a database fails, by SQLAlchemy's names: the first of its own accord, the second where
+# SQLite's file is damaged. The second's other descendants would be bugs of ours.
 FAILURES = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError)
-GO_ON = "Make room, or mend it; then the same command goes on."
+GO_ON = "Make room, start or mend it; then the same command goes on."
 
 
 def open_storage(url: URL, *, wait: bool = False) -> optuna.storages.BaseStorage:
@@ -63,10 +63,12 @@ def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseS
 
 @contextmanager
 def storage_errors(url: URL, cure: str = GO_ON) -> Iterator[None]:
-    """A database that fails under our hands (a full disk, a damaged file) is one message; a server
-    that is away is waited for, see ``patience``."""
+    """A database that fails under our hands (a full disk, a damaged file) is one message with this
+    cure; a server that is away is waited for first, see ``patience``."""
     try:
         yield
+    except DatabaseAway as error:
+        raise DatabaseAway(error.problem, value=error.value, cure=cure) from error
     except (sqlalchemy.exc.DatabaseError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         if type(cause) not in FAILURES:
