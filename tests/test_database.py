@@ -50,6 +50,7 @@ UNREADABLE = [
     "postgresql://me:p@SECRET/x@h/d",
     "postgresql://me:p@SECRET?x@h/d",
     "postgresql://m/e:SECRET@h/d",
+    "sqlite://me:SECRET@h/d",
     "SECRET",
 ]
 # No password stands there.

@@ -68,7 +68,11 @@ def _parsed(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):  # the second: of a port that is no number
         raise refused from None
-    if url.get_backend_name() != "sqlite" and (text.count("@") > 1 or "@" in (url.database or "")):
+    if url.get_backend_name() == "sqlite":
+        misread = url.host is not None  # sqlite://studies.db
+    else:
+        misread = text.count("@") > 1 or "@" in (url.database or "")
+    if misread:
         raise refused
     return url.set(drivername=POSTGRES.get(url.drivername, url.drivername))
 
