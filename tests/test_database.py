@@ -6,11 +6,13 @@ import contextlib
 import shutil
 import sqlite3
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
 import optuna
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.trial import create_trial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -19,6 +21,7 @@ import confirm
 import evaluate_test
 import report
 import sample
+from sweepmore import cli
 from sweepmore import database as database_module
 from sweepmore.database import is_of_environment, shown, storage_url, typed_url
 from sweepmore.errors import ConfigError, StudyError
@@ -117,6 +120,19 @@ class TestUrl:
     @pytest.mark.parametrize("url", ["${db.url}", "sqlite:///${hydra:runtime.cwd}/s.db"])
     def test_a_reference_to_the_config_is_no_other_scripts(self, url: str) -> None:
         assert not is_of_environment(url)
+
+
+@pytest.mark.parametrize("mark", ["(", "'", "=", "@("])
+def test_what_hydra_cannot_read_and_repeats_loses_its_password(
+    mark: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    typed = f"hydra.sweeper.storage=postgresql://me:{SECRET}{mark}@h/d"
+    with pytest.raises(SystemExit), cli.errors_reported():
+        OverridesParser.create().parse_overrides([typed])
+    said = capsys.readouterr().err
+    assert "hydra.sweeper.storage=postgresql://…@h/d is not key=value" in said
+    assert SECRET not in said
 
 
 def test_sqlite_is_its_owners_alone(tmp_path: Path) -> None:
