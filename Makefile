@@ -6,6 +6,8 @@ ARGS ?= model.emb=10 model.hidden=200
 # what `make lock` begins with; `make lock TORCH=torch==X` moves the pin
 TORCH ?= $(shell grep '^torch==' requirements.lock)
 EXTRAS := nplm,dev
+# what `make dashboard` shows; a server's password: PGPASSWORD or ~/.pgpass
+STORAGE = sqlite:///outputs/studies.db
 # Debian packages that tests need under CI=1
 CI_PACKAGES := chromium
 
@@ -106,10 +108,10 @@ audit:
 	  exit 1; }
 
 dashboard: setup
-	@test -f outputs/studies.db || { echo "No study yet: python train.py -m … begins one."; exit 2; }
+	@test '$(STORAGE)' != sqlite:///outputs/studies.db -o -f outputs/studies.db || \
+	  { echo "No study yet: python train.py -m … begins one."; exit 2; }
 	@mkdir -p outputs/artifacts
-	@$(BIN)/optuna-dashboard --host 127.0.0.1 --artifact-dir outputs/artifacts \
-	  sqlite:///outputs/studies.db
+	@$(BIN)/optuna-dashboard --host 127.0.0.1 --artifact-dir outputs/artifacts '$(STORAGE)'
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,21 +33,24 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     from sweepmore import confirmation
+    from sweepmore.storage import opened
 
     if arguments.study is None:
         cure = "python confirm.py study=NAME, or study=last"
         raise ConfigError("Which study? It will be trained again.", value=None, cure=cure)
     root = Path(os.environ.get(cli.ROOT_VARIABLE) or Path(__file__).resolve().parent)
-    name = confirmation.run(
-        study=arguments.study,
-        top=arguments.top,
-        seeds=arguments.seeds,
-        noise=arguments.noise,
-        seed_key=arguments.seed_key,
-        n_jobs=arguments.n_jobs,
-        storage=arguments.storage,
-        outputs=root / arguments.outputs,
-    )
+    with opened(arguments.storage, root / arguments.outputs) as database:
+        name = confirmation.run(
+            database,
+            study=arguments.study,
+            top=arguments.top,
+            seeds=arguments.seeds,
+            noise=arguments.noise,
+            seed_key=arguments.seed_key,
+            n_jobs=arguments.n_jobs,
+            storage=arguments.storage,
+            outputs=root / arguments.outputs,
+        )
     if not arguments.noise:
         study = f"study={name}{cli.given(arguments, 'storage', 'outputs')}"
         print(f"next     python report.py {study} · python sample.py {study}")

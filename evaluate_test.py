@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Any
 
 from nplm.config import Config, from_hydra
 from sweepmore import record as records
+from sweepmore.database import typed_url
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.ledger import Ledger, Refused
 from sweepmore.receipts import Look
-from sweepmore.storage import storage_url
 from sweepmore.typed import setting
 
 if TYPE_CHECKING:
     import optuna
+    from sqlalchemy.engine import URL
 
     from nplm.data import Splits
     from nplm.kneser_ney import KneserNey
@@ -48,6 +49,11 @@ PRACTICE = {
     "contiguous": "data.order=contiguous has these test lines with any data.seed: search and "
     "confirm with data.order=shuffled.",
 }
+# The way on where the number is in the ledger, and the study cannot take it.
+KEPT = (
+    "The number is in the ledger. Make room, start or mend the database; then the same command, "
+    "without another_look and complete, writes it into the study, too."
+)
 # A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
 TOLERANCE = 1e-5
 
@@ -111,9 +117,7 @@ def main(arguments: Arguments) -> None:
         cure = "complete=true finishes a look, another_look begins one: give one of them."
         raise ConfigError("complete and another_look contradict each other.", value=None, cure=cure)
     outputs = ROOT / arguments.outputs
-    ledger = Ledger(
-        storage_url(arguments.storage, arguments.storage, outputs), ROOT / arguments.looks
-    )
+    ledger = Ledger(typed_url(arguments.storage, outputs), ROOT / arguments.looks)
     asked = find(arguments, outputs)
     done = finished(ledger.looks(asked.fingerprint), asked.checkpoint)
     if done is not None and arguments.another_look is None:
@@ -122,7 +126,7 @@ def main(arguments: Arguments) -> None:
         print("recorded before: nothing was read now, no look was taken", file=sys.stderr)
         with contextlib.suppress(OSError):  # a kill may have come between the record and these
             ledger.mend(done)
-            keep(asked, done)
+            keep(asked, done, ledger.url)
         return
     if arguments.complete:
         ledger.unfinished(asked.fingerprint, asked.checkpoint)
@@ -138,14 +142,14 @@ def main(arguments: Arguments) -> None:
         look = ledger.claim(asked.fingerprint, asked.checkpoint, subject.about, reason)
     done = ledger.finish(look, evaluate(subject))
     show_result(done, ledger.known(asked.fingerprint))
-    keep(asked, done)
+    receipt = shlex.quote(cli.shown_path(ledger.path(done)))
+    commit = f"git add {receipt} && git commit -m 'Look {done.number} at test'"
+    print(f"commit the receipt: {commit}", file=sys.stderr)
+    keep(asked, done, ledger.url)
     if asked.study is not None:
         searched = asked.study.study_name.removesuffix(records.CONFIRM)
         where = cli.given(arguments, "storage", "outputs")
         print(f"next     python report.py study={searched}{where}", flush=True)
-    receipt = shlex.quote(cli.shown_path(ledger.path(done)))
-    commit = f"git add {receipt} && git commit -m 'Look {done.number} at test'"
-    print(f"commit the receipt: {commit}", file=sys.stderr)
 
 
 def may_look(ledger: Ledger, asked: Asked, reason: str | None) -> None:
@@ -167,14 +171,14 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
         wanted = (arguments.run, arguments.study, arguments.trial)
         return named(records.find_named(*wanted, outputs, holding=WEIGHTS))
     from sweepmore.confirmation import load
-    from sweepmore.storage import open_storage
+    from sweepmore.storage import opened
 
     assert arguments.study is not None
-    database = open_storage(storage_url(arguments.storage, arguments.storage, outputs))
-    searched = load(database, arguments.study.removesuffix(records.CONFIRM)).study_name
-    cure = f"python confirm.py study={searched}"
-    study = load(database, searched + records.CONFIRM, cure)
-    winner = study.user_attrs.get("winner")
+    with opened(arguments.storage, outputs) as database:
+        searched = load(database, arguments.study.removesuffix(records.CONFIRM)).study_name
+        cure = f"python confirm.py study={searched}"
+        study = load(database, searched + records.CONFIRM, cure)
+        winner = study.user_attrs.get("winner")
     if winner is None:
         problem = f"{study.study_name} has not named a winner."
         raise RunError(problem, value=study.study_name, cure=cure)
@@ -246,7 +250,7 @@ def evaluate(subject: Subject) -> dict[str, Any]:
     return result.as_json()
 
 
-def keep(asked: Asked, look: Look) -> None:
+def keep(asked: Asked, look: Look, url: URL) -> None:
     """Into the study, W&B (as a run of its own) and, last, the run's result.json: what is there
     already stays. The ledger has it before."""
     path = asked.folder / "result.json"
@@ -259,7 +263,10 @@ def keep(asked: Asked, look: Look) -> None:
 
     group = None
     if asked.study is not None:
-        asked.study.set_user_attr("test", test)
+        from sweepmore.storage import storage_errors  # Optuna's, as the study is
+
+        with storage_errors(url, KEPT):
+            asked.study.set_user_attr("test", test)
         group = asked.study.study_name
     settings = from_hydra(records.read_config(asked.folder)).wandb
     settings = dataclasses.replace(settings, group=group or settings.group)

@@ -18,7 +18,7 @@ from sweepmore.errors import ConfigError
 from sweepmore.typed import setting
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.storages import BaseStorage
 
     from sweepmore.page import Page, Table
     from sweepmore.report import Study
@@ -44,6 +44,8 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     cli.require("matplotlib")
+    from sweepmore.storage import opened
+
     outputs = ROOT / arguments.outputs
     if arguments.study is not None and arguments.run is not None:
         cure = "Give one of them."
@@ -60,7 +62,8 @@ def main(arguments: Arguments) -> None:
             raise ConfigError(problem, value=names, cure="Name one or two.")
         of_runs([record.find_run(name, outputs, "result.json") for name in names], outputs)
     elif arguments.study is not None:
-        of_studies(arguments.study.split(","), outputs, arguments)
+        with opened(arguments.storage, outputs) as database:
+            of_studies(arguments.study.split(","), database, outputs, arguments)
     else:
         listing(outputs, arguments)
 
@@ -89,7 +92,9 @@ def of_runs(folders: list[Path], outputs: Path) -> None:
     done(write(page, outputs / "reports" / name), page)
 
 
-def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
+def of_studies(
+    names: list[str], database: BaseStorage, outputs: Path, arguments: Arguments
+) -> None:
     from nplm.insights import application
     from sweepmore.confirmation import load
     from sweepmore.page import write
@@ -97,7 +102,6 @@ def of_studies(names: list[str], outputs: Path, arguments: Arguments) -> None:
     from sweepmore.show import write_csv
 
     ours = application(ROOT / "sweeps" / "looks")
-    database = opened(outputs, arguments.storage)
     if arguments.sync:
         from sweepmore.sync import sync_study
 
@@ -143,10 +147,12 @@ def keep(study: Study) -> None:
 
 def listing(outputs: Path, arguments: Arguments) -> None:
     from sweepmore.report import list_runs, list_studies
+    from sweepmore.storage import opened
 
     tables, storage = [list_runs(outputs)], arguments.storage
     if storage is not None or (outputs / "studies.db").exists():
-        tables.append(list_studies(opened(outputs, storage)))
+        with opened(storage, outputs) as database:
+            tables.append(list_studies(database))
     if not any(table.rows for table in tables):
         print("Nothing yet: python train.py experiment=quick")
         return
@@ -174,12 +180,6 @@ def show(table: Table) -> None:
     for row in table.rows:
         lines.add_row(*map(cell, row))
     console.print(lines)
-
-
-def opened(outputs: Path, storage: str | None) -> optuna.storages.BaseStorage:
-    from sweepmore.storage import open_storage, storage_url
-
-    return open_storage(storage_url(storage, storage, outputs))
 
 
 def done(path: Path, page: Page | None = None) -> None:

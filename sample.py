@@ -55,11 +55,11 @@ def asked_for(arguments: Arguments) -> Path:
         problem = f"run={arguments.run} and study={study} are two runs."
         raise ConfigError(problem, value=study, cure="Give one of them.")
     from sweepmore.confirmation import load
-    from sweepmore.storage import open_storage, storage_url
+    from sweepmore.storage import opened
     from sweepmore.studies import best_run
 
-    url = storage_url(arguments.storage, arguments.storage, outputs)
-    folder = best_run(load(open_storage(url), study))
+    with opened(arguments.storage, outputs) as database:
+        folder = best_run(load(database, study))
     return find_named(str(folder), None, None, outputs, holding="model.safetensors")
 
 

@@ -42,16 +42,17 @@ def main(arguments: Arguments) -> None:
     from nplm.insights import application
     from sweepmore.confirmation import load
     from sweepmore.report import read_study
-    from sweepmore.storage import open_storage, storage_url
+    from sweepmore.storage import opened
     from sweepmore.sync import uploads
 
     outputs = ROOT / arguments.outputs
-    database = open_storage(storage_url(arguments.storage, arguments.storage, outputs))
-    study = load(database, arguments.study)
-    seen = read_study(study, application(ROOT / "sweeps" / "looks"))
+    with opened(arguments.storage, outputs) as database:
+        study = load(database, arguments.study)
+        seen = read_study(study, application(ROOT / "sweeps" / "looks"))
+        left = len(uploads(study).left)
     url = publish(seen, arguments.metric, arguments.entity, arguments.project)
     print(f"report   {url}")
-    if left := len(uploads(study).left):
+    if left:
         print(f"W&B      {left} runs are still offline, and the report shows only what is there:")
         where = cli.given(arguments, "storage", "outputs")
         print(f"         python report.py study={study.study_name}{where} sync=true uploads them")

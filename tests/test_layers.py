@@ -25,6 +25,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "record": {"yaml"},
     "tracking": {"wandb"},
     "trial": set(),
+    "database": {"omegaconf", "sqlalchemy"},
     "patience": {"optuna", "sqlalchemy"},
     "storage": {"optuna", "sqlalchemy"},
     "space": {"optuna", "hydra"},

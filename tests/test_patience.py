@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import sys
 import threading
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import make_url
 
-from sweepmore.errors import ConfigError, Interrupted, StudyError
+from sweepmore.errors import Interrupted, StudyError
 from sweepmore.patience import DatabaseAway, Patience, is_away
-from sweepmore.storage import open_storage, shown, storage_url
+from sweepmore.storage import open_storage
 
 NOBODY_THERE = "postgresql+psycopg://me@127.0.0.1:1/d"  # a port on which nothing listens
 
@@ -107,43 +106,6 @@ def test_a_background_thread_does_not_wait() -> None:
     thread.start()
     thread.join()
     assert is_away(caught[0])
-
-
-class TestStorageUrl:
-    @pytest.mark.parametrize("typed", ["postgresql://h/d", "postgres://h/d"])
-    def test_what_is_typed_means_the_driver_that_the_extra_installs(
-        self, tmp_path: Path, typed: str
-    ) -> None:
-        assert storage_url(typed, typed, tmp_path).drivername == "postgresql+psycopg"
-
-    def test_a_driver_that_is_not_installed_is_named_with_the_cure(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not there
-        with pytest.raises(StudyError, match=r"cannot be opened: .*psycopg") as refused:
-            storage_url("postgresql://h/d", "postgresql://h/d", tmp_path)
-        assert refused.value.cure == "Run: pip install -e '.[postgres]'"
-
-    @pytest.mark.parametrize("key", ["password", "sslpassword"])
-    def test_a_password_among_the_options_is_one(self, tmp_path: Path, key: str) -> None:
-        url = f"postgresql://h/d?connect_timeout=3&{key}=tell-nobody"
-        with pytest.raises(ConfigError, match="holds a password") as refused:
-            storage_url(url, url, tmp_path)
-        assert "tell-nobody" not in str(refused.value)
-        named = url.replace("tell-nobody", "${oc.env:PW}")
-        assert "tell-nobody" not in shown(storage_url(named, url, tmp_path))
-
-    def test_people_are_shown_neither_user_nor_password_nor_options(self) -> None:
-        url = make_url("postgresql+psycopg://me:tell-nobody@h:5433/d?sslmode=require")
-        assert shown(url) == "postgresql+psycopg://h:5433/d"
-
-    def test_sqlite_is_its_owners_alone(self, tmp_path: Path) -> None:
-        path = tmp_path / "deep" / "studies.db"
-        open_storage(make_url(f"sqlite:///{path}"))
-        assert path.stat().st_mode & 0o777 == 0o600
-        path.chmod(0o660)
-        open_storage(make_url(f"sqlite:///{path}"))
-        assert path.stat().st_mode & 0o777 == 0o660  # who shares it says so
 
 
 def test_a_storage_that_is_away_at_the_start_is_an_error_at_once(

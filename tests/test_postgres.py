@@ -10,29 +10,36 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 import optuna
+import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 
 from sweepmore import slots
+from sweepmore.database import LIBPQ
 from sweepmore.ledger import Ledger
 from sweepmore.owner import this_process
 from sweepmore.storage import open_storage, start
 from sweepmore.studies import view
 from tests.helpers import ROOT, run_script
-from tests.postgres import Lossy, Server
+from tests.postgres import Lossy, Server, free_port
 from tests.race_ledger import FINGERPRINT
 from tests.secrets_of import pickles, traces
 from tests.sweep_apps import App, slots_of, until
@@ -273,6 +280,65 @@ class TestLostAnswer:
         assert slots.claim(study) is None
 
 
+@contextmanager
+def command_lines() -> Iterator[set[str]]:
+    """What ``ps`` shows of this process's descendants meanwhile, looked at 20 times a second."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    seen.add(" ".join(process.cmdline()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def test_the_dashboard_shows_the_servers_studies(server: Server, url: URL) -> None:
+    """By the command of ``make dashboard STORAGE=…``, on another port; without the password."""
+    study_in(url)
+    storage = f"postgresql+psycopg{server.words(url).partition('postgresql')[2]}"
+    words = ["make", "-n", "-C", str(ROOT), "dashboard", f"STORAGE={storage}"]
+    shown = subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+    (line,) = (line for line in shown.splitlines() if "bin/optuna-dashboard" in line)
+    port = free_port()
+    process = subprocess.Popen(
+        [*shlex.split(line), "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, **server.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def studies() -> str:
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+            return str(answer.read())
+        return ""
+
+    try:
+        assert '"study_name":"s"' in until(studies).replace(" ", "")
+        assert server.password not in " ".join(psutil.Process(process.pid).cmdline())
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_libpq_is_told_the_same_whoever_opens_it(url: URL, tmp_path: Path) -> None:
+    of_studies = storage_of(url)._backend.engine  # type: ignore[attr-defined]  # RDB only
+    for engine in (of_studies, Ledger(url, tmp_path)._engine()):
+        with engine.connect() as connection:
+            client: Any = connection.connection.driver_connection
+            told = client.info.get_parameters()
+        assert {key: told.get(key) for key in LIBPQ} == {k: str(v) for k, v in LIBPQ.items()}
+
+
 @pytest.mark.timeout(900)
 def test_neither_password_nor_key_is_in_any_file_or_line(
     server: Server, url: URL, few_names: Path, tmp_path: Path
@@ -289,21 +355,26 @@ def test_neither_password_nor_key_is_in_any_file_or_line(
         "hydra.sweeper.n_jobs=2", "hydra.sweeper.storage='${oc.env:STUDIES}'",
     )  # fmt: skip
     there = (f"outputs={outputs}", server.words(url).removeprefix(":"))
-    look = ("study=s", f"looks={tmp_path}/looks", *there)
+    resolved = (f"outputs={outputs}", "storage=${oc.env:STUDIES}")
+    look = ("study=s", f"looks={tmp_path}/looks")
     said = ""
-    for script, *words in (
-        ("train.py", *sweep, "hydra.sweeper.study_name=s"),
-        ("train.py", *sweep, "hydra.sweeper.study_name=t", "hydra/launcher=submitit_local"),
-        ("confirm.py", "study=s", "top=1", "seeds=2", *there),
-        ("report.py", "study=s", *there),
-        ("report.py", *there),
-        ("sample.py", "study=s", "n=2", *there),
-        ("evaluate_test.py", *look),
-        ("evaluate_test.py", *look),
-    ):
-        done = run_script(script, *words, env=env, timeout=300)
-        said += done.stdout + done.stderr
-        assert done.returncode == 0, done.stdout + done.stderr
+    with command_lines() as seen:
+        for script, *words in (
+            ("train.py", *sweep, "hydra.sweeper.study_name=s"),
+            ("train.py", *sweep, "hydra.sweeper.study_name=t", "hydra/launcher=submitit_local"),
+            ("confirm.py", "study=s", "top=1", "seeds=2", "n_jobs=2", *resolved),
+            ("report.py", "study=s", *resolved),
+            ("report.py", *there),
+            ("sample.py", "study=s", "n=2", *resolved),
+            ("evaluate_test.py", *look, *resolved),
+            ("evaluate_test.py", *look, *there),
+        ):
+            done = run_script(script, *words, env=env, timeout=300)
+            said += done.stdout + done.stderr
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert any("confirm.py" in line for line in seen)
+    assert any("hydra.sweeper.study_name=s.confirm" in line for line in seen)
+    assert not any(server.password in line for line in seen)
     assert said.count("look     1 of 1") == 2
     assert "recorded before: nothing was read now" in said
     assert len(list(tmp_path.rglob("run-*.wandb"))) == 7  # of six trainings and of the look

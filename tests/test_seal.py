@@ -34,6 +34,8 @@ from sweepmore import record as records
 from sweepmore.ledger import Ledger
 from sweepmore.receipts import Look, looks, receipts
 from sweepmore.storage import open_storage
+from tests.fault_shim.loop import Ended, forked
+from tests.fault_shim.shim import Faults, install
 from tests.helpers import ROOT, TrainHere, call_script, environment, run_script, wandb_records
 
 SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text())
@@ -483,6 +485,60 @@ def test_complete_is_for_the_same_checkpoint_and_a_dead_process(
     assert "another checkpoint" in refused.err
     assert door.call("another_look=the first died").code == 0  # the other documented way
     assert [look.result is None for look in door.looks] == [True, False]
+
+
+@pytest.fixture
+def confirmed(door: Door) -> optuna.Study:
+    """The confirmation that named the door's run the winner."""
+    storage = open_storage(door.ledger.url)
+    optuna.create_study(study_name="s", storage=storage).set_user_attr("command", {})
+    study = optuna.create_study(study_name="s.confirm", storage=storage)
+    study.set_user_attr("command", {})
+    study.set_user_attr("winner", {"run": str(door.run), "files": {}})
+    return study
+
+
+def looked_with_a_full_disk(door: Door, *words: str) -> Ended:
+    """evaluate_test.py, to which nothing more can be written once the number is in the ledger."""
+    faults = Faults(1, "ENOSPC", (door.place,), door.place.parent / "log", lasting=True)
+
+    def action() -> None:
+        keep = evaluate_test.keep
+
+        def full(*given: Any) -> None:
+            install(faults)
+            keep(*given)
+
+        setattr(evaluate_test, "keep", full)  # noqa: B010  # in this process, a fork
+        cli.command(evaluate_test.Arguments, evaluate_test.main, door.words("study=s", *words))
+
+    return forked(action)
+
+
+def test_a_study_that_cannot_take_the_number_gets_it_later(
+    door: Door, confirmed: optuna.Study, reads: list[str]
+) -> None:
+    """Whoever asks sees the number, what failed, and the way on; the ledger has it all."""
+    calls = [
+        looked_with_a_full_disk(door),
+        looked_with_a_full_disk(door),  # which reads nothing
+        looked_with_a_full_disk(door, "another_look=a better bootstrap"),
+    ]
+    for called in calls:
+        assert called.code == 2, called
+        assert called.refused, called
+        assert "test     " in called.out
+        assert "database or disk is full" in called.err
+        assert "the same command, without another_look and complete" in called.err
+    assert ["git add" in called.err for called in calls] == [True, False, True]
+    assert "nothing was read now" in calls[1].err
+    assert receipts(door.place / "looks", door.fingerprint) == door.looks
+    assert [look.result is None for look in door.looks] == [False, False]
+    assert "test" not in {**confirmed.user_attrs, **door.result()}
+    again = door.call("study=s")
+    assert (again.code, reads) == (0, []), again
+    assert confirmed.user_attrs["test"] == door.result()["test"]
+    assert door.result()["test"]["look"] == 2
 
 
 @pytest.mark.parametrize("size", [2, 8])

@@ -10,13 +10,17 @@ import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from sqlalchemy.engine import URL
 
 import train
@@ -293,6 +297,37 @@ class TestAccess:
             found = {i.package for i in imports_of(path)} & servers
             assert not found, path
             assert "0.0.0.0" not in path.read_text()
+
+
+class TestDependencies:
+    LOCK = (ROOT / "requirements.lock").read_text().splitlines()
+
+    def test_each_is_pinned_to_one_version_within_its_range(self) -> None:
+        pinned = dict(line.split("==") for line in self.LOCK if not line.startswith("#"))
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        extras = project["optional-dependencies"]
+        ranges = [*project["dependencies"], *chain.from_iterable(extras.values())]
+        asked = [one for one in map(Requirement, ranges) if one.name != "sweepmore"]
+        assert len(asked) > 30
+        names = {canonicalize_name(name): version for name, version in pinned.items()}
+        for one in asked:
+            assert one.specifier.contains(names[canonicalize_name(one.name)]), one
+        (torch,) = (one for one in asked if one.name == "torch")
+        assert not torch.specifier.contains("2.9.9")
+
+    def test_what_is_installed_and_what_is_audited_is_the_lock(self) -> None:
+        """An entry that could not be looked up is an error, not a harmless one."""
+        setup, audit = (recipe(target) for target in ("setup", "audit"))
+        assert "--requirement requirements.lock" in setup
+        assert "--requirement requirements.lock" in audit
+        assert "pip-audit" in audit
+        assert "--strict" in audit.split()
+
+
+def recipe(target: str) -> str:
+    """The commands of a target of the Makefile, whatever is up to date."""
+    words = ["make", "-n", "-B", "-C", str(ROOT), target]
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
 
 
 def mode_of(path: Path) -> str:

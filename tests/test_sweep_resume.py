@@ -58,7 +58,7 @@ def test_what_comes_next_keeps_outputs_and_storage(app: App) -> None:
     assert f"next:    python confirm.py study=s {place}\n" in out
     assert f"python confirm.py study=s {place} noise=true" in out
     hidden = app.ok("x=1,2", ":study_name=t", ":storage=${oc.env:DB}", env={"DB": "sqlite:///db"})
-    assert "next:    python confirm.py study=t storage=URL\n" in hidden
+    assert "next:    python confirm.py study=t 'storage=${oc.env:DB}'\n" in hidden
 
 
 def test_an_interrupted_study_goes_on(app: App) -> None:

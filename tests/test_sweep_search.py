@@ -34,6 +34,14 @@ WITH_PASSWORDS = [
     "postgresql://me:SECRET@${oc.env:HOST}:1/d",
     "${oc.env:NOWHERE,postgresql://me:SECRET@127.0.0.1:1/d}",
     "postgresql://127.0.0.1:1/d?connect_timeout=3&password=SECRET",
+    "postgresql://me:${oc.env:NOWHERE,SECRET}@127.0.0.1:1/d",
+    "mysql://me@127.0.0.1:1/d?passwd=SECRET",
+]
+# Of these nothing can be shown: where SQLAlchemy sees a port, a host or no URL, a password stands.
+UNREADABLE = [
+    "postgresql://me:a@b:SECRET@127.0.0.1/d",
+    "postgresql://me:SECRET/d",
+    "postgresql://me:p@SECRET@127.0.0.1:1/d",
 ]
 OUT_OF_REACH = [
     "sqlite:////proc/none/studies.db",
@@ -69,7 +77,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
     app = App.copied(tmp_path_factory.mktemp("refused"))
     lines = [
         *(enqueuing(point) for point, _ in OUT_OF_SPACE),
-        *map(stored, WITH_PASSWORDS + OUT_OF_REACH),
+        *map(stored, WITH_PASSWORDS + UNREADABLE + OUT_OF_REACH),
         *not_composing("true"),
         *not_composing("false"),
     ]
@@ -192,6 +200,14 @@ class TestStorage:
         assert SECRET not in message
         assert SECRET.encode() not in written(refused.app)
         assert not (refused.app.folder / "outputs").exists()
+
+    @pytest.mark.parametrize("url", UNREADABLE)
+    def test_what_is_no_url_is_not_repeated(self, refused: Refused, url: str) -> None:
+        message = refused.message(stored(url))
+        assert "The storage is not a URL." in message
+        assert "%40 for @" in message
+        assert SECRET not in message
+        assert SECRET.encode() not in written(refused.app)
 
     @pytest.mark.parametrize("launcher", ["basic", "submitit_local"])
     def test_an_url_from_the_environment_is_written_nowhere(

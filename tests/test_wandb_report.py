@@ -15,9 +15,10 @@ import optuna
 import pytest
 
 from sweepmore.confirmation import load
+from sweepmore.database import storage_url
 from sweepmore.errors import StudyError
 from sweepmore.report import Application, read_study
-from sweepmore.storage import open_storage, storage_url
+from sweepmore.storage import open_storage
 from sweepmore.sync import sync_study, uploads
 from tests.helpers import CLOSED, run_script
 from tests.wandb_stub import ENTITY, VIEW, Stub, serve

@@ -33,10 +33,10 @@ from nplm.optim import learning_rate
 from nplm.sampling import explain, load_trained, sample
 from nplm.training import begin, check_size
 from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
+from sweepmore.database import storage_url
 from sweepmore.errors import ConfigError, DataError
 from sweepmore.ledger import Ledger, Refused
 from sweepmore.record import read_json
-from sweepmore.storage import storage_url
 from tests.helpers import ROOT, call_script, rows_of, shown, train_here
 from tests.test_baselines import TEN
 

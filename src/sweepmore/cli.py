@@ -15,6 +15,7 @@ import importlib.util
 import inspect
 import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -172,8 +173,12 @@ def _warning_line(message: Warning | str, *where: object, **more: object) -> str
 
 
 def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    """Hydra repeats what it cannot read: of a URL neither user nor password."""
+    print(f"error: {_LOGIN.sub('://…@', message)}", file=sys.stderr)
     sys.exit(code)
+
+
+_LOGIN = re.compile(r"://\S+@")
 
 
 def _is_about_writing(error: OSError) -> bool:

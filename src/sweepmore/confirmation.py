@@ -16,7 +16,6 @@ from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.note import write_note
 from sweepmore.record import CONFIRM, NOISE, write_json
 from sweepmore.retrain import Plan, folder_of, train_again
-from sweepmore.storage import open_storage, storage_url
 from sweepmore.studies import view, words
 from sweepmore.winner import (
     Candidate,
@@ -32,6 +31,7 @@ from sweepmore.winner import (
 
 
 def run(
+    database: optuna.storages.BaseStorage,
     *,
     study: str,
     top: int,
@@ -44,8 +44,7 @@ def run(
 ) -> str:
     """Train the best ``top`` of the study (with ``noise``: the best one) with ``seeds`` fresh
     seeds as the study ``STUDY.confirm`` (``STUDY.noise``), then print what that says; returns
-    the study's name."""
-    database = open_storage(storage_url(storage, storage, outputs))
+    the study's name. ``storage`` is the URL of ``database`` as it was written."""
     searched = load(database, study.removesuffix(CONFIRM))
     suffix = NOISE if noise else CONFIRM
     plan = planned(searched, suffix, 1 if noise else top, seeds, seed_key)

@@ -73,6 +73,13 @@ def is_disk_failure(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in DISK
 
 
+def said(error: BaseException) -> str:
+    """What the system or a database's driver said, in one line: SQLAlchemy keeps it as ``orig``,
+    and Optuna raises an error of its own from SQLAlchemy's."""
+    told = error if hasattr(error, "orig") else error.__cause__ or error
+    return str(getattr(told, "orig", None) or told).strip().split("\n")[0]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``' Did you mean X?'`` with the nearest known word, else an empty string."""
     known = sorted(known)

@@ -25,13 +25,11 @@ import sqlalchemy as sql
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from sweepmore.errors import UserError
+from sweepmore.database import engine_options
+from sweepmore.errors import UserError, said
 from sweepmore.owner import is_alive, on_this_host, this_process
 from sweepmore.receipts import PRIVATE, UNKNOWN, Look, read_receipt, receipts, write_receipt
 from sweepmore.record import create_private, write_json
-
-# A database that is locked for longer is in use by something that hangs (guess).
-TIMEOUT = 60
 
 _TABLE = sql.Table(
     "sweepmore_looks",
@@ -75,7 +73,7 @@ class Ledger:
                 pass
         except (SQLAlchemyError, OSError) as error:
             cure = "The ledger must be writable before the test split may be read."
-            raise UserError(f"The ledger: {_said(error)}.", value=None, cure=cure) from error
+            raise UserError(f"The ledger: {said(error)}.", value=None, cure=cure) from error
 
     def looks(self, fingerprint: str) -> list[Look]:
         """The looks of a split in the database, first one first; writes nothing."""
@@ -117,7 +115,7 @@ class Ledger:
             problem = f"Another process claimed look {number} of {fingerprint} first."
             raise _refused(problem, look) from error
         except (SQLAlchemyError, OSError) as error:
-            problem = f"Claiming failed ({_said(error)}); it counts as a look."
+            problem = f"Claiming failed ({said(error)}); it counts as a look."
             raise _refused(problem, look) from error
         return look
 
@@ -191,9 +189,7 @@ class Ledger:
 
     def _engine(self) -> sql.Engine:
         """Without a pool, so that no connection outlives its use or crosses a fork."""
-        sqlite = self.url.get_backend_name() == "sqlite"
-        arguments = {"timeout": TIMEOUT} if sqlite else {}
-        return sql.create_engine(self.url, connect_args=arguments, poolclass=sql.NullPool)
+        return sql.create_engine(self.url, **engine_options(self.url), poolclass=sql.NullPool)
 
     def _create_table(self) -> None:
         """Of several processes on an empty database one creates it; the others find it a moment
@@ -217,7 +213,7 @@ class Ledger:
                 yield connection if sql.inspect(connection).has_table(_TABLE.name) else None
         except SQLAlchemyError as error:
             cure = "The looks must be known before the test split may be read."
-            raise UserError(f"The ledger: {_said(error)}.", value=None, cure=cure) from error
+            raise UserError(f"The ledger: {said(error)}.", value=None, cure=cure) from error
 
     def path(self, look: Look) -> Path:
         return self.folder / f"{look.fingerprint}-{look.number}.json"
@@ -242,7 +238,7 @@ def _recording(look: Look) -> Iterator[None]:
         yield
     except (SQLAlchemyError, OSError) as error:
         cure = "Make room, or mend it; then the same command with complete=true goes on."
-        problem = f"{look} could not be recorded: {_said(error)}."
+        problem = f"{look} could not be recorded: {said(error)}."
         raise UserError(problem, value=look.number, cure=cure) from error
 
 
@@ -252,10 +248,6 @@ def _refused(problem: str, look: Look) -> Refused:
         "A claim without a result is completed by its checkpoint with complete=true."
     )
     return Refused(problem, value=look.number, cure=cure)
-
-
-def _said(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).split("\n")[0]
 
 
 def _look(row: sql.RowMapping) -> Look:

@@ -24,7 +24,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from sweepmore.errors import Interrupted, StudyError
+from sweepmore.errors import Interrupted, StudyError, said
 from sweepmore.signals import signals_raise
 
 # How long a server may be away: a reboot takes minutes. Less than LEASE_SECONDS of slots.py, so
@@ -102,7 +102,7 @@ class Patience:
                 return
             self._away_since = time.monotonic()
         print(
-            f"warning: the database {self.name} does not answer ({reason(error)}); waiting up to "
+            f"warning: the database {self.name} does not answer ({said(error)}); waiting up to "
             f"{self.limit / 60:.3g} min. Nothing is lost; Ctrl-C ends it",
             file=sys.stderr,
             flush=True,
@@ -120,16 +120,10 @@ class Patience:
     def _given_up(self, error: BaseException) -> DatabaseAway:
         seconds = time.monotonic() - (self._away_since or time.monotonic())
         return DatabaseAway(
-            f"The database {self.name} has not answered for {seconds:.0f} s ({reason(error)}).",
+            f"The database {self.name} has not answered for {seconds:.0f} s ({said(error)}).",
             value=self.name,
             cure="Start it; the same command then goes on.",
         )
-
-
-def reason(error: BaseException) -> str:
-    """What the driver said, in one line."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return str(getattr(cause, "orig", None) or cause).strip().split("\n")[0]
 
 
 class PatientStorage:

@@ -15,9 +15,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from sqlalchemy.engine import URL
 
 from sweepmore.cli import ROOT_VARIABLE
+from sweepmore.database import is_of_environment, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.space import Space, parse_space
-from sweepmore.storage import storage_url
 from sweepmore.typed import build, setting
 
 # A study of which nothing is known gets this many trials: the stock sweeper's default.
@@ -87,11 +87,11 @@ class Sweep:
     @property
     def where(self) -> str:
         """Storage and outputs as the root scripts take them, where they are not the defaults. A
-        URL from the environment may hold a password: its place alone is printed."""
+        URL from the environment may hold a password: it is printed as it was written."""
         written, outputs = self.storage_written, self.settings.outputs
         words = [f"outputs={outputs}"] if outputs != Settings.outputs else []
         if written is not None:
-            words.append("storage=URL" if "${" in written else f"storage={written}")
+            words.append(f"storage={written if is_of_environment(written) else 'URL'}")
         return "".join(f" {shlex.quote(word)}" for word in words)
 
     @property

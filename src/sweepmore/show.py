@@ -22,9 +22,9 @@ from rich.live import Live
 from rich.text import Text
 
 from sweepmore.cli import script_words, shown_path
+from sweepmore.database import shown
 from sweepmore.errors import StudyError
 from sweepmore.record import CONFIRM, NOISE, write_atomic
-from sweepmore.storage import shown
 from sweepmore.studies import (
     SHOWN,
     Attempt,

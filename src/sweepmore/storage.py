@@ -1,9 +1,8 @@
-"""The database of studies: where it is, how it is opened, how a trial is claimed in it."""
+"""The database of studies: how it is opened, what its failures are, how a trial is claimed."""
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,96 +17,20 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.trial import TrialState
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 
-from sweepmore.errors import ConfigError, StudyError
-from sweepmore.patience import Patience, PatientStorage, patient, reason
+from sweepmore.database import engine_options, not_opened, shown, typed_url
+from sweepmore.errors import StudyError, said
+from sweepmore.patience import DatabaseAway, Patience, PatientStorage, patient
 from sweepmore.record import create_private
 
-# SQLite's own busy timeout is 5 s; several processes that write at once need more patience.
-SQLITE_TIMEOUT = 300
 # Tries to create Optuna's tables beside other processes: each loses one of a dozen at most, which
 # is there at the next try, however slow the machine is.
 CREATION_TRIES = 50
-# What users type, and the driver that `pip install -e '.[postgres]'` brings: SQLAlchemy takes
-# psycopg2 for the first before 2.1, and does not know the second, which libpq does.
-POSTGRES = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-# libpq's defaults wait for ever for a host that is gone, and two hours for one that falls silent.
-LIBPQ = {
-    "connect_timeout": 10,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-}
-# The drivers that hand these on to libpq.
-LIBPQ_DRIVERS = ("psycopg", "psycopg2")
-
-
-def storage_url(written: str | None, resolved: str | None, outputs: Path) -> URL:
-    """The URL of ``hydra.sweeper.storage``; null is ``studies.db`` in ``outputs``.
-
-    ``written`` is the value before interpolation: a password in it would be kept with the config,
-    so it is refused; one that an environment variable brings is not written anywhere.
-    """
-    if resolved is None:
-        return make_url(f"sqlite:///{outputs / 'studies.db'}")
-    try:
-        url = make_url(resolved)
-    except ArgumentError as error:
-        cure = "Give a SQLAlchemy URL, such as sqlite:///studies.db, or null for the default."
-        raise ConfigError("hydra.sweeper.storage is not a URL.", value=None, cure=cure) from error
-    url = url.set(drivername=POSTGRES.get(url.drivername, url.drivername))
-    if _holds_password(written or ""):
-        raise ConfigError(
-            f"hydra.sweeper.storage={shown(url)} holds a password.",
-            value=shown(url),
-            cure="Leave it out and use PGPASSWORD or ~/.pgpass, or take the whole URL from the "
-            "environment: hydra.sweeper.storage='${oc.env:STUDIES}'.",
-        )
-    _require_driver(url)
-    return url
-
-
-def _require_driver(url: URL) -> None:
-    """Before anything is computed; importing it is what a connection does anyway."""
-    try:
-        url.get_dialect().import_dbapi()
-    except ArgumentError as error:
-        raise _not_opened(url, str(error), "Known: sqlite, postgresql, mysql.") from error
-    except ImportError as error:
-        install = ".[postgres]" if url.drivername == "postgresql+psycopg" else url.get_driver_name()
-        option = "-e " if install.startswith(".") else ""
-        raise _not_opened(url, f"{error}", f"Run: pip install {option}'{install}'") from error
-
-
-def _not_opened(url: URL, why: str, cure: str) -> StudyError:
-    problem = f"The studies at {shown(url)} cannot be opened: {why.removesuffix('.')}."
-    return StudyError(problem, value=shown(url), cure=cure)
-
-
-def _holds_password(written: str) -> bool:
-    """Whether the password itself stands there: not in ``${oc.env:STUDIES}``, nor in
-    ``postgresql://me:${oc.env:PW}@host/db``, but in the default of ``${oc.env:X,…://me:pw@…}``."""
-    return _PASSWORD.search(_REFERENCE.sub("", written)) is not None
-
-
-# A reference without a URL inside it, and what stands between the user and the host.
-_REFERENCE = re.compile(r"\$\{[^{}/]*\}")
-# Or an option of the driver: ``?password=…``, ``&sslpassword=…``.
-_PASSWORD = re.compile(r"://[^/@]*:[^@]+@|[?&]\w*password=[^&]")
-
-
-def shown(url: URL) -> str:
-    """For people: without user, password and options, a file relative to the working directory."""
-    if url.get_backend_name() == "sqlite" and url.database:
-        path = Path(url.database)
-        inside = path.is_absolute() and path.is_relative_to(Path.cwd())
-        return f"sqlite:///{path.relative_to(Path.cwd()) if inside else path}"
-    return URL.create(
-        url.drivername, host=url.host, port=url.port, database=url.database
-    ).render_as_string()
+# How a database fails, by SQLAlchemy's names: the first of its own accord, the second where
+# SQLite's file is damaged. The second's other descendants would be bugs of ours.
+FAILURES = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError)
+GO_ON = "Make room, start or mend it; then the same command goes on."
 
 
 def open_storage(url: URL, *, wait: bool = False) -> optuna.storages.BaseStorage:
@@ -122,38 +45,36 @@ def open_storage(url: URL, *, wait: bool = False) -> optuna.storages.BaseStorage
         if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
             Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
             create_private(Path(str(url.database)))
-        connect = partial(_with_tables, url, _options(url))
+        connect = partial(_with_tables, url, engine_options(url))
         opened = patience.call(connect) if wait else connect()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
-        cure = "Check hydra.sweeper.storage, the server and its driver; nothing was changed."
-        raise _not_opened(url, reason(error), cure) from error
+        cure = "Check its URL, the server and its driver; nothing was changed."
+        raise not_opened(url, said(error), cure) from error
     return patient(optuna.storages.get_storage(opened), patience)
 
 
 @contextmanager
-def storage_errors(url: URL) -> Iterator[None]:
-    """A database that fails under a sweep (a full disk) is one message; a server that is away is
-    waited for, see ``patience``."""
+def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseStorage]:
+    """The database of a script's ``storage=``; to be used within ``with``, see the next."""
+    url = typed_url(written, outputs)
+    with storage_errors(url):
+        yield open_storage(url)
+
+
+@contextmanager
+def storage_errors(url: URL, cure: str = GO_ON) -> Iterator[None]:
+    """A database that fails under our hands (a full disk, a damaged file) is one message with this
+    cure; a server that is away is waited for first, see ``patience``."""
     try:
         yield
-    except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
+    except DatabaseAway as error:
+        raise DatabaseAway(error.problem, value=error.value, cure=cure) from error
+    except (sqlalchemy.exc.DatabaseError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        if not isinstance(cause, sqlalchemy.exc.OperationalError):
+        if type(cause) not in FAILURES:
             raise
-        cure = "Make room, or mend the server; then the same command goes on."
-        problem = f"The studies at {shown(url)} failed: {reason(cause)}."
+        problem = f"The studies at {shown(url)} failed: {said(error)}."
         raise StudyError(problem, value=shown(url), cure=cure) from error
-
-
-def _options(url: URL) -> dict[str, Any]:
-    """Arguments of the engine; what the URL itself says of libpq's goes before."""
-    if url.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": SQLITE_TIMEOUT}}
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if url.get_backend_name() == "postgresql" and url.get_driver_name() in LIBPQ_DRIVERS:
-        told = {key: value for key, value in LIBPQ.items() if key not in url.query}
-        options["connect_args"] = told
-    return options
 
 
 def _with_tables(url: URL, options: Mapping[str, Any]) -> RDBStorage:

@@ -1,0 +1,136 @@
+"""The URL of the studies' database: how it may be written and shown, and the engine for it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sweepmore.errors import ConfigError, StudyError
+
+# SQLite's own busy timeout is 5 s; several processes that write at once need more patience.
+SQLITE_TIMEOUT = 300
+# What users type, and the driver that `pip install -e '.[postgres]'` brings: SQLAlchemy takes
+# psycopg2 for the first before 2.1, and does not know the second, which libpq does.
+POSTGRES = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+# libpq's defaults wait for ever for a host that is gone, and two hours for one that falls silent.
+LIBPQ = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# The drivers that hand these on to libpq.
+LIBPQ_DRIVERS = ("psycopg", "psycopg2")
+
+
+def typed_url(written: str | None, outputs: Path) -> URL:
+    """The URL of a script's ``storage=``, of which Hydra has not resolved the references."""
+    from omegaconf import OmegaConf  # not where a ledger alone is needed
+
+    return storage_url(written, OmegaConf.create({"storage": written}).storage, outputs)
+
+
+def storage_url(written: str | None, resolved: str | None, outputs: Path) -> URL:
+    """The URL of a storage; null is ``studies.db`` in ``outputs``.
+
+    ``written`` is the value before interpolation: a password in it would be kept with the config,
+    so it is refused; one that an environment variable brings is not written anywhere.
+    """
+    if resolved is None:
+        return make_url(f"sqlite:///{outputs / 'studies.db'}")
+    url = _parsed(resolved)
+    if _holds_password(written or ""):
+        raise ConfigError(
+            f"The storage's URL holds a password: {shown(url)}",
+            value=shown(url),
+            cure="Leave it out and use PGPASSWORD or ~/.pgpass, or take the whole URL from the "
+            "environment: '${oc.env:STUDIES}'.",
+        )
+    _require_driver(url)
+    return url
+
+
+def _parsed(text: str) -> URL:
+    """ConfigError without the text or the parser's words: any part of it may be a password. So
+    may what stands before an @ that SQLAlchemy does not take for the end of one."""
+    refused = ConfigError(
+        "The storage is not a URL.",
+        value=None,
+        cure="Give a SQLAlchemy URL, such as sqlite:///studies.db, or null for the default; in a "
+        "user's name and password write %40 for @, %3A for : and %2F for /.",
+    )
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the second: of a port that is no number
+        raise refused from None
+    if url.get_backend_name() == "sqlite":
+        misread = url.host is not None  # sqlite://studies.db
+    else:
+        misread = text.count("@") > 1 or "@" in (url.database or "")
+    if misread:
+        raise refused
+    return url.set(drivername=POSTGRES.get(url.drivername, url.drivername))
+
+
+def _require_driver(url: URL) -> None:
+    """Before anything is computed; importing it is what a connection does anyway."""
+    try:
+        url.get_dialect().import_dbapi()
+    except ArgumentError as error:
+        raise not_opened(url, str(error), "Known: sqlite, postgresql, mysql.") from error
+    except ImportError as error:
+        install = ".[postgres]" if url.drivername == "postgresql+psycopg" else url.get_driver_name()
+        option = "-e " if install.startswith(".") else ""
+        raise not_opened(url, f"{error}", f"Run: pip install {option}'{install}'") from error
+
+
+def not_opened(url: URL, why: str, cure: str) -> StudyError:
+    problem = f"The studies at {shown(url)} cannot be opened: {why.removesuffix('.')}."
+    return StudyError(problem, value=shown(url), cure=cure)
+
+
+def _holds_password(written: str) -> bool:
+    """Whether the password itself stands there: not in ``${oc.env:STUDIES}``, nor in
+    ``postgresql://me:${oc.env:PW}@host/db``, but in the default of ``${oc.env:X,…://me:pw@…}`` or
+    of ``${oc.env:PW,pw}``: each reference counts as its default."""
+    while _REFERENCE.search(written):
+        written = _REFERENCE.sub(lambda found: found["default"] or "", written)
+    return _PASSWORD.search(written) is not None
+
+
+# To the environment or another key; what another resolver is given may be the password itself.
+_REFERENCE = re.compile(r"\$\{(?:oc\.env:)?[^{}:/,]*(?:,(?P<default>[^{}]*))?\}")
+# Between the user and the host, or an option of the driver: ``?password=…``, ``&passwd=…``.
+_PASSWORD = re.compile(r"://[^/@]*:[^@]+@|[?&]\w*(?:password|passwd|secret)\w*=[^&]", re.IGNORECASE)
+
+
+def is_of_environment(written: str) -> bool:
+    """Whether a script resolves it without the config that it was written in."""
+    return "${" not in written.replace("${oc.env:", "")
+
+
+def shown(url: URL) -> str:
+    """For people: without user, password and options, a file relative to the working directory."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        path = Path(url.database)
+        inside = path.is_absolute() and path.is_relative_to(Path.cwd())
+        return f"sqlite:///{path.relative_to(Path.cwd()) if inside else path}"
+    return URL.create(
+        url.drivername, host=url.host, port=url.port, database=url.database
+    ).render_as_string()
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """For ``sqlalchemy.create_engine``; what the URL itself says of libpq's goes before."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": SQLITE_TIMEOUT}}
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.get_backend_name() == "postgresql" and url.get_driver_name() in LIBPQ_DRIVERS:
+        told = {key: value for key, value in LIBPQ.items() if key not in url.query}
+        options["connect_args"] = told
+    return options
