@@ -322,8 +322,9 @@ HEAD = b"# @package _global_\n"
         (HEAD + b"model: {emb: 3, emb: 4}\n", "mine.yaml, line 2"),
         (HEAD + b"model: !!python/object:os.system {}\n", "mine.yaml, line 2"),
         (HEAD + b"seed: 1\n# zo\xeb\n", "mine.yaml, line 3: not UTF-8"),
+        (HEAD + b"0\n", "mine.yaml holds no settings"),
     ],
-    ids=["indent", "tab", "duplicate key", "python object", "not UTF-8"],
+    ids=["indent", "tab", "duplicate key", "python object", "not UTF-8", "a number"],
 )
 def test_bad_yaml_is_named_with_file_and_line(
     content: bytes, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -160,6 +160,8 @@ def errors_reported() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)  # SIGPIPE, which Windows does not name
     except OSError as error:
+        if (about := _about_a_source(error)) is not None:
+            _fail(about)
         if is_disk_failure(error):
             cure = "Make room, or mend the disk; then go on."
             _fail(f"Nothing more can be written: {error.strerror}.\n  {cure}")
@@ -207,18 +209,20 @@ def explain(error: Exception) -> str:
     return f"{str(error).strip()}\n  {_HELP}"
 
 
-def _about_a_source(error: ValueError) -> str | None:
-    """What Hydra says of a source by a bare ValueError; None for any other, which is a bug."""
+def _about_a_source(error: ValueError | OSError) -> str | None:
+    """What Hydra says of a source by a bare error; None for any other, which is not about one."""
     if str(error).startswith("Config group override must be a string"):
         return f"A group takes the name of an option: {error}.\n  {_HELP}"
-    if not isinstance(error, UnicodeDecodeError):
-        return None
     frames = (frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__))
     paths = [seen["full_path"] for seen in frames if "full_path" in seen]  # its reader's variable
     if not paths:
         return None
-    line = Path(paths[-1]).read_bytes().count(b"\n", 0, error.start) + 1
-    return f"{paths[-1]}, line {line}: not UTF-8.\n  Save the file as UTF-8."
+    if isinstance(error, UnicodeDecodeError):
+        line = Path(paths[-1]).read_bytes().count(b"\n", 0, error.start) + 1
+        return f"{paths[-1]}, line {line}: not UTF-8.\n  Save the file as UTF-8."
+    if str(error).startswith("Invalid loaded object type"):  # OmegaConf, of a file that holds 0
+        return f"{paths[-1]} holds no settings.\n  Write key: value, a line each."
+    return None
 
 
 _HELP = "--help lists the keys and groups."
