@@ -15,7 +15,7 @@ from sweepmore import show, slots
 from sweepmore.join import study_folder
 from sweepmore.keep import BestOnly
 from sweepmore.owner import on_this_host, this_process
-from sweepmore.patience import is_away
+from sweepmore.patience import is_away, reason
 from sweepmore.settings import Sweep
 from sweepmore.studies import StudyView, view
 
@@ -65,7 +65,7 @@ class Follower:
                 self.tick()
             except Exception as error:  # a database that fails now may be back at the next tick
                 if not is_away(error):  # which has been said
-                    print(f"warning: the study cannot be read: {error}", file=sys.stderr)
+                    print(f"warning: the study cannot be read: {reason(error)}", file=sys.stderr)
                 self._done.wait(AFTER_AN_ERROR)
 
     def tick(self) -> None:
