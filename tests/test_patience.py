@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from sweepmore.errors import ConfigError, Interrupted, StudyError
 from sweepmore.patience import DatabaseAway, Patience, is_away
-from sweepmore.signals import stop_signals
+from sweepmore.signals import stop_signals, unbroken
 from sweepmore.storage import open_storage, shown, storage_url
 
 NOBODY_THERE = "postgresql+psycopg://me@127.0.0.1:1/d"  # a port on which nothing listens
@@ -109,6 +109,15 @@ def test_a_signal_during_a_try_ends_the_wait_after_it() -> None:
 
     with stop_signals(), pytest.raises(Interrupted):
         Patience("d", limit=1.0).call(struck)
+
+
+def test_a_signal_that_is_held_for_a_transaction_is_not_waited_upon() -> None:
+    with stop_signals() as told, unbroken():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(DatabaseAway) as away:
+            Patience("d", limit=1.0).call(refused)
+        assert away.value.exit_code == 128 + signal.SIGTERM
+        assert told() is None
 
 
 def test_nobody_waits_in_vain_twice() -> None:

@@ -15,7 +15,7 @@ from sweepmore import show, slots
 from sweepmore.join import study_folder
 from sweepmore.keep import BestOnly
 from sweepmore.owner import on_this_host, this_process
-from sweepmore.patience import is_away, reason
+from sweepmore.patience import DatabaseAway, is_away, reason
 from sweepmore.settings import Sweep
 from sweepmore.studies import StudyView, view
 
@@ -43,10 +43,12 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._done.set()
         self._thread.join()
         self._show.__exit__(None, None, None)
+        if isinstance(error, DatabaseAway):  # which was waited for
+            return
         with contextlib.suppress(Exception):
             self._keep(view(self.study))  # the last trials ended since the last tick
             self._resign()

@@ -25,7 +25,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from sweepmore.errors import Interrupted, StudyError
-from sweepmore.signals import signals_raise, unbroken
+from sweepmore.signals import held, signals_raise, unbroken
 
 # How long a server may be away: a reboot takes minutes. Less than LEASE_SECONDS of slots.py, so
 # that no other host takes a worker that waits for dead.
@@ -66,7 +66,7 @@ class Patience:
 
     def __init__(self, name: str, limit: float = PATIENCE_SECONDS) -> None:
         self.name, self.limit = name, limit  # the server, as it may be shown
-        self._stopped_by: int | None = None
+        self.told: Callable[[], int | None] = lambda: None
         self._away_since: float | None = None
         self._lock = threading.Lock()
 
@@ -87,16 +87,17 @@ class Patience:
         self._back()
         return found
 
-    def stop(self, signum: int) -> None:
-        """Whoever was told to stop, by this signal, does not wait to say so."""
-        self.limit, self._stopped_by = 0.0, signum
+    @property
+    def _stopped_by(self) -> int | None:
+        """The signal that this process was told to stop by: then it does not wait to say so."""
+        return self.told() or held()
 
     def _ask_again(self, function: Callable[[], T], error: Exception) -> T:
         """Signals are heard between two tries; of a host that is gone each takes 10 s."""
         deadline, pause = time.monotonic() + self.limit, SHORTEST
         try:
             with signals_raise():
-                while time.monotonic() < deadline:
+                while self._stopped_by is None and time.monotonic() < deadline:
                     time.sleep(pause * random.uniform(0.5, 1.0))
                     pause = min(2 * pause, LONGEST)
                     try:
@@ -107,7 +108,8 @@ class Patience:
                             raise
                         error = again
         except Interrupted as interrupted:
-            self.stop(interrupted.signum)
+            signum = interrupted.signum
+            self.told = lambda: signum
             raise
         self.limit = 0.0  # nobody waits in vain twice
         raise self._given_up(error) from error
@@ -117,7 +119,7 @@ class Patience:
             if self._away_since is not None:
                 return
             self._away_since = time.monotonic()
-        if self.limit:
+        if self.limit and self._stopped_by is None:
             print(
                 f"warning: the database {self.name} does not answer ({reason(error)}); waiting up "
                 f"to {self.limit / 60:.3g} min. Nothing is lost; Ctrl-C ends it",
@@ -192,6 +194,6 @@ def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
     return cast(BaseStorage, PatientStorage(storage, patience))
 
 
-def no_more_waiting(storage: BaseStorage, signum: int) -> None:
-    """Of this process, which was told to stop by the signal: a server that is away now ends it."""
-    cast(PatientStorage, storage).patience.stop(signum)
+def heed(storage: BaseStorage, told: Callable[[], int | None]) -> None:
+    """Have a storage wait for its server no more once ``told`` gives a signal."""
+    cast(PatientStorage, storage).patience.told = told

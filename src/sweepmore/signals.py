@@ -89,6 +89,15 @@ def signals_raise() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+# What the blocks of ``unbroken`` that this process is in have received, the outermost first.
+_unbroken: list[list[int]] = []
+
+
+def held() -> int | None:
+    """The first signal that waits for the end of an ``unbroken`` block; None without one."""
+    return next((signum for received in _unbroken for signum in received), None)
+
+
 @contextmanager
 def unbroken() -> Iterator[None]:
     """Inside the block signals wait; on leaving they come to the handlers that stood before.
@@ -105,9 +114,11 @@ def unbroken() -> Iterator[None]:
         signum: signal.signal(signum, lambda signum, frame: received.append(signum))
         for signum in STOPPING
     }
+    _unbroken.append(received)
     try:
         yield
     finally:
+        _unbroken.pop()
         for signum, handler in before.items():
             signal.signal(signum, handler)
         for signum in received:
