@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def url(server: Server, request: pytest.FixtureRequest) -> URL:
     """A database of the test's own."""
-    return server.database(request.node.name[:40])
+    return server.database(re.sub(r"\W+", "_", request.node.name)[:40])
 
 
 @pytest.fixture(autouse=True)
