@@ -50,7 +50,8 @@ class Follower:
         if isinstance(error, DatabaseAway):  # which was waited for
             return
         with contextlib.suppress(Exception):
-            self._keep(view(self.study))  # the last trials ended since the last tick
+            # since the last tick the last trials ended, or workers that were stopped by force
+            self._keep(self._reap(view(self.study)))
             self._resign()
 
     def stopping(self) -> None:
@@ -72,19 +73,23 @@ class Follower:
 
     def tick(self) -> None:
         asked = self.asked
-        seen = view(self.study)
-        for dead in slots.reap(self.study, seen, asked.settings.max_retries):
-            again = dead.deaths < asked.settings.max_retries
-            print(
-                f"the worker of trial {dead.root} died (process {(dead.owner or {}).get('pid')}): "
-                f"{'it is tried again' if again else 'given up'}",
-                flush=True,
-            )
-            seen = view(self.study)
+        seen = self._reap(view(self.study))
         if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
             seen = view(self.study)
         self._keep(seen)
         self._shown.update(seen)
+
+    def _reap(self, seen: StudyView) -> StudyView:
+        """What is seen once the trials of dead workers are free again."""
+        retries = self.asked.settings.max_retries
+        found = slots.reap(self.study, seen, retries)
+        for dead in found:
+            print(
+                f"the worker of trial {dead.root} died (process {(dead.owner or {}).get('pid')}): "
+                f"{'it is tried again' if dead.deaths < retries else 'given up'}",
+                flush=True,
+            )
+        return view(self.study) if found else seen
 
     def _keep(self, seen: StudyView) -> None:
         if self.asked.settings.keep == "best":

@@ -196,6 +196,7 @@ class Jobs(Crew[Job]):
         if not self._on_slurm:
             return
         self._cancel(left)
+        slurm.forget_queue()  # so that whoever died with them is found dead at once
         if missed := [job.number or job.name for job in left if not job.cancelled]:
             cure = "Slurm has not taken their scancel"
             print(f"warning: jobs {', '.join(missed)} may work on: {cure}", file=sys.stderr)

@@ -51,7 +51,7 @@ def is_gone(job: str) -> bool:
         return False
     if not _is_unlisted(number):
         return False
-    _queue.cache_clear()  # the answer may be older than the job
+    forget_queue()  # the answer may be older than the job
     return _is_unlisted(number)
 
 
@@ -74,6 +74,11 @@ def _queue(seconds: float, period: int) -> Queue | None:
     rows = [line.split(" ", 2) for line in said.splitlines()]
     jobs = tuple(Queued(number, name, state == "PD") for number, state, name in rows)
     return Queue(asked, jobs)
+
+
+def forget_queue() -> None:
+    """The next answer is Slurm's own."""
+    _queue.cache_clear()
 
 
 def cancel(numbers: Iterable[str]) -> bool:
