@@ -11,6 +11,10 @@ CI_PACKAGES := chromium
 
 # the tests start some 300 Pythons, which would compile src anew each time: 0.1 to 0.2 s of each
 unexport PYTHONDONTWRITEBYTECODE
+# and wait for the disk at each commit and checkpoint: a loop of faults took 72 s with 5 ms an fsync,
+# 40 s in memory, which is taken where 2 GB of it are free
+export PYTEST_DEBUG_TEMPROOT := $(shell \
+  test "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 2000000 2>/dev/null && echo /dev/shm)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -70,7 +74,8 @@ test-slurm: setup
 	@$(BIN)/python -m pytest -m slurm tests/test_slurm.py
 
 test-faults: setup
-	@$(BIN)/python -m pytest -m 'faults or properties' -n 2 --dist worksteal --hypothesis-profile=faults
+	@$(BIN)/python -m pytest -m 'faults or properties' -n 2 --dist load --maxschedchunk 1 \
+	  --hypothesis-profile=faults
 
 bench: setup
 	@$(BIN)/python -m benchmarks

@@ -42,8 +42,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
-# The way on that is no second look.
-PRACTICE = "Only practising? Any other data.seed is another split: search and confirm with it."
+# The way on that is no second look, by data.order.
+PRACTICE = {
+    "shuffled": "Any other data.seed is another split: search and confirm with it.",
+    "contiguous": "data.order=contiguous has these test lines with any data.seed: search and "
+    "confirm with data.order=shuffled.",
+}
 # A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
 TOLERANCE = 1e-5
 
@@ -95,6 +99,7 @@ class Subject:
             "run": run_id(self.asked.folder),
             "study": None if self.asked.study is None else self.asked.study.study_name,
             "data": self.splits.name,
+            "unit": self.splits.vocabulary.unit.name,
             "dev_loss": self.dev_loss,
             "parameters": self.model.size,
         }
@@ -148,7 +153,8 @@ def may_look(ledger: Ledger, asked: Asked, reason: str | None) -> None:
     try:
         ledger.check(asked.fingerprint, asked.checkpoint, reason)
     except Refused as refused:
-        cure = f"{refused.cure}\n  {PRACTICE}"
+        order = from_hydra(records.read_config(asked.folder)).data.order
+        cure = f"{refused.cure}\n  Only practising? {PRACTICE[order]}"
         raise Refused(refused.problem, value=refused.value, cure=cure) from refused
 
 
@@ -274,9 +280,10 @@ def show_asked(asked: Asked) -> None:
 def show_subject(subject: Subject) -> None:
     show_asked(subject.asked)
     mixed = ", mixed with counting" if subject.config.mix else ""
+    told = subject.splits.vocabulary.unit.told(subject.dev_loss)
     print(
         f"model    {subject.config.model}{mixed}; {subject.model.size:,} parameters\n"
-        f"dev      {subject.dev_loss:.4f} nats/token, as recorded\n"
+        f"dev      {subject.dev_loss:.4f} nats/token{told}, as recorded\n"
         f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}\n"
         f"         its {subject.splits.test_lines:,} test lines are read now",
         flush=True,
@@ -285,14 +292,20 @@ def show_subject(subject: Subject) -> None:
 
 def show_result(look: Look, known: Sequence[Look]) -> None:
     """A number, and beside it all looks that the split has had."""
+    from nplm.vocabulary import unit_of
+
     assert look.result is not None
-    result = look.result
+    result, unit = look.result, unit_of(look.about.get("unit", "char"))  # once there were no words
+    unseen, counting = (
+        f"{_estimate(result[key])}{unit.told(result[key]['mean']) if result[key] else ''}"
+        for key in ("unseen", "counting")
+    )
     print(
         f"test     {_estimate(result['loss'])} nats/token · {result['bits_per_token']:.3f} bits · "
         f"perplexity {result['perplexity']:.2f}\n"
-        f"unseen   {_estimate(result['unseen'])} on the {result['unseen_lines']:,} of "
+        f"unseen   {unseen} on the {result['unseen_lines']:,} of "
         f"{result['lines']:,} lines that stand in neither train nor dev\n"
-        f"counting {_estimate(result['counting'])} (Kneser-Ney, order {result['counting_order']}); "
+        f"counting {counting} (Kneser-Ney, order {result['counting_order']}); "
         f"the model's difference {_estimate(result['difference'], signed=True)}\n"
         f"         intervals: 95 %, bootstrap over lines; run {look.about['run']}"
     )

@@ -72,9 +72,10 @@ def new_lines(folder: Path, arguments: Arguments) -> None:
     """Print ``n`` lines; a star marks those that stand in train."""
     from nplm.sampling import load_trained, sample
 
-    seen = lines_seen(folder)
+    trained = load_trained(folder)
+    seen = trained.vocabulary.spelt(lines_seen(folder))
     how = arguments.n, arguments.seed, arguments.temperature, arguments.prompt
-    lines = sample(load_trained(folder), *how)
+    lines = sample(trained, *how)
     for line in lines:
         print(f"{line} *" if line in seen else line)
     share = sum(line in seen for line in lines) / len(lines)
@@ -104,7 +105,8 @@ def explain(folder: Path, line: str) -> None:
     """Print a table: context, true token, top guess with its probability, nats."""
     from nplm.sampling import explain, load_trained
 
-    positions = explain(load_trained(folder), line)
+    trained = load_trained(folder)
+    positions = explain(trained, line)
     wide, token, guess = (
         max(len(title), *map(len, column))
         for title, column in (
@@ -120,7 +122,8 @@ def explain(folder: Path, line: str) -> None:
             f"{at.guess_probability:>11.1%}  {at.nats:>5.2f}"
         )
     mean = sum(at.nats for at in positions) / len(positions)
-    print(f"mean {mean:.3f} nats/token over {len(positions)} tokens · {name_of(folder)}")
+    told = trained.vocabulary.unit.told(mean)
+    print(f"mean {mean:.3f} nats/token over {len(positions)} tokens{told} · {name_of(folder)}")
     print("next: python train.py -m sweeps=minute searches for a better model")
 
 

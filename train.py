@@ -36,6 +36,7 @@ from sweepmore.trial import SweepTrial, current_trial
 if TYPE_CHECKING:  # torch and matplotlib are imported once a run is certain to begin
     from nplm.data import Splits
     from nplm.training import Progress, Result, State
+    from nplm.vocabulary import Unit
 
 ROOT = Path(__file__).resolve().parent
 PACKAGES = ("sweepmore", "torch", "numpy", "hydra-core", "omegaconf", "wandb", "safetensors")
@@ -205,7 +206,7 @@ def train(
         prunable = config.objective == (Objective(),)  # dev_loss alone: what is reported here
 
         def report(progress: Progress) -> bool:
-            row = metrics_row(progress)
+            row = metrics_row(progress, splits.vocabulary.unit)
             evaluated = progress.dev_loss is not None
             log(row, sync=evaluated)
             if evaluated or trial is None:  # W&B takes 700 bytes a row: a trial's file stays small
@@ -218,9 +219,11 @@ def train(
         return training.fit(config, splits, report, state=state, folder=record.folder, stop=stop)
 
 
-def metrics_row(progress: Progress) -> dict[str, Any]:
-    """What is logged at a report; losses in nats per token."""
+def metrics_row(progress: Progress, unit: Unit) -> dict[str, Any]:
+    """What is logged at a report; losses in nats per token, of words dev's perplexity, too."""
     row = {key: value for key, value in dataclasses.asdict(progress).items() if value is not None}
+    if unit.of_words and progress.dev_loss is not None:
+        row["dev_perplexity"] = finite_perplexity(progress.dev_loss)
     if progress.minibatch_loss is not None:
         if progress.minibatch_loss > 0:  # exactly 0 where float32 is certain of every token
             row["log10_loss"] = math.log10(progress.minibatch_loss)
@@ -296,14 +299,11 @@ def objective(
 
 def result_json(config: Config, splits: Splits, result: Result) -> dict[str, Any]:
     """``result.json``, as docs/result.schema.json publishes it; losses in nats per token."""
-    from nplm.vocabulary import perplexity
-
-    dev = math.inf if result.dev_loss is None else perplexity(result.dev_loss)
     return {
         "status": result.status,
         "reason": result.reason,
         "dev_loss": result.dev_loss,
-        "dev_perplexity": dev if math.isfinite(dev) else None,
+        "dev_perplexity": None if result.dev_loss is None else finite_perplexity(result.dev_loss),
         "train_loss": result.train_loss,
         "steps": result.steps,
         "seconds": result.seconds,
@@ -313,6 +313,13 @@ def result_json(config: Config, splits: Splits, result: Result) -> dict[str, Any
         "data": about_data(splits),
         **about_mix(result),
     }
+
+
+def finite_perplexity(loss: float) -> float | None:
+    """None where no float holds it: JSON knows no infinity."""
+    from nplm.vocabulary import perplexity
+
+    return found if math.isfinite(found := perplexity(loss)) else None
 
 
 def about_mix(result: Result) -> dict[str, Any]:

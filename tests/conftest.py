@@ -20,9 +20,10 @@ from tests.helpers import ROOT, TrainHere, train_here
 # Files that start many processes, the longest first (n=1, 2026-11: 80 s down to 12 s on two busy
 # cores); a new one belongs here once it takes longer than the last.
 LONGEST = (
-    "sweep_outcomes", "report", "sweep_search", "sweep_resume", "sweep_stops", "first_minutes",
-    "sweep_launchers", "sweep_deaths", "sweep_nplm", "sweep_budget", "tour", "winner",
-    "sweep_slots", "wandb_report", "resume", "seal", "tracking", "bad_input", "cli", "find_lr",
+    "faults", "soak", "sweep_outcomes", "report", "sweep_search", "sweep_resume", "sweep_stops",
+    "first_minutes", "sweep_launchers", "sweep_deaths", "sweep_nplm", "sweep_budget", "tour",
+    "winner", "sweep_slots", "wandb_report", "resume", "seal", "tracking", "bad_input", "cli",
+    "find_lr",
 )  # fmt: skip
 
 hypothesis.settings.register_profile("faults", max_examples=500)  # five times the default

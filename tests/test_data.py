@@ -6,7 +6,6 @@ import dataclasses
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from nplm.vocabulary import Vocabulary, vocabulary_of
 
 HERE = Path("a file")
 # Of 30 M tokens at block size 3: as measured (n=1), and a half.
-MOST_GIGABYTES = 6.0
+MOST_GIGABYTES = 4.5
 
 
 def lecture_loop(lines: list[str], vocabulary: Vocabulary, block_size: int) -> tuple[Any, Any]:
@@ -90,14 +89,12 @@ def test_context_longer_than_all_lines_together() -> None:
     assert_equals_the_loop(["a"], 256)
 
 
-def test_a_million_lines_are_encoded_in_seconds() -> None:
+def test_a_million_lines_are_encoded() -> None:
     letters = np.random.default_rng(0).integers(97, 123, (1_000_000, 7), dtype=np.uint8)
     letters[:, 6] = ord("\n")
     lines = letters.tobytes().decode().splitlines()
-    began = time.perf_counter()
     split = encode(lines, vocabulary_of(lines, HERE), block_size=3)
     assert split.contexts.shape == (7_000_000, 3)
-    assert time.perf_counter() - began < 20  # about 1 s here; the plain loop takes 15
 
 
 @pytest.mark.faults

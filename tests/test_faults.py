@@ -22,6 +22,7 @@ import sweepmore.sweep  # noqa: F401  # what each fork would import anew
 import train
 from nplm import checkpoint, sealed, training
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
+from nplm.vocabulary import Unit
 from sweepmore import cli
 from sweepmore import record as records
 from sweepmore.storage import open_storage
@@ -36,16 +37,19 @@ from tests.test_seal import Door, assert_complete, door_in
 STEPS, EVERY = 8, 2
 Note = Callable[[str, object], None]
 # Every kind of fault: once, and as one that stays.
-FAULTS: list[tuple[Kind, bool]] = [
-    ("kill9", False), ("EIO", False), ("EIO", True), ("ENOSPC", False), ("ENOSPC", True),
-    ("short-write", False), ("short-write", True),
-]  # fmt: skip
-SHOWN = [f"{kind}{' for good' if lasting else ''}" for kind, lasting in FAULTS]
-each_fault = pytest.mark.parametrize(("kind", "lasting"), FAULTS, ids=SHOWN)
+FAULTS: dict[str, tuple[Kind, bool]] = {
+    "kill9": ("kill9", False),
+    "EIO": ("EIO", False),
+    "EIO for good": ("EIO", True),
+    "ENOSPC": ("ENOSPC", False),
+    "ENOSPC for good": ("ENOSPC", True),
+    "short-write": ("short-write", False),
+    "short-write for good": ("short-write", True),
+}
 # Where a point costs a second: one of each kind.
-SOME = [0, 1, 4, 6]
+SOME = ("kill9", "EIO", "ENOSPC for good", "short-write for good")
 some_faults = pytest.mark.parametrize(
-    ("kind", "lasting"), [FAULTS[k] for k in SOME], ids=[SHOWN[k] for k in SOME]
+    ("kind", "lasting"), [FAULTS[name] for name in SOME], ids=SOME
 )
 
 
@@ -54,6 +58,8 @@ def enough(kind: Kind) -> range:
     return EACH[::4] if kind in ("EIO", "ENOSPC") else EACH
 
 
+# Of a sweep, beside its files every commit.
+COMMITS_ALONE = ()
 loop = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 
@@ -113,7 +119,7 @@ def assert_goes_on(folder: Path, whole: Path) -> int:
         return 0
     if not (folder / LAST).exists():
         assert resumed(folder).refused
-        return EVERY
+        return max((int(row["step"]) for row in records.read_metrics(folder)), default=0)
     lost = lost_steps(folder)
     again = resumed(folder)
     assert again.code == 0, again
@@ -141,7 +147,7 @@ def loop_of_runs(
 
 
 def test_a_run_hit_at_some_of_the_points(words: list[str], whole: Path, tmp_path: Path) -> None:
-    for kind, lasting in FAULTS[0], FAULTS[4]:
+    for kind, lasting in FAULTS["kill9"], FAULTS["ENOSPC for good"]:
         passed, _ = loop_of_runs(kind, lasting, words, whole, tmp_path, range(50, 120, 60))
         assert passed == 2
 
@@ -178,10 +184,10 @@ def test_a_folder_that_is_removed_midway_is_one_message(words: list[str], tmp_pa
     def gone() -> None:
         row = train.metrics_row
 
-        def then_gone(progress: training.Progress) -> dict[str, Any]:
+        def then_gone(progress: training.Progress, unit: Unit) -> dict[str, Any]:
             if progress.step == STEPS // 2:
                 shutil.rmtree(folder)
-            return row(progress)
+            return row(progress, unit)
 
         setattr(train, "metrics_row", then_gone)  # noqa: B010  # in this process, a fork
         run(*words)(tmp_path)
@@ -294,6 +300,57 @@ def test_a_sweep_hit_at_each_point_is_finished_by_the_same_command(
     record_property("points passed", f"{passed}/{passed}")
 
 
+def reporting_sweep(app: App, steps: int) -> Callable[[Path], object]:
+    """One trial in ``folder`` that reports."""
+
+    def action(folder: Path) -> None:
+        words = ("does=report", f"steps={steps}", "x=1", ":study_name=s", f":outputs={folder}")
+        sweep_of(app.command(*words)[1:])
+
+    return action
+
+
+def test_a_database_that_fails_at_a_report_fails_no_trial(app: App, tmp_path: Path) -> None:
+    """It says nothing of the trial, which is handed back; the sixtieth commit is of a report."""
+    faults = Faults(60, "EIO", COMMITS_ALONE, tmp_path / "log")
+    ended = forked(lambda: reporting_sweep(app, 20)(app.database.parent), faults)
+    assert ended.refused, ended
+    assert "disk I/O error" in ended.err
+    failed, again = app.trials()
+    assert 0 < len(failed.intermediate_values) < 20
+    assert (failed.state, failed.user_attrs["reason"]) == (TrialState.FAIL, "handed_back")
+    assert (again.state, again.user_attrs["attempt"]) == (TrialState.WAITING, 1)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+def test_a_database_that_fails_at_each_commit_of_a_worker_fails_no_trial(
+    app: App, tmp_path: Path, record_property: Note
+) -> None:
+    """The thirty before it are the parent's, whose errors end the command before any trial."""
+
+    def result(folder: Path) -> list[tuple[object, object]]:
+        return [(trial.params, trial.value) for trial in trials_in(folder)]
+
+    sweep = reporting_sweep(app, 2)
+    points = EACH[29:]
+    passed = loop_of_sweeps("EIO", False, sweep, result, tmp_path, points, under=COMMITS_ALONE)
+    assert passed > 30
+    record_property("commits passed", f"{passed}/{passed}")
+
+
+def test_a_trial_that_was_taken_from_its_worker_is_left_alone(app: App, tmp_path: Path) -> None:
+    """By another host's parent, as far as its worker knows, which goes on with the next."""
+    words = ("does=oversleep", "x=1,2", ":study_name=s", f":outputs={app.folder}/outputs")
+    ended = forked(lambda: sweep_of(app.command(*words)[1:]))
+    assert ended.code == 0, ended
+    assert ended.out.count("trial 0 was taken from this worker") == 1
+    assert "Traceback" not in ended.err
+    trials = app.trials()
+    assert slots_of(trials) == [0, 1]
+    assert [t.user_attrs.get("reason") for t in trials].count("died") == 1
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("whole")
@@ -314,7 +371,7 @@ def test_a_trial_of_train_hit_at_each_point_ends_with_the_same_bits(
 
     under = ("studies/s/0000", "artifacts")
     passed = loop_of_sweeps(kind, kind == "ENOSPC", sweep, result, tmp_path, enough(kind), under)
-    assert passed > 40
+    assert passed > (100 if kind == "kill9" else 20)
     record_property("points passed", f"{passed}/{passed}")
 
 
@@ -353,6 +410,7 @@ def outcome(door: Door, told: str) -> str:
     before = read_times(door)
     called = forked(lambda: look(door)(door.place))
     state = "free" if read_times(door) > before else "done"
+    assert state != "free" or not before, told  # it had read, so it had claimed
     if called.code == 3:
         assert called.refused, (told, called)
         assert "complete=true" in called.err, (told, called)
@@ -367,7 +425,7 @@ def outcome(door: Door, told: str) -> str:
     ("kind", "lasting", "points"),
     [
         ("kill9", False, range(6, 99, 9)),
-        *(pytest.param(*one, EACH, id=name, marks=loop) for one, name in zip(FAULTS, SHOWN)),
+        *(pytest.param(*one, EACH, id=name, marks=loop) for name, one in FAULTS.items()),
     ],
 )
 def test_a_look_hit_at_each_point(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, script_of
 
 # A usual terminal window on a laptop.
 ROWS, COLUMNS = 40, 100
@@ -21,17 +18,7 @@ SHORTER = {
 }
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("minutes", ROOT / "docs" / "first_minutes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["minutes"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-minutes = load()
+minutes = script_of(ROOT / "docs" / "first_minutes.py")
 
 
 def test_the_readme_has_these_commands_in_this_order() -> None:

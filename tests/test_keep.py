@@ -1,4 +1,5 @@
-"""What a study leaves on disk: files and bytes of a trial, and ``hydra.sweeper.keep``."""
+"""What a study leaves on disk by ``hydra.sweeper.keep``; the files and bytes of a trial are in
+``test_sweep_nplm``."""
 
 from __future__ import annotations
 
@@ -10,11 +11,13 @@ from sqlalchemy.engine import URL
 import confirm
 import evaluate_test
 import sample
+from sweepmore.keep import BestOnly
 from sweepmore.record import read_json
 from sweepmore.storage import open_storage
-from sweepmore.studies import view
+from sweepmore.studies import StudyView, view
 from tests.fault_shim.loop import Ended, forked
 from tests.helpers import TrainHere, call_script, sweep_here
+from tests.test_sweep_slots import attempt
 
 WEIGHTS, STATES = "model.safetensors", "checkpoints"
 
@@ -79,6 +82,17 @@ def test_of_a_study_that_keeps_the_best_alone_the_others_are_light(
     with pytest.raises(SystemExit):
         here(tmp_path / "run", f"start_from={study.folders[light]}")
     assert "model.safetensors is missing" in capsys.readouterr().err
+
+
+def test_of_several_objectives_all_stay_that_no_other_beats(tmp_path: Path) -> None:
+    """Trial 2 is beaten by 1, and 3 and 4 are equal; 5 still runs."""
+    values = [(1.0, 5.0), (2.0, 2.0), (3.0, 2.0), (5.0, 1.0), (5.0, 1.0)]
+    done = [attempt(k, k, values=pair) for k, pair in enumerate(values)]
+    seen = StudyView("s", ("minimize", "minimize"), (*done, attempt(5, 5, "RUNNING")))
+    for k in range(6):
+        (tmp_path / f"{k:04d}" / STATES).mkdir(parents=True)
+    BestOnly(tmp_path)(seen)
+    assert [k for k in range(6) if (tmp_path / f"{k:04d}" / STATES).exists()] == [0, 1, 3, 4, 5]
 
 
 @pytest.mark.faults

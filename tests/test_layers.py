@@ -34,7 +34,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "question": {"optuna", "omegaconf"},
     "studies": {"optuna"},
     "slots": {"optuna"},
-    "worker": {"optuna", "hydra", "omegaconf"},
+    "worker": {"optuna", "hydra", "omegaconf", "sqlalchemy"},
     "show": {"optuna", "rich"},
     "note": {"optuna"},
     "keep": set(),

@@ -301,7 +301,7 @@ class TestComplete:
     @pytest.mark.parametrize(
         ("change", "told"),
         [({"host": "elsewhere"}, "on another host"), ({"boot": "an earlier one"}, None),
-         ({"started": 1.0}, None)],
+         ({"ticks": 1}, None)],
     )  # fmt: skip
     def test_by_host_boot_and_start_time(
         self, book: Ledger, change: dict[str, Any], told: str | None

@@ -40,11 +40,13 @@ shares = st.tuples(st.integers(1, 8), st.integers(1, 4), st.integers(1, 4)).map(
 )
 
 
-def in_file(content: bytes, **more: Any) -> Data:
+@contextlib.contextmanager
+def in_file(content: bytes, **more: Any) -> Iterator[Data]:
     """Settings of a file that holds it."""
-    with tempfile.NamedTemporaryFile(suffix=".txt", delete=False) as file:
+    with tempfile.NamedTemporaryFile(suffix=".txt") as file:
         file.write(content)
-    return Data(name="text", path=file.name, **more)
+        file.flush()
+        yield Data(name="text", path=file.name, **more)
 
 
 # data and split
@@ -101,7 +103,8 @@ def test_a_file_is_its_lines_however_it_is_stored(
     given_lines: list[str], end: str, mark: bool, last: bool
 ) -> None:
     text = ("\ufeff" if mark else "") + end.join(given_lines) + (end if last else "")
-    assert read_lines(in_file(text.encode())) == given_lines
+    with in_file(text.encode()) as data:
+        assert read_lines(data) == given_lines
 
 
 @quick
@@ -116,13 +119,11 @@ def test_a_file_is_its_lines_however_it_is_stored(
     st.sampled_from(["keep", "drop"]),
 )
 def test_any_file_is_split_or_refused(content: bytes, duplicates: str) -> None:
-    data = in_file(content, duplicates=duplicates)
-    try:
-        splits = load_splits(data, 3)
-    except DataError:
-        return
-    finally:
-        Path(str(data.path)).unlink()
+    with in_file(content, duplicates=duplicates) as data:
+        try:
+            splits = load_splits(data, 3)
+        except DataError:
+            return
     assert len(splits.train) > 0
     assert len(splits.dev) > 0
     assert splits.test_lines > 0
@@ -251,7 +252,8 @@ class LedgerStates(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = Path(tempfile.mkdtemp())
+        self.folder = tempfile.TemporaryDirectory()
+        self.place = Path(self.folder.name)
         url = URL.create("sqlite", database=str(self.place / "studies.db"))
         self.book = Ledger(url, self.place / "looks")
         self.numbers: set[int] = set()  # claimed, and not deleted in both layers
@@ -262,6 +264,7 @@ class LedgerStates(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.patch.undo()
+        self.folder.cleanup()
 
     def claim_it(self, checkpoint: str, reason: str | None) -> Look | None:
         try:

@@ -25,6 +25,7 @@ from nplm.data import Splits
 from nplm.training import Progress, fit, resume
 from sweepmore.errors import RunError
 from sweepmore.record import read_json
+from tests import slow_model
 from tests.helpers import (
     TrainHere,
     bits,
@@ -160,12 +161,21 @@ def test_a_run_resumed_twice_with_a_damaged_checkpoint_ends_with_the_same_bits(
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(few_names: Path, tmp_path: Path) -> None:
+    """The first one waits for its step, which takes a minute here."""
     folder = tmp_path / "run"
-    process = start("train.py", *words_of("sgd", few_names, folder), "optim.steps=2000000")
-    wait_for(lambda: steps_on_disk(folder) > 0, process)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    process = start(
+        "train.py", "data=text", f"data.path={few_names}", "wandb.mode=disabled",
+        "model=own", "model.target=tests.slow_model.Slow", f"hydra.run.dir={folder}",
+    )  # fmt: skip
+    try:
+        wait_for(lambda: steps_on_disk(folder) > 0, process)  # of step 0
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=slow_model.SECONDS / 4)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in err
 

@@ -112,6 +112,9 @@ def assert_small(folder: Path) -> None:
     evaluated = sum("dev_loss" in row for row in rows)
     assert sum(of_wandb.values()) < WANDB_BYTES + WANDB_ROW * evaluated
     assert sum(sizes[name] for name in ("config.yaml", "overrides.yaml", "result.json")) < 4_000
+    changes = json.loads((folder / "provenance.json").read_text())["dirty_diff"]
+    told = ("config.yaml", "overrides.yaml", "provenance.json", "result.json", "samples.txt")
+    assert sum(sizes[name] for name in told) - len(json.dumps(changes)) < 8_000
     assert sizes["figures/loss.png"] < 40_000
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,7 +15,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import psutil
@@ -25,8 +28,11 @@ from sweepmore import slots
 from sweepmore.owner import is_alive, on_this_host, this_process
 from sweepmore.storage import open_storage
 from sweepmore.studies import Attempt, StudyView, view, without_void
+from sweepmore.worker import Worker
 
-ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "started": 1.0}
+ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "ticks": 1}
+# It had the number of this process, and began at another time.
+GONE = {**this_process(), "ticks": 1}
 
 
 def attempt(number: int, slot: int, state: str = "COMPLETE", nth: int = 0, **more: Any) -> Attempt:
@@ -215,7 +221,7 @@ class TestReap:
     def test_one_that_is_gone_loses_it_and_the_same_point_is_tried_again(
         self, tmp_path: Path
     ) -> None:
-        study = self.running(tmp_path, {**this_process(), "started": 1.0})
+        study = self.running(tmp_path, GONE)
         assert self.reaped(study)
         old, new = study.get_trials()
         assert (old.state, old.user_attrs["reason"]) == (TrialState.FAIL, "died")
@@ -238,14 +244,14 @@ class TestReap:
         assert claimed is not None
         optuna.Trial(study, study.get_trials()[0]._trial_id).suggest_float("x", 0, 1)
         storage_id = study.get_trials()[0]._trial_id
-        gone = {**this_process(), "started": 1.0}
+        gone = GONE
         study._storage.set_trial_user_attr(storage_id, "owner", gone)
         assert self.reaped(study)
         again = study.get_trials()[1]
         assert again.system_attrs["fixed_params"] == {"x": 0.25, "y": 2}
 
     def test_no_more_often_than_allowed(self, tmp_path: Path) -> None:
-        study = self.running(tmp_path, {**this_process(), "started": 1.0}, deaths=2)
+        study = self.running(tmp_path, GONE, deaths=2)
         assert self.reaped(study, max_retries=2)
         (old,) = study.get_trials()
         assert old.state is TrialState.FAIL
@@ -280,7 +286,7 @@ class TestReap:
 
     def test_one_that_was_handed_back_since_is_not_tried_twice(self, tmp_path: Path) -> None:
         """A worker that was stopped between the look at its trial and the look at its process."""
-        study = self.running(tmp_path, {**this_process(), "started": 1.0})
+        study = self.running(tmp_path, GONE)
         stale = view(study)
         slots.retry(study, stale.running[0], died=False)
         slots.fail(study, 0, "handed_back")
@@ -290,7 +296,7 @@ class TestReap:
         assert new.user_attrs["deaths"] == 0
 
     def test_two_reapers_retry_once(self, tmp_path: Path) -> None:
-        study = self.running(tmp_path, {**this_process(), "started": 1.0})
+        study = self.running(tmp_path, GONE)
         slots.retry(study, view(study).running[0], died=True)  # and a second reaper at this moment
         assert self.reaped(study)
         assert len(study.get_trials()) == 3
@@ -306,20 +312,46 @@ class TestReap:
         assert view(study).attempts == ()
 
 
+def of_before(owner: Mapping[str, Any], began: float) -> dict[str, Any]:
+    """As earlier versions wrote it, and as other systems tell it: with Unix time, which moves."""
+    return {**{key: value for key, value in owner.items() if key != "ticks"}, "started": began}
+
+
 class TestOwner:
     def test_this_process_lives(self) -> None:
         assert is_alive(this_process())
         assert on_this_host(this_process())
         assert not on_this_host(ELSEWHERE)
 
-    @pytest.mark.parametrize("changed", [{"started": 1.0}, {"boot": "before"}, {"pid": 2**22 + 1}])
+    @pytest.mark.parametrize("changed", [{"ticks": 1}, {"boot": "before"}, {"pid": 2**22 + 1}])
     def test_another_start_boot_or_number_is_another_process(self, changed: Any) -> None:
         assert not is_alive({**this_process(), **changed})
 
+    @pytest.mark.skipif(not psutil.LINUX, reason="gives psutil another /proc")
+    def test_a_clock_that_is_set_kills_nobody(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kernel then tells another time of boot, from which psutil counts."""
+        me, began = this_process(), psutil.Process().create_time()
+        stat = Path("/proc/stat").read_text()
+        boot = re.search(r"^btime (\d+)$", stat, re.MULTILINE)
+        assert boot is not None
+        (tmp_path / "stat").write_text(stat.replace(boot[0], f"btime {int(boot[1]) + 3600}"))
+        (tmp_path / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+        monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+        assert psutil.Process().create_time() == began + 3600
+        assert is_alive(me)
+        assert this_process() == me  # a parent knows that it leads
+
+    @pytest.mark.parametrize(("set_by", "alive"), [(0, True), (1, True), (-1, True), (3600, False)])
+    def test_a_record_in_unix_time(self, set_by: float, alive: bool) -> None:
+        began = psutil.Process().create_time() + set_by
+        assert is_alive(of_before(this_process(), began)) is alive
+
     def test_a_zombie_is_dead(self) -> None:
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-        owner = {**this_process(), "pid": child.pid}
-        owner["started"] = psutil.Process(child.pid).create_time()
+        began = psutil.Process(child.pid).create_time()
+        owner = {**of_before(this_process(), began), "pid": child.pid}
         assert is_alive(owner)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, and not yet collected
@@ -327,6 +359,43 @@ class TestOwner:
         assert not is_alive(owner)
         child.communicate()
         assert not is_alive(owner)
+
+
+def test_a_worker_knows_whether_its_lease_was_renewed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a failure it tries sooner again; of a trial that it lost there is nothing to renew."""
+    study, nothing = database(tmp_path), cast(Any, None)
+    study.enqueue_trial({}, user_attrs={"slot": 0})
+    worker = Worker(nothing, study, nothing, nothing, parent=this_process())
+    assert worker._renew()  # no trial
+    assert slots.claim(study) is not None
+    worker._trial = optuna.Trial(study, study.get_trials()[0]._trial_id)
+    assert worker._renew()
+    with contextlib.closing(sqlite3.connect(tmp_path / "studies.db")) as connection:
+        connection.execute("ALTER TABLE trial_user_attributes RENAME TO away")
+        assert not worker._renew()
+        connection.execute("ALTER TABLE away RENAME TO trial_user_attributes")
+    assert capsys.readouterr().out.count("the lease of trial 0 was not renewed") == 1
+    slots.fail(study, 0, "died")
+    assert worker._renew()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("zone", [-9, 9])
+@pytest.mark.parametrize(("last_sign", "counted"), [(-60, (0, 0)), (60, (1, 1))])
+def test_failures_of_a_host_of_another_zone(
+    zone: int, last_sign: float, counted: tuple[int, int], tmp_path: Path
+) -> None:
+    """Optuna writes its start in its local time."""
+    study, since = database(tmp_path), time.time()
+    failed = create_trial(
+        state=TrialState.FAIL,
+        user_attrs={"slot": 0, "reason": "exception", "lease": since + last_sign},
+    )
+    failed.datetime_start = datetime.now() + timedelta(hours=zone)
+    study.add_trial(failed)
+    assert slots.failure_share(study, since) == counted
 
 
 def test_a_lease_speaks_for_another_host() -> None:

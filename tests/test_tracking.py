@@ -258,7 +258,7 @@ def test_online_without_network(few_names: Path, finished: Path, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning:") == 1
     assert_unharmed(folder, finished)
-    kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"0" * 40 not in kept
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,21 +19,26 @@ import torch
 
 import evaluate_test
 import sample as sample_script
-from nplm import config, insights, losses, sealed
+from nplm import config, console, insights, losses, sealed
 from nplm.baselines import Ngram
 from nplm.config import Data, Model, Sgd
-from nplm.data import fingerprint, load_splits, read_lines
-from nplm.kneser_ney import KneserNey, best_kneser_ney
+from nplm.data import Split, count, encode, fingerprint, load_splits, read_lines
+from nplm.drawing import distributions
+from nplm.kneser_ney import KneserNey, best_kneser_ney, kneser_ney
 from nplm.losses import split_loss, token_losses
 from nplm.mixture import Mixture, mixed
-from nplm.model import LanguageModel
+from nplm.model import MLP, LanguageModel
 from nplm.models import build_model
 from nplm.optim import learning_rate
 from nplm.sampling import explain, load_trained, sample
-from nplm.vocabulary import WORDS, Vocabulary
+from nplm.training import begin, check_size
+from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
 from sweepmore.errors import ConfigError, DataError
+from sweepmore.ledger import Ledger, Refused
 from sweepmore.record import read_json
-from tests.helpers import ROOT, call_script, shown, train_here
+from sweepmore.storage import storage_url
+from tests.helpers import ROOT, call_script, rows_of, shown, train_here
+from tests.test_baselines import TEN
 
 TRAIN = ("the cat sat", "the dog sat", "A cat ran", "the cat ran", "a dog ran", "the bird sat")
 DEV, TEST = ("the cat flew", "the bird ran"), ("the dog swam", "a zebra sat")
@@ -106,15 +113,41 @@ def test_every_line_ends_and_contexts_do_not_reach_beyond(ten: Written) -> None:
     assert len(splits.train) == sum(len(line.split()) + 1 for line in TRAIN)
 
 
-@pytest.mark.parametrize("min_count", [2, 5])
-def test_words_that_cannot_be_used_are_refused(ten: Written, min_count: int) -> None:
-    data = ten(min_count=min_count)
-    if min_count == 5:
-        with pytest.raises(DataError, match="No word stands 5 times in the train lines"):
-            load_splits(data, 2)
-    Path(str(data.path)).write_text("a <s> b\n" * 10)
-    with pytest.raises(DataError, match=r"line 1: contains the boundary token '<s>'"):
-        load_splits(data, 2)
+def test_no_word_that_is_frequent_enough(ten: Written) -> None:
+    with pytest.raises(DataError, match="No word stands 5 times in the train lines"):
+        load_splits(ten(min_count=5), 2)
+
+
+def written(data: Data, *lines: str) -> Data:
+    """``data`` with other lines in its file."""
+    Path(str(data.path)).write_text("\n".join(lines) + "\n")
+    return data
+
+
+def test_the_boundary_is_refused_where_it_is_a_token(ten: Written) -> None:
+    with pytest.raises(DataError, match=r"line 2: contains the boundary token '<s>'"):
+        load_splits(written(ten(), "a b", "a <s> b", *["a"] * 8), 2)
+    assert "<s>a" in load_splits(written(ten(), *["<s>a b<s>"] * 10), 2).vocabulary.tokens
+    vocabulary = Vocabulary(KEPT, WORDS)
+    with pytest.raises(DataError, match="'<s>' in 'the <s> cat' is the boundary between lines"):
+        vocabulary.encode("the <s> cat")
+    with pytest.raises(DataError, match="is the boundary"):
+        Vocabulary((".", "a")).encode("a.a")
+
+
+def test_unk_in_the_text_is_counted_once(ten: Written) -> None:
+    """It and the rare word are 2 of train's tokens: fewer than a's 3."""
+    data = written(ten(min_count=2), "<unk> a", "b a a", "c c c c", *["c"] * 7)
+    assert load_splits(data, 2).vocabulary.tokens == ("<s>", "c", "a", "<unk>")
+    with pytest.raises(DataError, match="have no word but <unk>"):
+        load_splits(written(ten(), *["<unk>"] * 10), 2)
+
+
+def test_a_blank_that_does_not_break_is_a_blank_and_one_without_width_is_none(
+    ten: Written,
+) -> None:
+    data = written(ten(), *["a\u00a0b c\u200bd"] * 10)
+    assert load_splits(data, 2).vocabulary.tokens == ("<s>", "a", "b", "c\u200bd", "<unk>")
 
 
 def test_characters_have_no_rare_words() -> None:
@@ -220,6 +253,64 @@ def test_logits_of_17_000_words_are_made_for_few_contexts_at_once() -> None:
     torch.testing.assert_close(found, wanted)
 
 
+def test_a_split_of_17_000_words_goes_through_in_parts() -> None:
+    model = Counting(config.Bigram(), 17_000)
+    contexts, targets = np.arange(1200)[:, None] % 600, np.arange(1200)
+    counts = count(contexts, targets, 17_000)
+    split = Split((), torch.from_numpy(contexts), torch.from_numpy(targets), counts)
+    each = token_losses(model, split.contexts, split.targets)
+    model.most = 0
+    assert split_loss(model, split) == pytest.approx(float(each.double().mean()), rel=1e-6)
+    assert model.most * 17_000 <= losses.CHUNK_NUMBERS
+    with torch.device("meta"):
+        assert MLP(Model(), 17_000).widest == 17_000
+
+
+def test_counting_bigrams_of_words_on_paper() -> None:
+    """The ten lines of test_baselines, a word for each letter: after a (10 times) stand b 6 times,
+    the end 3 times, c once, and the discounts are those derived there. <unk> is a fifth token."""
+    lines = [" ".join(line) for line in TEN]
+    vocabulary = vocabulary_of(lines, Path("ten"), WORDS)
+    split = encode(lines, vocabulary, 1)
+    found = kneser_ney(split.contexts.numpy(), split.targets.numpy(), len(vocabulary), 2)
+    d1, d3, left = 0.6, 1.8, 4 * 0.5 / 14
+    unigram = {t: (n - 0.5) / 14 + left / 5 for t, n in zip("ebac", (3, 4, 3, 4))} | {"?": left / 5}
+    back = (d3 + d3 + d1) / 10
+    seen = {"e": (3 - d3) / 10, "b": (6 - d3) / 10, "c": (1 - d1) / 10}
+    by_hand = [-math.log(seen.get(token, 0) + back * unigram[token]) for token in "ebac?"]
+    targets = np.array([0, *vocabulary.encode("b a c zebra")])
+    contexts = np.full((5, 1), vocabulary.encode("a")[0])
+    assert found.losses(contexts, targets) == pytest.approx(by_hand, abs=1e-14)
+
+
+def test_counted_words_are_the_examples(ten: Written) -> None:
+    splits = load_splits(ten(min_count=2), 2)
+    train, size = splits.train, len(splits.vocabulary)
+    plain = Counter(zip(map(tuple, train.contexts.tolist()), train.targets.tolist()))
+    after = Counter(map(tuple, train.contexts.tolist()))
+    table = distributions(train, size)
+    for context, row in zip(map(tuple, train.counts.contexts.tolist()), table.tolist()):
+        wanted = [plain[context, token] / after[context] for token in range(size)]
+        assert row == pytest.approx(wanted)
+    assert len(table) == len(after)
+
+
+def test_a_header_names_the_characters_that_train_never_has(
+    ten: Written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = config.Config(data=ten(unit="char"))
+    splits = load_splits(run.data, 3)
+    console.header(run, splits, begin(run, splits), looks=0)
+    assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
+
+
+def test_a_line_is_cut_between_words() -> None:
+    assert console._short("the cat sat on a mat", 20) == "the cat sat on a mat"
+    assert console._short("the cat sat on a mat", 12) == "the cat sat…"
+    assert console._short("the cat sat on a mat", 10) == "the cat…"
+    assert console._short("abcdefgh", 5) == "abcd…"
+
+
 def test_no_hidden_layer_is_linear_in_the_embeddings() -> None:
     model = build_model(Model(layers=0, emb=3), 7, torch.Generator().manual_seed(0))
     contexts = torch.tensor([[0, 3, 6], [1, 2, 2]])
@@ -235,6 +326,26 @@ def test_the_paper_s_learning_rate() -> None:
     assert learning_rate(optim, 10**8) == pytest.approx(5e-4)
     with pytest.raises(ConfigError, match="schedule=inverse"):
         Sgd(schedule="inverse", decay_step=10)
+
+
+def test_a_bigram_of_17_000_words_is_refused_before_its_table_is_made() -> None:
+    words = Vocabulary(tuple(map(str, range(17_000))), WORDS)
+    splits = dataclasses.replace(load_splits(Data(), 1), vocabulary=words)
+    with pytest.raises(ConfigError, match="289,000,000 pairs") as refused:
+        check_size(config.Config(model=config.Bigram()), splits)
+    assert "model=ngram model.order=2" in str(refused.value)
+
+
+def test_samples_are_compared_with_train_as_they_are_spelt() -> None:
+    """What train had once is <unk> in a sample, and in train's line."""
+    assert Vocabulary(KEPT, WORDS).spelt(["the  zebra sat"]) == {"the <unk> sat"}
+    assert Vocabulary((".", "a")).spelt(["ab"]) == {"ab"}
+
+
+def test_three_tokens_have_two_neighbours() -> None:
+    table = torch.tensor([[0.0], [1.0], [3.0]])
+    found = insights.neighbours(table, Vocabulary(("<s>", "<unk>", "a"), WORDS), number=3)
+    assert found == [("<s>", ["<unk>", "a"]), ("<unk>", ["<s>", "a"]), ("a", ["<unk>", "<s>"])]
 
 
 def test_neighbours_by_hand() -> None:
@@ -284,7 +395,10 @@ def test_a_run_s_perplexity_is_the_one_by_hand(
     out = capsys.readouterr().out
     assert "ten.txt: 10 lines, 7 tokens" in out
     assert "unknown  12.5% of train's and 25.0% of dev's tokens are <unk>" in out
-    assert f"nats/token (perplexity {BY_HAND:.1f})" in out
+    assert f"dev loss {result['dev_loss']:.3f} nats/token (perplexity {BY_HAND:.1f}) · train" in out
+    assert out.count("(perplexity ") == 3  # of train and counting, too
+    assert "lecture" not in out
+    assert rows_of(folder)[-1]["dev_perplexity"] == pytest.approx(BY_HAND)
 
 
 def test_a_net_on_words_from_training_to_figures(run: Path) -> None:
@@ -311,6 +425,15 @@ def test_new_sentences_begin_as_asked_and_are_words(run: Path) -> None:
     assert [line[:5] for line in done.stdout.splitlines()[:3]] == ["It is"] * 3
 
 
+def test_a_sentence_is_explained_in_parts(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, line = load_trained(run), "It is a truth universally acknowledged"
+    whole = explain(trained, line)
+    monkeypatch.setattr(losses, "CHUNK_NUMBERS", 1)
+    parts = explain(trained, line)
+    assert [at.guess for at in parts] == [at.guess for at in whole]
+    assert [at.nats for at in parts] == pytest.approx([at.nats for at in whole], rel=1e-5)
+
+
 def test_an_explained_sentence_sums_to_its_loss(run: Path) -> None:
     trained = load_trained(run)
     positions = explain(trained, "It is  a zebra")
@@ -319,10 +442,11 @@ def test_an_explained_sentence_sums_to_its_loss(run: Path) -> None:
     assert all(at.nats > 0 for at in positions)
     done = call_script(sample_script, f"run={run}", "explain=It is a zebra")
     mean = sum(at.nats for at in positions) / 5
-    assert f"mean {mean:.3f} nats/token over 5 tokens" in done.stdout
+    told = f"mean {mean:.3f} nats/token over 5 tokens (perplexity {math.exp(mean):.1f})"
+    assert told in done.stdout
 
 
-def test_the_last_lines_are_sealed_and_seen_once(ten: Written, run: Path, tmp_path: Path) -> None:
+def test_the_last_lines_are_sealed(ten: Written) -> None:
     data = ten(min_count=2)
     splits = load_splits(data, 2)
     test = sealed.load_test(data, splits.vocabulary, 2, splits.fingerprint)
@@ -333,19 +457,29 @@ def test_the_last_lines_are_sealed_and_seen_once(ten: Written, run: Path, tmp_pa
     by_hand = 24 / (4 * 2 * 3 * 6 * 3 * 3 * 3 * 6) ** 0.125
     assert (told.tokens, told.unseen_lines) == (8, 2)
     assert told.perplexity == pytest.approx(by_hand)
-    where = f"outputs={tmp_path}", f"looks={tmp_path / 'looks'}"
-    first = call_script(evaluate_test, f"run={run}", *where)
+
+
+def test_a_run_s_test_lines_are_seen_once(run: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(run, tmp_path / "run")
+    words = f"run={own}", f"outputs={tmp_path}", f"looks={tmp_path / 'looks'}"
+    first = call_script(evaluate_test, *words)
     assert first.returncode == 0, first.stderr
-    assert "perplexity" in first.stdout
-    again = call_script(evaluate_test, f"run={run}", *where)
+    told = dict(line.split(maxsplit=1) for line in first.stdout.splitlines())
+    assert all("perplexity" in told[key] for key in ("dev", "test", "unseen", "counting"))
+    again = call_script(evaluate_test, *words)
     assert "nothing was read now" in again.stderr
-    assert "test" in read_json(run / "result.json")
+    assert "test" in read_json(own / "result.json")
+    other = dataclasses.replace(evaluate_test.named(own), checkpoint="0" * 64)
+    ledger = Ledger(storage_url(None, None, tmp_path), tmp_path / "looks")
+    with pytest.raises(Refused) as refused:
+        evaluate_test.may_look(ledger, other, None)
+    assert "search and confirm with data.order=shuffled" in str(refused.value)
 
 
 def test_the_text_that_is_shipped() -> None:
     data = Data(name="austen", unit="word", min_count=4, order="contiguous")
     lines = read_lines(data)
-    assert (len(lines), sum(len(line.split()) for line in lines)) == (13_003, 335_426)
+    assert (len(lines), sum(len(line.split()) for line in lines)) == (12_997, 335_398)
     assert lines[0].startswith("It is a truth universally acknowledged , that a single man")
     assert not [word for line in lines for word in line.split() if word.strip("_") != word]
     known = dataclasses.replace(data, order="shuffled")

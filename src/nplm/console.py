@@ -73,13 +73,13 @@ def _cut(splits: Splits, block: int) -> str:
     while len(", ".join(shown)) > WIDEST and len(shown) > 1:  # words are longer than letters
         shown.pop()
     more = ", …" if examples > len(shown) else ""
-    return f"{line[:20]}: {', '.join(shown)}{more}" if block <= 12 else line[:60]
+    return f"{_short(line, 20)}: {', '.join(shown)}{more}" if block <= 12 else _short(line)
 
 
 def _unknown(splits: Splits) -> list[str]:
     """What train says nothing of: characters that it never has, or how many tokens are unknown."""
     vocabulary, unknown = splits.vocabulary, splits.vocabulary.unit.unknown
-    if unknown is None:
+    if not vocabulary.unit.of_words:
         seen = torch.bincount(splits.train.targets, minlength=len(vocabulary)).tolist()
         never = [token for token, number in zip(vocabulary.tokens, seen) if not number]
         return [f"unknown  train never has {' '.join(never)}"] if never else []
@@ -120,23 +120,31 @@ def answer(
             f"examples; no model of these contexts has less than {least_loss(splits.train):.4f}"
         )
         return
-    digits = 0 if result.seconds >= 10 else 1
+    digits, told = 0 if result.seconds >= 10 else 1, splits.vocabulary.unit.told
     print(
-        f"dev loss {splits.vocabulary.unit.told(result.dev_loss)} · "
-        f"train {result.train_loss:.3f} · "
+        f"dev loss {result.dev_loss:.3f} nats/token{told(result.dev_loss)} · "
+        f"train {result.train_loss:.3f}{told(result.train_loss)} · "
         f"gap {result.dev_loss - result.train_loss:.3f} · {result.seconds:.{digits}f} s\n"
-        f"compare  bigram by counting {bigram:.3f} on this split; {_lecture(config, splits)}\n"
+        f"compare  bigram by counting {bigram:.3f}{told(bigram)} on this split"
+        f"{_lecture(config, splits)}\n"
         f"samples  {' · '.join(map(_short, samples))}"
     )
     if isinstance(result.model, Mixture):
+        assert result.net_dev_loss is not None
         print(
             f"mixed    {result.model.weight:.3f} of Kneser-Ney of order "
             f"{result.model.ngram.shape.order}; the net alone {result.net_dev_loss:.3f}"
+            f"{told(result.net_dev_loss)}"
         )
 
 
-def _short(line: str) -> str:
-    return line if len(line) <= 60 else f"{line[:59]}…"
+def _short(line: str, width: int = 60) -> str:
+    """The line's beginning: whole words, where it has some that fit."""
+    if len(line) <= width:
+        return line
+    begun = line[: width - 1]
+    cut = begun if line[width - 1] == " " else begun.rpartition(" ")[0] or begun
+    return f"{cut}…"
 
 
 def ways_on(folder: Path, tracked: Path | None, result: Result) -> None:
@@ -154,10 +162,13 @@ def ways_on(folder: Path, tracked: Path | None, result: Result) -> None:
 
 
 def _lecture(config: Config, splits: Splits) -> str:
+    """Of characters: the lecture's loss, or why it cannot be compared."""
+    if splits.vocabulary.unit.of_words:
+        return ""
     if splits.fingerprint == LECTURE_FINGERPRINT:
-        return f"the lecture's net {LECTURE_LOSS}"
+        return f"; the lecture's net {LECTURE_LOSS}"
     same = "another split" if config.data.name == "names" else "other data"
-    return f"not comparable with the lecture's {LECTURE_LOSS}: {same}"
+    return f"; not comparable with the lecture's {LECTURE_LOSS}: {same}"
 
 
 @dataclass

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -76,7 +77,8 @@ class Split:
 class Splits:
     """What training may see. The test lines are counted and gone.
 
-    ``fingerprint`` names the split: sha256 over all lines in file order and the split rule.
+    ``fingerprint`` names the split: sha256 over all lines in file order and the rule that cuts
+    them into splits and tokens.
     ``dev_in_train`` is how many dev lines also stand in train.
     """
 
@@ -105,7 +107,7 @@ def _load_splits(data: Data, block_size: int, stamp: object) -> Splits:
     lines, unit = read_lines(data), unit_of(data.unit, data.lower)
     train, dev, test = split_lines(lines, data)
     # where a token may be unknown, train alone says which are known
-    told = lines if unit.unknown is None else train
+    told = train if unit.of_words else lines
     vocabulary = vocabulary_of(told, origin_of(data), unit, data.min_count)
     seen = set(train)
     return Splits(
@@ -199,11 +201,12 @@ def _refuse(path: Path, text: str, unit: Unit) -> None:
     if not text.strip():
         what = "has only blank lines" if text else "is empty"
         raise DataError(f"{path} {what}.", value=str(path), cure="Give one item a line.")
-    boundary = unit.boundary
-    for refused, what in (("\0", "a NUL byte"), (boundary, f"the boundary token {boundary!r}")):
-        at = text.find(refused)
-        if at >= 0:
-            line = text.count("\n", 0, at) + 1
+    boundary = re.escape(unit.boundary)
+    token = rf"(?<!\S){boundary}(?!\S)" if unit.of_words else boundary
+    named = f"the boundary token {unit.boundary!r}"
+    for refused, what in (("\0", "a NUL byte"), (token, named)):
+        if (found := re.search(refused, text)) is not None:
+            line = text.count("\n", 0, found.start()) + 1
             cure = "Remove it, or replace it by another character."
             raise DataError(f"{path}, line {line}: contains {what}.", value=line, cure=cure)
     longest = max(text.split("\n"), key=len)

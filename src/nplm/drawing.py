@@ -21,7 +21,7 @@ Block = Callable[[int], tuple[Tensor, Tensor]]
 Draw = Callable[[int, torch.Generator], Block]
 
 # Numbers in the table of next-token distributions: 1 GiB of float32. Names need m·V of 0.15 to
-# 1.4 million; a vocabulary of words would need more than a machine has.
+# 1.4 million, the words of austen.txt 12 million at block size 1, 240 at 2, 771 at 4.
 MAX_TABLE = 2**28
 
 

@@ -135,7 +135,8 @@ def bigrams(splits: Splits) -> Section:
     title = f"{splits.name}, train: n = {len(splits.train):,} pairs"
     chart = Chart("bigrams", title, "next token", "token",
                   counts=counts.tolist(), categories=splits.vocabulary.tokens)  # fmt: skip
-    text = "What a model sees that looks back one token only; the boundary is the dot."
+    boundary = splits.vocabulary.unit.boundary
+    text = f"What a model sees that looks back one token only; '{boundary}' is the boundary."
     return Section("What follows what", text, [Picture([chart])])
 
 
@@ -163,7 +164,7 @@ def neighbours(
     first ``NEAR`` ones: words that train hardly has lie where they were drawn."""
     tokens, table = vocabulary.tokens, table[:NEAR]
     distances = torch.cdist(table[:MOST_DRAWN], table).fill_diagonal_(math.inf)
-    nearest = distances.argsort(1)[:, :number].tolist()
+    nearest = distances.argsort(1)[:, : min(number, len(table) - 1)].tolist()  # itself is the last
     return [(token, [tokens[k] for k in near]) for token, near in zip(tokens, nearest)]
 
 
@@ -186,7 +187,7 @@ def hardest(trained: sampling.Trained, splits: Splits) -> Section:
 
 def samples(trained: sampling.Trained, splits: Splits, config: Config) -> Section:
     drawn = sampling.sample(trained, SAMPLES, config.seed)
-    known = set(splits.train.lines)
+    known = splits.vocabulary.spelt(splits.train.lines)
     share = sum(line in known for line in drawn) / len(drawn)
     return Section(
         "What it writes",

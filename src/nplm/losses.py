@@ -13,6 +13,11 @@ from nplm.model import LanguageModel
 CHUNK_NUMBERS = 2**22
 
 
+def at_once(model: LanguageModel) -> int:
+    """How many contexts go through the model together, so that memory is bounded."""
+    return max(1, CHUNK_NUMBERS // model.widest)
+
+
 def split_loss(model: LanguageModel, split: Split) -> float:
     """Exact mean over the examples of ``split``, not over batches; memory is bounded.
 
@@ -28,7 +33,7 @@ def pair_losses(model: LanguageModel, split: Split) -> Tensor:
     """(k,) nats of the target of each distinct (context, target) pair, in the order of
     ``split.counts``; memory is bounded."""
     counts = split.counts
-    per_chunk = max(1, CHUNK_NUMBERS // model.widest)
+    per_chunk = at_once(model)
     losses = torch.empty(len(counts.rows), device=counts.rows.device)
     for begin in range(0, len(counts.contexts), per_chunk):
         contexts = counts.contexts[begin : begin + per_chunk]
@@ -50,7 +55,7 @@ def least_loss(split: Split) -> float:
 @torch.no_grad()
 def token_losses(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Tensor:
     """(n,) nats of each target under the model; memory is bounded."""
-    per_chunk = max(1, CHUNK_NUMBERS // model.widest)
+    per_chunk = at_once(model)
     losses = torch.empty(len(targets), device=targets.device)
     for begin in range(0, len(targets), per_chunk):
         part = slice(begin, begin + per_chunk)

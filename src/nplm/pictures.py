@@ -144,19 +144,40 @@ def draw_embeddings(chart: EmbeddingMap, path: Path) -> None:
     figure, axes = _figure(square=True)
     x, y = zip(*chart.points, strict=True)
     colours = [_colour(token) for token in chart.tokens]
-    if max(map(len, chart.tokens)) == 1:  # a letter has room in its disc
+    letters = max(map(len, chart.tokens)) == 1
+    if letters:  # which have room in their discs
         axes.scatter(x, y, s=110, color=colours, alpha=0.8, edgecolors="white", linewidths=0.8)
         text = {"color": "white", "fontsize": 9, "fontweight": "bold"}
     else:
-        axes.scatter(x, y, s=2, color=GREY)
+        dots = axes.scatter(x, y, color=GREY)
         text = {"color": BLUE, "fontsize": 7}
-    for token, point in zip(chart.tokens, chart.points, strict=True):
+    labels = [
         axes.annotate(token, point, ha="center", va="center", parse_math=False, **text)
+        for token, point in zip(chart.tokens, chart.points, strict=True)
+    ]
+    if not letters:
+        hidden = _hide_overlaps(axes, labels)
+        dots.set_sizes([4.0 if label in hidden else 0.0 for label in labels])
     axes.set_xlabel(chart.axes[0])
     axes.set_ylabel(chart.axes[1])
     axes.set_axisbelow(True)
     axes.grid(alpha=0.3)
     _finish(figure, axes, chart.title, path)
+
+
+def _hide_overlaps(axes: Any, labels: Sequence[Any]) -> set[Any]:
+    """Of labels that overlap, the first stays, of the more frequent word; the others."""
+    axes.get_xlim()  # the limits are set when they are asked for
+    shown: list[Any] = []
+    hidden = set()
+    for label in labels:
+        box = label.get_window_extent()
+        if any(box.overlaps(other) for other in shown):
+            label.set_visible(False)
+            hidden.add(label)
+        else:
+            shown.append(box)
+    return hidden
 
 
 def _colour(token: str) -> str:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from nplm import checkpoint as files
 from nplm.data import encode
-from nplm.losses import token_losses
+from nplm.losses import at_once, token_losses
 from nplm.model import LanguageModel
 from nplm.models import restored
 from nplm.vocabulary import Vocabulary, unit_of
@@ -18,8 +18,9 @@ from nplm.vocabulary import Vocabulary, unit_of
 # A line that has not ended by then is cut: three times the longest name of either data file (15),
 # rounded up. Of the sentences of austen.txt nine in ten are as short.
 MAX_TOKENS = 50
-# Lines grow together while their probabilities are at most this many numbers: 512 MiB of float64.
-MAX_NUMBERS = 2**26
+# Lines grow together while their probabilities are at most this many numbers: 64 MiB of float64,
+# of which logits, their softmax, the draw and counting's rows hold four to six at a time.
+MAX_NUMBERS = 2**23
 
 
 @dataclass(frozen=True)
@@ -103,15 +104,18 @@ def explain(trained: Trained, line: str) -> list[Position]:
     line = vocabulary.unit.clean(line)
     vocabulary.encode(line)  # names an unknown character
     example = encode([line], vocabulary, model.shape.block_size).to(device_of(model))
-    best = F.softmax(model.logits(example.contexts), dim=1).max(dim=1)
+    best = [
+        F.softmax(model.logits(contexts), dim=1).max(dim=1)
+        for contexts in torch.split(example.contexts, at_once(model))
+    ]
     nats = token_losses(model, example.contexts, example.targets)
     return [
         Position(vocabulary.text(context), tokens[target], tokens[guess], share, loss)
         for context, target, guess, share, loss in zip(
             example.contexts.tolist(),
             example.targets.tolist(),
-            best.indices.tolist(),
-            best.values.tolist(),
+            torch.cat([part.indices for part in best]).tolist(),
+            torch.cat([part.values for part in best]).tolist(),
             nats.tolist(),
             strict=True,
         )

@@ -15,7 +15,7 @@ from nplm.estimates import Estimate, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import KneserNey
 from nplm.losses import token_losses
 from nplm.model import LanguageModel
-from nplm.vocabulary import Vocabulary
+from nplm.vocabulary import Vocabulary, perplexity
 from sweepmore.errors import DataError
 
 
@@ -67,7 +67,7 @@ def evaluate(
         tokens=int(tokens.sum()),
         loss=loss,
         bits_per_token=loss.mean / float(np.log(2)),
-        perplexity=float(np.exp(loss.mean)),
+        perplexity=perplexity(loss.mean),
         unseen_lines=int(unseen.sum()),
         unseen=bootstrap(net[unseen], tokens[unseen], seed) if unseen.any() else None,
         counting=bootstrap(counts, tokens, seed),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nplm import checkpoint as files
 from nplm.checkpoint import Checkpoint
-from nplm.config import AnyModel, Config, model_from
+from nplm.config import AnyModel, Bigram, Config, model_from
 from nplm.data import Splits
 from nplm.drawing import check_table, drawing
 from nplm.gradients import Gradients, gradients_of
@@ -37,6 +37,8 @@ MAX_DRAWN = 2**18
 # none that fits in memory, so a loss above it is a divergence even while it is finite.
 DIVERGED_ABOVE = 1e4
 MAX_PARAMETERS = 2**30
+# Of a table of all pairs of tokens: 512 MiB of float64, of which counting holds four at a time.
+MAX_PAIRS = 2**26
 # Most training time that a kill can cost, beside one evaluation interval.
 CHECKPOINT_SECONDS = 5.0
 # The smoothed loss forgets over this share of the steps: guess, 20 visible turns a run.
@@ -270,6 +272,12 @@ def check_size(config: Config, splits: Splits) -> None:
             f"{config.model} makes {parameters:,} parameters.",
             value=parameters,
             cure=f"At most {MAX_PARAMETERS:,}: 4 GiB, and an optimiser needs three times that.",
+        )
+    if isinstance(config.model, Bigram) and parameters > MAX_PAIRS:
+        raise ConfigError(
+            f"{size:,} tokens make {parameters:,} pairs, too many for model=bigram.",
+            value=parameters,
+            cure="Take model=ngram model.order=2, which holds the pairs that occur.",
         )
     if config.optim.draw != "examples":
         check_table(splits.train, size)

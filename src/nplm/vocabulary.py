@@ -29,31 +29,34 @@ def perplexity(loss: float) -> float:
 class Unit:
     """What a token is. ``boundary`` is token 0, ``joint`` stands between the tokens of a line.
 
-    A token that is not in the vocabulary becomes ``unknown``; where that is None it is refused.
+    A token that is not in the vocabulary becomes ``unknown``; where that is empty it is refused.
     """
 
     name: str
     boundary: str
     joint: str
-    unknown: str | None
+    unknown: str
     lower: bool = False  # capital letters become small ones
+
+    @property
+    def of_words(self) -> bool:
+        return self.name == "word"
 
     def clean(self, line: str) -> str:
         """The line as its tokens spell it: words apart by one blank each."""
         line = line.lower() if self.lower else line
-        return self.joint.join(line.split()) if self.joint else line
+        return self.joint.join(line.split()) if self.of_words else line
 
     def split(self, line: str) -> Sequence[str]:
         line = self.clean(line)
-        return line.split(self.joint) if self.joint and line else line
+        return line.split() if self.of_words else line
 
     def told(self, loss: float) -> str:
-        """A loss with its unit; of words with its perplexity, as the paper has it."""
-        nats = f"{loss:.3f} nats/token"
-        return nats if self.unknown is None else f"{nats} (perplexity {perplexity(loss):.1f})"
+        """What stands behind a loss: of words its perplexity, as the paper has it."""
+        return f" (perplexity {perplexity(loss):.1f})" if self.of_words else ""
 
 
-CHARACTERS = Unit("char", boundary=".", joint="", unknown=None)
+CHARACTERS = Unit("char", boundary=".", joint="", unknown="")
 WORDS = Unit("word", boundary="<s>", joint=" ", unknown="<unk>")
 UNITS = {unit.name: unit for unit in (CHARACTERS, WORDS)}
 
@@ -74,24 +77,30 @@ class Vocabulary:
         return len(self.tokens)
 
     def encode(self, text: str) -> list[int]:
-        """Indices of the tokens of ``text``; DataError names one that is unknown, where the unit
-        has no token for it."""
+        """Indices of the tokens of ``text``; DataError names the boundary, and a token that is
+        unknown where the unit has none for it."""
         index, tokens = self._index(), self.unit.split(text)
-        other = index.get(self.unit.unknown) if self.unit.unknown is not None else None
+        if self.unit.boundary in tokens:
+            raise DataError(
+                f"{self.unit.boundary!r} in {text!r} is the boundary between lines.",
+                value=text,
+                cure="Give the tokens of one line; it stands before and behind them by itself.",
+            )
         unknown = sorted(set(tokens) - set(index))
-        if unknown and other is None:
+        if unknown and self.unit.unknown not in index:
             raise DataError(
                 f"{unknown[0]!r} in {text!r} is not in the vocabulary.",
                 value=unknown[0],
                 cure=f"Known: {' '.join(self.tokens)}",
             )
-        return [index.get(token, other or 0) for token in tokens]
+        return [index[token if token in index else self.unit.unknown] for token in tokens]
 
     def stream(self, lines: Sequence[str]) -> Ints:
         """(n,) the tokens of all lines one after another, a 0 after each. All are known."""
-        if not self.unit.joint:
+        if not self.unit.of_words:
             return self._characters(lines)
-        index, (unknown,) = self._index(), self.encode(str(self.unit.unknown))
+        index = self._index()
+        unknown = index[self.unit.unknown]
         found = (
             index.get(token, unknown)
             for line in lines
@@ -102,6 +111,17 @@ class Vocabulary:
     def text(self, indices: Iterable[int]) -> str:
         """The tokens of these indices, as they stand in a line."""
         return self.unit.joint.join(self.tokens[i] for i in indices)
+
+    def spelt(self, lines: Iterable[str]) -> set[str]:
+        """The lines as samples would spell them: words that are unknown as the token for them."""
+        if not self.unit.of_words:
+            return set(lines)
+        known, unknown = set(self.tokens), self.unit.unknown
+        split = map(self.unit.split, lines)
+        return {
+            self.unit.joint.join(token if token in known else unknown for token in tokens)
+            for tokens in split
+        }
 
     def _index(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens)}
@@ -128,15 +148,19 @@ def vocabulary_of(
     left to the unknown token, which is always there."""
     if not any(lines):
         raise DataError(f"{origin} has no characters.", value=str(origin), cure="Give lines.")
-    if unit.unknown is None:
+    if not unit.of_words:
         return Vocabulary((unit.boundary, *sorted(set().union(*map(unit.split, lines)))), unit)
     numbers = Counter(token for line in lines for token in unit.split(line))
-    rare = [token for token, number in numbers.items() if number < min_count]
-    numbers[unit.unknown] += sum(numbers.pop(token) for token in rare)
-    if len(numbers) == 1:
+    words = {token: number for token, number in numbers.items() if token != unit.unknown}
+    if not words:
+        problem = f"The train lines of {origin} have no word but {unit.unknown}."
+        raise DataError(problem, value=str(origin), cure="Give lines of words.")
+    kept = {token: number for token, number in words.items() if number >= min_count}
+    if not kept:
         raise DataError(
             f"No word stands {min_count} times in the train lines of {origin}.",
             value=min_count,
             cure="Give more lines or a smaller data.min_count.",
         )
-    return Vocabulary((unit.boundary, *sorted(numbers, key=lambda t: (-numbers[t], t))), unit)
+    kept[unit.unknown] = numbers.total() - sum(kept.values())
+    return Vocabulary((unit.boundary, *sorted(kept, key=lambda t: (-kept[t], t))), unit)

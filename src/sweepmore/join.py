@@ -108,7 +108,7 @@ def search_of(asked: Sweep, study: optuna.Study, frozen: FrozenConfig, since: fl
 
 def is_all_taken(seen: StudyView, asked: Sweep) -> bool:
     """Whether no worker would find a trial: those that are left run already."""
-    return not seen.waiting and slots.is_planned(seen, asked.n_trials, asked.fixed_params)
+    return slots.is_all_taken(seen, asked.n_trials, asked.fixed_params)
 
 
 def is_done(seen: StudyView, asked: Sweep) -> bool:

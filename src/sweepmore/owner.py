@@ -13,24 +13,43 @@ import psutil
 
 from sweepmore.slurm import this_job
 
+# By how much a clock may be set while a process runs that it alone tells from another (guess).
+CLOCK_SECONDS = 60.0
+
 
 @cache
 def _boot_id() -> str:
-    """Differs after a reboot, when a process id may mean another process."""
+    """Differs after a reboot, when a process id may mean another process; empty where the system
+    has none, for the time of boot would move with the clock."""
     path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else str(int(psutil.boot_time()))
+    return path.read_text().strip() if path.exists() else ""
 
 
 def this_process() -> dict[str, Any]:
-    """Host, boot, process id and start time: together unique for ever. And its job on Slurm."""
-    job = this_job()
+    """Host, boot, process id and start: together unique for ever. And its job on Slurm.
+
+    The start is in clock ticks since boot on Linux, which stay as they are when a clock is set;
+    elsewhere, and in older records, it is Unix time.
+    """
+    pid, job = os.getpid(), this_job()
+    ticks = _ticks(pid)
     return {
         "host": platform.node(),
         "boot": _boot_id(),
-        "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        "pid": pid,
+        **({"started": psutil.Process().create_time()} if ticks is None else {"ticks": ticks}),
         **({} if job is None else {"slurm": job}),
     }
+
+
+def _ticks(pid: int) -> int | None:
+    """When it started, by field 22 of proc_pid_stat(5); None where there is no such process, or no
+    such file."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[22 - 3])  # its name, field 2, may hold anything
 
 
 def on_this_host(owner: Mapping[str, Any]) -> bool:
@@ -43,8 +62,12 @@ def is_alive(owner: Mapping[str, Any]) -> bool:
         return False
     try:
         process = psutil.Process(owner["pid"])
-        return bool(
-            process.create_time() == owner["started"] and process.status() != psutil.STATUS_ZOMBIE
-        )
+        return _is_same(process, owner) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _is_same(process: psutil.Process, owner: Mapping[str, Any]) -> bool:
+    if "ticks" in owner:
+        return bool(owner["ticks"] == _ticks(process.pid))
+    return abs(float(owner["started"]) - process.create_time()) < CLOCK_SECONDS

@@ -238,7 +238,7 @@ def closing(
 
 def _lately(seen: StudyView, since: float) -> str:
     """``in``, or how many trials this start added to those of earlier ones: ``, 15 more in``."""
-    new = [a for a in seen.counted if a.started is not None and a.started.timestamp() >= since]
+    new = [attempt for attempt in seen.counted if attempt.last_sign >= since]
     if len(new) == len(seen.counted):
         return " in"
     return f", {len(new) or 'no'} more in"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 import optuna
@@ -54,8 +53,10 @@ def plan(study: optuna.Study, seen: StudyView, n_trials: int, fixed: FixedParams
     return added
 
 
-def is_planned(seen: StudyView, n_trials: int, fixed: FixedParams) -> bool:
-    """Whether every slot of the budget has a trial."""
+def is_all_taken(seen: StudyView, n_trials: int, fixed: FixedParams) -> bool:
+    """Whether no worker would find a trial: every slot of the budget has one, and none waits."""
+    if seen.waiting:
+        return False
     slots = {attempt.slot for attempt in seen.attempts}
     if len(slots) - len(seen.given_up) >= n_trials:
         return True
@@ -132,12 +133,9 @@ def reap(study: optuna.Study, seen: StudyView, max_retries: int) -> list[Attempt
 
 
 def _is_dead(attempt: Attempt) -> bool:
-    age = time.time() - attempt.started.timestamp() if attempt.started is not None else 0.0
     if attempt.owner is None:
-        return age > OWNERLESS_SECONDS
-    # the start is told in the other host's local time, which may be of another zone
-    leased = float(attempt.attrs.get("lease", time.time() - age))
-    return not lives(attempt.owner, leased)
+        return time.time() - attempt.last_sign > OWNERLESS_SECONDS
+    return not lives(attempt.owner, attempt.last_sign)
 
 
 def lives(owner: Mapping[str, Any], leased: float) -> bool:
@@ -164,8 +162,8 @@ def renew_lease(study: optuna.Study, number: int) -> None:
 
 
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
-    """Failed and finished slots among the attempts that began after ``since`` (Unix time)."""
-    began = datetime.fromtimestamp(since)
-    recent = [a for a in view(study).attempts if a.started is not None and a.started >= began]
+    """Failed and finished slots among the attempts that were worked on after ``since`` (Unix
+    time), by whatever host."""
+    recent = [attempt for attempt in view(study).attempts if attempt.last_sign >= since]
     failed = sum(a.state is TrialState.FAIL and a.reason == "exception" for a in recent)
     return failed, sum(attempt.counts for attempt in recent)

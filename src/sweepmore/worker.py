@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 import optuna
+import sqlalchemy
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import open_dict
@@ -28,7 +29,11 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import (
+    ExperimentalWarning,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.trial import TrialState
 
 from sweepmore import slots
@@ -47,6 +52,8 @@ from sweepmore.trial import SweepTrial, entered
 POLL_SECONDS = 0.02
 # After this it asks whether any parent still plans: of one on another host it sees no process.
 LOOK_SECONDS = 10.0
+# How often a worker says that it lives; after a failure it tries ten times as often.
+RENEW_SECONDS = slots.LEASE_SECONDS / 10
 # How often a worker looks whether the parent that started it still lives.
 WATCH_SECONDS = 0.2
 # MySQL's TEXT, the smallest column that Optuna keeps an attribute in, holds 65,535 bytes.
@@ -107,9 +114,11 @@ class Worker:
             while self.stopped_by is None and not self._too_many_failures():
                 claimed = slots.claim(self.study)
                 if claimed is not None:
-                    self._work(claimed)
+                    self._work_while_mine(claimed)
                     looked = time.monotonic()
-                elif self._is_planned():
+                elif slots.is_all_taken(
+                    view(self.study), self.search.n_trials, self.search.fixed_params
+                ):
                     return
                 elif time.monotonic() - looked < LOOK_SECONDS:
                     time.sleep(POLL_SECONDS)
@@ -118,15 +127,19 @@ class Worker:
                 else:
                     looked = time.monotonic()
 
-    def _is_planned(self) -> bool:
-        seen = view(self.study)
-        return not seen.waiting and slots.is_planned(
-            seen, self.search.n_trials, self.search.fixed_params
-        )
-
     def _too_many_failures(self) -> bool:
         failed, finished = slots.failure_share(self.study, self.search.since)
         return too_many_failures(failed, finished, self.search.n_trials, self.search)
+
+    def _work_while_mine(self, claimed: Attempt) -> None:
+        """Run one trial; where this worker was taken for dead meanwhile (its machine slept), what
+        it would still say of it is dropped."""
+        try:
+            self._work(claimed)
+        except UpdateFinishedTrialError:
+            print(f"trial {claimed.root} was taken from this worker, not heard of", flush=True)
+        finally:
+            self._trial = None
 
     def _work(self, claimed: Attempt) -> None:
         """Run one trial and tell the study how it ended, whatever happens."""
@@ -142,13 +155,14 @@ class Worker:
         except Interrupted as interrupted:
             self.stopped_by = self.stopped_by or interrupted.signum
             self._hand_back(claimed)
-        except DatabaseAway:
-            raise  # nothing can be told; the trial is tried again once its owner is found dead
+        except (DatabaseAway, UpdateFinishedTrialError):
+            raise  # nothing can be told, and the trial is tried again by another worker
         except _Pruned:
             self._set("status", "pruned")
             self._tell(TrialState.PRUNED)
         except (Exception, SystemExit) as error:
-            if is_disk_failure(error):  # says nothing of the trial, and the next ones would fail
+            if is_disk_failure(error) or is_storage_failure(error):
+                # says nothing of the trial, and the next ones would fail
                 self._hand_back(claimed)
                 raise
             self._set("status", "error")
@@ -163,8 +177,6 @@ class Worker:
                 self._tell(TrialState.PRUNED)
             else:
                 self._complete(values)
-        finally:
-            self._trial = None
 
     def _keep_error(self, claimed: Attempt, error: BaseException) -> None:
         """With the trial, and as ``error.txt`` in its folder; what a user caused needs no trace."""
@@ -382,24 +394,36 @@ class Worker:
             thread.join()
 
     def _watching(self, done: threading.Event) -> None:
-        renewed, sent = time.monotonic(), False
+        due, sent = time.monotonic() + RENEW_SECONDS, False
         while not done.wait(WATCH_SECONDS):
             if not sent and on_this_host(self.parent) and not is_alive(self.parent):
                 os.kill(os.getpid(), signal.SIGTERM)
                 sent = True
-            if time.monotonic() - renewed > slots.LEASE_SECONDS / 10:
-                renewed = time.monotonic()
-                self._renew()
+            if time.monotonic() > due:
+                pause = RENEW_SECONDS if self._renew() else RENEW_SECONDS / 10
+                due = time.monotonic() + pause
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        """Whether it was done, or there is nothing to renew."""
         trial = self._trial
         if trial is None:
-            return
+            return True
         try:
             slots.renew_lease(self.study, trial.number)
+        except UpdateFinishedTrialError:  # which the main thread finds, too
+            return True
         except Exception as error:  # the next renewal comes before the lease ends
             if not is_away(error):  # which has been said
                 print(f"warning: the lease of trial {trial.number} was not renewed: {error}")
+            return False
+        return True
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Optuna's storage failed (its disk, a lock that is held for long), not at what it was given,
+    such as a text that is too long."""
+    failures = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError)
+    return isinstance(error, StorageInternalError) and type(error.__cause__) in failures
 
 
 def too_many_failures(failed: int, finished: int, n_trials: int, search: Search) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import optuna
 import sqlalchemy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -75,6 +76,24 @@ def die(cfg: DictConfig) -> float:
     return float(cfg.x)
 
 
+def oversleep(cfg: DictConfig) -> float:
+    """The first trial's first attempt looks like that of another host which says nothing more,
+    and goes on once the parent has reaped it."""
+    trial = current_trial()
+    assert trial is not None
+    if trial.root == trial.attempt == 0:
+        study = optuna.load_study(
+            study_name=trial.study, storage=f"sqlite:///{HERE}/outputs/studies.db"
+        )
+        mine = study.get_trials()[0]
+        for key, value in {"owner": {"host": "elsewhere"}, "lease": 0.0}.items():
+            study._storage.set_trial_user_attr(mine._trial_id, key, value)
+        while not study.get_trials(deepcopy=False)[0].state.is_finished():
+            time.sleep(0.05)
+    trial.report(0, cfg.x)
+    return float(cfg.x)
+
+
 def struck(cfg: DictConfig) -> float:
     """Gets SIGTERM in the middle of each transaction that it begins by a report."""
 
@@ -104,7 +123,7 @@ def noisy(cfg: DictConfig) -> float:
 
 DOES: dict[str, Callable[[DictConfig], Any]] = {
     f.__name__: f
-    for f in (add, sleep, result, mixed, report, fail, give, die, seeded, noisy, struck)
+    for f in (add, sleep, result, mixed, report, fail, give, die, seeded, noisy, oversleep, struck)
 }
 
 
