@@ -116,7 +116,8 @@ class Lossy:
     out and before its answer comes back."""
 
     def __init__(self, server: Server) -> None:
-        self.server, self.lost, self._armed = server, 0, False
+        self.server, self.lost = server, 0
+        self._armed, self._cut = False, False
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self.listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -148,8 +149,6 @@ class Lossy:
                         self.lost += 1
                     server.sendall(data)
             server.close()
-
-    _cut = False
 
     def _answers(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):

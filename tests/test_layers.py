@@ -43,7 +43,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "follow": {"optuna"},
     "crew": {"optuna"},
     "launch": set(),
-    "jobs": {"hydra", "omegaconf"},
+    "jobs": {"hydra", "omegaconf", "submitit"},
     "sweep": {"optuna", "hydra", "rich", "omegaconf"},
     "winner": {"numpy", "scipy"},
     "retrain": {"optuna", "yaml"},

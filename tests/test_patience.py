@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sqlite3
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from sqlalchemy.engine import make_url
 
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.patience import DatabaseAway, Patience, is_away
+from sweepmore.signals import stop_signals, unbroken
 from sweepmore.storage import open_storage
 
 NOBODY_THERE = "postgresql+psycopg://me@127.0.0.1:1/d"  # a port on which nothing listens
@@ -89,8 +92,46 @@ def test_a_signal_ends_the_wait_and_every_later_one() -> None:
     timer.start()
     with pytest.raises(Interrupted):
         patience.call(refused)
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseAway) as away:
         patience.call(refused)
+    assert away.value.exit_code == 128 + signal.SIGTERM
+
+
+def test_a_signal_during_a_try_ends_the_wait_after_it() -> None:
+    """Also where it would be remembered until somebody asks: who waits asks nobody for minutes."""
+    left: list[Callable[[], object]] = [partial(signal.raise_signal, signal.SIGTERM), int]
+
+    def struck() -> None:
+        if left:
+            left.pop()()
+        refused()
+
+    with stop_signals(), pytest.raises(Interrupted):
+        Patience("d", limit=1.0).call(struck)
+
+
+def test_a_signal_that_is_held_for_a_transaction_is_not_waited_upon() -> None:
+    with stop_signals() as told, unbroken():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(DatabaseAway) as away:
+            Patience("d", limit=1.0).call(refused)
+        assert away.value.exit_code == 128 + signal.SIGTERM
+        assert told() is None
+
+
+def test_nobody_waits_in_vain_twice() -> None:
+    patience, tries = Patience("d", limit=0.2), list[int]()
+
+    def asked() -> None:
+        tries.append(len(tries))
+        refused()
+
+    for _ in range(2):
+        before = len(tries)
+        with pytest.raises(DatabaseAway) as away:
+            patience.call(asked)
+        assert away.value.exit_code == 2
+    assert len(tries) == before + 1
 
 
 def test_a_background_thread_does_not_wait() -> None:

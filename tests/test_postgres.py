@@ -10,7 +10,9 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -60,7 +62,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def url(server: Server, request: pytest.FixtureRequest) -> URL:
     """A database of the test's own."""
-    return server.database(request.node.name[:40])
+    return server.database(re.sub(r"\W+", "_", request.node.name)[:40])
 
 
 @pytest.fixture(autouse=True)
@@ -207,6 +209,33 @@ class TestServerAway:
         assert "does not answer" in err  # the parent says so too
         assert "waiting up to 5 min" in err
         assert server.password not in out + err
+
+    @pytest.mark.parametrize(("n_jobs", "signum"), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+    def test_a_signal_while_it_is_away(
+        self, server: Server, url: URL, tmp_path: Path, n_jobs: int, signum: signal.Signals
+    ) -> None:
+        """At once, with the signal's code and one message; the same command then goes on."""
+        app = App.copied(tmp_path)
+        words = ("does=report", "seconds=0.05", "x=range(0,4)", ":study_name=s",
+                 f":n_jobs={n_jobs}", ":question_ignore=[steps]", server.words(url))  # fmt: skip
+        with app.started(*words, "steps=2000", env=server.environment) as process:
+            until(lambda: len(app.seen()) == n_jobs)
+            server.stop("fast")
+            try:
+                assert process.stderr is not None
+                assert "does not answer" in process.stderr.readline()
+                logs = [*(app.folder / "outputs/studies/s/workers").glob("*.log")]
+                until(lambda: all("does not answer" in log.read_text() for log in logs))
+                process.send_signal(signum)
+                out, err = process.communicate(timeout=60)
+            finally:
+                server.start()
+        assert process.returncode == 128 + signum, out + err
+        problem, cure = [line for line in err.splitlines() if not line.startswith("warning: ")]
+        assert problem.startswith("error: The database postgresql+psycopg://127.0.0.1")
+        assert cure == "  Start it; the same command then goes on."
+        app.ok(*words, "steps=1", env=server.environment)
+        assert slots_of(trials_in(url)) == [0, 1, 2, 3]
 
     def test_a_parent_ends_at_once_where_there_is_no_server(
         self, server: Server, tmp_path: Path

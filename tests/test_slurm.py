@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -201,6 +202,51 @@ def test_the_parents_signal_cancels_its_jobs(
         app.finished(process)
         until_empty(cluster)
     assert slots_of(app.trials()) == list(range(6))
+
+
+def in_place_of(command: str, folder: Path, script: str) -> dict[str, str]:
+    """The PATH with a ``command`` that does something before, or instead of, the real one."""
+    real = shutil.which(command)
+    assert real is not None
+    folder.mkdir()
+    (folder / command).write_text(f'#!/bin/sh\n{script}\nexec {real} "$@"\n')
+    (folder / command).chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_ctrl_c_cancels_jobs_that_squeue_does_not_tell_of(
+    app: OnSlurm, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Those that run are heard of by their results; for the one that waits Slurm is asked until
+    it answers. A user's own defaults of squeue and scancel hide none of them."""
+    deaf = tmp_path / "deaf"
+    silent = in_place_of("squeue", tmp_path / "bin", f"[ ! -e {deaf} ] || exit 1")
+    hidden = {"SQUEUE_STATES": "CD", "SQUEUE_PARTITION": "urgent", "SCANCEL_PARTITION": "urgent"}
+    words = ("x=range(0,6)", "does=sleep", "seconds=60", ":n_jobs=5", ":study_name=s")
+    with app.started(*words, env={**cluster.env, **silent, **hidden}) as process:
+        until(lambda: len(app.running()) == 4)
+        deaf.touch()
+        process.send_signal(signal.SIGINT)
+        until_empty(cluster)
+        assert process.poll() is None
+        deaf.unlink()
+        said = app.finished(process, 130)
+    assert "4 unfinished trials will begin again" in said
+    assert "a worker died" not in said
+
+
+def test_a_job_that_slurm_takes_late_is_not_dead(
+    app: OnSlurm, cluster: Cluster, tmp_path: Path
+) -> None:
+    """As of a queue that is full for a while: sbatch itself waits and tries again."""
+    late = in_place_of("sbatch", tmp_path / "bin", "sleep 35")
+    with app.started("x=range(0,2)", ":study_name=s", env={**cluster.env, **late}) as process:
+        said = app.finished(process)
+        until_empty(cluster)
+    assert "a worker died" not in said
+    assert len({job_of(trial) for trial in app.trials()}) == 1
+    assert "sacct" not in said
+    assert "accounting" not in said
 
 
 def test_a_killed_worker_is_missed_by_slurm(app: OnSlurm, cluster: Cluster) -> None:

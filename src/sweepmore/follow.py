@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import optuna
 
 from sweepmore import show, slots
+from sweepmore.errors import said
 from sweepmore.join import study_folder
 from sweepmore.keep import BestOnly
 from sweepmore.owner import on_this_host, this_process
-from sweepmore.patience import is_away
+from sweepmore.patience import DatabaseAway, is_away
 from sweepmore.settings import Sweep
 from sweepmore.studies import StudyView, view
 
@@ -43,12 +44,15 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._done.set()
         self._thread.join()
         self._show.__exit__(None, None, None)
+        if isinstance(error, DatabaseAway):  # which was waited for
+            return
         with contextlib.suppress(Exception):
-            self._keep(view(self.study))  # the last trials ended since the last tick
+            # since the last tick the last trials ended, or workers that were stopped by force
+            self._keep(self._reap(view(self.study)))
             self._resign()
 
     def stopping(self) -> None:
@@ -65,24 +69,28 @@ class Follower:
                 self.tick()
             except Exception as error:  # a database that fails now may be back at the next tick
                 if not is_away(error):  # which has been said
-                    print(f"warning: the study cannot be read: {error}", file=sys.stderr)
+                    print(f"warning: the study cannot be read: {said(error)}", file=sys.stderr)
                 self._done.wait(AFTER_AN_ERROR)
 
     def tick(self) -> None:
         asked = self.asked
-        seen = view(self.study)
-        for dead in slots.reap(self.study, seen, asked.settings.max_retries):
-            again = dead.deaths < asked.settings.max_retries
-            print(
-                f"the worker of trial {dead.root} died (process {(dead.owner or {}).get('pid')}): "
-                f"{'it is tried again' if again else 'given up'}",
-                flush=True,
-            )
-            seen = view(self.study)
+        seen = self._reap(view(self.study))
         if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
             seen = view(self.study)
         self._keep(seen)
         self._shown.update(seen)
+
+    def _reap(self, seen: StudyView) -> StudyView:
+        """What is seen once the trials of dead workers are free again."""
+        retries = self.asked.settings.max_retries
+        found = slots.reap(self.study, seen, retries)
+        for dead in found:
+            print(
+                f"the worker of trial {dead.root} died (process {(dead.owner or {}).get('pid')}): "
+                f"{'it is tried again' if dead.deaths < retries else 'given up'}",
+                flush=True,
+            )
+        return view(self.study) if found else seen
 
     def _keep(self, seen: StudyView) -> None:
         if self.asked.settings.keep == "best":

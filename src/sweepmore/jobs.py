@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import secrets
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -25,7 +27,7 @@ from sweepmore.errors import Interrupted, StudyError
 from sweepmore.join import is_done, work
 from sweepmore.owner import this_process
 from sweepmore.settings import read
-from sweepmore.signals import signals_raise, unbroken
+from sweepmore.signals import ignore_continue, signals_raise, unbroken
 from sweepmore.studies import view
 
 SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
@@ -51,6 +53,7 @@ class LauncherWorker:
         """The signal that it was told to stop by, as a result: of an ``Interrupted`` submitit
         would keep nothing, and its parent would wait for ever."""
         os.environ[ROOT_VARIABLE] = self.root
+        ignore_continue()  # submitit logs it
         try:
             with signals_raise():  # until the worker's own handlers
                 return self._work(HydraConfig.get().job.num)
@@ -70,31 +73,56 @@ class LauncherWorker:
         return work(asked, {**self.part, "index": index}, context, self.task)
 
 
-class Job:
+class Job(threading.Thread):
     """One worker, waited for in a thread: a launcher returns only when all its jobs have ended."""
 
     def __init__(self, launcher: Launcher, overrides: list[str], index: int, name: str) -> None:
-        self.name = name
-        self.listed = time.monotonic()  # when Slurm last knew of it
+        super().__init__(name=name, daemon=True)
+        self.number: str | None = None  # Slurm's, once it has taken the job
+        self.known = math.inf  # when Slurm last had it; nobody misses what was not there yet
         self.cancelled = False
         self._ending = Ending.DIED
-        self._thread = threading.Thread(
-            target=self._wait, args=(launcher, overrides, index), daemon=True
-        )
-        self._thread.start()
+        self._launch = partial(launcher.launch, [overrides], initial_job_idx=index)
+        self.start()
 
     @property
     def ending(self) -> Ending | None:
-        return None if self._thread.is_alive() else self._ending
+        return None if self.is_alive() else self._ending
 
-    def _wait(self, launcher: Launcher, overrides: list[str], index: int) -> None:
+    def seen(self, number: str, when: float) -> None:
+        """Slurm has it, as of the monotonic clock."""
+        self.number, self.known = number, when
+
+    def run(self) -> None:
         try:
-            (ended,) = launcher.launch([overrides], initial_job_idx=index)
+            (ended,) = self._launch()
             told = ended.return_value
         except Exception as error:
-            print(f"warning: a worker died: {str(error).splitlines()[0]}", file=sys.stderr)
+            said = str(error).strip().partition("\n")[0] or type(error).__name__
+            print(f"warning: a worker died: {said}", file=sys.stderr)
         else:
             self._ending = Ending.DONE if told is None else Ending.STOPPED
+
+
+def follow_submissions() -> None:
+    """Have submitit tell a job its number, and not ask ``sacct`` of it.
+
+    The queue is followed here, with accounting and without, where each question to ``sacct`` would
+    be three lines of warning among the sweep's own.
+    """
+    from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
+
+    class Watcher(SlurmInfoWatcher):
+        def register_job(self, job_id: str) -> None:
+            super().register_job(job_id)
+            submitting = threading.current_thread()
+            if isinstance(submitting, Job):
+                submitting.seen(job_id, time.monotonic())
+
+        def _make_command(self) -> None:
+            """Nothing is asked: a job ends by its result, or ``Jobs`` says so."""
+
+    SlurmJob.watcher = Watcher()
 
 
 @dataclass
@@ -106,8 +134,7 @@ class Jobs(Crew[Job]):
     context: HydraContext
     task: TaskFunction
     _told: bool = field(default=False, init=False)
-    _looked: float = field(default=0.0, init=False)
-    _blind: bool = field(default=False, init=False)
+    _looked: float = field(default=0.0, init=False)  # when Slurm was asked what it has
 
     def __post_init__(self) -> None:
         self._on_slurm = self.config.hydra.launcher._target_ == SLURM
@@ -122,6 +149,7 @@ class Jobs(Crew[Job]):
         self._worker = LauncherWorker(self.asked.arguments, self.config, part, self.task, root)
         if self._on_slurm:
             slurm.forget_own_job()
+            follow_submissions()
 
     def start(self, index: int) -> Job:
         name = f"{self._name}-{index}"
@@ -140,30 +168,39 @@ class Jobs(Crew[Job]):
 
     def wait(self, left: Sequence[Job]) -> None:
         time.sleep(0.1)
-        if self._on_slurm:
-            self._look(left)
+        if not self._on_slurm:
+            return
+        waiting = self._look(left)
+        if self._told:
+            self._cancel(left)
+        elif waiting and self._is_done():
+            self._cancel(waiting)
 
     def ending(self, one: Job) -> Ending | None:
         if one.ending is not None:
             return one.ending
-        if self._told and (self._blind or not self._on_slurm):
+        if self._told and not self._on_slurm:
             return Ending.STOPPED  # nobody to ask; on this host it ends with this process
-        silent = self._looked - one.listed
+        silent = self._looked - one.known
         if one.cancelled and silent > 0:
             return Ending.STOPPED
         if silent > SILENT_SECONDS:
-            print(f"warning: a worker died: Slurm has no job {one.name}", file=sys.stderr)
+            said = f"Slurm no longer has job {one.number} ({one.name})"
+            print(f"warning: a worker died: {said}", file=sys.stderr)
             return Ending.DIED
         return None
 
     def stop(self, left: Sequence[Job]) -> None:
         self._told = True
-        self._looked = 0.0
 
     def leave(self, left: Sequence[Job]) -> None:
-        if self._on_slurm and left:
-            names = {job.name for job in left}
-            slurm.cancel(job for job in slurm.queued(1.0) or () if job.name in names)
+        if not self._on_slurm:
+            return
+        self._cancel(left)
+        slurm.forget_queue()  # so that whoever died with them is found dead at once
+        if missed := [job.number or job.name for job in left if not job.cancelled]:
+            cure = "Slurm has not taken their scancel"
+            print(f"warning: jobs {', '.join(missed)} may work on: {cure}", file=sys.stderr)
 
     def all_died(self, index: int) -> StudyError:
         return StudyError(
@@ -172,31 +209,25 @@ class Jobs(Crew[Job]):
             cure="Read the launcher's own logs; the same command goes on after the repair.",
         )
 
-    def _look(self, left: Sequence[Job]) -> None:
-        """At Slurm's queue; cancels what it holds for nothing: all when told to stop, what has
-        not begun when no trial is left for it."""
+    def _look(self, left: Sequence[Job]) -> list[Job]:
+        """At Slurm's queue, where it is another than before; returns what has not begun in it."""
         hurry = self._told or any(job.cancelled for job in left)
-        often = 1.0 if hurry else slurm.LOOK_SECONDS
-        if time.monotonic() - self._looked < often:
-            return
-        queued = slurm.queued(often)
-        self._blind = queued is None
-        if queued is None:
-            return
-        self._looked = time.monotonic()
-        listed = {job.name: job for job in queued}
+        queue = slurm.queue(1.0 if hurry else slurm.LOOK_SECONDS)
+        if queue is None or queue.asked <= self._looked:
+            return []
+        self._looked = queue.asked
+        listed = {one.name: one for one in queue.jobs}
         for job in left:
             if job.name in listed:
-                job.listed = self._looked
-        if self._told:
-            needless = [job for job in left if job.name in listed and not job.cancelled]
-        else:
-            pending = [job for job in left if job.name in listed and listed[job.name].pending]
-            needless = pending if pending and self._is_done() else []
-        if needless:
-            slurm.cancel(listed[job.name] for job in needless)
-            for job in needless:
-                job.cancelled = True
+                job.seen(listed[job.name].number, queue.asked)
+        return [job for job in left if job.name in listed and listed[job.name].pending]
+
+    def _cancel(self, jobs: Sequence[Job]) -> None:
+        """Once each, by the number: that needs no answer of ``squeue``."""
+        new = {job.number: job for job in jobs if job.number is not None and not job.cancelled}
+        if new and slurm.cancel(new):
+            for job in new.values():
+                job.cancelled, job.known = True, time.monotonic()
 
     def _is_done(self) -> bool:
         with unbroken():

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import StudyError
 from sweepmore.owner import this_process
+from sweepmore.signals import STOPPING
 
 # A worker that was asked twice to stop is killed after this.
 KILL_SECONDS = 5.0
@@ -54,6 +55,8 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         code = one.poll()
         if code is None:
             return None
+        if code - 128 in STOPPING:
+            return Ending.STOPPED
         return Ending.DIED if code else Ending.DONE
 
     def stop(self, left: Sequence[subprocess.Popen[bytes]]) -> None:

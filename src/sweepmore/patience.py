@@ -25,7 +25,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from sweepmore.errors import Interrupted, StudyError, said
-from sweepmore.signals import signals_raise
+from sweepmore.signals import held, signals_raise, unbroken
 
 # How long a server may be away: a reboot takes minutes. Less than LEASE_SECONDS of slots.py, so
 # that no other host takes a worker that waits for dead.
@@ -33,12 +33,16 @@ PATIENCE_SECONDS = 300.0
 # Between two tries, growing, and drawn anew each time so that workers do not come back in step.
 SHORTEST, LONGEST = 0.1, 5.0
 
+# What the storage raises; not all of it is about the server.
+ERRORS = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
+
 T = TypeVar("T")
 
 
 class DatabaseAway(StudyError):
     """The server has not answered for too long. A trial that runs is not failed by it: its worker
-    ends, and the trial is tried again like one whose worker died."""
+    ends, and the trial is tried again like one whose worker died. Of a process that was told to
+    stop the exit code is the signal's."""
 
 
 def is_away(error: BaseException) -> bool:
@@ -62,6 +66,7 @@ class Patience:
 
     def __init__(self, name: str, limit: float = PATIENCE_SECONDS) -> None:
         self.name, self.limit = name, limit  # the server, as it may be shown
+        self.told: Callable[[], int | None] = lambda: None
         self._away_since: float | None = None
         self._lock = threading.Lock()
 
@@ -70,43 +75,57 @@ class Patience:
 
         A signal ends the wait by ``Interrupted``: no transaction is open then.
         """
-        deadline, pause = time.monotonic() + self.limit, SHORTEST
-        while True:
-            try:
-                found = function()
-            except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-                if not is_away(error):
-                    raise
-                self._lost(error)
-                if threading.current_thread() is not threading.main_thread():
-                    raise
-                if time.monotonic() > deadline:
-                    raise self._given_up(error) from error
-            else:
-                self._back()
-                return found
-            self._sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, LONGEST)
+        try:
+            found = function()
+        except ERRORS as error:
+            if not is_away(error):
+                raise
+            self._lost(error)
+            if threading.current_thread() is not threading.main_thread():
+                raise
+            found = self._ask_again(function, error)
+        self._back()
+        return found
 
-    def _sleep(self, seconds: float) -> None:
+    @property
+    def _stopped_by(self) -> int | None:
+        """The signal that this process was told to stop by: then it does not wait to say so."""
+        return self.told() or held()
+
+    def _ask_again(self, function: Callable[[], T], error: Exception) -> T:
+        """Signals are heard between two tries; of a host that is gone each takes 10 s."""
+        deadline, pause = time.monotonic() + self.limit, SHORTEST
         try:
             with signals_raise():
-                time.sleep(seconds)
-        except Interrupted:
-            self.limit = 0.0  # whoever is told to stop does not wait again to say so
+                while self._stopped_by is None and time.monotonic() < deadline:
+                    time.sleep(pause * random.uniform(0.5, 1.0))
+                    pause = min(2 * pause, LONGEST)
+                    try:
+                        with unbroken():
+                            return function()
+                    except ERRORS as again:
+                        if not is_away(again):
+                            raise
+                        error = again
+        except Interrupted as interrupted:
+            signum = interrupted.signum
+            self.told = lambda: signum
             raise
+        self.limit = 0.0  # nobody waits in vain twice
+        raise self._given_up(error) from error
 
     def _lost(self, error: BaseException) -> None:
         with self._lock:
             if self._away_since is not None:
                 return
             self._away_since = time.monotonic()
-        print(
-            f"warning: the database {self.name} does not answer ({said(error)}); waiting up to "
-            f"{self.limit / 60:.3g} min. Nothing is lost; Ctrl-C ends it",
-            file=sys.stderr,
-            flush=True,
-        )
+        if self.limit and self._stopped_by is None:
+            print(
+                f"warning: the database {self.name} does not answer ({said(error)}); waiting up "
+                f"to {self.limit / 60:.3g} min. Nothing is lost; Ctrl-C ends it",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _back(self) -> None:
         if self._away_since is None:
@@ -119,11 +138,14 @@ class Patience:
 
     def _given_up(self, error: BaseException) -> DatabaseAway:
         seconds = time.monotonic() - (self._away_since or time.monotonic())
-        return DatabaseAway(
+        away = DatabaseAway(
             f"The database {self.name} has not answered for {seconds:.0f} s ({said(error)}).",
             value=self.name,
             cure="Start it; the same command then goes on.",
         )
+        if self._stopped_by is not None:
+            away.exit_code = 128 + self._stopped_by
+        return away
 
 
 class PatientStorage:
@@ -137,10 +159,10 @@ class PatientStorage:
         if not inspect.ismethod(found):
             return found
 
-        def patient(*arguments: Any, **named: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             return self.patience.call(partial(found, *arguments, **named))
 
-        return patient
+        return call
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -164,3 +186,8 @@ class PatientStorage:
 def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
     """For Optuna, which asks no more of a storage than its methods."""
     return cast(BaseStorage, PatientStorage(storage, patience))
+
+
+def heed(storage: BaseStorage, told: Callable[[], int | None]) -> None:
+    """Have a storage wait for its server no more once ``told`` gives a signal."""
+    cast(PatientStorage, storage).patience.told = told

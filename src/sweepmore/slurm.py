@@ -16,6 +16,8 @@ LOOK_SECONDS = 10.0
 JOB_VARIABLES = ("SLURM_CLUSTER_NAME", "SLURM_JOB_UID", "SLURM_JOB_ID")
 # What a job tells the commands that it runs: for jobs that it submits they would be wrong.
 INHERITED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_")
+# A user's own defaults of the two commands that are asked here: they would hide jobs from us.
+DEFAULTS = ("SQUEUE_", "SCANCEL_")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,14 @@ class Queued:
     number: str
     name: str
     pending: bool
+
+
+@dataclass(frozen=True)
+class Queue:
+    """This user's jobs, as they were when ``squeue`` was ``asked`` (of the monotonic clock)."""
+
+    asked: float
+    jobs: tuple[Queued, ...]
 
 
 def this_job() -> str | None:
@@ -37,34 +47,43 @@ def is_gone(job: str) -> bool:
     """Whether Slurm says that a job, as ``this_job`` named it, has ended. False where it cannot
     tell: no Slurm here, another cluster's job, or another user's."""
     here, _, number = job.rpartition("/")
-    if queued() is None or here != f"{_cluster()}/{os.getuid()}":
+    if queue() is None or here != f"{_cluster()}/{os.getuid()}":
         return False
-    if _is_listed(number):
+    if not _is_unlisted(number):
         return False
-    _queued.cache_clear()  # the answer may be older than the job
-    return queued() is not None and not _is_listed(number)
+    forget_queue()  # the answer may be older than the job
+    return _is_unlisted(number)
 
 
-def _is_listed(number: str) -> bool:
-    return any(number == one.number for one in queued() or ())
+def _is_unlisted(number: str) -> bool:
+    now = queue()
+    return now is not None and all(number != one.number for one in now.jobs)
 
 
-def queued(seconds: float = LOOK_SECONDS) -> tuple[Queued, ...] | None:
-    """This user's jobs, from an answer that is at most ``seconds`` old; None without one."""
-    return _queued(seconds, int(time.monotonic() / seconds))
+def queue(seconds: float = LOOK_SECONDS) -> Queue | None:
+    """From an answer that is at most ``seconds`` old; None without one."""
+    return _queue(seconds, int(time.monotonic() / seconds))
 
 
 @lru_cache(maxsize=2)
-def _queued(seconds: float, period: int) -> tuple[Queued, ...] | None:
+def _queue(seconds: float, period: int) -> Queue | None:
+    asked = time.monotonic()
     said = _ask("squeue", "--me", "--noheader", "--format=%A %t %j")
     if said is None:
         return None
     rows = [line.split(" ", 2) for line in said.splitlines()]
-    return tuple(Queued(number, name, state == "PD") for number, state, name in rows)
+    jobs = tuple(Queued(number, name, state == "PD") for number, state, name in rows)
+    return Queue(asked, jobs)
 
 
-def cancel(jobs: Iterable[Queued]) -> None:
-    _ask("scancel", *(job.number for job in jobs))
+def forget_queue() -> None:
+    """The next answer is Slurm's own."""
+    _queue.cache_clear()
+
+
+def cancel(numbers: Iterable[str]) -> bool:
+    """Whether Slurm has taken it, which it does of jobs that are gone, too."""
+    return _ask("scancel", *numbers) is not None
 
 
 def forget_own_job() -> None:
@@ -85,10 +104,21 @@ def _cluster() -> str | None:
 
 
 def _ask(*command: str) -> str | None:
+    """In a session of its own, where the terminal's Ctrl-C does not reach it: that is this
+    process's to hear, and to act upon by the answer."""
     if shutil.which(command[0]) is None:
         return None
+    environment = {key: os.environ[key] for key in os.environ if not key.startswith(DEFAULTS)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            start_new_session=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

@@ -30,6 +30,7 @@ from sweepmore.join import freeze, search_of, work
 from sweepmore.launch import WORKER_VARIABLE, Processes, resources
 from sweepmore.note import write_note
 from sweepmore.owner import this_process
+from sweepmore.patience import heed
 from sweepmore.question import Question
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
@@ -100,6 +101,7 @@ class Parent:
                 stopped = self.launch(study, search, follower)
             except Interrupted as interrupted:
                 stopped = interrupted.signum
+            heed(study._storage, lambda: stopped)
         show.closing(asked, study, search, follower.elapsed, stopped is not None)
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)

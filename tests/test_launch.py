@@ -1,0 +1,62 @@
+"""How a worker process ended, by its exit code, and that it hears a signal."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import Any, cast
+
+import pytest
+
+from sweepmore.crew import Ending
+from sweepmore.launch import Processes
+
+
+@pytest.mark.parametrize(
+    ("script", "ending"),
+    [
+        ("exit 0", Ending.DONE),
+        ("exit 2", Ending.DIED),
+        ("kill -9 $$", Ending.DIED),
+        ("kill -15 $$", Ending.DIED),  # before it could hand anything back
+        ("exit 130", Ending.STOPPED),
+        ("exit 143", Ending.STOPPED),
+    ],
+)
+def test_who_handed_back_did_not_die(script: str, ending: Ending) -> None:
+    process = subprocess.Popen(["sh", "-c", script])
+    process.wait()
+    assert Processes.ending(cast(Any, None), process) is ending
+
+
+ASLEEP = """
+import os, signal, threading, time
+from sweepmore.signals import ignore_continue
+signal.signal(signal.SIGTERM, lambda *given: os._exit(7))
+signal.signal(signal.SIGCONT, lambda *given: None)  # as submitit does
+ignore_continue()
+for _ in range(3):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+print("asleep", flush=True)
+time.sleep(60)
+"""
+
+
+def test_sigterm_is_heard_beside_sigcont_by_one_who_sleeps() -> None:
+    """Ten processes: without ``ignore_continue`` half of such pairs are not heard."""
+    asleep = [
+        subprocess.Popen([sys.executable, "-c", ASLEEP], stdout=subprocess.PIPE) for _ in range(10)
+    ]
+    try:
+        for process in asleep:
+            assert process.stdout is not None
+            with process.stdout as out:
+                assert out.readline()
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(10) for process in asleep] == [7] * 10
+    finally:
+        for process in asleep:
+            process.kill()
+            process.wait()
