@@ -44,7 +44,7 @@ def test_a_killed_workers_trial_is_tried_again_and_counts_once(app: App) -> None
     assert len({row["pid"] for row in app.seen()}) == 3  # the dead one was replaced
 
 
-@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.faults), 1])
 def test_a_trial_that_always_dies_is_given_up(app: App, retries: int) -> None:
     out = app.ok(
         "does=die",
