@@ -62,19 +62,23 @@ def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseS
 
 
 @contextmanager
-def storage_errors(url: URL, cure: str = GO_ON) -> Iterator[None]:
+def storage_errors(url: URL, cure: str | None = None) -> Iterator[None]:
     """A database that fails under our hands (a full disk, a damaged file) is one message with this
-    cure; a server that is away is waited for first, see ``patience``."""
+    cure, where the same command is not the way on; for a server that is away see ``patience``."""
     try:
         yield
     except DatabaseAway as error:
-        raise DatabaseAway(error.problem, value=error.value, cure=cure) from error
+        if cure is None:
+            raise
+        away = DatabaseAway(error.problem, value=error.value, cure=cure)
+        away.exit_code = error.exit_code  # the signal's, of a process that was told to stop
+        raise away from error
     except (sqlalchemy.exc.DatabaseError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         if type(cause) not in FAILURES:
             raise
         problem = f"The studies at {shown(url)} failed: {said(error)}."
-        raise StudyError(problem, value=shown(url), cure=cure) from error
+        raise StudyError(problem, value=shown(url), cure=cure or GO_ON) from error
 
 
 def _with_tables(url: URL, options: Mapping[str, Any]) -> RDBStorage:
