@@ -24,7 +24,7 @@ from nplm.mixture import Mixture
 from nplm.pictures import draw_embeddings, prepare_embeddings
 from nplm.sampling import load_trained
 from nplm.vocabulary import perplexity
-from sweepmore.record import read_config, read_json, write_atomic
+from sweepmore.record import read_config, read_json, read_metrics, write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- docs/bengio.py -->\n", "<!-- end -->\n"
@@ -62,8 +62,10 @@ DIRECT = "its text: undecided; slightly lower without, after twice as many passe
 @dataclass(frozen=True)
 class Ours:
     """The runs of one shape: alone, mixed with counting half and half as in the paper, and mixed
-    with the weight that is best on dev, whose mean is ``weight``. ``run`` is the first one."""
+    with the weight that is best on dev, whose mean is ``weight``. ``run`` is the first one.
+    ``train`` is the net's, alone: counting remembers train."""
 
+    train: Seeds
     alone: Seeds
     half: Seeds
     mixed: Seeds
@@ -129,6 +131,7 @@ def read(results: Mapping[Path, dict[str, Any]]) -> dict[Shape, Ours]:
         }
         mixes = {seed: results[run]["mix"] for seed, run in runs.items()}
         found[shape] = Ours(
+            {seed: perplexity(read_metrics(run)[-1]["train_loss"]) for seed, run in runs.items()},
             {seed: perplexity(mix["net_dev_loss"]) for seed, mix in mixes.items()},
             {seed: mixed_half(run, configs[run]) for seed, run in runs.items()},
             {seed: results[run]["dev_perplexity"] for seed, run in runs.items()},
@@ -170,28 +173,34 @@ def trends(found: Mapping[Shape, Ours], counted: float) -> list[Trend]:
         first, second = (found[shape].alone if shape in found else {} for shape in (before, after))
         return Trend(what, first, second, paper, why)
 
+    def train(before: Shape, after: Shape) -> str:
+        if before not in found or after not in found:
+            return ""
+        first, second = (mean(found[shape].train.values()) for shape in (before, after))
+        return f"train {first:.0f} → {second:.0f}"
+
     none, m60, m30 = (5, 0, 60, True), (5, 50, 60, True), (5, 50, 30, True)
+    short, bare50 = (3, 50, 30, True), (5, 50, 30, False)
     h100, bare = (5, 100, 30, True), (5, 100, 30, False)
     return [
         Trend("counting → the best net alone", dict.fromkeys(alone, counted), alone,
               percent(best, min(row.alone for row in theirs)),
-              "less: a third of the paper's tokens, two novels of one author"),
+              "less, and why was not measured: a third of the paper's tokens, one author"),
         Trend("counting → the best net, mixed ½", dict.fromkeys(half, counted), half,
               percent(best, min(row.mixed for row in theirs))),
-        nets("no hidden units → 50 (m 60)", none, m60),
-        nets("50 hidden units, direct → 100, not direct", m30, bare),
-        nets("50 hidden units → 100 (direct)", m30, h100,
-             why="with direct connections the hidden units matter least"),
-        nets("50 hidden units → 100 (not direct)", (5, 50, 30, False), bare),
-        nets("context 2 → 4 (h 50, direct)", (3, 50, 30, True), m30,
-             why="train falls from 57 to 46, dev does not: 211,000 direct weights more overfit; "
-             "mixed it falls from 64.5 to 63.2"),
-        nets("context 2 → 4 (h 100, not direct)", (3, 100, 30, False), bare),
-        nets("30 features → 60 (h 50, direct)", m30, m60),
-        nets("direct connections → none (h 50)", m30, (5, 50, 30, False), DIRECT,
-             "50 units underfit: train rises from 47 to 66, and dev with it"),
+        nets("no hidden units → 50 (m 60)", none, m60, why=train(none, m60)),
+        nets("50 hidden units, direct → 100, not direct", m30, bare, why=train(m30, bare)),
+        nets("50 hidden units → 100 (direct)", m30, h100, why=train(m30, h100)),
+        nets("50 hidden units → 100 (not direct)", bare50, bare, why=train(bare50, bare)),
+        nets("context 2 → 4 (h 50, direct)", short, m30,
+             why=f"{train(short, m30)}: the longer direct connections overfit"),
+        nets("context 2 → 4 (h 100, not direct)", (3, 100, 30, False), bare,
+             why=train((3, 100, 30, False), bare)),
+        nets("30 features → 60 (h 50, direct)", m30, m60, why=train(m30, m60)),
+        nets("direct connections → none (h 50)", m30, bare50, DIRECT,
+             f"{train(m30, bare50)}: 50 units alone underfit"),
         nets("direct connections → none (h 100)", h100, bare, DIRECT,
-             "with them train is 44 instead of 54: they overfit"),
+             f"{train(h100, bare)}: with 100 units they overfit"),
         Trend("alone → mixed ½, mean of all nets", average([ours.alone for ours in found.values()]),
               average([ours.half for ours in found.values()]),
               percent(mean(row.alone for row in theirs), mean(row.mixed for row in theirs))),
@@ -222,14 +231,16 @@ def told(seeds: Seeds) -> str:
 
 
 def verdict(trend: Trend) -> str:
-    """Whether ours falls, too, and by more than seeds differ."""
+    """Whether ours falls, too, and by more than a net's two seeds lie from their mean."""
     changes = trend.changes
     if len(changes) < 2:
         return "one seed only" if changes else "not run"
     if min(changes) <= 0 <= max(changes) or abs(mean(changes)) < trend.noise:
-        return "within the seeds' range"
+        return f"none: a net's seeds differ by ± {trend.noise:.1f} %"
     if not trend.paper:
         return "not in the paper"
+    if trend.paper == DIRECT:
+        return "undecided there"
     return "the same" if mean(changes) < 0 else "differs"
 
 
@@ -250,23 +261,35 @@ def page(study: Path, figures: Path) -> Iterator[str]:
 
 
 def introduction(splits: Splits) -> Iterator[str]:
+    dev, unknown = splits.dev.targets, splits.vocabulary.encode(splits.vocabulary.unit.unknown)[0]
     yield (
-        f"Perplexity on dev, {splits.name}: {len(splits.train):,} train and {len(splits.dev):,} "
-        f"dev tokens, {len(splits.vocabulary):,} words; mean of the seeds ± half their range. The "
-        "paper's is of its table 1, on the validation part of the Brown corpus: 800,000 train "
-        "tokens, 16,383 words. Only the directions can be compared. It mixes half and half with an "
-        "interpolated trigram, here with Kneser–Ney that sees no more words than the net; beside "
-        "that stands the weight that is best on dev, with which a mixture cannot be worse there "
-        "than either part. The paper's 24 % are on test: 312 of its best n-gram over 252 of MLP10."
+        f"Perplexity on dev, {splits.name}: {len(splits.train):,} train and {len(dev):,} dev "
+        f"tokens, {len(splits.vocabulary):,} words; {(dev == unknown).float().mean():.1%} of dev's "
+        "tokens are `<unk>`. Train is the beginning of the text, dev and test its end. Mean of the "
+        "seeds ± half their range. The paper's is of its table 1, on the validation part of the "
+        "Brown corpus: 800,000 train tokens, 16,383 words. Only the directions can be compared."
+    )
+    yield ""
+    yield (
+        "The paper mixes half and half with an interpolated trigram, here it is Kneser–Ney that "
+        "sees as many words as the net; beside that stands the weight that is best on dev, with "
+        "which a mixture cannot be worse there than either part. The paper's 24 % are on test: 312 "
+        "of its best n-gram over 252 of MLP10."
+    )
+    yield ""
+    yield (
+        "Further below train losses and trials are those of the mixtures, in which counting "
+        "remembers train: what they show of overfitting is counting's. The net without hidden "
+        "units stands there as `layers` 0, whatever its `hidden` and `direct`."
     )
 
 
 def nets_table(found: Mapping[Shape, Ours]) -> Iterator[str]:
     yield (
-        "| paper | n | h | m | direct | ours alone | mixed ½ | mixed on dev | counting's weight "
-        "| the paper's alone | mixed ½ |"
+        "| paper | n | h | m | direct | train, alone | ours alone | mixed ½ | mixed on dev "
+        "| counting's weight | the paper's alone | mixed ½ |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     place = {shape: at for at, shape in enumerate(PAPER)}
     for shape, ours in sorted(found.items(), key=lambda item: place.get(item[0], len(place))):
         n, h, m, direct = shape
@@ -274,8 +297,8 @@ def nets_table(found: Mapping[Shape, Ours]) -> Iterator[str]:
         theirs = f"{paper.alone:.0f} | {paper.mixed:.0f}" if paper else "|"
         yield (
             f"| {paper.names if paper else ''} | {n} | {h} | {m} | {'yes' if direct else 'no'} | "
-            f"{told(ours.alone)} | {told(ours.half)} | {told(ours.mixed)} | {ours.weight:.2f} | "
-            f"{theirs} |"
+            f"{mean(ours.train.values()):.1f} | {told(ours.alone)} | {told(ours.half)} | "
+            f"{told(ours.mixed)} | {ours.weight:.2f} | {theirs} |"
         )
 
 
@@ -313,10 +336,18 @@ def embeddings(found: Mapping[Shape, Ours], splits: Splits, figures: Path) -> It
     table = model.embeddings.detach()
     title = f"{splits.name} · the most frequent words · n {shape[0]}, h {shape[1]}, m {shape[2]}"
     draw_embeddings(prepare_embeddings(table, splits.vocabulary, title), figures / "words.png")
-    yield from ["## Nearest neighbours", "",
-                f"In the {shape[2]} features of the best net alone (h {shape[1]}), among the 1,000 "
-                "most frequent tokens, nearest first.", "", "![The most frequent words](words.png)",
-                "", "| word | | word | |", "|---|---|---|---|"]  # fmt: skip
+    yield from [
+        "## Nearest neighbours",
+        "",
+        f"In the {shape[2]} features of the best net alone (h {shape[1]}), among the 1,000 most "
+        "frequent tokens, nearest first; of every third of the 150 most frequent words. Some rows "
+        "are words of the same kind, most are noise.",
+        "",
+        "![The most frequent words](words.png)",
+        "",
+        "| word | | word | |",
+        "|---|---|---|---|",
+    ]
     rows = [
         f"| {code(word)} | {' '.join(map(code, near))} "
         for word, near in neighbours(table, splits.vocabulary, NEAREST)

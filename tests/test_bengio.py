@@ -31,10 +31,16 @@ def seeds(*values: float) -> dict[int, float]:
     [
         ((100, 102), (90, 92), "-5 %", "the same"),
         ((90, 92), (100, 102), "-5 %", "differs"),
-        ((100, 102), (99, 103), "-5 %", "within the seeds' range"),  # one falls, one rises
+        (
+            (100, 102),
+            (99, 103),
+            "-5 %",
+            "none: a net's seeds differ by ± 2.0 %",
+        ),  # one falls, one rises
         # both fall by 1 %, and the seeds of either net lie 10 % apart
-        ((95, 105), (94, 104), "-5 %", "within the seeds' range"),
+        ((95, 105), (94, 104), "-5 %", "none: a net's seeds differ by ± 5.1 %"),
         ((100, 102), (90, 92), "", "not in the paper"),
+        ((100, 102), (90, 92), bengio.DIRECT, "undecided there"),
         ((100, 102), (), "-5 %", "not run"),
         ((100,), (90,), "-5 %", "one seed only"),
     ],
@@ -54,14 +60,15 @@ def test_runs_are_paired_by_their_seed() -> None:
 
 def test_every_trend_has_a_row_and_says_what_was_not_run() -> None:
     found = {
-        H50: bengio.Ours(seeds(100, 102), seeds(90, 91), seeds(89, 90), 0.5, Path()),
-        H100: bengio.Ours(seeds(95, 96), seeds(88, 89), seeds(87, 88), 0.5, Path()),
+        H50: bengio.Ours(seeds(50, 52), seeds(100, 102), seeds(90, 91), seeds(89, 90), 0.5, Path()),
+        H100: bengio.Ours(seeds(40, 42), seeds(95, 96), seeds(88, 89), seeds(87, 88), 0.5, Path()),
     }
     rows = list(bengio.trends_table(bengio.trends(found, 110)))[2:]
     told = {row.split(" | ")[0].removeprefix("| "): row for row in rows}
     assert len(told) == 12
     ours, paper = "-5.4 % (-5.9 to -5.0)", "-5 %"
     assert f"| {ours} | {paper} | the same |" in told["50 hidden units, direct → 100, not direct"]
+    assert "| train 51 → 41 |" in told["50 hidden units, direct → 100, not direct"]
     assert "| not run |" in told["context 2 → 4 (h 50, direct)"]
     counting = told["counting → the best net alone"]
     assert "| -13.2 % (-13.6 to -12.7) | -16 % | the same |" in counting
