@@ -202,7 +202,12 @@ class TestScripts:
     ) -> None:
         monkeypatch.delenv("STUDIES")
         said = self.refused(script, tmp_path, "study=unknown", THERE)
-        assert "Environment variable 'STUDIES' not found" in said
+        assert said.startswith("error: Environment variable 'STUDIES' not found.\n  Export it")
+
+    def test_a_file_that_is_not_there_is_not_made(self, script: ModuleType, tmp_path: Path) -> None:
+        said = self.refused(script, tmp_path, "study=known", f"storage=sqlite:///{tmp_path}/x.db")
+        assert "x.db cannot be opened: there is no such file" in said
+        assert not (tmp_path / "x.db").exists()
 
     def test_a_damaged_database_is_one_message(
         self, script: ModuleType, studies: Path, tmp_path: Path

@@ -206,6 +206,8 @@ def explain(error: Exception) -> str:
     if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
         mark = cause.problem_mark
         return f"{mark.name}, line {mark.line + 1}: {cause.problem}\n  Correct the YAML there."
+    if unset := re.search(r"Environment variable '.*?' not found", str(error)):
+        return f"{unset[0]}.\n  Export it before the command, on every machine of a study."
     return f"{str(error).strip()}\n  {_HELP}"
 
 

@@ -84,9 +84,9 @@ def _require_driver(url: URL) -> None:
     except ArgumentError as error:
         raise not_opened(url, str(error), "Known: sqlite, postgresql, mysql.") from error
     except ImportError as error:
-        install = ".[postgres]" if url.drivername == "postgresql+psycopg" else url.get_driver_name()
-        option = "-e " if install.startswith(".") else ""
-        raise not_opened(url, f"{error}", f"Run: pip install {option}'{install}'") from error
+        ours = url.drivername == "postgresql+psycopg"
+        cure = "Run: pip install -e '.[postgres]'" if ours else "Install the driver that it names."
+        raise not_opened(url, f"{error}", cure) from error
 
 
 def not_opened(url: URL, why: str, cure: str) -> StudyError:

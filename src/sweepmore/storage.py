@@ -55,8 +55,12 @@ def open_storage(url: URL, *, wait: bool = False) -> optuna.storages.BaseStorage
 
 @contextmanager
 def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseStorage]:
-    """The database of a script's ``storage=``; to be used within ``with``, see the next."""
+    """The database of a script's ``storage=``; to be used within ``with``, see the next. A file
+    that was named and is not there is refused: a new one would pass for a study without trials."""
     url = typed_url(written, outputs)
+    file = url.database if written and url.get_backend_name() == "sqlite" else None
+    if file and not Path(file).exists():
+        raise not_opened(url, "there is no such file", "Name the one that the study is in.")
     with storage_errors(url):
         yield open_storage(url)
 
