@@ -9,14 +9,19 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nplm.config import from_hydra
+from nplm.config import Data, from_hydra
 from sweepmore.errors import ConfigError, DataError
 from sweepmore.record import find_named, name_of, read_config, read_json
 from sweepmore.typed import setting
+
+if TYPE_CHECKING:  # torch is imported once the arguments are read
+    from nplm.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parent
 
@@ -31,15 +36,22 @@ class Arguments:
     n: int = setting(20, "how many lines", at_least=1, at_most=100_000)
     seed: int = setting(0, "of the draws", at_least=0, below=2**63)
     temperature: float = setting(1.0, "below 1 safer, above 1 wilder", above=0, at_most=100)
-    prompt: str = setting("", "how each line begins")
-    explain: str | None = setting(None, "a line: what the model predicts at each position")
+    # a blank that is typed comes as null
+    prompt: str | None = setting("", "how each line begins")
+    explain: str | None = setting("", "a line: what the model predicts at each position")
     storage: str | None = setting(None, "study='s database URL; null: studies.db in outputs")
     outputs: str = setting("outputs", "the folder of runs and studies, relative to this one")
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "explain"):
+            if getattr(self, name) is None:
+                cure = f"Give some text, or leave {name}= out."
+                raise ConfigError(f"{name}= is empty.", value=None, cure=cure)
 
 
 def main(arguments: Arguments) -> None:
     folder = asked_for(arguments)
-    if arguments.explain is not None:
+    if arguments.explain:
         explain(folder, arguments.explain)
     else:
         new_lines(folder, arguments)
@@ -74,8 +86,9 @@ def new_lines(folder: Path, arguments: Arguments) -> None:
 
     trained = load_trained(folder)
     seen = trained.vocabulary.spelt(lines_seen(folder))
-    how = arguments.n, arguments.seed, arguments.temperature, arguments.prompt
-    lines = sample(trained, *how)
+    prompt = arguments.prompt or ""
+    lines = sample(trained, arguments.n, arguments.seed, arguments.temperature, prompt)
+    name_unknown(trained.vocabulary, prompt)
     for line in lines:
         print(f"{line} *" if line in seen else line)
     share = sum(line in seen for line in lines) / len(lines)
@@ -84,11 +97,22 @@ def new_lines(folder: Path, arguments: Arguments) -> None:
     print(f"next: {again} tells what the model predicts, token by token")
 
 
+def name_unknown(vocabulary: Vocabulary, text: str) -> None:
+    """Say which words of ``text`` the model does not know; an unknown character was refused."""
+    if unknown := vocabulary.unknown(text):
+        taken = f"not in the vocabulary, taken as {vocabulary.unit.unknown}"
+        print(f"warning: {taken}: {' '.join(unknown)}", file=sys.stderr)
+
+
+def data_of(folder: Path) -> Data:
+    return from_hydra(read_config(folder)).data
+
+
 def lines_seen(folder: Path) -> set[str]:
     """The run's train lines; none, with a warning, where its data are gone or have changed."""
     from nplm.data import fingerprint, read_lines, split_lines
 
-    data = from_hydra(read_config(folder)).data
+    data = data_of(folder)
     recorded = read_json(folder / "provenance.json")["data"]["fingerprint"]
     try:
         lines = read_lines(data)
@@ -107,6 +131,7 @@ def explain(folder: Path, line: str) -> None:
 
     trained = load_trained(folder)
     positions = explain(trained, line)
+    name_unknown(trained.vocabulary, line)
     wide, token, guess = (
         max(len(title), *map(len, column))
         for title, column in (
@@ -124,7 +149,8 @@ def explain(folder: Path, line: str) -> None:
     mean = sum(at.nats for at in positions) / len(positions)
     told = trained.vocabulary.unit.told(mean)
     print(f"mean {mean:.3f} nats/token over {len(positions)} tokens{told} · {name_of(folder)}")
-    print("next: python train.py -m sweeps=minute searches for a better model")
+    if data_of(folder) == Data():  # of other data that search would find no better model
+        print("next: python train.py -m sweeps=minute searches for a better model")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,6 @@ def main(node: DictConfig) -> float | list[float]:
         source = records.find_run(config.start_from, ROOT / "outputs", "model.safetensors")
         config = dataclasses.replace(config, start_from=str(source))
     from nplm import console
-    from nplm.baselines import bigram_loss
     from nplm.checkpoint import LAST
     from nplm.data import load_splits
 
@@ -86,8 +85,8 @@ def main(node: DictConfig) -> float | list[float]:
                 raise
             tracker.exit_code = 0 if result.status in ("ok", "pruned") else 1
     if trial is None:
-        console.answer(config, splits, result, bigram_loss(splits), samples[:PRINTED])
-        console.ways_on(folder, tracker.folder, result)
+        console.answer(config, splits, result, samples[:PRINTED])
+        console.ways_on(folder, tracker.folder, config, result)
     if result.signum is not None:
         raise Interrupted(result.signum)
     values = [objective(one, config, splits, result, record) for one in config.objective]
@@ -328,8 +327,13 @@ def about_mix(result: Result) -> dict[str, Any]:
 
     if not isinstance(result.model, Mixture):
         return {}
-    order, weight = result.model.ngram.shape.order, result.model.weight
-    return {"mix": {"weight": weight, "order": order, "net_dev_loss": result.net_dev_loss}}
+    mix = {
+        "weight": result.model.weight,
+        "order": result.model.ngram.shape.order,
+        "net_dev_loss": result.net_dev_loss,
+        "net_train_loss": result.net_train_loss,
+    }
+    return {"mix": mix}
 
 
 def about_data(splits: Splits) -> dict[str, Any]:

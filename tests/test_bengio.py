@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,6 +106,20 @@ def test_the_experiment_is_the_paper_s_best_net() -> None:
     assert optim.weight_decay == 1e-4
     assert optim.steps * optim.batch_size / TOKENS == pytest.approx(5, abs=0.01)
     assert learning_rate(optim, optim.steps) / optim.lr == pytest.approx(1 / 5, abs=0.01)
+
+
+def test_the_experiment_takes_another_text() -> None:
+    """By the command in docs/words.md, whole; of the data alone it is another run."""
+    page = (ROOT / "docs" / "words.md").read_text()
+    command = r"^python train.py (experiment=bengio data=text .*) \\\n(.*)$"
+    (words,) = map(" ".join, re.findall(command, page, re.MULTILINE))
+    with composing():
+        asked, own = (
+            from_hydra(compose("config", overrides=given.split()))
+            for given in (words, "experiment=bengio")
+        )
+    assert asked.data == dataclasses.replace(AUSTEN, name="text", path=str(Path("FILE").resolve()))
+    assert dataclasses.replace(asked, data=own.data) == own
 
 
 def test_the_study_has_every_net_of_the_paper() -> None:

@@ -126,6 +126,7 @@ def test_output_ends_with_the_loss_its_rivals_samples_and_the_folder(
     )
     assert (Path.cwd() / last.removeprefix("folder   ")).resolve() == folder
     assert after.startswith("next     python sample.py")
+    assert after.endswith("python train.py -m sweeps=minute")
 
 
 def test_bigram_is_counted_on_train_and_scored_on_dev(printed: tuple[Path, str]) -> None:

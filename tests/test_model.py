@@ -396,8 +396,11 @@ def test_a_net_that_knows_all_is_not_mixed_with_anything(few_long: Splits) -> No
     assert best_weight(guesses, knows, dev) > 0.98
 
 
-def test_mixed_run_from_training_to_samples(here: TrainHere, tmp_path: Path) -> None:
+def test_mixed_run_from_training_to_samples(
+    here: TrainHere, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = here(tmp_path / "run", "mix=true", "optim.steps=300")
+    out = capsys.readouterr().out
     result = read_json(folder / "result.json")
     jsonschema.validate(result, json.loads((ROOT / "docs" / "result.schema.json").read_text()))
     assert result["status"] == "ok"
@@ -408,8 +411,18 @@ def test_mixed_run_from_training_to_samples(here: TrainHere, tmp_path: Path) -> 
     config = from_hydra(read_config(folder))
     splits = load_splits(config.data, config.model.block_size)
     assert split_loss(trained.model, splits.dev) == result["dev_loss"]
-    _, order = best_kneser_ney(splits)
+    counted, order = best_kneser_ney(splits)
     assert (result["mix"]["order"], trained.model.size) == (order, result["parameters"])
+    net = trained.model.net
+    dev, train = (split_loss(net, part) for part in (splits.dev, splits.train))
+    assert result["mix"]["net_dev_loss"] == pytest.approx(dev, rel=1e-6)
+    assert result["mix"]["net_train_loss"] == pytest.approx(train, rel=1e-6)
+    assert f"dev loss {result['dev_loss']:.3f} nats/token · {result['seconds']:.1f} s\n" in out
+    sizes = f"{counted.parameters:,} numbers, with the net, {net.size:,} parameters\n"
+    assert f" of Kneser-Ney of order {order}, {sizes}" in out
+    gap = f"{result['mix']['net_dev_loss'] - result['mix']['net_train_loss']:.3f}"
+    alone = f"dev {result['mix']['net_dev_loss']:.3f} nats/token · train {train:.3f} · gap {gap}"
+    assert f"net      alone {alone}\n" in out
     assert len(sample(trained, 5, seed=0)) == 5
     # its net can be trained on
     again = here(tmp_path / "again", f"start_from={folder}", "optim.steps=20")

@@ -180,7 +180,7 @@ def test_explain_adds_up_to_the_loss(finished: Path, few: Splits) -> None:
 
 
 def test_explain_shows_each_context_token_guess_and_nats(told: Told, finished: Path) -> None:
-    rows = [line.split() for line in told("explain=anna").splitlines()[1:-2]]
+    rows = [line.split() for line in told("explain=anna").splitlines()[1:-1]]
     assert [row[:2] for row in rows] == [
         ["...", "a"], ["..a", "n"], [".an", "n"], ["ann", "a"], ["nna", "."],
     ]  # fmt: skip
@@ -209,6 +209,8 @@ def test_an_unknown_character_is_named(finished: Path, capsys: pytest.CaptureFix
         ("n=0", "n=0 is out of range"),
         ("n=two", "n=two is not a whole number"),
         ("temperature=0", "above 0"),
+        ("prompt=  ", "prompt= is empty"),
+        ("explain=", "explain= is empty"),
         ("temperature=nan", "temperature=nan is not a number"),
         ("temp=1", "Did you mean"),
         ("twenty", "twenty is not key=value"),

@@ -44,6 +44,13 @@ def test_same_config_and_seed_give_the_same_bits(few: Splits, optim: Any) -> Non
     assert trained_bits(run, few) == trained_bits(run, few)
 
 
+def test_evaluations_take_no_part_in_the_training(few: Splits) -> None:
+    """Though they end blocks of minibatches that are drawn at once, here of two steps each."""
+    run = dataclasses.replace(SMALL, optim=config.Sgd(steps=2 * training.REPORTS))
+    often = dataclasses.replace(run, eval_every=0.333)
+    assert trained_bits(run, few) == trained_bits(often, few)
+
+
 def test_every_seed_is_a_seed_of_its_own_and_0_is_one(few: Splits) -> None:
     runs = [trained_bits(dataclasses.replace(SMALL, seed=seed), few) for seed in (0, 0, 1, 2)]
     assert runs[0] == runs[1]

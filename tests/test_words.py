@@ -304,6 +304,17 @@ def test_a_header_names_the_characters_that_train_never_has(
     assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("min_count", "says"), [(1, "data.min_count=2 gives it"), (2, "")])
+def test_a_header_warns_where_train_never_has_the_unknown(
+    ten: Written, min_count: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = config.Config(data=ten(min_count=min_count))
+    splits = load_splits(run.data, 3)
+    console.header(run, splits, begin(run, splits), looks=0)
+    warning = f"warning: train never has <unk>; {says} examples\n" if says else ""
+    assert capsys.readouterr().err == warning
+
+
 def test_a_line_is_cut_between_words() -> None:
     assert console._short("the cat sat on a mat", 20) == "the cat sat on a mat"
     assert console._short("the cat sat on a mat", 12) == "the cat sat…"
@@ -396,6 +407,10 @@ def test_a_run_s_perplexity_is_the_one_by_hand(
     assert "ten.txt: 10 lines, 7 tokens" in out
     assert "unknown  12.5% of train's and 25.0% of dev's tokens are <unk>" in out
     assert f"dev loss {result['dev_loss']:.3f} nats/token (perplexity {BY_HAND:.1f}) · train" in out
+    pairs = counted(data, 2)[0].loss(load_splits(data, 1).dev)
+    told = f"{pairs:.3f} (perplexity {math.exp(pairs):.1f})"
+    assert f"compare  Kneser-Ney of order 2 {told} on this split\n" in out
+    assert out.endswith("\nnext     python sample.py · python report.py run=last\n")
     assert out.count("(perplexity ") == 3  # of train and counting, too
     assert "lecture" not in out
     assert rows_of(folder)[-1]["dev_perplexity"] == pytest.approx(BY_HAND)
@@ -421,7 +436,10 @@ def test_new_sentences_begin_as_asked_and_are_words(run: Path) -> None:
     assert all(line.startswith("It is a ") for line in lines if line != "It is a")
     assert {word for line in lines for word in line.split()} <= set(trained.vocabulary.tokens)
     assert "<unk>" in sample(trained, 1, seed=0, prompt="zebras")[0]
+    unknown = call_script(sample_script, f"run={run}", "n=1", "prompt=zebras It Ah zebras")
+    assert unknown.stderr == "warning: not in the vocabulary, taken as <unk>: zebras Ah\n"
     done = call_script(sample_script, f"run={run}", "n=3", "prompt=It is")
+    assert done.stderr == ""
     assert [line[:5] for line in done.stdout.splitlines()[:3]] == ["It is"] * 3
 
 
@@ -444,6 +462,8 @@ def test_an_explained_sentence_sums_to_its_loss(run: Path) -> None:
     mean = sum(at.nats for at in positions) / 5
     told = f"mean {mean:.3f} nats/token over 5 tokens (perplexity {math.exp(mean):.1f})"
     assert told in done.stdout
+    assert done.stderr == "warning: not in the vocabulary, taken as <unk>: zebra\n"
+    assert done.stdout.endswith(f" · {run.name}\n")  # sweeps=minute would search other data
 
 
 def test_the_last_lines_are_sealed(ten: Written) -> None:

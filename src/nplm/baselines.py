@@ -10,8 +10,23 @@ from torch import Tensor, nn
 
 from nplm import config
 from nplm.data import Split, Splits
-from nplm.kneser_ney import KneserNey, from_tensors, kneser_ney, to_tensors, tuned
+from nplm.kneser_ney import (
+    KneserNey,
+    best_kneser_ney,
+    from_tensors,
+    kneser_ney,
+    to_tensors,
+    tuned,
+)
 from nplm.model import LanguageModel
+
+
+def least_rival(splits: Splits) -> tuple[str, float]:
+    """Name and dev loss (nats per token) of the least that a net has to beat: counted pairs. Of
+    words most pairs of dev were never seen, and one added to each count is as bad as none."""
+    if not splits.vocabulary.unit.of_words:
+        return "bigram by counting", bigram_loss(splits)
+    return "Kneser-Ney of order 2", best_kneser_ney(splits, [2])[0].loss(splits.dev)
 
 
 def bigram_loss(splits: Splits) -> float:

@@ -14,13 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from nplm import config
-from nplm.config import Config
+from nplm.baselines import least_rival
+from nplm.config import Config, Data
 from nplm.data import Splits
 from nplm.losses import least_loss
 from nplm.mixture import Mixture
 from nplm.optim import decay_step
 from nplm.training import Progress as Report
 from nplm.training import Result, State
+from nplm.vocabulary import Unit
 from sweepmore.cli import shown_path
 
 # of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
@@ -54,12 +56,24 @@ def header(config: Config, splits: Splits, state: State, looks: int) -> None:
     if config.start_from is not None:
         lines.append(f"weights  of {shown_path(Path(config.start_from))}")
     print("\n".join(lines), flush=True)
-    if splits.dev_in_train > len(dev.lines) / 2:
-        print(
-            "warning: most dev lines also stand in train: the dev loss says little about new "
-            "lines; data.duplicates=drop keeps one of each",
-            file=sys.stderr,
+    for warning in _warnings(config, splits):
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _warnings(config: Config, splits: Splits) -> Iterator[str]:
+    """What makes a dev loss mean less than it seems to."""
+    if splits.dev_in_train > len(splits.dev.lines) / 2:
+        yield (
+            "most dev lines also stand in train: the dev loss says little about new lines; "
+            "data.duplicates=drop keeps one of each"
         )
+    if splits.vocabulary.unit.of_words and not config.overfit_batch:
+        in_train, in_dev = _unknown_shares(splits)
+        if in_dev > in_train == 0:
+            yield (
+                f"train never has {splits.vocabulary.unit.unknown}; "
+                f"data.min_count={config.data.min_count + 1} gives it examples"
+            )
 
 
 def _cut(splits: Splits, block: int) -> str:
@@ -83,9 +97,15 @@ def _unknown(splits: Splits) -> list[str]:
         seen = torch.bincount(splits.train.targets, minlength=len(vocabulary)).tolist()
         never = [token for token, number in zip(vocabulary.tokens, seen) if not number]
         return [f"unknown  train never has {' '.join(never)}"] if never else []
-    at = vocabulary.tokens.index(unknown)
-    train, dev = ((part.targets == at).double().mean() for part in (splits.train, splits.dev))
+    train, dev = _unknown_shares(splits)
     return [f"unknown  {train:.1%} of train's and {dev:.1%} of dev's tokens are {unknown}"]
+
+
+def _unknown_shares(splits: Splits) -> tuple[float, float]:
+    """Of train's and of dev's tokens."""
+    at = splits.vocabulary.tokens.index(splits.vocabulary.unit.unknown)
+    train, dev = ((part.targets == at).double().mean() for part in (splits.train, splits.dev))
+    return train.item(), dev.item()
 
 
 def _parameters(state: State) -> str:
@@ -107,9 +127,7 @@ def _optim(run: Config, is_counted: bool) -> str:
     return f"{optim.name} {rate}; {optim.steps:,} steps of {minibatch}"
 
 
-def answer(
-    config: Config, splits: Splits, result: Result, bigram: float, samples: Sequence[str]
-) -> None:
+def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str]) -> None:
     """The loss, what it compares with, a few samples."""
     if result.status != "ok" or result.dev_loss is None or result.train_loss is None:
         print(f"{result.status}: {result.reason}, after {result.steps:,} steps")
@@ -120,22 +138,30 @@ def answer(
             f"examples; no model of these contexts has less than {least_loss(splits.train):.4f}"
         )
         return
-    digits, told = 0 if result.seconds >= 10 else 1, splits.vocabulary.unit.told
+    unit, model = splits.vocabulary.unit, result.model
+    seconds = f"{result.seconds:.{0 if result.seconds >= 10 else 1}f} s"
+    if isinstance(model, Mixture):  # its train says nothing: counting knows train by heart
+        assert result.net_dev_loss is not None
+        assert result.net_train_loss is not None
+        print(
+            f"dev loss {result.dev_loss:.3f} nats/token{unit.told(result.dev_loss)} · {seconds}\n"
+            f"mixed    {model.weight:.3f} of Kneser-Ney of order {model.ngram.shape.order}, "
+            f"{model.ngram.size:,} numbers, with the net, {model.net.size:,} parameters\n"
+            f"net      alone dev {_on_both(result.net_dev_loss, result.net_train_loss, unit)}"
+        )
+    else:
+        print(f"dev loss {_on_both(result.dev_loss, result.train_loss, unit)} · {seconds}")
+    rival, loss = least_rival(splits)
     print(
-        f"dev loss {result.dev_loss:.3f} nats/token{told(result.dev_loss)} · "
-        f"train {result.train_loss:.3f}{told(result.train_loss)} · "
-        f"gap {result.dev_loss - result.train_loss:.3f} · {result.seconds:.{digits}f} s\n"
-        f"compare  bigram by counting {bigram:.3f}{told(bigram)} on this split"
-        f"{_lecture(config, splits)}\n"
+        f"compare  {rival} {loss:.3f}{unit.told(loss)} on this split{_lecture(config, splits)}\n"
         f"samples  {' · '.join(map(_short, samples))}"
     )
-    if isinstance(result.model, Mixture):
-        assert result.net_dev_loss is not None
-        print(
-            f"mixed    {result.model.weight:.3f} of Kneser-Ney of order "
-            f"{result.model.ngram.shape.order}; the net alone {result.net_dev_loss:.3f}"
-            f"{told(result.net_dev_loss)}"
-        )
+
+
+def _on_both(dev: float, train: float, unit: Unit) -> str:
+    """Losses of dev and train, and their gap."""
+    losses = f"{dev:.3f} nats/token{unit.told(dev)} · train {train:.3f}{unit.told(train)}"
+    return f"{losses} · gap {dev - train:.3f}"
 
 
 def _short(line: str, width: int = 60) -> str:
@@ -147,7 +173,7 @@ def _short(line: str, width: int = 60) -> str:
     return f"{cut}…"
 
 
-def ways_on(folder: Path, tracked: Path | None, result: Result) -> None:
+def ways_on(folder: Path, tracked: Path | None, config: Config, result: Result) -> None:
     """Where the run lies, and what can be done with it."""
     print(f"folder   {shown_path(folder)}")
     if tracked is not None:
@@ -155,10 +181,9 @@ def ways_on(folder: Path, tracked: Path | None, result: Result) -> None:
     if result.status == "interrupted":
         print(f"go on    python train.py resume={shown_path(folder)}")
     elif result.status == "ok":
-        print(
-            "next     python sample.py · python report.py run=last · "
-            "python train.py -m sweeps=minute"
-        )
+        # of other data that search would be no search for a better model
+        search = " · python train.py -m sweeps=minute" if config.data == Data() else ""
+        print(f"next     python sample.py · python report.py run=last{search}")
 
 
 def _lecture(config: Config, splits: Splits) -> str:

@@ -75,7 +75,9 @@ class Result:
     dev_loss: float | None
     train_loss: float | None
     signum: int | None = None
-    net_dev_loss: float | None = None  # before the net was mixed with counting
+    # before the net was mixed with counting
+    net_dev_loss: float | None = None
+    net_train_loss: float | None = None
 
 
 @dataclass
@@ -247,7 +249,14 @@ def _mixed(ended: Result, splits: Splits) -> Result:
     """With counting, weighted on dev: its losses instead of the net's."""
     model = mixed(ended.model.cpu(), splits)
     train, dev = split_loss(model, splits.train), split_loss(model, splits.dev)
-    return replace(ended, model=model, dev_loss=dev, train_loss=train, net_dev_loss=ended.dev_loss)
+    return replace(
+        ended,
+        model=model,
+        dev_loss=dev,
+        train_loss=train,
+        net_dev_loss=ended.dev_loss,
+        net_train_loss=ended.train_loss,
+    )
 
 
 def pick_device(name: str) -> torch.device:

@@ -86,7 +86,7 @@ class Vocabulary:
                 value=text,
                 cure="Give the tokens of one line; it stands before and behind them by itself.",
             )
-        unknown = sorted(set(tokens) - set(index))
+        unknown = self.unknown(text)
         if unknown and self.unit.unknown not in index:
             raise DataError(
                 f"{unknown[0]!r} in {text!r} is not in the vocabulary.",
@@ -94,6 +94,11 @@ class Vocabulary:
                 cure=f"Known: {' '.join(self.tokens)}",
             )
         return [index[token if token in index else self.unit.unknown] for token in tokens]
+
+    def unknown(self, text: str) -> list[str]:
+        """The tokens of ``text`` that are not here, each once, as they come."""
+        known = set(self.tokens)
+        return [token for token in dict.fromkeys(self.unit.split(text)) if token not in known]
 
     def stream(self, lines: Sequence[str]) -> Ints:
         """(n,) the tokens of all lines one after another, a 0 after each. All are known."""
