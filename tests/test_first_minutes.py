@@ -28,6 +28,7 @@ def test_the_readme_has_these_commands_in_this_order() -> None:
     assert "/tmp" not in section
 
 
+@pytest.mark.slow
 def test_each_command_fits_a_screen_and_says_what_comes_next(tmp_path: Path) -> None:
     commands = list(minutes.COMMANDS)
     for long, short in SHORTER.items():

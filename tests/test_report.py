@@ -362,7 +362,7 @@ def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_
 
 
 def test_two_studies_at_equal_trials_and_equal_work(outputs: Path) -> None:
-    done = report(outputs, "study=a,b")
+    done = report_here(outputs, "study=a,b")
     assert (done.returncode, done.stderr) == (0, "")
     text = text_of(outputs / "reports" / "a-b" / "index.html")
     assert "At equal numbers of trials." in text
@@ -371,7 +371,7 @@ def test_two_studies_at_equal_trials_and_equal_work(outputs: Path) -> None:
 
 
 def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> None:
-    done = report(outputs, "study=a,other")
+    done = report_here(outputs, "study=a,other")
     assert done.returncode == 2
     assert "a and other have other data: " in done.stderr
     studies = [read_study(open_study(outputs, name), Application()) for name in ("a", "other")]
@@ -431,7 +431,7 @@ def samples_again(folder: Path) -> list[str]:
 
 
 def test_a_trial_by_its_number(outputs: Path) -> None:
-    done = report(outputs, "study=b", "trial=1")
+    done = report_here(outputs, "study=b", "trial=1")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].endswith("reports/b-0001/index.html")
     assert "b has no run of a trial 99" in report_here(outputs, "study=b", "trial=99").stderr
@@ -551,17 +551,13 @@ def test_repeated_configurations_are_a_warning() -> None:
     assert [warning.split(" have")[0] for warning in told] == ["1 of 4 trials"]
 
 
-def test_repeated_lines_are_a_warning(outputs: Path, few_names: Path, tmp_path: Path) -> None:
+def test_repeated_lines_are_a_warning(here: TrainHere, few_names: Path, tmp_path: Path) -> None:
     lines = few_names.read_text().splitlines()
     twice = tmp_path / "twice.txt"
     twice.write_text("\n".join([*lines, *lines]) + "\n")
-    few = ["data=text", f"data.path={twice}", "experiment=smoke", "wandb.mode=disabled"]
     told = {}
     for rule in ("keep", "drop"):
-        folder = tmp_path / rule
-        words = [*few, f"data.duplicates={rule}", f"hydra.run.dir={folder}"]
-        done = run_script("train.py", *words)
-        assert done.returncode == 0, done.stderr
+        folder = here(tmp_path / rule, f"data.path={twice}", f"data.duplicates={rule}")
         page = runs_page([folder], application(ROOT / "sweeps" / "looks"))
         told[rule] = [warning for warning in page.warnings if "repeat another" in warning]
     splits = load_splits(Data(name="text", path=str(twice)), 3)
