@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 import evaluate_test
-import sweepmore.sweep  # noqa: F401  # what each fork would import anew
+import sweepmore.sweep
 import train
 from nplm import checkpoint, sealed, training
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
@@ -218,7 +218,9 @@ def plain_sweep(app: App) -> Callable[[Path], object]:
 
 
 def sweep_of(argv: list[str]) -> None:
-    """A script as the interpreter would run it, in this process, which should be a fork."""
+    """A script as the interpreter would run it, in this process, which should be a fork; nobody
+    else is creating its study."""
+    sweepmore.sweep.CREATION_SECONDS = 0.1
     sys.argv[:] = sys.orig_argv[1:] = argv
     runpy.run_path(argv[0], run_name="__main__")
 
@@ -227,10 +229,11 @@ def sweep_of(argv: list[str]) -> None:
 def alone() -> Iterator[None]:
     """What a script changes of its process is put back."""
     argv, words, shown = sys.argv[:], sys.orig_argv[:], warnings.formatwarning
-    threshold = gc.get_threshold()
+    threshold, creation = gc.get_threshold(), sweepmore.sweep.CREATION_SECONDS
     try:
         yield
     finally:
+        sweepmore.sweep.CREATION_SECONDS = creation
         sys.argv[:], sys.orig_argv[:], warnings.formatwarning = argv, words, shown
         gc.set_threshold(*threshold)
 

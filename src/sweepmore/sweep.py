@@ -40,6 +40,8 @@ from sweepmore.studies import view
 from sweepmore.worker import Search, too_many_failures
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+# How long another process may take between a study's name and what it asks (guess: some commits).
+CREATION_SECONDS = 5.0
 
 
 def sweep(
@@ -174,7 +176,7 @@ class Parent:
     def is_left_behind(self, study: optuna.Study) -> bool:
         """Whether the process that created the study died before it had introduced it: it is
         empty and asks nothing, even after a while. StudyError where another program's is not."""
-        name, deadline = study.study_name, time.monotonic() + 5.0
+        name, deadline = study.study_name, time.monotonic() + CREATION_SECONDS
         while "question" not in study.user_attrs and time.monotonic() < deadline:
             time.sleep(0.1)  # another process is creating it
         if "question" in study.user_attrs:
