@@ -35,7 +35,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "question": {"optuna", "omegaconf"},
     "studies": {"optuna"},
     "slots": {"optuna"},
-    "worker": {"optuna", "hydra", "omegaconf", "sqlalchemy"},
+    "worker": {"optuna", "hydra", "omegaconf"},
     "show": {"optuna", "rich"},
     "note": {"optuna"},
     "keep": set(),

@@ -19,7 +19,6 @@ from types import FrameType
 from typing import Any
 
 import optuna
-import sqlalchemy
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import open_dict
@@ -45,6 +44,7 @@ from sweepmore.patience import DatabaseAway, is_away
 from sweepmore.question import call
 from sweepmore.signals import STOPPING, Stop, unbroken
 from sweepmore.space import Space
+from sweepmore.storage import FAILURES
 from sweepmore.studies import Attempt, view
 from sweepmore.trial import SweepTrial, entered
 
@@ -422,8 +422,7 @@ class Worker:
 def is_storage_failure(error: BaseException) -> bool:
     """Optuna's storage failed (its disk, a lock that is held for long), not at what it was given,
     such as a text that is too long."""
-    failures = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError)
-    return isinstance(error, StorageInternalError) and type(error.__cause__) in failures
+    return isinstance(error, StorageInternalError) and type(error.__cause__) in FAILURES
 
 
 def too_many_failures(failed: int, finished: int, n_trials: int, search: Search) -> bool:
