@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,12 @@ SLOW = ("does=sleep", "seconds=0.7", ":study_name=s")
 @pytest.fixture
 def app(tmp_path: Path) -> App:
     return App.copied(tmp_path)
+
+
+def age(trial: FrozenTrial) -> float:
+    """Seconds since it was taken."""
+    assert trial.datetime_start is not None
+    return (datetime.now() - trial.datetime_start).total_seconds()
 
 
 def kill(trial: FrozenTrial) -> None:
@@ -141,7 +148,8 @@ def test_workers_killed_again_and_again(app: App, deaths: int) -> None:
         with app.started(*words) as process:
             while left and process.poll() is None:
                 # right after a start, one of a dead worker may still stand there as running
-                if running := [t for t in app.running() if is_alive(t.user_attrs["owner"])]:
+                alive = [t for t in app.running() if is_alive(t.user_attrs["owner"])]
+                if running := [t for t in alive if age(t) < 0.3]:  # far from its end
                     kill(running[0])
                     left -= 1
                     until(partial(is_seen_to, app, running[0].number, process))
