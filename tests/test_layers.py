@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "errors": set(),
     "typed": set(),
     "signals": set(),
+    "hydra_internals": {"hydra", "omegaconf"},
     "overrides": {"hydra"},
     "cli": {"hydra", "omegaconf", "yaml"},
     "slurm": set(),
@@ -26,6 +28,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "tracking": {"wandb"},
     "trial": set(),
     "database": {"omegaconf", "sqlalchemy"},
+    "optuna_internals": {"optuna", "sqlalchemy"},
     "patience": {"optuna", "sqlalchemy"},
     "storage": {"optuna", "sqlalchemy"},
     "space": {"optuna", "hydra"},
@@ -191,6 +194,39 @@ def python_files() -> list[Path]:
     folders = [ROOT / name for name in ("src", "examples", "benchmarks")]
     found = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
     return [path for path in found if ROOT / "benchmarks" / "stock_app" not in path.parents]
+
+
+# Whatever is private in these may move in any of their releases.
+LIBRARIES = {"hydra", "omegaconf", "optuna"}
+ADAPTERS = {ROOT / "src" / "sweepmore" / f"{name}_internals.py" for name in ("hydra", "optuna")}
+OWN = {"self", "cls"}
+
+
+def private_names(path: Path) -> list[str]:
+    """What a file uses of others although its name begins with one underscore: modules, attributes
+    of anything but ``self``, and ``"hydra._internal…"`` as a text."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in OWN:
+            found.append(f"?.{node.attr}")
+        elif isinstance(node, ast.Constant) and str(node.value).split(".")[0] in LIBRARIES:
+            found.append(str(node.value))
+    return [name for name in found if re.search(r"(^|\.)_(?!_)", name)]
+
+
+@pytest.mark.parametrize(
+    "name", [str(p.relative_to(ROOT)) for p in (*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py"))]
+)
+def test_what_is_private_in_hydra_and_optuna_stays_in_two_modules(name: str) -> None:
+    path = ROOT / name
+    allowed = {"?._target_": ("jobs",), "?._to_model": ("wandb_report",)}  # a config's key; W&B's
+    for used in private_names(path):
+        torchs = used.startswith(("?._foreach_", "?._fused_")) and path.parent.name == "nplm"
+        assert path in ADAPTERS or torchs or path.stem in allowed.get(used, ()), used
 
 
 def test_only_evaluate_test_may_import_the_test_split() -> None:

@@ -34,6 +34,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sweepmore.errors import ConfigError, Interrupted, UserError, did_you_mean, is_disk_failure
+from sweepmore.hydra_internals import root_of
 from sweepmore.typed import build
 
 T = TypeVar("T")
@@ -234,7 +235,7 @@ def _keys_beside(error: OmegaConfBaseException) -> list[str]:
     """All dotted keys of the config in which an unknown one was looked up."""
     if not isinstance(error.parent_node, DictConfig):
         return []
-    root = OmegaConf.to_container(error.parent_node._get_root(), resolve=False)
+    root = OmegaConf.to_container(root_of(error.parent_node), resolve=False)
     assert isinstance(root, dict)
     groups = {str(key): value for key, value in root.items() if key != "hydra"}
     sweeper = (root.get("hydra") or {}).get("sweeper") or {}

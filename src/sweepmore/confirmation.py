@@ -14,6 +14,7 @@ import optuna
 from sweepmore.cli import shown_path
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.note import write_note
+from sweepmore.optuna_internals import storage_of
 from sweepmore.record import CONFIRM, NOISE, write_json
 from sweepmore.retrain import Plan, folder_of, train_again
 from sweepmore.studies import view, words
@@ -79,7 +80,7 @@ def planned(searched: optuna.Study, suffix: str, top: int, seeds: int, seed_key:
         cure = "A confirmation varies the seed alone: seed_key=… names another setting for it."
         raise StudyError(problem, value=others, cure=cure)
     kept = Plan.kept(searched, suffix)
-    if kept is not None and name in optuna.get_all_study_names(searched._storage):
+    if kept is not None and name in optuna.get_all_study_names(storage_of(searched)):
         if (kept.top, len(kept.seeds), kept.seed_key) != (top, seeds, seed_key):
             problem = f"{name} has begun with top={kept.top} seeds={len(kept.seeds)} "
             problem += f"seed_key={kept.seed_key}."

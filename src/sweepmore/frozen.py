@@ -11,19 +11,18 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-from hydra._internal.config_repository import IConfigRepository
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from sweepmore.hydra_internals import apply_values, group_test, loader_of, name_after
 from sweepmore.overrides import override_text
 
 # Folders whose files are not an application's sources.
@@ -39,18 +38,14 @@ class Composer:
     overrides of every job.
     """
 
-    loader: ConfigLoaderImpl
+    loader: ConfigLoader
     config_name: str
     fixed: Sequence[str]
     _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
 
     @cached_property
-    def _repository(self) -> IConfigRepository:
-        """The loader's sources and those of hydra.searchpath."""
-        found = self.loader._parse_overrides_and_create_caching_repo(
-            self.config_name, list(self.fixed)
-        )
-        return found[1]
+    def _is_group(self) -> Callable[[str], bool]:
+        return group_test(self.loader, self.config_name, self.fixed)
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config that Hydra composes for a single run, Hydra's node included."""
@@ -63,24 +58,15 @@ class Composer:
                 self.config_name, overrides=list(shape), run_mode=RunMode.RUN
             )
         config = copy.deepcopy(self._composed[shape])
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
-        task = [one for one in parsed if not one.is_hydra_override()]
-        job = config.hydra.job
-        config.hydra.overrides.task = [one.input_line for one in task]
-        job.override_dirname = get_overrides_dirname(
-            task,
-            kv_sep=job.config.override_dirname.kv_sep,
-            item_sep=job.config.override_dirname.item_sep,
-            exclude_keys=job.config.override_dirname.exclude_keys,
-        )
+        apply_values(values, config)
+        name_after([one for one in parsed if not one.is_hydra_override()], config)
         return config
 
     def _is_value(self, override: Override) -> bool:
         """Whether it is set after composing, by Hydra's own rule; its own keys are composed."""
         if override.is_hydra_override():
             return False
-        is_group = self._repository.group_exists(override.key_or_group)
-        return not is_group or isinstance(override.value(), dict)
+        return not self._is_group(override.key_or_group) or isinstance(override.value(), dict)
 
 
 @dataclass(frozen=True)
@@ -96,15 +82,13 @@ class FrozenConfig:
         return (self.folder / "sources.json").exists()
 
     def composer(self) -> Composer:
-        path = ConfigSearchPathImpl()
-        for entry in self._entries():
-            if not _is_searchpath(entry):
-                path.append(str(entry["provider"]), self._place(entry))
-        return Composer(
-            ConfigLoaderImpl(path),
-            self.config_name,
-            [*self.hydra_overrides, self.search_path_override],
-        )
+        sources = [
+            (str(entry["provider"]), self._place(entry))
+            for entry in self._entries()
+            if not _is_searchpath(entry)
+        ]
+        fixed = [*self.hydra_overrides, self.search_path_override]
+        return Composer(loader_of(sources), self.config_name, fixed)
 
     @property
     def search_path_override(self) -> str:

@@ -24,6 +24,7 @@ from sweepmore import slurm
 from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import Interrupted, StudyError
+from sweepmore.hydra_internals import for_another_process, fresh_context
 from sweepmore.join import is_done, work
 from sweepmore.owner import this_process
 from sweepmore.settings import read
@@ -48,6 +49,7 @@ class LauncherWorker:
     part: Mapping[str, Any]
     task: TaskFunction
     root: str
+    more: Mapping[str, Any]  # of the parent's HydraContext
 
     def __call__(self, job: DictConfig) -> int | None:
         """The signal that it was told to stop by, as a result: of an ``Interrupted`` submitit
@@ -61,14 +63,7 @@ class LauncherWorker:
             return stopped.signum
 
     def _work(self, index: int) -> int | None:
-        from hydra._internal.callbacks import Callbacks
-        from hydra._internal.config_loader_impl import ConfigLoaderImpl
-        from hydra._internal.utils import create_config_search_path
-
-        context = HydraContext(
-            config_loader=ConfigLoaderImpl(create_config_search_path(None)),
-            callbacks=Callbacks(self.config),
-        )
+        context = fresh_context(self.config, self.more)
         asked = read(self.arguments, self.config, context)
         return work(asked, {**self.part, "index": index}, context, self.task)
 
@@ -145,8 +140,14 @@ class Jobs(Crew[Job]):
             "parent": this_process(),
             "since": self.search.since,
         }
-        root = str(self.asked.root)
-        self._worker = LauncherWorker(self.asked.arguments, self.config, part, self.task, root)
+        self._worker = LauncherWorker(
+            self.asked.arguments,
+            self.config,
+            part,
+            self.task,
+            str(self.asked.root),
+            for_another_process(self.context),
+        )
         if self._on_slurm:
             slurm.forget_own_job()
             follow_submissions()

@@ -15,6 +15,7 @@ from sweepmore import question as questions
 from sweepmore import slots
 from sweepmore.frozen import FrozenConfig
 from sweepmore.frozen import freeze as freeze_sources
+from sweepmore.optuna_internals import storage_of
 from sweepmore.patience import heed
 from sweepmore.record import write_atomic
 from sweepmore.search import build_pruner, build_sampler
@@ -39,7 +40,7 @@ def work(
     frozen = freeze(asked, study)
     search = search_of(asked, study, frozen, part["since"])
     worker = Worker(search, study, task, context, parent=part["parent"])
-    heed(study._storage, lambda: worker.stopped_by)
+    heed(storage_of(study), lambda: worker.stopped_by)
     worker.run()
     return worker.stopped_by
 

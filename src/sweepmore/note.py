@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.distributions import json_to_distribution
 
+from sweepmore.optuna_internals import storage_of, study_id
 from sweepmore.show import command_line, described
 
 # Both as optuna_dashboard.save_note has them, which takes over a second to import; a test reads
@@ -37,11 +38,11 @@ def write_note(study: optuna.Study, winner: Mapping[str, Any] | None = None) -> 
 
 def save_note(study: optuna.Study, text: str) -> None:
     """Replace the note by ``text`` (Markdown)."""
-    storage, study_id = study._storage, study._study_id
-    known = storage.get_study_system_attrs(study_id)
+    storage, of = storage_of(study), study_id(study)
+    known = storage.get_study_system_attrs(of)
     parts = [text[k : k + LONGEST] for k in range(0, len(text), LONGEST)]
     written = {f"{KEY}str:{k}": part for k, part in enumerate(parts)}
     left = {key: "" for key in known if key.startswith(f"{KEY}str:") and key not in written}
     for key, value in {**written, **left}.items():
-        storage.set_study_system_attr(study_id, key, value)
-    storage.set_study_system_attr(study_id, f"{KEY}ver", known.get(f"{KEY}ver", 0) + 1)
+        storage.set_study_system_attr(of, key, value)
+    storage.set_study_system_attr(of, f"{KEY}ver", known.get(f"{KEY}ver", 0) + 1)

@@ -8,21 +8,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
-    ChoiceSweep,
     Override,
     Quote,
     QuotedString,
     Transformer,
-    ValueType,
 )
 from hydra.errors import HydraException
 
 from sweepmore.errors import ConfigError
+from sweepmore.hydra_internals import choice_among
 
 # A word that Hydra reads as a string without quotes: no number, no keyword, nothing to escape.
 WORD = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./-]*", re.ASCII | re.IGNORECASE)
@@ -117,12 +115,7 @@ def _from_params(key: str, value: object) -> Override:
                 cure=f"Write its keys with dots, {key}.a: ..., or a dict as a string, '{{a: 1}}'.",
             )
         case Sequence():
-            return replace(
-                _parse(f"{key}="),
-                value_type=ValueType.CHOICE_SWEEP,
-                _value=ChoiceSweep(list=list(value)),
-                input_line=f"{key}={list(value)}",
-            )
+            return choice_among(_parse(f"{key}="), list(value))
     return _parse(f"{key}={override_text(value)}")
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from sweepmore.frozen import FrozenConfig
 from sweepmore.launch import frozen_command
+from sweepmore.optuna_internals import fix, storage_of
 from sweepmore.overrides import override_text
 from sweepmore.question import call
 from sweepmore.space import parse_space
@@ -126,11 +127,11 @@ def as_found(config: Any, trial: optuna.Trial) -> None:
     """The ``custom_search_space`` of a confirmation: the search's own, but each value that it
     suggests is the one that this trial's configuration had."""
     name, _, suffix = trial.study.study_name.rpartition(".")
-    searched = optuna.load_study(study_name=name, storage=trial.study._storage)
+    searched = optuna.load_study(study_name=name, storage=storage_of(trial.study))
     plan = Plan.kept(searched, f".{suffix}")
     assert plan is not None
     found = plan.chosen(searched)[trial.user_attrs["slot"]]
-    trial._fixed_params.update(found.params)  # Optuna can fix them only before a trial begins
+    fix(trial, found.params)
     call(searched.user_attrs["question"]["custom_search_space"], config, trial)
 
 

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,6 @@ from sweepmore.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial, TrialState
 
     from sweepmore.space import Space
 
@@ -126,11 +124,13 @@ def build_sampler(
     """
     from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
 
+    from sweepmore.optuna_internals import exhaustive_sampler
+
     node = _named(config, SAMPLERS, "sampler")
     kind = _class(node, BaseSampler)
     if kind in (BruteForceSampler, GridSampler):
         _ = space.size  # refuses intervals of floats
-        kind = _exhaustive(frozenset(space.searched))
+        kind = exhaustive_sampler(frozenset(space.searched))
     sampler: BaseSampler = _instantiate(kind, node, Stream(base_seed, worker, trials_so_far))
     return sampler
 
@@ -142,33 +142,6 @@ def build_pruner(config: Node | str | None) -> BasePruner:
     node = _named(config or "none", PRUNERS, "pruner")
     pruner: BasePruner = _instantiate(_class(node, BasePruner), node, Stream())
     return pruner
-
-
-def _exhaustive(searched: frozenset[str]) -> type[BaseSampler]:
-    from optuna.samplers import BruteForceSampler
-
-    class ExhaustiveSampler(BruteForceSampler):
-        """Leaves the end of the study to its budget, and survives a worker's death.
-
-        Optuna's calls ``Study.stop`` after the last point, which raises outside ``Study.optimize``;
-        and it takes a trial that ended before all was suggested for another search space.
-        """
-
-        @staticmethod
-        def _populate_tree(tree: Any, trials: list[FrozenTrial], params: dict[str, Any]) -> None:
-            whole = [t for t in trials if not t.state.is_finished() or searched <= t.params.keys()]
-            BruteForceSampler._populate_tree(tree, whole, params)
-
-        def after_trial(
-            self,
-            study: Study,
-            trial: FrozenTrial,
-            state: TrialState,
-            values: Sequence[float] | None,
-        ) -> None:
-            pass
-
-    return ExhaustiveSampler
 
 
 def _named(config: Node | str, table: Mapping[str, Node], what: str) -> Node:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.database import is_of_environment, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
-from sweepmore.space import Space, parse_space
+from sweepmore.space import Space, is_member, parse_space
 from sweepmore.typed import build, setting
 
 # A study of which nothing is known gets this many trials: the stock sweeper's default.
@@ -211,11 +211,7 @@ def _enqueued(given: Sequence[Mapping[str, Any]], space: Space) -> Iterator[Mapp
                 problem = f"hydra.sweeper.enqueue: {name} is not searched."
                 raise ConfigError(problem, value=name, cure=cure)
             distribution = space.searched[name]
-            try:
-                inside = distribution._contains(distribution.to_internal_repr(value))
-            except ValueError:
-                inside = False
-            if not inside:
+            if not is_member(value, distribution):
                 cure = f"It is searched in {distribution}; widen that, or leave the value out."
                 problem = f"hydra.sweeper.enqueue: {name}={value} is outside its range."
                 raise ConfigError(problem, value=value, cure=cure)

@@ -16,6 +16,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from sweepmore.optuna_internals import id_of, storage_of, trial_id
 from sweepmore.owner import is_alive, on_this_host, this_process
 from sweepmore.slurm import is_gone
 from sweepmore.storage import start
@@ -65,13 +66,13 @@ def is_all_taken(seen: StudyView, n_trials: int, fixed: FixedParams) -> bool:
 
 def claim(study: optuna.Study) -> Attempt | None:
     """Take the next waiting trial, or None where there is none. Never blocks."""
-    storage, study_id = study._storage, study._study_id
-    for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.WAITING,)):
+    storage = storage_of(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         if "slot" not in trial.user_attrs:
             continue  # enqueued by another program: not in our budget
-        if not start(storage, trial._trial_id, {"owner": this_process(), "lease": time.time()}):
+        if not start(storage, id_of(trial), {"owner": this_process(), "lease": time.time()}):
             continue
-        claimed = attempt_of(storage.get_trial(trial._trial_id))
+        claimed = attempt_of(storage.get_trial(id_of(trial)))
         assert claimed is not None
         if is_void(study, claimed):
             fail(study, claimed.number, "void")
@@ -88,11 +89,10 @@ def is_void(study: optuna.Study, claimed: Attempt) -> bool:
 
 def fail(study: optuna.Study, number: int, reason: str) -> None:
     """Mark a trial as failed with the reason; nothing where somebody else finished it."""
-    storage = study._storage
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    storage, of = storage_of(study), trial_id(study, number)
     try:
-        storage.set_trial_user_attr(trial_id, "reason", reason)
-        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        storage.set_trial_user_attr(of, "reason", reason)
+        storage.set_trial_state_values(of, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return
 
@@ -156,9 +156,7 @@ def leader(study: optuna.Study) -> Mapping[str, Any] | None:
 
 def renew_lease(study: optuna.Study, number: int) -> None:
     """Say that the trial's worker lives, for readers on other hosts."""
-    storage = study._storage
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-    storage.set_trial_user_attr(trial_id, "lease", time.time())
+    storage_of(study).set_trial_user_attr(trial_id(study, number), "lease", time.time())
 
 
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:

@@ -30,6 +30,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import create_trial
 
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.overrides import line, override_text, read_overrides, refusal
@@ -122,6 +123,15 @@ def parse_space(
         tuple(_parameter(o, options) for o in overrides if o.is_sweep_override()),
         tuple(line(o) for o in overrides if not o.is_sweep_override()),
     )
+
+
+def is_member(value: Any, distribution: BaseDistribution) -> bool:
+    """Whether Optuna would take the value for a parameter of this distribution."""
+    try:
+        create_trial(params={"x": value}, distributions={"x": distribution}, value=0.0)
+    except ValueError:
+        return False
+    return True
 
 
 def _parameter(override: Override, options: Options) -> Parameter:

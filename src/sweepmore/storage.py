@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +13,11 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
-from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
 from sweepmore.database import engine_options, not_opened, shown, typed_url
 from sweepmore.errors import StudyError, said
+from sweepmore.optuna_internals import claim_of
 from sweepmore.patience import DatabaseAway, Patience, PatientStorage, patient
 from sweepmore.record import create_private
 
@@ -105,37 +102,7 @@ def start(
     storage: optuna.storages.BaseStorage, trial_id: int, attributes: Mapping[str, Any]
 ) -> bool:
     """Move a trial from WAITING to RUNNING with these attributes, in one transaction; False where
-    another process did it first.
-
-    One conditional UPDATE: Optuna's own reads and then writes, which on SQLite lets two processes
-    take the same trial (its SELECT … FOR UPDATE is no lock there). ``attributes`` must tell this
-    claim from any other: where the answer to it was lost, they tell whose the trial is.
-    """
+    another process did it first. ``attributes`` must tell this claim from any other."""
     patient_storage = cast(PatientStorage, storage)
-    engine: sqlalchemy.Engine = patient_storage._backend.engine
-    rows = [
-        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        for key, value in attributes.items()
-    ]
-    claim = (
-        sqlalchemy.update(TrialModel)
-        .where(TrialModel.trial_id == trial_id, TrialModel.state == TrialState.WAITING)
-        .values(state=TrialState.RUNNING, datetime_start=datetime.now())
-    )
-    table = TrialUserAttributeModel
-    known = sqlalchemy.select(table.key, table.value_json).where(table.trial_id == trial_id)
-    tries = 0
-
-    def once() -> bool:
-        nonlocal tries
-        tries += 1
-        with engine.begin() as connection:
-            if connection.execute(claim).rowcount == 1:
-                connection.execute(sqlalchemy.insert(table), rows)
-                return True
-            if tries == 1:
-                return False
-            found = {row.key: row.value_json for row in connection.execute(known)}
-            return all(found.get(row["key"]) == row["value_json"] for row in rows)
-
-    return patient_storage.patience.call(once)
+    claim = claim_of(cast(RDBStorage, patient_storage), trial_id, attributes)
+    return patient_storage.patience.call(claim)

@@ -23,6 +23,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.errors import StudyError
+from sweepmore.optuna_internals import id_of, storage_of
 from sweepmore.record import CONFIRM
 
 # how a trial ended, beside Optuna's state
@@ -198,14 +199,14 @@ def attempts_of(study: optuna.Study) -> list[Attempt]:
     attempt is built once for each storage that is open. At 10,000 trials that is 35 of the 45 ms
     of a view, which workers and parents take again and again.
     """
-    known = _finished.setdefault(study._storage, {})
+    known = _finished.setdefault(storage_of(study), {})
     found = []
     for trial in study.get_trials(deepcopy=False):
-        of, attempt = known.get(trial._trial_id, (None, None))
+        of, attempt = known.get(id_of(trial), (None, None))
         if of is not trial:
             attempt = attempt_of(trial)
             if trial.state.is_finished():
-                known[trial._trial_id] = trial, attempt
+                known[id_of(trial)] = trial, attempt
         if attempt is not None:
             found.append(attempt)
     return found
@@ -245,9 +246,9 @@ def runs_each(repeats: Mapping[str, Sequence[Any]] | None) -> int:
 def confirmation_of(study: optuna.Study) -> optuna.Study | None:
     """The study of its fresh seeds, where confirm.py has begun one."""
     name = study.study_name + CONFIRM
-    if name not in optuna.get_all_study_names(study._storage):
+    if name not in optuna.get_all_study_names(storage_of(study)):
         return None
-    return optuna.load_study(study_name=name, storage=study._storage)
+    return optuna.load_study(study_name=name, storage=storage_of(study))
 
 
 def best_of(seen: StudyView) -> Attempt:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -25,10 +24,12 @@ from sweepmore.cli import script_words
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.follow import Follower
 from sweepmore.frozen import Composer
+from sweepmore.hydra_internals import BASIC_LAUNCHER
 from sweepmore.jobs import Jobs
 from sweepmore.join import freeze, search_of, work
 from sweepmore.launch import WORKER_VARIABLE, Processes, resources
 from sweepmore.note import write_note
+from sweepmore.optuna_internals import storage_of
 from sweepmore.owner import this_process
 from sweepmore.patience import heed
 from sweepmore.question import Question
@@ -39,7 +40,6 @@ from sweepmore.storage import open_storage, storage_errors
 from sweepmore.studies import view
 from sweepmore.worker import Search, too_many_failures
 
-BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 # How long another process may take between a study's name and what it asks (guess: some commits).
 CREATION_SECONDS = 5.0
 
@@ -103,7 +103,7 @@ class Parent:
                 stopped = self.launch(study, search, follower)
             except Interrupted as interrupted:
                 stopped = interrupted.signum
-            heed(study._storage, lambda: stopped)
+            heed(storage_of(study), lambda: stopped)
         show.closing(asked, study, search, follower.elapsed, stopped is not None)
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
@@ -246,7 +246,6 @@ class Parent:
         """Compose the bounds and every choice that is a text, whose group's option may not exist;
         the function that tells a config's identity refuses one that cannot be."""
         loader = self.context.config_loader
-        assert isinstance(loader, ConfigLoaderImpl)  # Hydra has no other
         composer = Composer(loader, self.asked.config_name, self.asked.hydra_overrides)
         for values in sample_points(self.asked.space):
             overrides = [*self.asked.space.fixed, *self.asked.space.overrides(values)]

@@ -13,13 +13,13 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import optuna
-from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.core.utils import JobReturn, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import open_dict
 from optuna.distributions import (
@@ -38,6 +38,8 @@ from optuna.trial import TrialState
 from sweepmore import slots
 from sweepmore.errors import Interrupted, UserError, is_disk_failure
 from sweepmore.frozen import FrozenConfig
+from sweepmore.hydra_internals import error_of
+from sweepmore.optuna_internals import as_running
 from sweepmore.overrides import override_text
 from sweepmore.owner import is_alive, on_this_host
 from sweepmore.patience import DatabaseAway, is_away
@@ -107,8 +109,7 @@ class Worker:
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
         self.composer = self.search.frozen.composer()
-        loader = self.composer.loader
-        self.context = HydraContext(config_loader=loader, callbacks=self.context.callbacks)
+        self.context = replace(self.context, config_loader=self.composer.loader)
         looked = time.monotonic()
         with self._signals(), self._watch():
             while self.stopped_by is None and not self._too_many_failures():
@@ -143,10 +144,7 @@ class Worker:
 
     def _work(self, claimed: Attempt) -> None:
         """Run one trial and tell the study how it ended, whatever happens."""
-        storage_id = self.study._storage.get_trial_id_from_study_id_trial_number(
-            self.study._study_id, claimed.number
-        )
-        self._trial = trial = optuna.Trial(self.study, storage_id)
+        self._trial = trial = as_running(self.study, claimed.number)
         self._told_to_stop = False
         self._set("folder", str(self._folder(claimed)))
         self._set("code", self.search.code)
@@ -443,8 +441,8 @@ def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> N
 
 def objectives(ended: JobReturn, wanted: int, pruned: bool) -> list[float]:
     """The task's return value as floats; raises what the task raised."""
-    if ended.status is not JobStatus.COMPLETED:
-        raise ended._return_value
+    if (error := error_of(ended)) is not None:
+        raise error
     value = ended.return_value
     values = list(value) if isinstance(value, (list, tuple)) else [value]
     if pruned:
