@@ -75,6 +75,20 @@ test-postgres: setup
 test-slurm: setup
 	@$(BIN)/python -m pytest -m slurm tests/test_slurm.py
 
+# the same environment but for Hydra: the second finds in the first what it does not have itself
+HYDRA14 := .venv-hydra14
+$(HYDRA14)/.installed: requirements-hydra14.lock $(STAMP)
+	@$(PYTHON) -m venv $(HYDRA14)
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" \
+	  % sysconfig.get_path("purelib"))' > \
+	  "$$($(HYDRA14)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+	@$(HYDRA14)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --requirement requirements-hydra14.lock
+	@touch $@
+
+test-hydra14: setup $(HYDRA14)/.installed
+	@$(HYDRA14)/bin/python -m pytest -m hydra14 -n 2 --dist loadfile
+
 test-faults: setup
 	@$(BIN)/python -m pytest -m 'faults or properties' -n 2 --dist load --maxschedchunk 1 \
 	  --hypothesis-profile=faults

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from nplm.config import Config, from_hydra, register_defaults, to_plain
 from sweepmore import record as records
 from sweepmore.errors import ConfigError
+from sweepmore.hydra_internals import register_resolver, store
 from sweepmore.typed import build, setting
 
 if TYPE_CHECKING:  # torch and matplotlib are imported once a sweep is certain to begin
@@ -191,7 +191,7 @@ def register() -> None:
     Not a file in conf/, because Hydra lets no config but the first set ``hydra.searchpath``.
     """
     register_defaults()
-    OmegaConf.register_new_resolver("find_lr.help", help_text, replace=True)
+    register_resolver("find_lr.help", help_text)
     config = OmegaConf.load(ROOT / "conf" / "config.yaml")
     assert isinstance(config, DictConfig)
     sweeper = "override hydra/sweeper"
@@ -202,7 +202,7 @@ def register() -> None:
         "find_lr": dataclasses.asdict(Range()),
         "hydra": {"run": {"dir": folder}, "sweep": {"dir": folder}, "help": HELP},
     }
-    ConfigStore.instance().store(name="find_lr", node=OmegaConf.merge(config, ours))
+    store(name="find_lr", node=OmegaConf.merge(config, ours))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 
 from nplm.config import Config, Data, from_hydra, register_defaults
 from sweepmore.cli import ROOT_VARIABLE
+from sweepmore.hydra_internals import VERSION_BASE
 from sweepmore.machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,7 +118,7 @@ def experiment(*overrides: str) -> Config:
     """What train.py would run with these overrides."""
     os.environ[ROOT_VARIABLE] = str(ROOT)
     register_defaults()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
         return from_hydra(compose("config", overrides=[*overrides, "device=cpu"]))
 
 

@@ -24,6 +24,7 @@ from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
 from nplm.vocabulary import vocabulary_of
 from sweepmore import cli, ledger
 from sweepmore.errors import ConfigError, DataError, UserError
+from sweepmore.hydra_internals import VERSION_BASE
 from sweepmore.ledger import Ledger, Refused
 from sweepmore.overrides import override_text, read_overrides
 from sweepmore.owner import this_process
@@ -169,7 +170,7 @@ def composing() -> Iterator[None]:
     GlobalHydra.instance().clear()
     with (
         pytest.MonkeyPatch.context() as patch,
-        initialize_config_dir(str(ROOT / "conf"), version_base="1.3"),
+        initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE),
     ):
         patch.setenv(cli.ROOT_VARIABLE, str(ROOT))
         with cli.errors_reported():

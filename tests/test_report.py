@@ -37,6 +37,7 @@ from nplm.insights import application, bigrams, objectives
 from sweepmore.cli import ROOT_VARIABLE, shown_path
 from sweepmore.errors import RunError, StudyError
 from sweepmore.figures import Chart, Point, without_outliers
+from sweepmore.hydra_internals import VERSION_BASE
 from sweepmore.page import Page as WebPage
 from sweepmore.page import Picture, Section, Table, cell, markdown, sorts_by_number, write
 from sweepmore.question import ask
@@ -629,7 +630,7 @@ def test_objectives_are_named_with_their_units(words: list[str], named: list[str
     """From the config as a study's question holds it."""
     os.environ[ROOT_VARIABLE] = str(ROOT)
     register_defaults()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
         config = compose("config", overrides=words)
     question = ask({}, config, {}, None, ["hydra"])
     assert objectives(question["config"]) == named

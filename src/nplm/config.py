@@ -391,17 +391,16 @@ def _words(value: Any) -> str:
 
 def register_defaults() -> None:
     """Give Hydra the defaults of these records as the options that conf/ builds upon."""
-    from hydra.core.config_store import ConfigStore
+    from sweepmore.hydra_internals import register_resolver, store
 
-    OmegaConf.register_new_resolver("nplm.help", help_text, replace=True)
-    store = ConfigStore.instance()
+    register_resolver("nplm.help", help_text)
     groups = ("model", "optim", "data", "wandb")
     own = {key: value for key, value in to_plain(Config()).items() if key not in groups}
-    store.store(name="run", group="defaults", package="_global_", node=own)
+    store(name="run", group="defaults", package="_global_", node=own)
     target = {"name": "own", "target": "", "block_size": 3, "settings": {}}  # it has no default
-    store.store(name="own", group="defaults/model", node=target)
+    store(name="own", group="defaults/model", node=target)
     for group, record in (("model", Model()), ("model", Bigram()), ("model", Ngram()),
                           ("optim", Sgd()), ("optim", AdamW()),
                           ("data", Data()), ("wandb", Tracking())):  # fmt: skip
         node = _plain(dataclasses.asdict(record))
-        store.store(name=node.get("name", group), group=f"defaults/{group}", node=node)
+        store(name=node.get("name", group), group=f"defaults/{group}", node=node)

@@ -34,7 +34,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sweepmore.errors import ConfigError, Interrupted, UserError, did_you_mean, is_disk_failure
-from sweepmore.hydra_internals import root_of
+from sweepmore.hydra_internals import VERSION_BASE, root_of
 from sweepmore.typed import build
 
 T = TypeVar("T")
@@ -68,9 +68,7 @@ def hydra_app(
                 _fail(str(error))  # Hydra would print a line of its own above an exception
             raise
 
-    main = hydra.main(
-        version_base="1.3", config_path=str(root / config_path), config_name=config_name
-    )
+    main = hydra.main(config_path=str(root / config_path), config_name=config_name, **VERSION_BASE)
     with errors_reported():
         main(leave_nothing)()
 

@@ -10,19 +10,41 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import hydra
 import hydra._internal.config_loader_impl as hydra_loader
+import omegaconf
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import ChoiceSweep, Override, ValueType
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 # What ``hydra.launcher._target_`` is where nobody chose another launcher.
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+IS_13 = hydra.__version__.startswith("1.3.")
+# ``hydra.main(**VERSION_BASE)``: 1.3 warns without it, 1.4 with it, and what 1.4 does without it is
+# what 1.3 does with it.
+VERSION_BASE = {"version_base": "1.3"} if IS_13 else {}
+
+
+def register_resolver(name: str, function: Callable[..., Any]) -> None:
+    """``${name:…}`` calls ``function``. OmegaConf 2.4 renamed it; 2.3 has another of that name."""
+    is_23 = omegaconf.__version__.startswith("2.3.")
+    register: Any = OmegaConf.register_new_resolver if is_23 else OmegaConf.register_resolver
+    register(name, function, replace=True)
+
+
+def store(**entry: Any) -> None:
+    """``ConfigStore.store``, where a later entry of the same name replaces the earlier one: since
+    1.4 that must be said, before it cannot be."""
+    more: dict[str, Any] = {} if IS_13 else {"replace": True}
+    ConfigStore.instance().store(**entry, **more)
 
 
 def loader_of(sources: Iterable[tuple[str, str]]) -> ConfigLoader:

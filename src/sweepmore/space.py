@@ -6,6 +6,7 @@ Intervals alone are Optuna's: both ends are included.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -178,25 +179,32 @@ def _range(override: Override, sweep: RangeSweep) -> Parameter:
     if not members:
         cure = "Hydra excludes the end, and a falling range needs a negative step."
         raise refusal(override, "the range is empty", cure)
+    if type(members[0]) not in (int, float):  # cast to texts or booleans
+        return _choice(override, members, shuffle=sweep.shuffle)
     order = _shuffled(override, members) if sweep.shuffle else members
-    return Parameter(override.get_key_element(), _steps(members, abs(sweep.step)), order)
+    return Parameter(override.get_key_element(), _steps(members, sweep.step), order)
 
 
-def _range_members(override: Override, sweep: RangeSweep) -> range | tuple[float, ...]:
+def _range_members(override: Override, sweep: RangeSweep) -> range | tuple[Any, ...]:
+    """As Hydra enumerates them. Casts and ``sort`` have reached the ends already in Hydra 1.3;
+    since 1.4 a cast is applied to each member."""
     start, stop, step = sweep.start, sweep.stop, sweep.step
+    casts = getattr(sweep, "transformers", ())
     assert start is not None  # Hydra's range() fills both
     assert stop is not None
     if step == 0 or not all(isinstance(n, int) or math.isfinite(n) for n in (start, stop, step)):
         problem = f"start {start}, stop {stop}, step {step} make no finite range"
         raise refusal(override, problem, "Give finite numbers and a step other than 0.")
     members = sweep.range()
-    if isinstance(members, range):
+    if isinstance(members, range) and not casts:
         return _exact(override, members)
     count = (stop - start) / step
     if count > MOST_FLOAT_MEMBERS:
         problem = f"{count:.0f} members are more than {MOST_FLOAT_MEMBERS}"
         raise refusal(override, problem, "Take a larger step, or interval(start, stop).")
-    return tuple(members)
+    cast = tuple(functools.reduce(lambda value, f: f(value), casts, one) for one in members)
+    _refuse_repeated(override, [override_text(member) for member in cast])
+    return cast
 
 
 def _exact(override: Override, integers: range) -> range:
@@ -206,19 +214,26 @@ def _exact(override: Override, integers: range) -> range:
     return integers
 
 
-def _steps(members: range | tuple[float, ...], step: float) -> BaseDistribution:
+def _steps(members: range | tuple[Any, ...], step: float | Decimal) -> BaseDistribution:
     """Ordered, and without a word of Optuna's about a range that its step does not divide.
 
-    Hydra adds exact steps and rounds once: ``range(0, 1, 0.1)`` holds 0.3 and 0.7000000000000001,
-    where Optuna has 0.30000000000000004 in floats, 0.7 in decimals. So ``Parameter.override``
-    takes the nearest member; only a last member that Optuna puts out of range needs a choice.
+    Hydra 1.3 adds exact steps and rounds once: ``range(0, 1, 0.1)`` holds 0.3 and
+    0.7000000000000001, where Optuna has 0.30000000000000004 in floats, 0.7 in decimals. So
+    ``Parameter.override`` takes the nearest member; only a last member that Optuna puts out of
+    range needs a choice.
     """
     low, high = sorted((members[0], members[-1]))
     if isinstance(members, range):
-        return IntDistribution(int(low), int(high), step=int(step))
-    if Decimal(str(high)) != Decimal(str(low)) + (len(members) - 1) * Decimal(str(step)):
+        return IntDistribution(low, high, step=abs(members.step))
+    if isinstance(low, int):
+        widths = {abs(after - before) for before, after in itertools.pairwise(members)}
+        if len(widths) > 1:
+            return CategoricalDistribution(members)
+        return IntDistribution(low, high, step=widths.pop() if widths else 1)
+    exact = abs(Decimal(str(step)))
+    if Decimal(str(high)) != Decimal(str(low)) + (len(members) - 1) * exact:
         return CategoricalDistribution(members)
-    return FloatDistribution(low, high, step=step)
+    return FloatDistribution(low, high, step=float(exact))
 
 
 def _matches(override: Override, glob: Glob, options: Options) -> list[str]:
@@ -235,15 +250,22 @@ def _choice(override: Override, elements: Sequence[Any], *, shuffle: bool = Fals
     """The distribution keeps the order written: a shuffle does not change the question."""
     if not elements:
         raise refusal(override, "nothing to choose from", "Name at least one value.")
+    if any(isinstance(element, Sweep) for element in elements):
+        cure = "Write out its values: x=1,2,3 instead of x=1,range(2,4)."
+        raise refusal(override, "a range or an interval cannot be one of several values", cure)
     texts = [override_text(element) for element in elements]
-    repeated = [text for text, count in Counter(texts).items() if count > 1]
-    if repeated:
-        raise refusal(override, f"{', '.join(repeated)} stands there twice", "Keep one of each.")
+    _refuse_repeated(override, texts)
     values = [item.text if isinstance(item, QuotedString) else item for item in elements]
     as_text = _needs_text(values)
     choices = tuple(texts if as_text else values)
     order = _shuffled(override, choices) if shuffle else choices
     return Parameter(override.get_key_element(), CategoricalDistribution(choices), order, as_text)
+
+
+def _refuse_repeated(override: Override, texts: Sequence[str]) -> None:
+    repeated = [text for text, count in Counter(texts).items() if count > 1]
+    if repeated:
+        raise refusal(override, f"{', '.join(repeated)} stands there twice", "Keep one of each.")
 
 
 def _needs_text(values: Sequence[Any]) -> bool:

@@ -16,6 +16,7 @@ import sqlalchemy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from sweepmore.hydra_internals import VERSION_BASE
 from sweepmore.record import write_json
 from sweepmore.trial import current_trial
 
@@ -147,7 +148,7 @@ def note(cfg: DictConfig) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(config_path="conf", config_name="config", **VERSION_BASE)
 def main(cfg: DictConfig) -> Any:
     note(cfg)
     return DOES[cfg.does](cfg)
