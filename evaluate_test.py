@@ -31,7 +31,7 @@ from sweepmore.database import typed_url
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.ledger import Ledger, Refused
 from sweepmore.receipts import Look
-from sweepmore.typed import setting
+from sweepmore.typed import dotted, setting
 
 if TYPE_CHECKING:
     import optuna
@@ -272,7 +272,7 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
     settings = dataclasses.replace(settings, group=group or settings.group)
     record = records.Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
     with track(settings, record, look.about, "test") as tracker:
-        tracker.summarise(cli.dotted({"test": test}))
+        tracker.summarise(dotted({"test": test}))
     records.write_json(path, {**known, "test": test})
 
 

@@ -17,16 +17,17 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from nplm.config import Config, from_hydra, register_defaults, to_plain
 from sweepmore import record as records
+from sweepmore.composing import as_typed, composing, resolved
 from sweepmore.errors import ConfigError
 from sweepmore.hydra_internals import register_resolver, store
-from sweepmore.typed import build, setting
+from sweepmore.typed import build, dotted, setting
 
 if TYPE_CHECKING:  # torch and matplotlib are imported once a sweep is certain to begin
     from nplm.data import Splits
@@ -105,10 +106,8 @@ def main(node: DictConfig) -> None:
 
 def read(node: DictConfig) -> tuple[Range, Config]:
     """Our own keys, and those of a run."""
-    plain = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(plain, dict)
-    fields: dict[str, Any] = {str(key): value for key, value in plain.items()}
-    wanted = build(Range, fields.pop("find_lr"), "find_lr.")
+    fields = resolved(node)
+    wanted = build(Range, fields.pop("find_lr", {}), "find_lr.")
     config = from_hydra(fields)
     if config.resume is not None:
         raise ConfigError(
@@ -159,7 +158,8 @@ def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], fig
 
     override = f"optim.lr={found.lr:.2g}"
     ours = ("find_lr.", "optim.lr=", "hydra.")
-    others = [word for word in HydraConfig.get().overrides.task if not word.startswith(ours)]
+    words = as_typed(HydraConfig.get().overrides.task)
+    others = [word for word in words if not word.startswith(ours)]
     if (reached := min(map(len, sweeps))) < len(rates):
         print(f"note     a seed diverged at lr {rates[reached]:.2g}, which ends the sweep")
     for rate, bound, key in ((found.low, rates[0], "lo"), (found.high, rates[-1], "hi")):
@@ -178,10 +178,11 @@ def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], fig
 
 def help_text(*, _root_: DictConfig) -> str:
     """A line for each key of ours: its value and what it is."""
+    now = dotted(cast(dict[str, Any], OmegaConf.to_container(_root_)))
     return "\n".join(
-        f"  find_lr.{field.name + '=' + str(_root_.find_lr[field.name]):<22}  "
-        f"{field.metadata['help']}"
+        f"  {key + '=' + str(now[key]):<30}  {field.metadata['help']}"
         for field in dataclasses.fields(Range)
+        if (key := f"find_lr.{field.name}") in now
     )
 
 
@@ -192,7 +193,8 @@ def register() -> None:
     """
     register_defaults()
     register_resolver("find_lr.help", help_text)
-    config = OmegaConf.load(ROOT / "conf" / "config.yaml")
+    with composing():
+        config = OmegaConf.load(ROOT / "conf" / "config.yaml")
     assert isinstance(config, DictConfig)
     sweeper = "override hydra/sweeper"
     config.defaults = [one for one in config.defaults if sweeper not in one]
@@ -207,5 +209,6 @@ def register() -> None:
 
 if __name__ == "__main__":
     cli.require("torch")  # of the extra [nplm]
-    register()
+    with cli.errors_reported():
+        register()
     cli.hydra_app(main, config_name="find_lr")

@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 
 from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
 from sweepmore import record as records
+from sweepmore.composing import as_typed
 from sweepmore.errors import ConfigError, Interrupted, RunError
 from sweepmore.owner import is_alive, on_this_host
 from sweepmore.receipts import looks
@@ -32,6 +33,7 @@ from sweepmore.record import Record
 from sweepmore.signals import stop_signals
 from sweepmore.tracking import Tracker, track
 from sweepmore.trial import SweepTrial, current_trial
+from sweepmore.typed import dotted
 
 if TYPE_CHECKING:  # torch and matplotlib are imported once a run is certain to begin
     from nplm.data import Splits
@@ -97,7 +99,8 @@ def interrupted_run(name: str) -> tuple[Config, Path]:
     """Config and folder of the run that ``resume=name`` means; it brings all its settings."""
     from nplm.checkpoint import LAST
 
-    others = [word for word in HydraConfig.get().overrides.task if not word.startswith("resume=")]
+    words = as_typed(HydraConfig.get().overrides.task)
+    others = [word for word in words if not word.startswith("resume=")]
     if others:
         raise ConfigError(
             f"resume={name} takes no other settings, but {' '.join(others)} was given.",
@@ -160,7 +163,7 @@ def open_record(
             "folder": str(source),
             "run_id": records.read_json(source / "provenance.json")["run_id"],
         }
-    overrides = HydraConfig.get().overrides.task
+    overrides = as_typed(HydraConfig.get().overrides.task)
     return records.create(
         folder,
         config=to_plain(config),
@@ -175,7 +178,7 @@ def open_record(
 @contextmanager
 def follow(config: Config, record: Record, trial: SweepTrial | None) -> Iterator[Tracker]:
     """The run's W&B mirror: a study's trials are one group."""
-    settings, about, job_type = config.wandb, cli.dotted(to_plain(config)), "train"
+    settings, about, job_type = config.wandb, dotted(to_plain(config)), "train"
     if trial is not None:
         settings = dataclasses.replace(settings, group=trial.study)
         about |= {"study": trial.study, "trial": trial.root, "attempt": trial.attempt}
@@ -267,7 +270,7 @@ def keep(
     if trial is not None:
         kept = ("parameters", "steps", "seconds", "dev_loss", "train_loss")
         trial.set("result", {key: summary[key] for key in kept})
-    tracker.summarise(cli.dotted(summary))
+    tracker.summarise(dotted(summary))
     record.finish(summary)
     return samples
 

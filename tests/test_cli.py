@@ -15,7 +15,7 @@ import yaml
 
 from nplm.config import Data
 from nplm.data import load_splits
-from sweepmore.cli import dotted
+from sweepmore.typed import dotted
 from tests.helpers import ROOT, TrainHere, result_of, run_script, train_here
 
 # a line of --help: key, value, what it is

@@ -23,6 +23,7 @@ import report
 import sample
 from sweepmore import cli
 from sweepmore import database as database_module
+from sweepmore.composing import composing
 from sweepmore.database import is_of_environment, shown, storage_url, typed_url
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.ledger import Ledger
@@ -128,7 +129,7 @@ def test_what_hydra_cannot_read_and_repeats_loses_its_password(
 ) -> None:
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     typed = f"hydra.sweeper.storage=postgresql://me:{SECRET}{mark}@h/d"
-    with pytest.raises(SystemExit), cli.errors_reported():
+    with pytest.raises(SystemExit), cli.errors_reported(), composing():
         OverridesParser.create().parse_overrides([typed])
     said = capsys.readouterr().err
     assert "hydra.sweeper.storage=postgresql://…@h/d is not key=value" in said

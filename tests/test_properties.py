@@ -29,6 +29,7 @@ from sweepmore.ledger import Ledger, Refused
 from sweepmore.overrides import override_text, read_overrides
 from sweepmore.owner import this_process
 from sweepmore.receipts import Look
+from sweepmore.typed import dotted
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.properties
@@ -139,7 +140,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-KNOWN = sorted(key for key in cli.dotted(to_plain(Config())) if not key.endswith("name"))
+KNOWN = sorted(key for key in dotted(to_plain(Config())) if not key.endswith("name"))
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:

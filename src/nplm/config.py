@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.tracking import Tracking
-from sweepmore.typed import build, setting
+from sweepmore.typed import build, dotted, setting
 
 T = TypeVar("T")
 
@@ -276,8 +276,12 @@ OPTIMISERS: Mapping[str, type[Sgd | AdamW]] = {"sgd": Sgd, "adamw": AdamW}
 
 def from_hydra(node: DictConfig | Mapping[str, Any]) -> Config:
     """The config of a run from a composed node; raises ConfigError before any compute."""
-    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
-    fields = cast(dict[str, Any], dict(plain))  # type: ignore[arg-type]  # keys are texts
+    if isinstance(node, DictConfig):
+        from sweepmore.composing import resolved  # loads Hydra, which a notebook does not need
+
+        fields = resolved(node)
+    else:
+        fields = dict(node)
     optim = _named("optim", fields.pop("optim", {"name": "sgd"}), OPTIMISERS)
     model = model_from(fields.pop("model", {"name": "mlp"}))
     objective = tuple(objectives(fields.pop("objective", "dev_loss")))
@@ -297,11 +301,15 @@ def model_from(node: Any) -> AnyModel:
 
 def _named(group: str, node: Any, known: Mapping[str, type[T]]) -> T:
     """The record that the group's ``name`` chooses."""
-    name = str(node.get("name")) if isinstance(node, Mapping) else str(node)
+    name = _name(node)
     if not isinstance(node, Mapping) or name not in known:
         cure = f"Known: {', '.join(known)}.{did_you_mean(name, known)}"
         raise ConfigError(f"{group}.name={name} is unknown.", value=name, cure=cure)
     return build(known[name], node, f"{group}.")
+
+
+def _name(node: Any) -> str:
+    return str(node.get("name")) if isinstance(node, Mapping) else str(node)
 
 
 def _check_together(config: Config) -> None:
@@ -363,11 +371,9 @@ def help_text(*, _root_: DictConfig) -> str:
 
     A group's ``name`` is not among them: it follows from the option that was taken.
     """
-    from sweepmore.cli import dotted  # loads Hydra, which a notebook does not need
-
     plain = cast(dict[str, Any], OmegaConf.to_container(_root_))
-    optim = OPTIMISERS.get(plain["optim"].get("name"), Sgd)
-    model = MODELS.get(plain["model"].get("name"), Model)
+    optim = OPTIMISERS.get(_name(plain.get("optim")), Sgd)
+    model = MODELS.get(_name(plain.get("model")), Model)
     records = {"": Config, "model.": model, "optim.": optim, "data.": Data, "wandb.": Tracking}
     helps = {
         f"{group}{field.name}": str(field.metadata.get("help", ""))

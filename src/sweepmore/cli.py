@@ -19,22 +19,19 @@ import re
 import shlex
 import signal
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import hydra
-import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sweepmore.errors import ConfigError, Interrupted, UserError, did_you_mean, is_disk_failure
-from sweepmore.hydra_internals import VERSION_BASE, root_of
+from sweepmore.composing import as_typed, composing, is_about_writing, known_keys
+from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, nearest
+from sweepmore.hydra_internals import VERSION_BASE, flags_parser
 from sweepmore.typed import build
 
 T = TypeVar("T")
@@ -54,7 +51,7 @@ def hydra_app(
     """Compose the config and run ``task``; ``config_path`` is relative to the task's file."""
     root = Path(inspect.getfile(task)).resolve().parent
     os.environ[ROOT_VARIABLE] = str(root)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra would print and exit 1 by itself
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print and exit 1 by itself
 
     @functools.wraps(task)
     def leave_nothing(node: DictConfig) -> Any:
@@ -70,13 +67,48 @@ def hydra_app(
 
     main = hydra.main(config_path=str(root / config_path), config_name=config_name, **VERSION_BASE)
     with errors_reported():
-        main(leave_nothing)()
+        refuse_flags(sys.argv[1:], root / config_path, config_name)
+        with composing():
+            main(leave_nothing)()
+
+
+def refuse_flags(words: Sequence[str], folder: Path, config_name: str) -> None:
+    """ConfigError where Hydra's own parser would print how all its flags are used."""
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message[0].upper()}{message[1:]}.", value=words, cure=_FLAGS)
+
+    parser = flags_parser()
+    parser.error = refuse  # type: ignore[method-assign]  # what it calls instead of exiting
+    strange = parser.parse_known_args(words)[1]
+    for word in strange[:1]:
+        if not word.startswith("-"):
+            cure = "Give all key=value in one row, and flags before or after them."
+            raise ConfigError(f"A flag parts {word} from the rest.", value=word, cure=cure)
+        key, equals, value = word.lstrip("-").partition("=")
+        behind = words[words.index(word) + 1 :][:1]
+        if not equals and behind and "=" not in behind[0]:
+            value = behind[0]
+        key = nearest(key, _known_keys(folder, config_name)) or key
+        cure = f"Settings are key=value, without dashes: {key}={value or '…'}"
+        raise ConfigError(f"There is no flag {word}.", value=word, cure=f"{cure}\n  {_FLAGS}")
+
+
+_FLAGS = "--hydra-help lists the flags."
+
+
+def _known_keys(folder: Path, config_name: str) -> list[str]:
+    """Of the config that a wrong word was meant for; none where it cannot be composed."""
+    place = hydra.initialize_config_dir(str(folder), **VERSION_BASE)
+    with contextlib.suppress(ConfigError), composing(), place:
+        return known_keys(hydra.compose(config_name))
+    return []
 
 
 def refuse_a_search(hydra_node: Any) -> None:
     """ConfigError where one run is about to begin, but a search was typed: a key of the sweeper,
     or ``sweeps=NAME`` without all that it searches."""
-    typed = [str(word) for word in (*hydra_node.overrides.hydra, *hydra_node.overrides.task)]
+    typed = [*as_typed(hydra_node.overrides.hydra), *as_typed(hydra_node.overrides.task)]
     given = {word.partition("=")[0].lstrip("+~") for word in typed}
     about = [key for key in given if key.startswith(("hydra.sweeper", "hydra/sweeper"))]
     if hydra_node.runtime.choices.get("sweeps") is not None and "sweeps" in given:
@@ -106,7 +138,11 @@ def command(cls: type[T], task: Callable[[T], None], argv: list[str] | None = No
         strange = [word for word in arguments if "=" not in word]
         if strange:
             raise ConfigError(f"{strange[0]} is not key=value.", value=strange[0], cure=usage(cls))
-        given = OmegaConf.to_container(OmegaConf.from_cli(arguments))
+        for word in arguments:
+            with composing(word):
+                OmegaConf.from_cli([word])
+        with composing():
+            given = OmegaConf.to_container(OmegaConf.from_cli(arguments))
         assert isinstance(given, dict)
         task(build(cls, {str(key): value for key, value in given.items()}))
 
@@ -149,22 +185,14 @@ def errors_reported() -> Iterator[None]:
         sys.exit(128 + signal.SIGINT)
     except UserError as error:
         _fail(str(error), error.exit_code)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        _fail(explain(error))
-    except ValueError as error:
-        if (about := _about_a_source(error)) is None:
-            raise
-        _fail(about)
     except BrokenPipeError:  # the reader of our output left (`| head`): nothing to tell it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)  # SIGPIPE, which Windows does not name
     except OSError as error:
-        if (about := _about_a_source(error)) is not None:
-            _fail(about)
         if is_disk_failure(error):
             cure = "Make room, or mend the disk; then go on."
             _fail(f"Nothing more can be written: {error.strerror}.\n  {cure}")
-        if error.filename is None or not _is_about_writing(error):
+        if error.filename is None or not is_about_writing(error):
             raise
         _fail(f"Cannot write {error.filename}: {error.strerror}.\n  Choose another folder.")
 
@@ -180,75 +208,6 @@ def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
 
 
 _LOGIN = re.compile(r"://\S+@")
-
-
-def _is_about_writing(error: OSError) -> bool:
-    return isinstance(
-        error, (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
-    )
-
-
-def explain(error: Exception) -> str:
-    """Hydra's or OmegaConf's complaint in one message, with the nearest known name."""
-    cause = error.__cause__ or error
-    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
-        known = _keys_beside(cause)
-        return f"Unknown key {cause.full_key}.{did_you_mean(cause.full_key, known)}\n  {_HELP}"
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        options = [option for option in error.options or [] if option != "base"]
-        known_here = f"\n  Known: {', '.join(options)}." if options else f"\n  {_HELP}"
-        return f"There is no {group or 'config'}={name}.{did_you_mean(name, options)}{known_here}"
-    if isinstance(cause, OverrideParseException):
-        reason = cause.message.removeprefix(f"Error parsing override '{cause.override}'").strip()
-        return f"{cause.override} is not key=value: {reason.splitlines()[0]}.\n  {_HELP}"
-    if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
-        mark = cause.problem_mark
-        return f"{mark.name}, line {mark.line + 1}: {cause.problem}\n  Correct the YAML there."
-    if unset := re.search(r"Environment variable '.*?' not found", str(error)):
-        return f"{unset[0]}.\n  Export it before the command, on every machine of a study."
-    return f"{str(error).strip()}\n  {_HELP}"
-
-
-def _about_a_source(error: ValueError | OSError) -> str | None:
-    """What Hydra says of a source by a bare error; None for any other, which is not about one."""
-    if str(error).startswith("Config group override must be a string"):
-        return f"A group takes the name of an option: {error}.\n  {_HELP}"
-    frames = (frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__))
-    paths = [seen["full_path"] for seen in frames if "full_path" in seen]  # its reader's variable
-    if not paths:
-        return None
-    if isinstance(error, UnicodeDecodeError):
-        line = Path(paths[-1]).read_bytes().count(b"\n", 0, error.start) + 1
-        return f"{paths[-1]}, line {line}: not UTF-8.\n  Save the file as UTF-8."
-    if str(error).startswith("Invalid loaded object type"):  # OmegaConf, of a file that holds 0
-        return f"{paths[-1]} holds no settings.\n  Write key: value, a line each."
-    return None
-
-
-_HELP = "--help lists the keys and groups."
-
-
-def _keys_beside(error: OmegaConfBaseException) -> list[str]:
-    """All dotted keys of the config in which an unknown one was looked up."""
-    if not isinstance(error.parent_node, DictConfig):
-        return []
-    root = OmegaConf.to_container(root_of(error.parent_node), resolve=False)
-    assert isinstance(root, dict)
-    groups = {str(key): value for key, value in root.items() if key != "hydra"}
-    sweeper = (root.get("hydra") or {}).get("sweeper") or {}
-    return [*groups, *dotted(groups), *dotted(sweeper, "hydra.sweeper.")]
-
-
-def dotted(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one flat mapping with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            flat |= dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def script_words() -> list[str]:

@@ -32,7 +32,11 @@ def typed_url(written: str | None, outputs: Path) -> URL:
     """The URL of a script's ``storage=``, of which Hydra has not resolved the references."""
     from omegaconf import OmegaConf  # not where a ledger alone is needed
 
-    return storage_url(written, OmegaConf.create({"storage": written}).storage, outputs)
+    from sweepmore.composing import composing
+
+    with composing():
+        resolved = OmegaConf.create({"storage": written}).storage
+    return storage_url(written, resolved, outputs)
 
 
 def storage_url(written: str | None, resolved: str | None, outputs: Path) -> URL:

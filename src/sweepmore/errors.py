@@ -82,8 +82,13 @@ def said(error: BaseException) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``' Did you mean X?'`` with the nearest known word, else an empty string."""
+    near = nearest(word, known)
+    return "" if near is None else f" Did you mean {near}?"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
     known = sorted(known)
     # a leaf that was given without its group goes first: emb -> model.emb
     near = [name for name in known if name != word and name.rpartition(".")[2] == word]
     near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""
+    return near[0] if near else None

@@ -22,6 +22,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from sweepmore.composing import composing
 from sweepmore.hydra_internals import apply_values, group_test, loader_of, name_after
 from sweepmore.overrides import override_text
 
@@ -49,6 +50,10 @@ class Composer:
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config that Hydra composes for a single run, Hydra's node included."""
+        with composing():
+            return self._compose(overrides)
+
+    def _compose(self, overrides: Sequence[str]) -> DictConfig:
         words = [*self.fixed, *overrides]
         parsed = OverridesParser.create().parse_overrides(words)
         values = [one for one in parsed if self._is_value(one)]

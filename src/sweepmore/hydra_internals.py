@@ -6,6 +6,7 @@ what may be installed, because a private name can move in any release.
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -16,7 +17,7 @@ import omegaconf
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-from hydra._internal.utils import create_config_search_path
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import ChoiceSweep, Override, ValueType
@@ -38,6 +39,11 @@ def register_resolver(name: str, function: Callable[..., Any]) -> None:
     is_23 = omegaconf.__version__.startswith("2.3.")
     register: Any = OmegaConf.register_new_resolver if is_23 else OmegaConf.register_resolver
     register(name, function, replace=True)
+
+
+def flags_parser() -> ArgumentParser:
+    """What reads Hydra's own flags off a command line."""
+    return get_args_parser()
 
 
 def store(**entry: Any) -> None:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, open_dict
 
 from sweepmore import slurm
 from sweepmore.cli import ROOT_VARIABLE
+from sweepmore.composing import composing
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.hydra_internals import for_another_process, fresh_context
@@ -162,9 +163,10 @@ class Jobs(Crew[Job]):
                 # it hands back when preempted and is replaced; requeued, it would come back as well
                 more = {"no-requeue": True, **launcher.additional_parameters}
                 launcher.additional_parameters = more
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=self._worker, config=config
-        )
+        with composing():
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=self.context, task_function=self._worker, config=config
+            )
         return Job(launcher, list(self.asked.space.fixed), index, name)
 
     def wait(self, left: Sequence[Job]) -> None:

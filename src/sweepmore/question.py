@@ -10,16 +10,17 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, distribution_to_json
 
-from sweepmore.cli import dotted
+from sweepmore.composing import resolved
 from sweepmore.errors import ConfigError
 from sweepmore.frozen import NOT_SOURCES
+from sweepmore.typed import dotted
 
 Question = Mapping[str, Any]
 
@@ -38,11 +39,9 @@ def ask(
     that returns JSON (a data fingerprint, say).
     """
     config = _steady(config)
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
-    assert isinstance(plain, dict)
     fixed = {
         key: value
-        for key, value in dotted(plain).items()
+        for key, value in dotted(resolved(config)).items()
         if not _begins(key, [*space, *ignore, "hydra"])
     }
     found = {
@@ -85,13 +84,21 @@ def _begins(key: str, prefixes: Iterable[str]) -> bool:
 
 def call(path: str, *arguments: Any) -> Any:
     """Call the function at a dotted path; ConfigError where there is none."""
+    return function_at(path)(*arguments)
+
+
+def function_at(path: str, key: str = "") -> Callable[..., Any]:
+    """``key`` is the setting whose value the path is, for the message."""
     module, _, name = path.rpartition(".")
     try:
         function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        if not callable(function):
+            raise TypeError(f"it is a {type(function).__name__}")
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        said = f"{key}={path}" if key else path
         cure = "Give package.module.function, importable from here."
-        raise ConfigError(f"{path} is not a function: {error}.", value=path, cure=cure) from error
-    return function(*arguments)
+        raise ConfigError(f"{said} is not a function: {error}.", value=path, cure=cure) from error
+    return cast(Callable[..., Any], function)
 
 
 def digest(question: Question) -> str:

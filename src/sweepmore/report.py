@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sweepmore import figures
-from sweepmore.cli import dotted, shown_path
+from sweepmore.cli import shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.importance import shares
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
@@ -44,6 +44,7 @@ from sweepmore.studies import (
     view,
     words,
 )
+from sweepmore.typed import dotted
 
 # A study of more trials than this is shown by its best; csv=true writes them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20

@@ -145,11 +145,11 @@ def build_pruner(config: Node | str | None) -> BasePruner:
 
 
 def _named(config: Node | str, table: Mapping[str, Node], what: str) -> Node:
-    if not isinstance(config, str):
+    if isinstance(config, Mapping):
         return config
-    if config not in table:
+    if not isinstance(config, str) or config not in table:
         raise ConfigError(
-            f"There is no {what} {config}.{did_you_mean(config, table)}",
+            f"There is no {what} {config}.{did_you_mean(str(config), table)}",
             value=config,
             cure=f"Take one of {', '.join(table)}, or give a node with _target_.",
         )

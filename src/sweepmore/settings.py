@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hydra.types import HydraContext
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from sqlalchemy.engine import URL
 
 from sweepmore.cli import ROOT_VARIABLE
+from sweepmore.composing import as_typed, resolved
 from sweepmore.database import is_of_environment, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.space import Space, is_member, parse_space
@@ -29,7 +30,9 @@ DIRECTIONS = ("minimize", "maximize")
 class Settings:
     """``hydra.sweeper``: the stock Optuna sweeper's keys, and ours."""
 
-    params: Any = setting(None, "parameter → what is searched, in Hydra's grammar or a list")
+    params: Mapping[str, Any] | None = setting(
+        None, "parameter → what is searched, in Hydra's grammar or a list"
+    )
     n_trials: int | None = setting(None, "in all; null: the whole grid, else 20", at_least=1)
     n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
     direction: Any = setting("minimize", "minimize | maximize, or a list of them")
@@ -40,7 +43,7 @@ class Settings:
     max_failure_rate: float = setting(0.5, "share of failed trials", at_least=0, at_most=1)
     custom_search_space: str | None = setting(None, "path of a function (config, trial)")
     repeats: Any = setting(None, "key → values: each trial runs for each; their mean counts")
-    enqueue: Any = setting(None, "known configurations, tried first")
+    enqueue: tuple[Mapping[str, Any], ...] | None = setting(None, "configurations, tried first")
     max_retries: int = setting(3, "of a trial whose worker died", at_least=0)
     on_change: Literal["refuse", "new", "continue"] = setting("refuse", "a changed question")
     identity: str | None = setting(None, "path of a function of the config: what else matters")
@@ -53,7 +56,7 @@ class Settings:
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         given = self.direction if isinstance(self.direction, list) else [self.direction]
-        for direction in given:
+        for direction in given or ["[]"]:
             if direction not in DIRECTIONS:
                 near = did_you_mean(str(direction), DIRECTIONS)
                 cure = f"Give minimize or maximize.{near}"
@@ -118,19 +121,16 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     """Check all that the command says; raises ConfigError before anything is created."""
     node = config.hydra.sweeper
     written = OmegaConf.to_container(node, resolve=False)
-    plain = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(plain, dict)
     assert isinstance(written, dict)
-    settings = build(
-        Settings,
-        {str(k): v for k, v in plain.items() if not str(k).startswith("_")},
-        "hydra.sweeper.",
-    )
+    plain = {key: value for key, value in resolved(node).items() if not key.startswith("_")}
+    settings = build(Settings, plain, "hydra.sweeper.")
     loader = context.config_loader
     space = parse_space(
         list(arguments), settings.params or {}, lambda group: loader.get_group_options(group)
     )
     _check_repeats(settings, space)
+    if settings.study_name:
+        check_name(settings.study_name)
     if len(settings.directions) > 1 and _target(settings.sampler) in ("CmaEsSampler", "cmaes"):
         cure = "Take tpe, gp, nsgaii, qmc or random; or keep one objective."
         raise ConfigError("CMA-ES has one objective.", value=settings.direction, cure=cure)
@@ -157,7 +157,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         config_name=config.hydra.job.config_name,
         hydra_overrides=tuple(
             word
-            for word in _unresolved(config.hydra.overrides.hydra)
+            for word in as_typed(config.hydra.overrides.hydra)
             if not word.startswith("hydra.searchpath=")  # its folders are among the sources
         ),
         sources=tuple(
@@ -169,11 +169,6 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         n_trials=n_trials,
         gridded=gridded,
     )
-
-
-def _unresolved(words: ListConfig) -> list[str]:
-    """As they were typed: ``${oc.env:…}`` may stand for a secret, which is written nowhere."""
-    return [str(word) for word in OmegaConf.to_container(words, resolve=False) or ()]
 
 
 def _target(sampler: Any) -> str:
@@ -192,7 +187,8 @@ def _check_repeats(settings: Settings, space: Space) -> None:
         isinstance(values, list) and values for values in repeats.values()
     ):
         cure = "Give lists of values: repeats: {seed: [0, 1, 2]}"
-        raise ConfigError(f"hydra.sweeper.repeats={repeats} cannot be.", value=repeats, cure=cure)
+        problem = f"hydra.sweeper.repeats={repeats} is not a list of values for each key."
+        raise ConfigError(problem, value=repeats, cure=cure)
     for key in repeats:
         if key in space.searched:
             raise ConfigError(
@@ -206,7 +202,7 @@ def _enqueued(given: Sequence[Mapping[str, Any]], space: Space) -> Iterator[Mapp
     for point in given:
         for name, value in point.items():
             if name not in space.searched:
-                near = did_you_mean(name, space.searched)
+                near = did_you_mean(str(name), space.searched)
                 cure = f"Searched: {', '.join(space.searched)}.{near}"
                 problem = f"hydra.sweeper.enqueue: {name} is not searched."
                 raise ConfigError(problem, value=name, cure=cure)

@@ -130,7 +130,7 @@ def is_member(value: Any, distribution: BaseDistribution) -> bool:
     """Whether Optuna would take the value for a parameter of this distribution."""
     try:
         create_trial(params={"x": value}, distributions={"x": distribution}, value=0.0)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
     return True
 

@@ -21,6 +21,7 @@ from optuna.exceptions import DuplicatedStudyError
 from sweepmore import question as questions
 from sweepmore import show, slots
 from sweepmore.cli import script_words
+from sweepmore.composing import composing
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.follow import Follower
 from sweepmore.frozen import Composer
@@ -30,6 +31,7 @@ from sweepmore.join import freeze, search_of, work
 from sweepmore.launch import WORKER_VARIABLE, Processes, resources
 from sweepmore.note import write_note
 from sweepmore.optuna_internals import storage_of
+from sweepmore.overrides import override_text
 from sweepmore.owner import this_process
 from sweepmore.patience import heed
 from sweepmore.question import Question
@@ -78,6 +80,9 @@ class Parent:
 
     def run(self) -> None:
         asked = self.asked
+        for key in ("identity", "custom_search_space"):
+            if (path := getattr(asked.settings, key)) is not None:
+                questions.function_at(path, f"hydra.sweeper.{key}")
         base = self.compose_base()
         question = self.question(base)
         build_sampler(asked.sampler, asked.space, worker=0, trials_so_far=0, base_seed=0)
@@ -118,7 +123,8 @@ class Parent:
     def compose_base(self) -> DictConfig:
         """The config without the searched overrides, from the sources as they are now."""
         loader = self.context.config_loader
-        return loader.load_sweep_config(self.config, list(self.asked.space.fixed))
+        with composing():
+            return loader.load_sweep_config(self.config, list(self.asked.space.fixed))
 
     def question(self, base: DictConfig) -> Question:
         settings = self.asked.settings
@@ -243,8 +249,8 @@ class Parent:
         return f"{count} by {self.launcher.rpartition('.')[2]}"
 
     def check_points(self) -> None:
-        """Compose the bounds and every choice that is a text, whose group's option may not exist;
-        the function that tells a config's identity refuses one that cannot be."""
+        """Compose the bounds, every choice that is a text, whose group's option may not exist, and
+        what is repeated; the function that tells a config's identity refuses one that cannot be."""
         loader = self.context.config_loader
         composer = Composer(loader, self.asked.config_name, self.asked.hydra_overrides)
         for values in sample_points(self.asked.space):
@@ -252,6 +258,9 @@ class Parent:
             config = composer.compose(overrides)
             if self.asked.settings.identity is not None:
                 questions.identify(self.asked.settings.identity, without_hydra(config))
+        for key, repeated in (self.asked.settings.repeats or {}).items():
+            for value in repeated:
+                composer.compose([*overrides, f"{key}={override_text(value)}"])
 
     def launch(self, study: optuna.Study, search: Search, follower: Follower) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""

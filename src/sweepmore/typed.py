@@ -38,6 +38,8 @@ def build(cls: type[T], node: Mapping[str, Any], path: str = "") -> T:
     ``path`` is the dotted prefix that messages show. Raises ConfigError on an unknown key, a
     wrong type, or a value outside its range (NaN is outside every range).
     """
+    if not isinstance(node, Mapping):  # an override put one value in place of them all
+        raise _wrong(path.rstrip("."), node, "a group of keys")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name, value in node.items():
         if name not in fields:
@@ -127,4 +129,16 @@ def _shown(value: Any) -> str:
 
 def _described(hint: Any) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    return names.get(hint, "a group of keys" if dataclasses.is_dataclass(hint) else "a list")
+    keyed = dataclasses.is_dataclass(hint) or typing.get_origin(hint) is Mapping
+    return names.get(hint, "a group of keys" if keyed else "a list")
+
+
+def dotted(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one flat mapping with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

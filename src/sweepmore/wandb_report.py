@@ -14,7 +14,6 @@ import wandb
 import wandb_workspaces.expr as expr
 from wandb_workspaces.reports.v2 import interface as wr
 
-from sweepmore.cli import dotted
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.page import cell, markdown
 from sweepmore.record import read_config
@@ -22,6 +21,7 @@ from sweepmore.report import Study, winner_table
 from sweepmore.show import command_line
 from sweepmore.studies import words
 from sweepmore.tracking import Tracking
+from sweepmore.typed import dotted
 
 # What a run logs at every evaluation (train.py, metrics_row).
 CURVES = ("dev_loss", "train_loss")

@@ -1,0 +1,211 @@
+"""What Hydra and OmegaConf refuse while they parse and compose: a ConfigError each.
+
+They complain in exceptions of many types, a plain ValueError or AttributeError among them, so
+neither type nor wording tells what a user caused. The place does: whatever is raised inside
+``composing()`` by nothing but Hydra, OmegaConf and what they build upon is about the words and
+sources that they were given. The wording is only ever repeated, never looked at.
+
+Code of anybody else's that runs in there keeps its traceback, because that is where its bug is: a
+task, a sweeper or launcher, and what is called in the middle of composing (a custom resolver, a
+``default_factory``, a callback's constructor). Only the frames know of the latter, so they decide
+about all; a flag that a task sets as it begins would say less, and would be lost on the way back
+from a launcher's process. A UserError of such code is a message, as everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.resolvers import oc
+
+from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure
+from sweepmore.hydra_internals import root_of
+from sweepmore.typed import dotted
+
+# Who may raise in there without having a bug; ``__main__`` is not among the standard library's.
+COMPOSERS = {"hydra", "omegaconf", "yaml", "antlr4", *sys.stdlib_module_names}
+# Modules of ours that do nothing but call them.
+CALLERS = {"sweepmore.hydra_internals", "sweepmore.frozen"}
+_HELP = "--help lists the keys and groups."
+_OPTION = f"A group takes the name of an option; {_HELP}"
+
+
+@contextlib.contextmanager
+def composing(what: str | None = None) -> Iterator[None]:
+    """Around calls into Hydra and OmegaConf, and nothing of ours beside them: what they raise is a
+    ConfigError, about ``what`` where it is given. See above for what passes as it is."""
+    before = sys.exception()  # what is being handled already; not ours to look at
+    try:
+        yield
+    except UserError:
+        raise
+    except SystemExit as ended:
+        if ended.code == 1 and _is_theirs(ended, before):  # Hydra has said why: no such --package
+            sys.exit(UserError.exit_code)
+        raise
+    except Exception as error:
+        for link in _chain(error, before):
+            if isinstance(link, UserError):
+                raise link from None
+        if not _is_theirs(error, before) or _is_of_the_system(error):
+            raise
+        raise explained(error, what) from error
+
+
+def resolved(node: DictConfig) -> dict[str, Any]:
+    """Its plain values, every interpolation replaced: what cannot be is found here at the latest,
+    because OmegaConf resolves no value before it is read."""
+    with composing():
+        plain = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def as_typed(words: Any) -> list[str]:
+    """A config's overrides, unresolved: ``${oc.env:…}`` may stand for a secret, which is written
+    nowhere, and may not be set."""
+    return [str(word) for word in OmegaConf.to_container(words, resolve=False) or ()]
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """A disk, a pipe, a folder that cannot be made: what ``errors_reported`` has words for."""
+    return (
+        isinstance(error, OSError)
+        and error.errno is not None
+        and (error.filename is None or is_about_writing(error) or is_disk_failure(error))
+    )
+
+
+def is_about_writing(error: BaseException) -> bool:
+    """Hydra makes the run's folder between composing and task: that it cannot is not about words.
+    A file that is there is a source, which it reads."""
+    kinds = (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
+    return isinstance(error, kinds) and not (
+        isinstance(error, PermissionError) and Path(str(error.filename)).is_file()
+    )
+
+
+def _chain(error: BaseException, before: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from; OmegaConf keeps a resolver's own as the context."""
+    link: BaseException | None = error
+    while link is not None and link is not before:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _is_theirs(error: BaseException, before: BaseException | None) -> bool:
+    outer, *inner = (_frames(link) for link in _chain(error, before))
+    # the first two frames are composing's own and that of the block which it is around
+    frames = [*outer[2:], *(frame for part in inner for frame in part)]
+    return len(outer) > 2 and all(map(_of_a_composer, frames))
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def _of_a_composer(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__"))
+    return module in CALLERS or module.partition(".")[0] in COMPOSERS
+
+
+def explained(error: Exception, what: str | None = None) -> ConfigError:
+    """The complaint in one message, with the nearest known name where it is about one."""
+    frames = [frame for link in _chain(error, None) for frame in _frames(link)]
+    problem, cure = _known(error, frames) or _unknown(error, frames)
+    return ConfigError(f"{what}: {problem}" if what else problem, value=what, cure=cure)
+
+
+def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | None:
+    """Problem and cure of what happens to everybody."""
+    cause = error.__cause__ or error
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
+        known = _keys_beside(cause)
+        return f"Unknown key {cause.full_key}.{did_you_mean(cause.full_key, known)}", _HELP
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = [option for option in error.options or [] if option != "base"]
+        cure = f"Known: {', '.join(options)}." if options else _HELP
+        return f"There is no {group or 'config'}={name}.{did_you_mean(name, options)}", cure
+    if isinstance(cause, OverrideParseException):
+        reason = cause.message.removeprefix(f"Error parsing override '{cause.override}'")
+        return f"{cause.override} is not key=value: {_line(reason)}.", _HELP
+    for frame in frames:
+        if frame.f_code is oc.env.__code__:
+            problem = f"Environment variable '{frame.f_locals['key']}' not found."
+            return problem, "Export it before the command, on every machine of a study."
+    return _of_a_source(cause, frames)
+
+
+def _of_a_source(cause: BaseException, frames: Sequence[FrameType]) -> tuple[str, str] | None:
+    """Of a file that Hydra was reading, by the variable that its reader has."""
+    path = next((f.f_locals["full_path"] for f in frames if "full_path" in f.f_locals), None)
+    if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
+        mark = cause.problem_mark
+        place = f"{mark.name}, line {mark.line + 1}: " if Path(mark.name).is_file() else ""
+        where = " there" if place else ""
+        return f"{place}{_line(str(cause.problem))}.", f"Correct the YAML{where}."
+    if path is None:
+        return None
+    if isinstance(cause, UnicodeDecodeError):
+        line = Path(path).read_bytes().count(b"\n", 0, cause.start) + 1
+        return f"{path}, line {line}: not UTF-8.", "Save the file as UTF-8."
+    if isinstance(cause, OSError) and cause.errno is None:  # OmegaConf, of a file that holds 0
+        return f"{path} holds no settings.", "Write key: value, a line each."
+    return f"{path}: {_said(cause)}.", "Correct the file, or the word that names it."
+
+
+def _unknown(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str]:
+    """Anything else: which override Hydra had in hand, and what it said."""
+    overrides = [one for f in frames for one in f.f_locals.values() if isinstance(one, Override)]
+    if not overrides:
+        reasons = [error] if error.__cause__ is None else [error, error.__cause__]
+        return f"{': '.join(map(_said, reasons))}.", _HELP
+    word = str(overrides[-1].input_line)
+    said = _said(error.__cause__ or error).replace(str(overrides[-1]), word)
+    of_a_group = any(f.f_globals["__name__"].endswith(".defaults_list") for f in frames)
+    return f"Hydra does not take {word}: {said}.", _OPTION if of_a_group else _HELP
+
+
+def _said(error: BaseException) -> str:
+    """Its first line; with its type where that is no sentence (KeyError: 'x')."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    said = _line(str(error))
+    key = getattr(error, "full_key", None)
+    if isinstance(error, OmegaConfBaseException) and key and key not in said:
+        said = f"{said} (in {key})"
+    tells = (HydraException, OmegaConfBaseException, ValueError, OSError, yaml.YAMLError)
+    return said if said and isinstance(error, tells) else f"{type(error).__name__}: {said}"
+
+
+def _line(text: str) -> str:
+    """The first line, without what ends it."""
+    return next(iter(text.strip().splitlines()), "").strip().rstrip(".:!")
+
+
+def _keys_beside(error: OmegaConfBaseException) -> list[str]:
+    """All dotted keys of the config in which an unknown one was looked up."""
+    if not isinstance(error.parent_node, DictConfig):
+        return []
+    return known_keys(root_of(error.parent_node))
+
+
+def known_keys(config: Any) -> list[str]:
+    """Groups and dotted keys of a composed config, Hydra's own aside but for the sweeper's."""
+    root = OmegaConf.to_container(config, resolve=False)
+    if not isinstance(root, dict):
+        return []
+    keys = [*map(str, root), *dotted(root)]
+    return [key for key in keys if key.startswith("hydra.sweeper.") or key[:5] != "hydra"]
