@@ -108,6 +108,13 @@ def test_slurms_signal_counts_as_one(app: App) -> None:
     assert [t.user_attrs.get("reason") for t in app.trials()][:1] == ["handed_back"]
 
 
+def test_a_task_does_not_begin_after_a_signal(app: App) -> None:
+    done = app.run(*WORDS, ":custom_search_space=hooks.signalled")
+    assert done.returncode == 128 + signal.SIGTERM, done.stdout + done.stderr
+    assert app.seen() == []
+    assert [t.user_attrs.get("reason") for t in app.trials()][:1] == ["handed_back"]
+
+
 def test_a_signal_within_a_transaction(app: App) -> None:
     """An exception raised there would leave the database locked by a process that waits for it."""
     done = app.run(*WORDS, "does=struck")
