@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from optuna.trial import FrozenTrial
 
-from tests.sweep_apps import App, errors, slots_of
+from tests.sweep_apps import PATIENCE, App, slots_of, until
 
 GRID = ("x=range(0,10)", "y=1,2,3", ":n_jobs=3", ":study_name=s")
 FREE = ("x=interval(0,10)", ":n_jobs=3", ":study_name=s")
@@ -59,11 +55,12 @@ def two_parents(app: App) -> None:
         ":n_jobs=2",
         ":study_name=s",
         ":n_trials=20",
-        "does=sleep",
-        "seconds=0.05",
+        "does=gated",
     )
     with app.started(*words) as one, app.started(*words) as other:
-        ends = [process.communicate(timeout=90) for process in (one, other)]
+        until(lambda: len(app.running()) == 4)  # the workers of both
+        app.open_gate()
+        ends = [process.communicate(timeout=PATIENCE) for process in (one, other)]
         assert (one.returncode, other.returncode) == (0, 0), ends
     trials = app.trials()
     assert slots_of(trials) == list(range(20))
@@ -95,26 +92,16 @@ def test_five_rounds_of_two_parents(app: App, turn: int) -> None:
     two_parents(app)
 
 
-def idle_share(trials: list[FrozenTrial]) -> float:
-    """Median over workers of the time between trials, by the time within them."""
-    of_worker: dict[int, list[FrozenTrial]] = defaultdict(list)
-    for trial in trials:
-        of_worker[trial.user_attrs["owner"]["pid"]].append(trial)
-    shares = []
-    for mine in of_worker.values():
-        spans = sorted(
-            (t.datetime_start.timestamp(), t.datetime_complete.timestamp())
-            for t in mine
-            if t.datetime_start is not None and t.datetime_complete is not None
-        )
-        idle = sum(after[0] - before[1] for before, after in pairwise(spans))
-        shares.append(idle / sum(end - start for start, end in spans))
-    return statistics.median(shares)
-
-
 def test_no_worker_waits_for_another(app: App) -> None:
-    """Trials of 0.5 s and 3 s: in batches of two, a worker would idle for most of the time."""
-    done = app.run("x=range(0,12)", "does=mixed", ":n_jobs=2", ":study_name=s")
-    assert done.returncode == 0, errors(done)
+    """While one is in its first trial the other does all that are left: in batches of two, its
+    second one would wait for ever."""
+    with app.started("x=range(0,12)", "does=gated", ":n_jobs=2", ":study_name=s") as process:
+        until(lambda: len(app.running()) == 2)
+        long, _ = app.running()
+        app.open_gate(*{*range(12)} - {long.number})
+        until(lambda: app.has_finished(11))
+        assert [t.number for t in app.running()] == [long.number]
+        app.open_gate()
+        ended = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, ended
     assert slots_of(app.trials()) == list(range(12))
-    assert idle_share(app.trials()) <= 0.05

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
-from datetime import datetime
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sweepmore.owner import is_alive
-from tests.sweep_apps import App, slots_of, until
+from tests.sweep_apps import PATIENCE, App, slots_of, until
 
-SLOW = ("does=sleep", "seconds=0.7", ":study_name=s")
+GATED = ("does=gated", ":study_name=s")
 
 
 @pytest.fixture
@@ -23,21 +21,22 @@ def app(tmp_path: Path) -> App:
     return App.copied(tmp_path)
 
 
-def age(trial: FrozenTrial) -> float:
-    """Seconds since it was taken."""
-    assert trial.datetime_start is not None
-    return (datetime.now() - trial.datetime_start).total_seconds()
-
-
 def kill(trial: FrozenTrial) -> None:
     psutil.Process(trial.user_attrs["owner"]["pid"]).kill()
 
 
+def two_running(app: App) -> list[FrozenTrial] | None:
+    running = app.running()
+    return running if len(running) == 2 else None
+
+
 def test_a_killed_workers_trial_is_tried_again_and_counts_once(app: App) -> None:
-    with app.started(*SLOW, "x=range(0,6)", ":n_jobs=2") as process:
-        killed = until(app.running)[0]
+    with app.started(*GATED, "x=range(0,6)", ":n_jobs=2") as process:
+        killed = until(lambda: two_running(app))[0]
         kill(killed)
-        out, err = process.communicate(timeout=60)
+        until(lambda: len(app.pids()) == 3)  # the dead one was replaced
+        app.open_gate()
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, out + err
     trials = app.trials()
     assert slots_of(trials) == list(range(6))
@@ -48,7 +47,6 @@ def test_a_killed_workers_trial_is_tried_again_and_counts_once(app: App) -> None
     assert again.user_attrs["retry_of"] == killed.number
     assert (again.state, again.params) == (TrialState.COMPLETE, killed.params)
     assert again.user_attrs["folder"] == killed.user_attrs["folder"]  # where its checkpoint is
-    assert len({row["pid"] for row in app.seen()}) == 3  # the dead one was replaced
 
 
 @pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.faults), 1])
@@ -82,14 +80,15 @@ def test_workers_that_all_kill_themselves_end_the_sweep_with_a_message(app: App)
 
 
 def test_after_kill_9_of_the_parent_the_same_command_completes(app: App) -> None:
-    words = (*SLOW, "x=range(0,5)", ":n_jobs=2")
+    words = (*GATED, "x=range(0,5)", ":n_jobs=2")
     with app.started(*words) as process:
-        until(lambda: len(app.running()) == 2)
+        until(lambda: two_running(app))
         process.kill()
         process.wait()
-        assert app.gone(seconds=3.0)  # WATCH_SECONDS, and the time to hand back
+        assert app.gone()  # before their tasks could end
     states = {t.state for t in app.trials()}
     assert TrialState.RUNNING not in states  # its workers lived to hand back
+    app.open_gate()
     app.ok(*words)
     trials = app.trials()
     assert slots_of(trials) == list(range(5))
@@ -100,13 +99,13 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(app: App) -> None
 @pytest.mark.slow
 def test_after_kill_9_of_everything_the_same_command_completes(app: App) -> None:
     """In one process nobody lives to say so: the next start finds the trial RUNNING."""
-    # long enough that the kill comes first on a busy machine, too
-    words = ("does=sleep", "seconds=3", ":study_name=s", "x=range(0,2)")
+    words = (*GATED, "x=range(0,2)")
     with app.started(*words) as process:
         (trial,) = until(app.running)
         process.kill()
         process.wait()
     assert app.trials()[trial.number].state is TrialState.RUNNING
+    app.open_gate()
     app.ok(*words)
     trials = app.trials()
     assert slots_of(trials) == list(range(2))
@@ -119,42 +118,43 @@ def is_seen_to(app: App, number: int, parent: subprocess.Popen[str]) -> bool:
     return parent.poll() is not None or app.trials()[number].state is not TrialState.RUNNING
 
 
-def both_run_after(app: App, finished: int) -> bool:
-    return len(app.running()) == 2 and len(slots_of(app.trials())) >= finished
-
-
 @pytest.mark.faults
 @pytest.mark.slow
 def test_all_workers_killed_three_times(app: App) -> None:
-    words = (*SLOW, "x=range(0,12)", ":n_jobs=2")
+    """One trial ends between two times: three deaths without would end the sweep."""
+    words = (*GATED, "x=range(0,12)", ":n_jobs=2")
     with app.started(*words) as process:
         for turn in range(3):
-            until(partial(both_run_after, app, 2 * turn + 1))
-            for trial in app.running():
+            ended = until(lambda: two_running(app))[0]
+            app.open_gate(ended.user_attrs.get("root", ended.number))
+            until(partial(app.has_finished, turn + 1))
+            for trial in until(lambda: two_running(app)):
                 kill(trial)
-        out, err = process.communicate(timeout=90)
+        app.open_gate()
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, out + err
     assert slots_of(app.trials()) == list(range(12))
+    assert [t.user_attrs.get("reason") for t in app.trials()].count("died") == 6
 
 
 @pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("deaths", [1, 3, 10])
 def test_workers_killed_again_and_again(app: App, deaths: int) -> None:
-    """FAULTS 10; the sweep may end early where three die in a row: the same command goes on."""
-    words = (*SLOW, "x=range(0,14)", ":n_jobs=2", ":max_retries=20")
-    left = deaths
-    while left:
+    """FAULTS 10; the sweep ends early where three die in a row: the same command goes on."""
+    words = (*GATED, "x=range(0,14)", ":n_jobs=2", ":max_retries=20")
+    for left in range(deaths, 0, -3):
         with app.started(*words) as process:
-            while left and process.poll() is None:
-                # right after a start, one of a dead worker may still stand there as running
-                alive = [t for t in app.running() if is_alive(t.user_attrs["owner"])]
-                if running := [t for t in alive if age(t) < 0.3]:  # far from its end
-                    kill(running[0])
-                    left -= 1
-                    until(partial(is_seen_to, app, running[0].number, process))
-            _, err = process.communicate(timeout=90)
-            assert process.returncode == 0 or "3 workers died without finishing a trial" in err
+            for _ in range(min(left, 3)):
+                trial = until(app.running)[0]
+                kill(trial)
+                until(partial(is_seen_to, app, trial.number, process))
+            if left < 3:
+                app.open_gate()
+            _, err = process.communicate(timeout=PATIENCE)
+            assert process.returncode == (2 if left >= 3 else 0), err
+            assert ("3 workers died without finishing a trial" in err) is (left >= 3)
+    app.open_gate()
     app.ok(*words)
     trials = app.trials()
     assert slots_of(trials) == list(range(14))
@@ -162,17 +162,40 @@ def test_workers_killed_again_and_again(app: App, deaths: int) -> None:
     assert all(t.state.is_finished() for t in trials)
 
 
+def worker_logs(app: App) -> list[Path]:
+    return list((app.folder / "outputs" / "studies" / "s" / "workers").glob("*.log"))
+
+
 @pytest.mark.faults
 @pytest.mark.slow
 def test_the_parent_killed_at_any_time(app: App) -> None:
-    words = ("does=sleep", "seconds=0.1", "x=range(0,12)", ":n_jobs=2", ":study_name=s")
-    for wait in (0.3, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 3.5):
+    """Of its life: from the first file that it leaves until some trials have ended."""
+    words = (*GATED, "x=range(0,12)", ":n_jobs=2")
+
+    def another_ended() -> bool:
+        before, trial = len(slots_of(app.trials())), until(lambda: two_running(app))[0]
+        app.open_gate(trial.user_attrs.get("root", trial.number))
+        return bool(until(lambda: app.has_finished(before + 1)))
+
+    moments: list[Callable[[], object]] = [
+        (app.folder / "outputs").exists,
+        app.database.exists,
+        lambda: "s" in app.names(),
+        lambda: worker_logs(app),
+        lambda: len(worker_logs(app)) == 2,
+        app.running,
+        lambda: two_running(app),
+        another_ended,
+        lambda: another_ended() and another_ended(),
+    ]
+    for moment in moments:
         with app.started(*words) as process:
-            try:
-                process.wait(wait)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+            until(moment)
+            process.kill()
+            process.wait()
             assert app.gone()
+    app.open_gate()
     app.ok(*words)
-    assert slots_of(app.trials()) == list(range(12))
+    trials = app.trials()
+    assert slots_of(trials) == list(range(12))
+    assert all(t.state.is_finished() for t in trials)

@@ -12,9 +12,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.show import command_line
-from tests.sweep_apps import App, Done, Words, refusal, slots_of, until
+from tests.sweep_apps import PATIENCE, App, Done, Words, refusal, slots_of, until
 
-SLOW = ("does=sleep", "seconds=0.4", "x=range(0,6)", ":study_name=s")
+GATED = ("does=gated", "x=range(0,6)", ":study_name=s")
 
 
 @pytest.fixture
@@ -62,13 +62,15 @@ def test_what_comes_next_keeps_outputs_and_storage(app: App) -> None:
 
 
 def test_an_interrupted_study_goes_on(app: App) -> None:
-    with app.started(*SLOW) as process:
+    app.open_gate(0, 1)
+    with app.started(*GATED) as process:
         until(lambda: len(app.seen()) > 2)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
     before = [t for t in app.trials() if t.state is TrialState.COMPLETE]
-    assert 0 < len(before) < 6
-    app.ok(*SLOW)
+    assert len(before) == 2
+    app.open_gate()
+    app.ok(*GATED)
     after = app.trials()
     assert slots_of(after) == list(range(6))
     assert sorted(t.params["x"] for t in after if t.state is TrialState.COMPLETE) == list(range(6))
@@ -195,20 +197,19 @@ def test_changed_code_is_recorded_and_warned_about_once(app: App) -> None:
 
 def test_sources_are_frozen(app: App) -> None:
     """Edited, then deleted in mid-sweep; a worker that starts afterwards sees the old ones, too."""
-    words = (*SLOW, "model=large", ":n_jobs=2")
+    words = (*GATED, "model=large", ":n_jobs=2")
     with app.started(*words) as process:
-        first = until(app.running)[0]
+        until(lambda: len(app.running()) == 2)
         (app.folder / "conf" / "model" / "large.yaml").write_text("width: 99\n")
+        app.open_gate(0)
         until(lambda: len(app.seen()) > 2)
         (app.folder / "conf" / "model" / "large.yaml").unlink()
-        killed = until(app.running)[0].user_attrs["owner"]["pid"]
-        psutil.Process(killed).kill()
-        out, err = process.communicate(timeout=60)
+        psutil.Process(app.running()[0].user_attrs["owner"]["pid"]).kill()
+        until(lambda: len(app.pids()) == 3)  # two, and the one that replaced the killed
+        app.open_gate()
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, out + err
-    assert first.number < 2
     assert slots_of(app.trials()) == list(range(6))
-    pids = {row["pid"] for row in app.seen()}
-    assert len(pids) == 3  # two, and the one that replaced the killed
     assert {row["width"] for row in app.seen()} == {20}
 
 

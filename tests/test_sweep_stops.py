@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from sweepmore.signals import unbroken
-from tests.sweep_apps import App, slots_of, until
+from sweepmore.signals import ECHO_SECONDS, unbroken
+from tests.sweep_apps import PATIENCE, App, slots_of, until
 
-# does: how the task takes a signal
-COOPERATIVE = ("does=report", "steps=40", "seconds=0.1")
-UNCOOPERATIVE = ("does=sleep", "seconds=4")
+# How the task takes a signal. Neither ends by itself while its gate is closed: a command that has
+# ended has not waited for it.
+COOPERATIVE, UNCOOPERATIVE = "does=reporting", "does=gated"
 SLOW = [pytest.mark.slow, pytest.mark.faults]
 WORDS = ("x=interval(0,1)", ":n_trials=4", ":study_name=s")
 
@@ -38,13 +38,14 @@ def app(tmp_path: Path) -> App:
     ],
 )
 def test_one_signal_hands_the_trials_back(
-    app: App, task: tuple[str, ...], n_jobs: int, signum: signal.Signals
+    app: App, task: str, n_jobs: int, signum: signal.Signals
 ) -> None:
-    with app.started(*WORDS, *task, f":n_jobs={n_jobs}") as process:
+    with app.started(*WORDS, task, f":n_jobs={n_jobs}") as process:
         until(lambda: len(app.running()) == n_jobs)
-        time.sleep(0.3)  # so that the task has reported once
+        if task == COOPERATIVE:
+            until(lambda: all(t.intermediate_values for t in app.running()))
         process.send_signal(signum)
-        out, err = process.communicate(timeout=3)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 128 + signum, out + err
         told = f"{n_jobs} unfinished {'trial' if n_jobs == 1 else 'trials'} will begin again"
         last = out.splitlines()[-2:]
@@ -65,14 +66,15 @@ def test_one_signal_hands_the_trials_back(
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_the_next_start_takes_over(app: App, n_jobs: int) -> None:
-    words = (*WORDS, f":n_jobs={n_jobs}", ":question_ignore=[seconds,steps]", "does=report")
-    with app.started(*words, "steps=40", "seconds=0.1") as process:
+    words = (*WORDS, f":n_jobs={n_jobs}", "does=reporting")
+    with app.started(*words) as process:
         until(lambda: len(app.running()) == n_jobs)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     back = {t.number: t.params for t in app.trials() if t.state is TrialState.FAIL}
     assert len(back) == n_jobs
-    app.ok(*words, "steps=1", "seconds=0")
+    app.open_gate()
+    app.ok(*words)
     trials = app.trials()
     assert slots_of(trials) == list(range(4))
     again = {t.user_attrs["root"]: t.params for t in trials if t.user_attrs.get("attempt") == 1}
@@ -82,35 +84,40 @@ def test_the_next_start_takes_over(app: App, n_jobs: int) -> None:
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_the_second_signal_stops_at_once(app: App, n_jobs: int) -> None:
     """A cooperative task whose step takes long: the first one waits for it, the second does not."""
-    with app.started(
-        *WORDS, "does=report", "steps=40", "seconds=0.1", f":n_jobs={n_jobs}", "+long=30"
-    ) as process:
-        until(lambda: len(app.running()) == n_jobs)
-        time.sleep(0.8)
+    with app.started(*WORDS, "does=stuck", f":n_jobs={n_jobs}") as process:
+        until(lambda: len(app.lines("stuck")) == n_jobs)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.8)
-        assert process.poll() is None  # still in its step
-        began = time.monotonic()
+        until(lambda: len(app.lines("heard")) == n_jobs)
+        assert app.lines("heard") == [False] * n_jobs  # still in its step
+        assert len(app.running()) == n_jobs
+        time.sleep(ECHO_SECONDS)  # a worker's second SIGTERM is none before that
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, out + err
-        assert time.monotonic() - began < 2.5
+        assert app.lines("heard") == [False] * n_jobs + [True] * n_jobs
         assert app.gone()
     assert {t.state for t in app.trials() if t.number < n_jobs} == {TrialState.FAIL}
 
 
 def test_slurms_signal_counts_as_one(app: App) -> None:
-    with app.started(*WORDS, *UNCOOPERATIVE) as process:
+    with app.started(*WORDS, UNCOOPERATIVE) as process:
         until(app.running)
         process.send_signal(signal.SIGUSR2)
-        process.communicate(timeout=5)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 128 + signal.SIGUSR2
+    assert [t.user_attrs.get("reason") for t in app.trials()][:1] == ["handed_back"]
+
+
+def test_a_task_does_not_begin_after_a_signal(app: App) -> None:
+    done = app.run(*WORDS, ":custom_search_space=hooks.signalled")
+    assert done.returncode == 128 + signal.SIGTERM, done.stdout + done.stderr
+    assert app.seen() == []
     assert [t.user_attrs.get("reason") for t in app.trials()][:1] == ["handed_back"]
 
 
 def test_a_signal_within_a_transaction(app: App) -> None:
     """An exception raised there would leave the database locked by a process that waits for it."""
-    done = app.run(*WORDS, "does=struck", timeout=20)
+    done = app.run(*WORDS, "does=struck")
     assert done.returncode == 128 + signal.SIGTERM, done.stdout + done.stderr
     assert [t.user_attrs.get("reason") for t in app.trials()][:1] == ["handed_back"]
 

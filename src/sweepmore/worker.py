@@ -268,6 +268,8 @@ class Worker:
         trial = self._sweep_trial(claimed, repeat, number if many else None)
         self._cooperates, self._in_task = False, True
         try:
+            if self.stopped_by is not None:  # since the trial was taken: its task does not begin
+                raise Interrupted(self.stopped_by)
             with entered(trial):
                 ended = run_job(
                     task_function=self.task,

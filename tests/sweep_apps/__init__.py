@@ -19,6 +19,7 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
+from sweepmore.owner import is_alive
 from sweepmore.storage import open_storage
 from sweepmore.studies import StudyView, view
 from tests.helpers import environment
@@ -27,9 +28,12 @@ HERE = Path(__file__).parent
 SWEEPER = "hydra.sweeper."
 Words = tuple[str, ...]
 Done = subprocess.CompletedProcess[str]
+# Bounds a hang, in seconds. No test may need it, nor anything that a slow machine exceeds: what a
+# test waits for it brings about, by gates that the application's tasks wait for.
+PATIENCE = 120.0
 
 
-def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Wait for it to be true and return it; AssertionError after ``seconds``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -81,13 +85,15 @@ class App:
             process.communicate()
 
     def run(
-        self, *words: str, timeout: float = 90.0, env: Mapping[str, str] | None = None
+        self, *words: str, timeout: float = PATIENCE, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         with self.started(*words, env=env) as process:
             out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def ok(self, *words: str, timeout: float = 90.0, env: Mapping[str, str] | None = None) -> str:
+    def ok(
+        self, *words: str, timeout: float = PATIENCE, env: Mapping[str, str] | None = None
+    ) -> str:
         """Its output; it must have ended well."""
         done = self.run(*words, timeout=timeout, env=env)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -106,7 +112,7 @@ class App:
             input=json.dumps([self.command(*words)[1:] for words in lines]),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         ended = [Done(words, *one) for words, one in zip(lines, json.loads(done.stdout))]
@@ -131,7 +137,8 @@ class App:
         return set(optuna.get_all_study_names(open_storage(url)))
 
     def running(self, name: str = "s") -> list[FrozenTrial]:
-        """Trials whose task has begun: they have an owner and a line in ``seen.jsonl``."""
+        """Trials whose task has begun, which is a line in ``seen.jsonl``, and whose worker lives:
+        one of a dead worker stays RUNNING until it is reaped."""
         if not self.database.exists():
             return []
         try:
@@ -144,12 +151,36 @@ class App:
             for t in trials
             if t.state is TrialState.RUNNING
             and "owner" in t.user_attrs
+            and is_alive(t.user_attrs["owner"])
             and (t.user_attrs.get("root", t.number), t.user_attrs.get("attempt", 0)) in begun
         ]
 
+    def has_finished(self, number: int, name: str = "s") -> bool:
+        """Whether so many trials count."""
+        return len(slots_of(self.trials(name))) >= number
+
     def seen(self) -> list[dict[str, Any]]:
-        path = self.folder / "seen.jsonl"
+        """A line for each task that has begun."""
+        return self.lines("seen")
+
+    def lines(self, name: str) -> list[Any]:
+        """What its tasks wrote to ``name.jsonl``."""
+        path = self.folder / f"{name}.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def pids(self) -> set[int]:
+        """Of the processes that have begun a task."""
+        return {row["pid"] for row in self.seen()}
+
+    def open_gate(self, *roots: int) -> None:
+        """Let the tasks of these trials end that wait for it, or those of all."""
+        gates = self.folder / "gates"
+        gates.mkdir(exist_ok=True)
+        for name in roots or ("all",):
+            (gates / str(name)).touch()
+
+    def close_gates(self) -> None:
+        shutil.rmtree(self.folder / "gates")
 
     def processes(self) -> list[psutil.Process]:
         """Of this copy: its folder stands in their command line."""
@@ -162,8 +193,9 @@ class App:
                 found.append(process)
         return found
 
-    def gone(self, seconds: float = 5.0) -> bool:
-        return bool(until(lambda: not self.processes(), seconds))
+    def gone(self) -> bool:
+        """Wait until none is left."""
+        return bool(until(lambda: not self.processes()))
 
 
 def slots_of(trials: list[FrozenTrial]) -> list[int]:

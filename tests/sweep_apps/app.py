@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
@@ -18,31 +20,43 @@ from omegaconf import DictConfig
 
 from sweepmore.hydra_internals import VERSION_BASE
 from sweepmore.record import write_json
+from sweepmore.signals import STOPPING
 from sweepmore.trial import current_trial
 
 HERE = Path(__file__).resolve().parent
+# A gate that a test has forgotten; no test needs it.
+PATIENCE = 600.0
+
+
+def is_open() -> bool:
+    """Whether the test has opened the gate of this trial, or of all."""
+    trial = current_trial()
+    names = ("all", *(() if trial is None else (str(trial.root),)))
+    return any((HERE / "gates" / name).exists() for name in names)
+
+
+def wait_for_gate() -> None:
+    end = time.monotonic() + PATIENCE
+    while not is_open():
+        assert time.monotonic() < end, "nobody has opened the gate"
+        time.sleep(0.01)
 
 
 def add(cfg: DictConfig) -> float:
     return float((cfg.x - 2) ** 2 + cfg.y)
 
 
-def sleep(cfg: DictConfig) -> float:
-    """Knows nothing of signals and studies."""
-    time.sleep(cfg.seconds)
+def gated(cfg: DictConfig) -> float:
+    """Ends when the test wants it to; knows nothing of signals and studies."""
+    wait_for_gate()
     return float(cfg.x)
 
 
 def result(cfg: DictConfig) -> float:
     """Leaves something in its folder, as a trial that was finished does."""
-    time.sleep(cfg.seconds)
+    if cfg.get("gated"):
+        wait_for_gate()
     write_json(Path(cfg.folder) / "result.json", {"x": cfg.x})
-    return float(cfg.x)
-
-
-def mixed(cfg: DictConfig) -> float:
-    """Every fourth run is long."""
-    time.sleep(3.0 if cfg.x % 4 == 0 else 0.5)
     return float(cfg.x)
 
 
@@ -50,12 +64,53 @@ def report(cfg: DictConfig) -> Any:
     """A curve that falls to x, and what it returns if it's told to stop."""
     trial = current_trial()
     for step in range(cfg.steps):
-        time.sleep(cfg.seconds)
         if trial is not None and trial.report(step, cfg.x + 1 / (1 + step)):
             return -1000.0 if not cfg.two else [-1000.0, 0.0]
-        if step == 4:
-            time.sleep(cfg.get("long", 0))
     return float(cfg.x) if not cfg.two else [float(cfg.x), -float(cfg.x)]
+
+
+def reporting(cfg: DictConfig) -> float:
+    """Reports, at least so many steps, until the test wants it to end or a report says stop."""
+    trial = current_trial()
+    assert trial is not None
+    for step in itertools.count():
+        if trial.report(step, cfg.x) or (step >= cfg.steps and is_open()):
+            break
+        time.sleep(0.03)
+    return float(cfg.x)
+
+
+def stuck(cfg: DictConfig) -> float:
+    """Asks its report once and then is in a step until the test wants it to end."""
+    trial = current_trial()
+    assert trial is not None
+    trial.report(0, cfg.x)
+    for signum in STOPPING:
+        note_when_heard(signum)
+    write_line("stuck.jsonl", trial.root)
+    wait_for_gate()
+    return float(cfg.x)
+
+
+def note_when_heard(signum: signal.Signals) -> None:
+    """Leave a line in ``heard.jsonl`` once the worker's handler has ended: whether it raised."""
+    handler = signal.getsignal(signum)
+    assert callable(handler)
+
+    def noted(signum: int, frame: FrameType | None) -> None:
+        raised = True
+        try:
+            handler(signum, frame)
+            raised = False
+        finally:
+            write_line("heard.jsonl", raised)
+
+    signal.signal(signum, noted)
+
+
+def write_line(name: str, what: object) -> None:
+    with (HERE / name).open("a") as file:
+        file.write(json.dumps(what) + "\n")
 
 
 def fail(cfg: DictConfig) -> float:
@@ -124,7 +179,21 @@ def noisy(cfg: DictConfig) -> float:
 
 DOES: dict[str, Callable[[DictConfig], Any]] = {
     f.__name__: f
-    for f in (add, sleep, result, mixed, report, fail, give, die, seeded, noisy, oversleep, struck)
+    for f in (
+        add,
+        gated,
+        result,
+        report,
+        reporting,
+        stuck,
+        fail,
+        give,
+        die,
+        seeded,
+        noisy,
+        oversleep,
+        struck,
+    )
 }
 
 
@@ -144,8 +213,7 @@ def note(cfg: DictConfig) -> None:
         "seed": cfg.seed,
         "extra": repr(cfg.get("extra")),
     }
-    with (HERE / "seen.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    write_line("seen.jsonl", row)
 
 
 @hydra.main(config_path="conf", config_name="config", **VERSION_BASE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ def deeper(config: Any, trial: Any) -> None:
     """Only a large model has layers to choose."""
     if config.model.width == 20:
         trial.suggest_int("+extra", 2, 4)
+
+
+def signalled(config: Any, trial: Any) -> None:
+    """A signal that comes between a trial's being taken and its task."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 def data(config: Any) -> dict[str, str]:
