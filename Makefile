@@ -18,17 +18,26 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTEST_DEBUG_TEMPROOT := $(shell \
   test "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 2000000 2>/dev/null && echo /dev/shm)
 
+# pytest's -m: what make test leaves out, and of it what other targets do not have
+DEFAULT := not system and not slow and not faults and not postgres and not slurm
+SYSTEM := system and not slow and not faults and not postgres and not slurm
+# of the sweeper and of what it takes from Hydra
+SWEEPER_TESTS := $(wildcard tests/test_sweep_*.py) $(addprefix tests/test_,$(addsuffix .py, \
+  space search settings composing bad_input database keep launch))
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test test-slow test-faults test-postgres test-slurm bench bench-full lock \
+.PHONY: help setup run test test-all test-system test-hydra14 test-slow test-faults test-postgres \
+  test-slurm bench bench-full lock \
   audit dashboard clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
-	@echo "make test       set up, then tests, ruff and mypy"
+	@echo "make test       set up, then tests, ruff and mypy: two minutes"
+	@echo "make test-all   these, real sweeps, browsers and pages, and the next Hydra: fifteen"
 	@echo "make test-slow  the tests that train for minutes"
 	@echo "make test-postgres  several machines, against a PostgreSQL server that the tests start"
 	@echo "make test-slurm sweeps on a Slurm of one node, started here; as root, with slurm-wlm and munge"
@@ -60,11 +69,18 @@ run: setup
 	@echo "      python train.py experiment=quick    the same model in seconds"
 	@echo "      python sample.py explain=emma       what it predicts, token by token"
 
+# what a person runs after each change
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# and what belongs to every change: the first, whole programs, the other Hydra
+test-all: test test-system test-hydra14
+
+test-system: setup
+	@$(BIN)/python -m pytest -m '$(SYSTEM)' -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
@@ -87,7 +103,8 @@ $(HYDRA14)/.installed: requirements-hydra14.lock $(STAMP)
 	@touch $@
 
 test-hydra14: setup $(HYDRA14)/.installed
-	@$(HYDRA14)/bin/python -m pytest -m hydra14 -n 2 --dist loadfile
+	@$(HYDRA14)/bin/python -m pytest -m '$(SYSTEM) or $(DEFAULT)' -n 2 --dist loadfile \
+	  --no-loadscope-reorder $(SWEEPER_TESTS)
 
 test-faults: setup
 	@$(BIN)/python -m pytest -m 'faults or properties' -n 2 --dist load --maxschedchunk 1 \
@@ -133,7 +150,7 @@ clean:
 
 # only CI may change the machine
 ifeq ($(CI),1)
-test test-slow test-faults test-postgres test-slurm: | ci-packages
+test test-system test-hydra14 test-slow test-faults test-postgres test-slurm: | ci-packages
 test-postgres: CI_PACKAGES := postgresql
 test-slurm: CI_PACKAGES := slurm-wlm munge
 endif
