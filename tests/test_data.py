@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -77,6 +77,7 @@ def test_encoding_of_given_names_equals_the_lecture_loop(block_size: int) -> Non
     assert_equals_the_loop(read_lines(Data()), block_size)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text("ab é漢😀", min_size=1, max_size=12), min_size=1, max_size=8),
     st.integers(1, 15),

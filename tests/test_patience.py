@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -86,12 +87,12 @@ def test_it_gives_up_after_its_limit() -> None:
         Patience("d", limit=0.3).call(refused)
 
 
-def test_a_signal_ends_the_wait_and_every_later_one() -> None:
+def test_a_signal_ends_the_wait_and_every_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = Patience("d")
-    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGTERM])
-    timer.start()
-    with pytest.raises(Interrupted):
-        patience.call(refused)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", lambda seconds: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            patience.call(refused)
     with pytest.raises(DatabaseAway) as away:
         patience.call(refused)
     assert away.value.exit_code == 128 + signal.SIGTERM
@@ -107,15 +108,22 @@ def test_a_signal_during_a_try_ends_the_wait_after_it() -> None:
         refused()
 
     with stop_signals(), pytest.raises(Interrupted):
-        Patience("d", limit=1.0).call(struck)
+        Patience("d").call(struck)
 
 
 def test_a_signal_that_is_held_for_a_transaction_is_not_waited_upon() -> None:
+    tries = list[int]()
+
+    def asked() -> None:
+        tries.append(len(tries))
+        refused()
+
     with stop_signals() as told, unbroken():
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(DatabaseAway) as away:
-            Patience("d", limit=1.0).call(refused)
+            Patience("d").call(asked)
         assert away.value.exit_code == 128 + signal.SIGTERM
+        assert len(tries) == 1
         assert told() is None
 
 
