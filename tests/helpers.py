@@ -52,7 +52,7 @@ def start(script: str, *words: str, env: Mapping[str, str] | None = None) -> sub
 
 
 def run_script(
-    script: str, *words: str, timeout: float = 120, env: Mapping[str, str] | None = None
+    script: str, *words: str, timeout: float = 240, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     process = start(script, *words, env=env)
     out, err = process.communicate(timeout=timeout)

@@ -65,7 +65,7 @@ def in_child(action: Callable[[], object], user: int | None = None) -> int:
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    process.join(60)
+    process.join(120)
     assert process.exitcode is not None
     return process.exitcode
 
@@ -325,20 +325,20 @@ class TestComplete:
         barrier, codes = context.Barrier(6), []
 
         def resume() -> None:
-            barrier.wait(30)
+            barrier.wait(120)
             code = 0
             try:
                 book.resume(FINGERPRINT, MINE)
             except Refused:
                 code = 3
-            barrier.wait(30)  # nobody dies before all have tried
+            barrier.wait(120)  # nobody dies before all have tried
             os._exit(code)
 
         children = [context.Process(target=resume) for _ in range(6)]
         for child in children:
             child.start()
         for child in children:
-            child.join(60)
+            child.join(120)
             codes.append(child.exitcode)
         assert sorted(map(str, codes)) == ["0", "3", "3", "3", "3", "3"]
 

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -56,6 +55,7 @@ from sweepmore.report import (
 )
 from sweepmore.studies import best_run, key_of, view
 from tests.helpers import ROOT, TrainHere, call_script, run_script
+from tests.sweep_apps import until
 
 # without these Chromium asks its maker's servers for updates
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
@@ -734,6 +734,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def seen(browser: Browser) -> Iterator[Seen]:
     page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.set_default_timeout(120_000)
     seen = Seen(page)
     page.on("console", lambda m: seen.complaints.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
@@ -876,15 +877,15 @@ class TestInABrowser:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
         )  # fmt: skip
         try:
-            until_up(url)
+            until(lambda: answers(url))
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/note")
-            seen.page.get_by_text("Winner").first.wait_for(timeout=20_000)
+            seen.page.get_by_text("Winner").first.wait_for()
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}")
-            seen.page.get_by_text("dev loss (nats/token)").first.wait_for(timeout=20_000)
+            seen.page.get_by_text("dev loss (nats/token)").first.wait_for()
             best = study.best_trial.number
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/trials?numbers={best}")
             image = seen.page.locator("img[src*=artifacts]").first
-            image.wait_for(timeout=20_000)
+            image.wait_for()
             width = "async image => { await image.decode(); return image.naturalWidth }"
             assert image.evaluate(width) > 100
             outside = [
@@ -899,11 +900,9 @@ class TestInABrowser:
             server.wait()
 
 
-def until_up(url: str) -> None:
-    for _ in range(100):
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"{url} does not answer")
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=60).close()
+    except OSError:
+        return False
+    return True

@@ -373,7 +373,7 @@ def test_data_that_change_after_the_claim_are_not_evaluated(
 
     monkeypatch.setattr(Ledger, "claim", then_changed)
     process = door.forked(before=lambda: None)
-    process.join(60)
+    process.join(120)
     assert process.exitcode == 2
     (look,) = door.looks
     assert look.result is None
@@ -427,7 +427,7 @@ def killing(owner: object, name: str, when: str) -> Callable[[], None]:
 
 def killed(door: Door, *words: str, at: Callable[[], None]) -> None:
     process = door.forked(*words, before=at)
-    process.join(60)
+    process.join(120)
     assert process.exitcode == -signal.SIGKILL
 
 

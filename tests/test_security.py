@@ -286,7 +286,7 @@ class TestAccess:
 
     def test_the_dashboard_listens_to_this_machine_alone(self) -> None:
         words = ["make", "-n", "-C", str(ROOT), "dashboard"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
         started = [line for line in done.stdout.splitlines() if "bin/optuna-dashboard" in line]
         assert len(started) == 1
         assert "--host 127.0.0.1" in started[0]
@@ -327,7 +327,7 @@ class TestDependencies:
 def recipe(target: str) -> str:
     """The commands of a target of the Makefile, whatever is up to date."""
     words = ["make", "-n", "-B", "-C", str(ROOT), target]
-    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def mode_of(path: Path) -> str:
