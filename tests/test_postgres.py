@@ -44,7 +44,7 @@ from tests.helpers import ROOT, run_script
 from tests.postgres import Lossy, Server, free_port
 from tests.race_ledger import FINGERPRINT
 from tests.secrets_of import pickles, traces
-from tests.sweep_apps import App, slots_of, until
+from tests.sweep_apps import PATIENCE, App, slots_of, until
 
 pytestmark = pytest.mark.postgres
 
@@ -115,12 +115,16 @@ class TestTwoMachines:
             ":n_trials=200",
             ":n_jobs=4",
             ":study_name=s",
+            "does=gated",
             server.words(url),
         )
         with (
             here.started(*words, env=server.environment) as first,
             there.started(*words, ":outputs=elsewhere", env=server.environment) as second,
         ):
+            until(lambda: len(here.pids()) == len(there.pids()) == 4)
+            for app in (here, there):
+                app.open_gate()
             for process in (first, second):
                 out, err = process.communicate(timeout=240)
                 assert process.returncode == 0, out + err
@@ -135,15 +139,15 @@ class TestTwoMachines:
         assert len(runs) == 200
         hosts = Counter(t.user_attrs["owner"]["host"] for t in trials)
         assert set(hosts) == {platform.node(), "elsewhere"}
-        assert len({row["pid"] for row in [*here.seen(), *there.seen()]}) == 8
+        assert len(here.pids() | there.pids()) == 8
         assert (there.folder / "elsewhere" / "studies" / "s").is_dir()
         assert not (there.folder / "outputs").exists()
 
     def test_one_machine_may_die(self, server: Server, url: URL, tmp_path: Path) -> None:
         """Its trials are taken over once their lease has ended, which here is made to be so."""
         there = App.copied(tmp_path / "there", ELSEWHERE)
-        words = ("x=range(0,6)", "does=sleep", ":study_name=s", server.words(url))
-        with there.started(*words, "seconds=60", env=server.environment) as process:
+        words = ("x=range(0,6)", "does=gated", ":study_name=s", server.words(url))
+        with there.started(*words, env=server.environment) as process:
             until(lambda: there.seen())
             process.kill()
             process.wait()
@@ -154,7 +158,8 @@ class TestTwoMachines:
         study = optuna.load_study(study_name="s", storage=storage)
         study.set_user_attr("leader", {**study.user_attrs["leader"], "time": long_ago})
         here = App.copied(tmp_path / "here")
-        here.ok(*words, "seconds=0", ":on_change=continue", env=server.environment)
+        here.open_gate()
+        here.ok(*words, env=server.environment)
         trials = trials_in(url)
         assert slots_of(trials) == list(range(6))
         assert trials[left.number].user_attrs["reason"] == "died"
@@ -165,14 +170,20 @@ class TestTwoMachines:
     ) -> None:
         there = App.copied(tmp_path / "there", ELSEWHERE)
         here = App.copied(tmp_path / "here")
-        words = ("x=range(0,3)", ":study_name=s", ":n_jobs=2", server.words(url), "does=mixed")
+        words = ("x=range(0,3)", ":study_name=s", ":n_jobs=2", server.words(url), "does=gated")
+        workers = here.folder / "outputs" / "studies" / "s" / "workers"
+        there.open_gate(0)
         with there.started(*words, env=server.environment) as elsewhere:
-            until(lambda: there.seen())
-            out = here.ok(*words, env=server.environment)
+            until(lambda: len(there.seen()) == 3)  # the last two run
+            with here.started(*words, env=server.environment) as process:
+                until(lambda: len(list(workers.glob("*"))) == 2 and len(here.processes()) == 1)
+                there.open_gate()
+                out, err = process.communicate(timeout=PATIENCE)
+                assert process.returncode == 0, out + err
             assert "3 of 3 trials done" in out
-            assert elsewhere.wait(60) == 0
-        logs = list((here.folder / "outputs" / "studies" / "s" / "workers").iterdir())
-        assert len(logs) == 2
+            assert elsewhere.wait(PATIENCE) == 0
+        assert len(list(workers.iterdir())) == 2
+        assert here.seen() == []
         assert slots_of(trials_in(url)) == [0, 1, 2]
 
 
@@ -182,12 +193,13 @@ class TestServerAway:
     ) -> None:
         """Ended in order, and as by a power cut, while trials begin, report and end."""
         app = App.copied(tmp_path)
-        words = ("does=report", "steps=20", "seconds=0.03", "x=interval(0,9)", ":n_trials=24")
+        words = ("does=reporting", "steps=20", "x=interval(0,9)", ":n_trials=24")
         logs = app.folder / "outputs" / "studies" / "s" / "workers"
 
         def said(text: str) -> list[Path]:
             return [log for log in sorted(logs.glob("*.log")) if text in log.read_text()]
 
+        app.open_gate(*range(20))  # the last ones go on until all has been
         with app.started(
             *words, ":n_jobs=2", ":study_name=s", server.words(url), env=server.environment
         ) as process:
@@ -198,7 +210,8 @@ class TestServerAway:
                     until(lambda: len(said("does not answer")) == 2)
                 finally:
                     server.start()
-            out, err = process.communicate(timeout=120)
+            app.open_gate()
+            out, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, out + err
         trials = trials_in(url)
         assert slots_of(trials) == list(range(24))
@@ -216,9 +229,9 @@ class TestServerAway:
     ) -> None:
         """At once, with the signal's code and one message; the same command then goes on."""
         app = App.copied(tmp_path)
-        words = ("does=report", "seconds=0.05", "x=range(0,4)", ":study_name=s",
-                 f":n_jobs={n_jobs}", ":question_ignore=[steps]", server.words(url))  # fmt: skip
-        with app.started(*words, "steps=2000", env=server.environment) as process:
+        words = ("does=reporting", "x=range(0,4)", ":study_name=s", f":n_jobs={n_jobs}",
+                 server.words(url))  # fmt: skip
+        with app.started(*words, env=server.environment) as process:
             until(lambda: len(app.seen()) == n_jobs)
             server.stop("fast")
             try:
@@ -227,14 +240,15 @@ class TestServerAway:
                 logs = [*(app.folder / "outputs/studies/s/workers").glob("*.log")]
                 until(lambda: all("does not answer" in log.read_text() for log in logs))
                 process.send_signal(signum)
-                out, err = process.communicate(timeout=60)
+                out, err = process.communicate(timeout=PATIENCE)
             finally:
                 server.start()
         assert process.returncode == 128 + signum, out + err
         problem, cure = [line for line in err.splitlines() if not line.startswith("warning: ")]
         assert problem.startswith("error: The database postgresql+psycopg://127.0.0.1")
         assert cure == "  Start it; the same command then goes on."
-        app.ok(*words, "steps=1", env=server.environment)
+        app.open_gate()
+        app.ok(*words, env=server.environment)
         assert slots_of(trials_in(url)) == [0, 1, 2, 3]
 
     def test_a_parent_ends_at_once_where_there_is_no_server(
@@ -335,7 +349,7 @@ def test_the_dashboard_shows_the_servers_studies(server: Server, url: URL) -> No
     study_in(url)
     storage = f"postgresql+psycopg{server.words(url).partition('postgresql')[2]}"
     words = ["make", "-n", "-C", str(ROOT), "dashboard", f"STORAGE={storage}"]
-    shown = subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
+    shown = subprocess.run(words, capture_output=True, text=True, timeout=120).stdout
     (line,) = (line for line in shown.splitlines() if "bin/optuna-dashboard" in line)
     port = free_port()
     process = subprocess.Popen(
