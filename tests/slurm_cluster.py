@@ -82,16 +82,16 @@ def started() -> Iterator[Cluster]:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.enter_context(daemon(cluster, munged))
-        until((folder / "munge.socket").exists, 20)
+        until((folder / "munge.socket").exists)
         stack.enter_context(daemon(cluster, ["slurmctld", "-D", "-c"]))
         stack.enter_context(daemon(cluster, ["slurmd", "-D", "-N", "localhost"]))
-        until(lambda: idle(cluster), 30)
+        until(lambda: idle(cluster))
         try:
             yield cluster
         finally:
             with suppress(AssertionError):
                 cluster.ask("scancel", f"--user={getpass.getuser()}")
-                until(lambda: not cluster.queue(), 40)
+                until(lambda: not cluster.queue())
 
 
 def idle(cluster: Cluster) -> bool:

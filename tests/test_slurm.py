@@ -169,10 +169,12 @@ def test_a_worker_that_is_told_of_its_time_limit_is_replaced(
 ) -> None:
     """By the signal that Slurm sends ``signal_delay_s`` before the limit, or up to a minute sooner:
     waiting for it would make the test depend on how fast Python starts."""
-    words = ("x=range(0,3)", "does=sleep", "seconds=5", ":study_name=s")
+    words = ("x=range(0,3)", "does=gated", ":study_name=s")
     with app.started(*words, env=cluster.env) as process:
         first = until(app.running)[0]
         cluster.ask("scancel", "--signal=USR2", job_of(first))
+        until(lambda: attempts(app.trials(), "handed_back"))
+        app.open_gate()
         said = app.finished(process)
         until_empty(cluster)
     trials = app.trials()
@@ -187,8 +189,8 @@ def test_the_parents_signal_cancels_its_jobs(
     app: OnSlurm, cluster: Cluster, signum: signal.Signals
 ) -> None:
     """One of five finds no room: a job that waits is cancelled, too."""
-    words = ("x=range(0,6)", "does=sleep", ":question_ignore=[seconds]", ":study_name=s")
-    with app.started(*words, "seconds=60", ":n_jobs=5", env=cluster.env) as process:
+    words = ("x=range(0,6)", "does=gated", ":study_name=s")
+    with app.started(*words, ":n_jobs=5", env=cluster.env) as process:
         until(lambda: len(app.running()) == 4)
         assert sorted(job.state for job in cluster.queue()) == ["PD", *4 * ["R"]]
         process.send_signal(signum)  # unshare and sh have become Python by exec
@@ -198,7 +200,8 @@ def test_the_parents_signal_cancels_its_jobs(
     trials = app.trials()
     assert len(attempts(trials, "handed_back")) == 4
     assert TrialState.RUNNING not in {t.state for t in trials}
-    with app.started(*words, "seconds=0", ":n_jobs=2", env=cluster.env) as process:
+    app.open_gate()
+    with app.started(*words, ":n_jobs=2", env=cluster.env) as process:
         app.finished(process)
         until_empty(cluster)
     assert slots_of(app.trials()) == list(range(6))
@@ -222,7 +225,7 @@ def test_ctrl_c_cancels_jobs_that_squeue_does_not_tell_of(
     deaf = tmp_path / "deaf"
     silent = in_place_of("squeue", tmp_path / "bin", f"[ ! -e {deaf} ] || exit 1")
     hidden = {"SQUEUE_STATES": "CD", "SQUEUE_PARTITION": "urgent", "SCANCEL_PARTITION": "urgent"}
-    words = ("x=range(0,6)", "does=sleep", "seconds=60", ":n_jobs=5", ":study_name=s")
+    words = ("x=range(0,6)", "does=gated", ":n_jobs=5", ":study_name=s")
     with app.started(*words, env={**cluster.env, **silent, **hidden}) as process:
         until(lambda: len(app.running()) == 4)
         deaf.touch()
@@ -251,15 +254,17 @@ def test_a_job_that_slurm_takes_late_is_not_dead(
 
 def test_a_killed_worker_is_missed_by_slurm(app: OnSlurm, cluster: Cluster) -> None:
     """No accounting tells submitit, and the host of the dead is another."""
-    words = ("x=range(0,20)", "does=sleep", "seconds=3", ":n_jobs=2", ":study_name=s")
+    words = ("x=range(0,20)", "does=gated", ":n_jobs=2", ":study_name=s")
     with app.started(*words, env=cluster.env) as process:
-        killed = until(app.running)[0]
+        until(lambda: len(app.running()) == 2)
+        killed = app.running()[0]
         psutil.Process(killed.user_attrs["owner"]["pid"]).kill()  # as for want of memory
         began = time.monotonic()
         until(lambda: attempts(app.trials(), "died"))
         print(f"reaped after {time.monotonic() - began:.1f} s")
         until(lambda: len(app.running()) == 2)
         print(f"replaced after {time.monotonic() - began:.1f} s")
+        app.open_gate()
         said = app.finished(process)
         until_empty(cluster)
     assert "a worker died" in said
@@ -273,13 +278,14 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(
 ) -> None:
     """Its workers do what it has planned, and end once its lease has: here by hand, and not
     after ten minutes."""
-    words = ("x=range(0,24)", "does=sleep", "seconds=1", ":n_jobs=2", ":study_name=s")
+    words = ("x=range(0,24)", "does=gated", ":n_jobs=2", ":study_name=s")
     with app.started(*words, env=cluster.env) as process:
         until(lambda: len(app.running()) == 2)
         process.kill()
         process.wait()
         study = app.study()
         study.set_user_attr("leader", {**study.user_attrs["leader"], "time": 0.0})
+        app.open_gate()
         until_empty(cluster)
         left = [t for t in app.trials() if not t.state.is_finished()]
         assert left == []
@@ -293,15 +299,17 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(
 
 def test_the_parent_may_be_a_job(app: OnSlurm, cluster: Cluster) -> None:
     command = App(app.folder).command(
-        LAUNCHER, "x=range(0,6)", "does=sleep", "seconds=1", ":n_jobs=2", ":study_name=s"
+        LAUNCHER, "x=range(0,6)", "does=gated", ":n_jobs=2", ":study_name=s"
     )
     said = app.folder / "said"
     cluster.ask("sbatch", "--array=3", "--ntasks=2", f"--output={said}", f"--chdir={app.folder}",
                 f"--wrap={shlex.join(command)}; echo ended with $?")  # fmt: skip
+    until(lambda: len(app.running()) == 2)
+    app.open_gate()
     until_empty(cluster)
     assert "ended with 0" in said.read_text(), said.read_text()
     assert slots_of(app.trials()) == list(range(6))
-    assert len({row["pid"] for row in app.seen()}) == 2
+    assert len(app.pids()) == 2
     until_empty(cluster)
 
 
