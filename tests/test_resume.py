@@ -10,8 +10,8 @@ import pickle
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from nplm.data import Splits
 from nplm.training import Progress, fit, resume
 from sweepmore.errors import RunError
 from sweepmore.record import read_json
-from tests import slow_model
+from tests import held_train
 from tests.helpers import (
     TrainHere,
     bits,
@@ -36,14 +36,15 @@ from tests.helpers import (
     train_here,
     weights_of,
 )
+from tests.sweep_apps import PATIENCE, until
 
 OPTIMISERS = {
     "sgd": ("optim=sgd", "optim.momentum=0.9", "optim.weight_decay=0.0001", "optim.lr=0.02"),
     "adamw": ("optim=adamw", "optim.ema=0.99", "optim.clip=1", "model.dropout=0.1",
               "model.layers=2"),
 }  # fmt: skip
-# Long enough to be stopped on the way, on a machine that others use too.
-STEPS = 6_000
+# Each report is of ten steps; every 25th evaluates.
+STEPS = 5_000
 
 
 def words_of(optim: str, few_names: Path, folder: Path) -> list[str]:
@@ -70,26 +71,33 @@ def uninterrupted(
     return trained
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    limit = time.monotonic() + 60
-    while not condition():
+@contextmanager
+def held(words: list[str], gate: Path, step: int) -> Iterator[subprocess.Popen[str]]:
+    """A run that waits at the report of ``step`` until ``gate`` is there."""
+    process = start("tests/held_train.py", *words, env=held_train.environment(step, gate))
+
+    def waits() -> bool:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < limit
-        time.sleep(0.002)
+        return bool(held_train.waiting(gate))
+
+    try:
+        until(waits)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
-def steps_on_disk(folder: Path) -> int:
-    path = folder / "metrics.jsonl"
-    return path.read_text().count("\n") if path.exists() else 0
-
-
-def stopped_by(signum: signal.Signals, words: list[str], folder: Path) -> tuple[int, str]:
+def stopped_by(
+    signum: signal.Signals, words: list[str], folder: Path, step: int = 1_230
+) -> tuple[int, str]:
     """Exit code and output of a run whose whole process group gets a signal on its way, as from
     a terminal."""
-    process = start("train.py", *words)
-    wait_for(lambda: steps_on_disk(folder) > 100, process)
-    os.killpg(process.pid, signum)
-    out, err = process.communicate(timeout=60)
+    gate = folder.parent / f"gate-{step}"
+    with held(words, gate, step) as process:
+        os.killpg(process.pid, signum)
+        gate.touch()
+        out, err = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in err
     return process.returncode, out
 
@@ -113,7 +121,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(
     assert code == 130
     result = result_of(folder)
     assert (result["status"], result["train_loss"]) == ("interrupted", None)
-    assert 0 < result["steps"] < STEPS
+    assert result["steps"] == 1_231
     assert f"python train.py resume={os.path.relpath(folder)}" in out or str(folder) in out
     assert run_script("train.py", f"resume={folder}").returncode == 0
     assert_same_run(folder, uninterrupted("sgd"))
@@ -127,13 +135,13 @@ def test_a_killed_run_resumes_to_the_same_bits(
     folder = tmp_path / "run"
     words = words_of("sgd", few_names, folder)
     stopped_by(signal.SIGTERM, words, folder)
-    process = start("train.py", f"resume={folder}")
-    before = steps_on_disk(folder)
-    wait_for(lambda: steps_on_disk(folder) > before + 20, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    with held([f"resume={folder}"], tmp_path / "gate", 2_500) as process:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "result.json").exists()
+    assert checkpoint.load_last(folder).about["step"] == 2_250
+    assert rows_of(folder)[-1]["step"] == 2_500
     assert run_script("train.py", f"resume={folder}").returncode == 0
     assert_same_run(folder, uninterrupted("sgd"))
     assert len(read_json(folder / "provenance.json")["starts"]) == 3
@@ -148,12 +156,7 @@ def test_a_run_resumed_twice_with_a_damaged_checkpoint_ends_with_the_same_bits(
     folder = tmp_path / "run"
     code, _ = stopped_by(signal.SIGTERM, words_of("adamw", few_names, folder), folder)
     assert (code, result_of(folder)["status"]) == (143, "interrupted")
-    process = start("train.py", f"resume={folder}")
-    before = steps_on_disk(folder)
-    wait_for(lambda: steps_on_disk(folder) > before + 20, process)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert stopped_by(signal.SIGINT, [f"resume={folder}"], folder, 2_340)[0] == 130
     assert (folder / PREVIOUS).exists()
     (folder / LAST).write_bytes(DAMAGES["bit flip"]((folder / LAST).read_bytes()))
     assert run_script("train.py", f"resume={folder}").returncode == 0
@@ -161,22 +164,27 @@ def test_a_run_resumed_twice_with_a_damaged_checkpoint_ends_with_the_same_bits(
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(few_names: Path, tmp_path: Path) -> None:
-    """The first one waits for its step, which takes a minute here."""
-    folder = tmp_path / "run"
+    """The first one waits for its step, which takes an hour here."""
+    folder, notes = tmp_path / "run", tmp_path / "notes"
     process = start(
         "train.py", "data=text", f"data.path={few_names}", "wandb.mode=disabled",
         "model=own", "model.target=tests.slow_model.Slow", f"hydra.run.dir={folder}",
+        env={"SLOW_NOTES": str(notes)},
     )  # fmt: skip
+
+    def noted() -> list[str]:
+        return notes.read_text().splitlines() if notes.exists() else []
+
     try:
-        wait_for(lambda: steps_on_disk(folder) > 0, process)  # of step 0
+        until(lambda: noted() == ["in a step"])
         process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-        assert process.poll() is None
+        until(lambda: noted() == ["in a step", "remembered"])
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=slow_model.SECONDS / 4)
+        _, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 130
+    assert noted()[2:] == ["raised"]
     assert "Traceback" not in err
 
 

@@ -10,11 +10,12 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from tests import held_train
 from tests.helpers import rows_of, run_script, start, wandb_records, weights_of
-from tests.sweep_apps import App, slots_of, until
+from tests.sweep_apps import PATIENCE, App, slots_of, until
 
-# Long enough to be killed between two checkpoints.
-STEPS = 30_000
+# Evaluated every 50th step, and held between an evaluation and its checkpoint.
+STEPS, HELD = 1_000, 450
 
 
 class Train(App):
@@ -138,15 +139,21 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_bits(train: Tra
         ":n_jobs=2",
         "wandb.mode=disabled",
     )
-    process = start("train.py", *train.words(*words, ":study_name=killed"))
+    gate = train.folder / "gate"
+    command = train.words(*words, ":study_name=killed")
+    env = held_train.environment(HELD, gate)
+    process = start("tests/held_train.py", *command, env=env)
     try:
-        killed = until(lambda: halfway(train))
-        psutil.Process(killed.user_attrs["owner"]["pid"]).kill()
-        out, err = process.communicate(timeout=90)
+        killed = min(until(lambda: held_train.waiting(gate)))
+        psutil.Process(killed).kill()
+        gate.touch()
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, out + err
     finally:
         stop(process)
     train.sweep(*words, ":study_name=whole")
+    (died,) = [t for t in train.trials("killed") if t.user_attrs.get("reason") == "died"]
+    assert died.user_attrs["owner"]["pid"] == killed
     assert {"died"} == {r for t in train.trials("killed") if (r := t.user_attrs.get("reason"))}
     whole = {t.params["model.hidden"]: t for t in train.trials("whole")}
     for trial in train.trials("killed"):
@@ -161,19 +168,6 @@ def test_a_killed_worker_goes_on_from_its_checkpoint_to_the_same_bits(train: Tra
         "starts"
     ]
     assert len(starts) == 2  # it did not begin anew
-
-
-def halfway(train: Train) -> FrozenTrial | None:
-    """A running trial that has a checkpoint."""
-    folder = train.folder / "outputs" / "studies" / "killed"
-    if not folder.exists():
-        return None
-    for trial in train.trials("killed"):
-        run = folder / f"{trial.number:04d}"
-        done = rows_of(run) if any(run.glob("checkpoints/last*")) else []
-        if trial.state is TrialState.RUNNING and done and done[-1]["step"] < STEPS:
-            return trial
-    return None
 
 
 def stop(process: subprocess.Popen[str]) -> None:

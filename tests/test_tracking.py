@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from nplm import training
 from sweepmore import record as records
 from sweepmore.tracking import Tracking, track
+from tests import held_train
 from tests.helpers import (
     CLOSED,
     ROOT,
@@ -30,6 +31,7 @@ from tests.helpers import (
     wandb_records,
     weights_of,
 )
+from tests.sweep_apps import PATIENCE, until
 
 ABSENT = (  # train.py as if the package were not installed
     "import runpy, sys; sys.modules['wandb'] = None; "
@@ -139,9 +141,7 @@ def test_an_exception_in_the_run_ends_its_wandb_run_with_exit_code_1(
     monkeypatch.setattr(training, "_remember_best", broken)
     with pytest.raises(ZeroDivisionError):
         here(tmp_path / "run", "wandb.mode=offline")
-    limit = time.monotonic() + 20
-    while not exit_codes(tmp_path / "run") and time.monotonic() < limit:
-        time.sleep(0.1)  # the service writes its file after finish() has returned
+    until(lambda: exit_codes(tmp_path / "run"))  # it is written after finish() has returned
     assert exit_codes(tmp_path / "run") == [1]
     assert result_of(tmp_path / "run")["status"] == "error"
 
@@ -149,9 +149,8 @@ def test_an_exception_in_the_run_ends_its_wandb_run_with_exit_code_1(
 def test_two_runs_of_one_process_are_two_wandb_runs(here: TrainHere, tmp_path: Path) -> None:
     for name in ("one", "two"):
         here(tmp_path / name, "wandb.mode=offline")
-    limit = time.monotonic() + 20
-    while not exit_codes(tmp_path / "two") and time.monotonic() < limit:
-        time.sleep(0.1)
+    for name in ("one", "two"):
+        until(partial(exit_codes, tmp_path / name))
     for name in ("one", "two"):
         logged = [row["step"] for row in wandb_history(tmp_path / name) if "step" in row]
         assert logged == list(range(101))
@@ -219,15 +218,16 @@ def children(parent: int) -> list[int]:
 def test_its_service_killed_on_the_way(few_names: Path, tmp_path: Path) -> None:
     folder, reference = tmp_path / "run", tmp_path / "reference"
     more = ("optim.steps=20000", "model.hidden=4")
-    process = start("train.py", *words_of(few_names, folder), *more)
-    while not (folder / "metrics.jsonl").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    gate = tmp_path / "gate"
+    env = held_train.environment(0, gate)
+    process = start("tests/held_train.py", *words_of(few_names, folder), *more, env=env)
+    until(lambda: held_train.waiting(gate))
     services = children(process.pid)
     assert services
     for service in services:
         os.kill(service, signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    gate.touch()
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     one_warning(err, "W&B failed, the run goes on without it")
     words = (*words_of(few_names, reference), *more, "wandb.mode=disabled")
