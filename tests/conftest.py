@@ -29,8 +29,21 @@ LONGEST = (
 hypothesis.settings.register_profile("faults", max_examples=500)  # five times the default
 
 
+# Whoever takes one of these starts sweeps in real processes, a browser, a notebook.
+OF_THE_SYSTEM = {
+    "app", "train", "asked", "outputs", "page_of_a", "browser", "story", "published", "fresh",
+    "whole",
+}  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers the short files come last and fill what the long ones leave."""
+    """Marks ``system`` by fixtures. With several workers the short files come last and fill what
+    the long ones leave."""
+    for item in items:
+        taken = OF_THE_SYSTEM & set(getattr(item, "fixturenames", ()))
+        if taken and item.get_closest_marker("always") is None:
+            item.add_marker("system")
     if hasattr(config, "workerinput"):
         place = {f"test_{name}.py": at for at, name in enumerate(LONGEST)}
         items.sort(key=lambda item: place.get(item.path.name, len(place)))

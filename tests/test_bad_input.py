@@ -180,6 +180,7 @@ def test_file_beyond_the_limit_is_refused_unread(
     assert "At most 268,435,456" in message
 
 
+@pytest.mark.system
 def test_names_without_network_says_the_two_ways_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     words = ("data=names", f"hydra.run.dir={folder}")

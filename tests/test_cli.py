@@ -37,6 +37,7 @@ def test_help_shows_at_most_30_keys_one_line_a_group_and_leaves_no_folder(tmp_pa
     assert 20 < len(KEY.findall(keys)) <= 30
 
 
+@pytest.mark.system
 def test_help_names_every_setting_with_its_value(finished: Path) -> None:
     out = run_script("train.py", "--help", "model.emb=7").stdout
     shown, (also,) = KEY.findall(out), ALSO.findall(out)
@@ -48,6 +49,7 @@ def test_help_names_every_setting_with_its_value(finished: Path) -> None:
     assert all(text for _, _, text in shown)
 
 
+@pytest.mark.system
 def test_help_shows_the_keys_of_the_chosen_optimiser() -> None:
     out = run_script("train.py", "--help", "optim=adamw").stdout
     assert "  optim.warmup=0.3 " in out
@@ -66,6 +68,7 @@ def test_outside_the_environment_one_line_says_what_to_do(script: str) -> None:
     )
 
 
+@pytest.mark.system
 def test_smoke_run_prints_at_most_20_lines_beside_its_evaluations(
     few_names: Path, tmp_path: Path
 ) -> None:
@@ -161,6 +164,7 @@ def test_lecture_s_loss_is_named_only_beside_the_lecture_s_split(
     assert says in capsys.readouterr().out
 
 
+@pytest.mark.system
 def test_two_values_make_two_runs_with_the_basic_sweeper(few_names: Path, tmp_path: Path) -> None:
     done = run_script(
         "train.py", "-m", "data=text", f"data.path={few_names}", "experiment=smoke",

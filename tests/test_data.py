@@ -90,6 +90,7 @@ def test_context_longer_than_all_lines_together() -> None:
     assert_equals_the_loop(["a"], 256)
 
 
+@pytest.mark.system
 def test_a_million_lines_are_encoded() -> None:
     letters = np.random.default_rng(0).integers(97, 123, (1_000_000, 7), dtype=np.uint8)
     letters[:, 6] = ord("\n")

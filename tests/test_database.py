@@ -68,7 +68,7 @@ ALLOWED = [
 
 
 @pytest.fixture
-def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PW", SECRET)
     monkeypatch.setenv("STUDIES", f"postgresql://me:{SECRET}@h/d?sslpassword={SECRET}")
     return tmp_path
@@ -77,41 +77,41 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class TestUrl:
     @pytest.mark.parametrize("typed", ["postgresql://h/d", "postgres://h/d"])
     def test_what_is_typed_means_the_driver_that_the_extra_installs(
-        self, outputs: Path, typed: str
+        self, empty: Path, typed: str
     ) -> None:
-        assert storage_url(typed, typed, outputs).drivername == "postgresql+psycopg"
+        assert storage_url(typed, typed, empty).drivername == "postgresql+psycopg"
 
     def test_a_driver_that_is_not_installed_is_named_with_the_cure(
-        self, outputs: Path, monkeypatch: pytest.MonkeyPatch
+        self, empty: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not there
         with pytest.raises(StudyError, match=r"cannot be opened: .*psycopg") as refused:
-            storage_url("postgresql://h/d", "postgresql://h/d", outputs)
+            storage_url("postgresql://h/d", "postgresql://h/d", empty)
         assert refused.value.cure == "Run: pip install -e '.[postgres]'"
 
     @pytest.mark.parametrize("url", WRITTEN)
-    def test_a_written_password_is_refused(self, outputs: Path, url: str) -> None:
+    def test_a_written_password_is_refused(self, empty: Path, url: str) -> None:
         with pytest.raises(ConfigError, match="holds a password") as refused:
-            typed_url(url.replace("SECRET", SECRET), outputs)
+            typed_url(url.replace("SECRET", SECRET), empty)
         assert SECRET not in str(refused.value)
         assert SECRET not in str(refused.value.value)
 
     @pytest.mark.parametrize("url", UNREADABLE)
     def test_what_is_no_url_is_not_repeated(
-        self, outputs: Path, monkeypatch: pytest.MonkeyPatch, url: str
+        self, empty: Path, monkeypatch: pytest.MonkeyPatch, url: str
     ) -> None:
         """Neither where it was written nor where the environment brings it."""
         monkeypatch.setenv("STUDIES", url.replace("SECRET", SECRET))
         for written in (url.replace("SECRET", SECRET), "${oc.env:STUDIES}"):
             with pytest.raises(ConfigError, match=r"not a URL[\s\S]*%40 for @") as refused:
-                typed_url(written, outputs)
+                typed_url(written, empty)
             assert SECRET not in str(refused.value)
             assert refused.value.value is None
             assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
     @pytest.mark.parametrize("url", ALLOWED)
-    def test_one_from_elsewhere_is_allowed_and_not_shown(self, outputs: Path, url: str) -> None:
-        assert SECRET not in shown(typed_url(url, outputs))
+    def test_one_from_elsewhere_is_allowed_and_not_shown(self, empty: Path, url: str) -> None:
+        assert SECRET not in shown(typed_url(url, empty))
         assert is_of_environment(url)
 
     def test_people_are_shown_neither_user_nor_password_nor_options(self) -> None:

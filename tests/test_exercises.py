@@ -76,6 +76,7 @@ def trials_in(outputs: Path) -> dict[str, float]:
     return {"best": min(values), "worst": max(values), **settings}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("command", "claims"),
     # sweeps take 15 s each

@@ -146,6 +146,7 @@ def loop_of_runs(
     return passed, lost
 
 
+@pytest.mark.system
 def test_a_run_hit_at_some_of_the_points(words: list[str], whole: Path, tmp_path: Path) -> None:
     for kind, lasting in FAULTS["kill9"], FAULTS["ENOSPC for good"]:
         passed, _ = loop_of_runs(kind, lasting, words, whole, tmp_path, range(50, 120, 60))
@@ -313,6 +314,7 @@ def reporting_sweep(app: App, steps: int) -> Callable[[Path], object]:
     return action
 
 
+@pytest.mark.system
 def test_a_database_that_fails_at_a_report_fails_no_trial(tmp_path: Path) -> None:
     """It says nothing of the trial, which is handed back. The sixtieth commit is of a report: the
     thread that follows the study, whose looks are commits at any time, looks but at the begin."""
@@ -430,6 +432,7 @@ def outcome(door: Door, told: str) -> str:
     return state
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("kind", "lasting", "points"),
     [

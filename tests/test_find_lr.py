@@ -129,11 +129,13 @@ def test_divergence_ends_a_sweep(few: Splits) -> None:
     assert all(math.isfinite(loss) for loss in losses)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("base", [Config().seed, 0, 1])
 def test_range_holds_the_lecture_s_rate_on_given_names(base: int) -> None:
     assert_holds_the_lecture_s(load_splits(Data(), 3), base)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("base", [Config().seed, 0])
 def test_range_holds_the_lecture_s_rate_on_its_names(base: int, names: Splits) -> None:
     assert_holds_the_lecture_s(names, base)
@@ -148,6 +150,7 @@ def assert_holds_the_lecture_s(splits: Splits, base: int) -> None:
     assert 0.08 < found.lr < 0.2
 
 
+@pytest.mark.system
 def test_script_prints_the_rule_the_override_and_draws_the_figure(tmp_path: Path) -> None:
     folder = tmp_path / "found"
     done = run_script("find_lr.py", f"hydra.run.dir={folder}", "seed=3", "find_lr.seeds=2")
@@ -202,6 +205,7 @@ def test_one_minibatch_alone_is_all_that_it_sees(
     assert kept["losses"][0][0] == pytest.approx(by_hand, rel=1e-5)
 
 
+@pytest.mark.system
 def test_help_lists_its_own_keys_and_those_of_train() -> None:
     out = run_script("find_lr.py", "--help", "find_lr.lo=-4", "optim=adamw").stdout
     assert "  find_lr.lo=-4  " in out

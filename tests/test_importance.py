@@ -122,6 +122,7 @@ def test_an_interaction_is_nobody_s() -> None:
     assert all(abs(share) < 0.03 for share in found.values())
 
 
+@pytest.mark.system
 def test_agrees_with_fanova() -> None:
     """Optuna's forest, without noise and with many trials, normalised as it is."""
     study, seen = study_of(400, additive(noise=0.0), seed=4)

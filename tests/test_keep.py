@@ -62,6 +62,7 @@ def study(tmp_path: Path, few_names: Path, finished: Path) -> Study:
     return Study(tmp_path, few_names)
 
 
+@pytest.mark.system
 def test_of_a_study_that_keeps_the_best_alone_the_others_are_light(
     study: Study, here: TrainHere, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -333,6 +333,7 @@ def test_tuned_discounts_are_a_minimum_of_dev(few_long: Splits) -> None:
         assert other.loss(dev) > best.loss(dev) - 1e-6
 
 
+@pytest.mark.system
 def test_counting_sweeps_like_a_net(here: TrainHere, few_names: Path, tmp_path: Path) -> None:
     words = ["-m", "data=text", f"data.path={few_names}", "model=ngram", "model.order=1,2,3,4",
              "wandb.mode=disabled", "hydra.sweeper.study_name=orders",

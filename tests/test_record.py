@@ -189,6 +189,7 @@ def runs_of(folder: Path) -> list[Path]:
     return sorted((folder / "outputs" / "runs").iterdir())
 
 
+@pytest.mark.system
 def test_provenance_holds_commit_and_uncommitted_changes(checkout: Path) -> None:
     provenance = records.read_json(runs_of(checkout)[0] / "provenance.json")
     assert provenance["commit"] == git(checkout, "rev-parse", "HEAD").strip()
@@ -196,6 +197,7 @@ def test_provenance_holds_commit_and_uncommitted_changes(checkout: Path) -> None
     assert provenance["diff_cut"] is False
 
 
+@pytest.mark.system
 def test_start_from_last_finds_the_last_run_from_any_folder(
     checkout: Path, few_names: Path
 ) -> None:
@@ -292,7 +294,7 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def outputs(tmp_path: Path) -> Path:
+def three_runs(tmp_path: Path) -> Path:
     """Runs a, b, c in this order; c holds no weights."""
     for i, name in enumerate("abc"):
         folder = tmp_path / "runs" / name
@@ -304,42 +306,42 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_last_is_the_run_that_began_last_among_those_that_hold_the_file(outputs: Path) -> None:
-    assert records.find_run("last", outputs, "weights").name == "b"
-    assert records.find_run("last", outputs, "config.yaml").name == "c"
+def test_last_is_the_run_that_began_last_among_those_that_hold_the_file(three_runs: Path) -> None:
+    assert records.find_run("last", three_runs, "weights").name == "b"
+    assert records.find_run("last", three_runs, "config.yaml").name == "c"
 
 
-def test_a_run_is_found_by_path_and_by_name(outputs: Path) -> None:
-    assert records.find_run(str(outputs / "runs" / "a"), outputs, "weights").name == "a"
-    assert records.find_run("a", outputs, "weights") == outputs / "runs" / "a"
+def test_a_run_is_found_by_path_and_by_name(three_runs: Path) -> None:
+    assert records.find_run(str(three_runs / "runs" / "a"), three_runs, "weights").name == "a"
+    assert records.find_run("a", three_runs, "weights") == three_runs / "runs" / "a"
 
 
-def test_no_run_and_a_misspelt_one_are_named(outputs: Path, tmp_path: Path) -> None:
+def test_no_run_and_a_misspelt_one_are_named(three_runs: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Train one first"):
         records.find_run("last", tmp_path / "nothing", "weights")
-    (outputs / "runs" / "first-run").mkdir()
-    (outputs / "runs" / "first-run" / "config.yaml").touch()
+    (three_runs / "runs" / "first-run").mkdir()
+    (three_runs / "runs" / "first-run" / "config.yaml").touch()
     with pytest.raises(RunError, match=r"Did you mean first-run\?"):
-        records.find_run("frist-run", outputs, "weights")
+        records.find_run("frist-run", three_runs, "weights")
 
 
 # finding the run of a trial
 
 
 @pytest.fixture
-def studies(outputs: Path) -> Path:
+def studies(three_runs: Path) -> Path:
     """Studies old and new with trials 0 and 17, of which 17 of new has repeats; a confirmation
     that began last; the weights of 0 of new are missing."""
     runs = ("old/0000", "old/0017", "new/0000", "new/0017/0", "new/0017/1", "new.confirm/0000/0")
     for k, name in enumerate(runs):
-        folder = outputs / "studies" / name
+        folder = three_runs / "studies" / name
         folder.mkdir(parents=True)
         (folder / "config.yaml").touch()
         os.utime(folder / "config.yaml", (1000 + k, 1000 + k))
         (folder / "result.json").write_text('{"status": "diverged"}')
         if name != "new/0000":
             (folder / "weights").touch()
-    return outputs
+    return three_runs
 
 
 @pytest.mark.parametrize(

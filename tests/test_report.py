@@ -699,6 +699,7 @@ def test_only_finite_numbers_sort_by_number() -> None:
 # a large study
 
 
+@pytest.mark.system
 def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
     study = read_study(thousand(None, run="gone"), Application())
     path = write(study_page(study, Application()), tmp_path / "page")

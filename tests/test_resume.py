@@ -113,6 +113,7 @@ def assert_same_run(folder: Path, reference: Path) -> None:
         assert bits(tensor) == bits(checkpoint.load(folder / BEST).tensors[name])
 
 
+@pytest.mark.system
 def test_a_stopped_run_resumes_to_the_same_bits(
     few_names: Path, uninterrupted: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(
     assert len(read_json(folder / "provenance.json")["starts"]) == 2
 
 
+@pytest.mark.system
 def test_a_killed_run_resumes_to_the_same_bits(
     few_names: Path, uninterrupted: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_run_resumed_twice_with_a_damaged_checkpoint_ends_with_the_same_bits(
     assert_same_run(folder, uninterrupted("adamw"))
 
 
+@pytest.mark.system
 def test_a_second_ctrl_c_ends_the_run_at_once(few_names: Path, tmp_path: Path) -> None:
     """The first one waits for its step, which takes an hour here."""
     folder, notes = tmp_path / "run", tmp_path / "notes"

@@ -223,6 +223,7 @@ def test_bad_arguments_are_refused(
     assert says in refusal(capsys, word)
 
 
+@pytest.mark.system
 def test_the_command_itself(finished: Path) -> None:
     done = run_script("sample.py", f"run={finished}", "n=3", "seed=2")
     assert done.returncode == 0, done.stderr

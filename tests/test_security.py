@@ -97,6 +97,7 @@ class TestCanary:
     """A key of W&B's in the environment of a run; of a sweep, also by submitit:
     test_sweep_search.py; with the password of a server: test_postgres.py."""
 
+    @pytest.mark.system
     def test_a_run_writes_no_secret_and_no_pickle_and_listens_to_this_machine_alone(
         self, here: TrainHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capfd: pytest.CaptureFixture[str],
@@ -238,6 +239,7 @@ class TestNames:
         with pytest.raises(RunError, match="There is no study"):
             find_trial(name, 0, outputs)
 
+    @pytest.mark.system
     def test_a_link_in_the_place_of_a_studys_folder_is_not_followed(self, tmp_path: Path) -> None:
         """Neither one to a folder nor one to nowhere; each study goes beside it."""
         app = App.copied(tmp_path)

@@ -67,6 +67,7 @@ class Fire:
             self.workers += 1
 
 
+@pytest.mark.system
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_soak(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:

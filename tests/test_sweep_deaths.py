@@ -30,6 +30,7 @@ def two_running(app: App) -> list[FrozenTrial] | None:
     return running if len(running) == 2 else None
 
 
+@pytest.mark.always
 def test_a_killed_workers_trial_is_tried_again_and_counts_once(app: App) -> None:
     with app.started(*GATED, "x=range(0,6)", ":n_jobs=2") as process:
         killed = until(lambda: two_running(app))[0]

@@ -119,6 +119,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_the_plain_example_needs_neither_torch_nor_wandb(
     tmp_path: Path, bare: dict[str, str], n_jobs: int

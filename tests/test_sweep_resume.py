@@ -22,6 +22,7 @@ def app(tmp_path: Path) -> App:
     return App.copied(tmp_path)
 
 
+@pytest.mark.always
 def test_a_finished_study_is_not_changed(app: App) -> None:
     words = ("x=range(0,4)", ":study_name=s")
     app.ok(*words)

@@ -172,6 +172,7 @@ def claim_race(folder: Path, rounds: int, trials: int) -> None:
             assert all(t.state is TrialState.RUNNING for t in study.get_trials())
 
 
+@pytest.mark.system
 def test_four_processes_never_claim_the_same_trial(tmp_path: Path) -> None:
     claim_race(tmp_path, rounds=2, trials=slots.AHEAD)  # more never wait
 
@@ -186,6 +187,7 @@ def opened(path: Path) -> str:
     return database(path).study_name
 
 
+@pytest.mark.system
 def test_four_processes_may_begin_on_an_empty_database(tmp_path: Path) -> None:
     """Optuna looks for its tables and then creates them: one of two was refused."""
     with ProcessPoolExecutor(4, get_context("spawn")) as pool:

@@ -78,10 +78,12 @@ def offline(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 # what is mirrored
 
 
+@pytest.mark.system
 def test_offline_run_is_the_run_without_wandb(offline: tuple[Path, str], finished: Path) -> None:
     assert_unharmed(offline[0], finished)
 
 
+@pytest.mark.system
 def test_offline_run_holds_every_row_of_the_record(offline: tuple[Path, str]) -> None:
     folder, _ = offline
     logged = {row["step"]: row for row in wandb_history(folder) if "step" in row}
@@ -132,6 +134,7 @@ def exit_codes(folder: Path) -> list[int]:
     ]
 
 
+@pytest.mark.system
 def test_an_exception_in_the_run_ends_its_wandb_run_with_exit_code_1(
     here: TrainHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +149,7 @@ def test_an_exception_in_the_run_ends_its_wandb_run_with_exit_code_1(
     assert result_of(tmp_path / "run")["status"] == "error"
 
 
+@pytest.mark.system
 def test_two_runs_of_one_process_are_two_wandb_runs(here: TrainHere, tmp_path: Path) -> None:
     for name in ("one", "two"):
         here(tmp_path / name, "wandb.mode=offline")
@@ -166,6 +170,7 @@ def test_variables_of_an_enclosing_run_are_not_inherited(offline: tuple[Path, st
 # what may happen to it
 
 
+@pytest.mark.system
 def test_package_absent(few_names: Path, finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     done = subprocess.run(
@@ -177,6 +182,7 @@ def test_package_absent(few_names: Path, finished: Path, tmp_path: Path) -> None
     assert_unharmed(folder, finished)
 
 
+@pytest.mark.system
 def test_a_file_in_place_of_its_folder(few_names: Path, finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
@@ -235,6 +241,7 @@ def test_its_service_killed_on_the_way(few_names: Path, tmp_path: Path) -> None:
     assert_unharmed(folder, reference)
 
 
+@pytest.mark.system
 def test_online_without_a_key_records_offline_and_asks_nothing(
     few_names: Path, finished: Path, tmp_path: Path
 ) -> None:

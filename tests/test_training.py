@@ -348,6 +348,7 @@ def test_the_objective_of_a_good_run_is_its_dev_loss(here: TrainHere, tmp_path: 
     assert Objective.returned == result_of(folder)["dev_loss"]
 
 
+@pytest.mark.system
 def test_train_py_exits_0_on_a_diverged_run_and_says_why(few_names: Path, tmp_path: Path) -> None:
     done = run_script(
         "train.py", "data=text", f"data.path={few_names}", "experiment=smoke", "optim.lr=1e20",

@@ -162,6 +162,7 @@ def text_of(block: dict[str, Any]) -> str:
     return "\n".join(leaf["text"] for line in block["children"] for leaf in line["children"])
 
 
+@pytest.mark.system
 def test_project_that_the_server_does_not_have(stub: Stub, outputs: Path, tmp_path: Path) -> None:
     env = {**stub.env(), "HOME": str(tmp_path)}
     words = (f"study={NAME}", f"outputs={outputs}", "project=elsewhere")
@@ -172,6 +173,7 @@ def test_project_that_the_server_does_not_have(stub: Stub, outputs: Path, tmp_pa
     assert not stub.variables_of("upsertView")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -227,6 +229,7 @@ def test_every_run_of_a_study_is_uploaded_once(
     assert capsys.readouterr().out == "W&B      4 of 4 runs were uploaded before\n"
 
 
+@pytest.mark.system
 def test_a_refused_run_stops_the_upload_which_goes_on_later(
     online: Stub, study: optuna.Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,6 +262,7 @@ def test_a_trial_that_runs_is_left_for_later(study: optuna.Study) -> None:
     assert uploads(study) == before
 
 
+@pytest.mark.system
 def test_upload_without_a_key(
     online: Stub, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -293,6 +293,7 @@ def winner_of(app: App, name: str = "s") -> dict[str, Any]:
     return found
 
 
+@pytest.mark.system
 class TestConfirm:
     def test_trains_the_best_again_with_the_same_fresh_seeds(self, app: App) -> None:
         """From the study's own sources, whatever the files say by now."""
@@ -407,6 +408,7 @@ class TestConfirm:
         assert "s has no complete trial" in refused(app, "study=s")
 
 
+@pytest.mark.system
 def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
     words = ("does=noisy", "x=1,2,30000000", ":study_name=s")
     assert "noise: unknown" in app.ok(*words)
@@ -423,6 +425,7 @@ def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
     assert "3e+07 (tied)" not in table
 
 
+@pytest.mark.system
 def test_confirm_of_the_plain_example(tmp_path: Path) -> None:
     """The ten-line application of examples/plain, with a seed that it does not know."""
     plain = ROOT / "examples" / "plain"
