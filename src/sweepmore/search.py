@@ -146,6 +146,9 @@ def build_pruner(config: Node | str | None) -> BasePruner:
 
 def _named(config: Node | str, table: Mapping[str, Node], what: str) -> Node:
     if isinstance(config, Mapping):
+        if "_target_" not in config:
+            cure = f"Add _target_: the path of a class; or take one of {', '.join(table)}."
+            raise ConfigError(f"{what}={dict(config)} has no _target_.", value=config, cure=cure)
         return config
     if not isinstance(config, str) or config not in table:
         raise ConfigError(
