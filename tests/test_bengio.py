@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hydra import compose
 from omegaconf import OmegaConf
 
 from nplm.config import Data, Sgd, from_hydra
 from nplm.optim import learning_rate
+from sweepmore.sweep import without_hydra
 from tests.helpers import ROOT, script_of
-from tests.test_properties import composing
+from tests.test_properties import TRAIN, composed
 
 bengio = script_of(ROOT / "docs" / "bengio.py")
 
@@ -96,8 +96,7 @@ def test_tokens_are_shown_whatever_markdown_makes_of_them() -> None:
 
 def test_the_experiment_is_the_paper_s_best_net() -> None:
     """As docs/words.md has it: MLP9 and 10, five passes, a rate that falls to a fifth."""
-    with composing():
-        config = from_hydra(compose("config", overrides=["experiment=bengio"]))
+    config = from_hydra(without_hydra(composed(TRAIN, ["experiment=bengio"])))
     optim = config.optim
     assert bengio.PAPER[bengio.shape_of(config)].names == "MLP9, 10"
     assert config.data == AUSTEN
@@ -113,23 +112,21 @@ def test_the_experiment_takes_another_text() -> None:
     page = (ROOT / "docs" / "words.md").read_text()
     command = r"^python train.py (experiment=bengio data=text .*) \\\n(.*)$"
     (words,) = map(" ".join, re.findall(command, page, re.MULTILINE))
-    with composing():
-        asked, own = (
-            from_hydra(compose("config", overrides=given.split()))
-            for given in (words, "experiment=bengio")
-        )
+    asked, own = (
+        from_hydra(without_hydra(composed(TRAIN, given.split())))
+        for given in (words, "experiment=bengio")
+    )
     assert asked.data == dataclasses.replace(AUSTEN, name="text", path=str(Path("FILE").resolve()))
     assert dataclasses.replace(asked, data=own.data) == own
 
 
 def test_the_study_has_every_net_of_the_paper() -> None:
     """Enqueued, so that its trials are these; each is mixed and of two seeds."""
-    with composing():
-        sweep = compose("config", overrides=["sweeps=bengio"], return_hydra_config=True)
+    sweep = composed(TRAIN, ["sweeps=bengio"])
     asked = sweep.hydra.sweeper
     configs = []
     for trial in asked.enqueue:
-        node = OmegaConf.masked_copy(sweep, [str(key) for key in sweep if key != "hydra"])
+        node = without_hydra(sweep)
         for key, value in trial.items():
             OmegaConf.update(node, str(key), value)
         configs.append(from_hydra(node))

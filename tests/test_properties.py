@@ -4,35 +4,58 @@ where whatever is given ends in a result or in one message."""
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
+import functools
 import io
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
-from hypothesis import given, settings
+from hydra.types import HydraContext, RunMode
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from sqlalchemy.engine import URL
 
+import confirm
+import evaluate_test
+import find_lr
+import report
+import sample
+import wandb_report
 from nplm.config import Config, Data, from_hydra, register_defaults, to_plain
 from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
 from nplm.vocabulary import vocabulary_of
 from sweepmore import cli, ledger
+from sweepmore.composing import composing
 from sweepmore.errors import ConfigError, DataError, UserError
 from sweepmore.ledger import Ledger, Refused
 from sweepmore.overrides import override_text, read_overrides
 from sweepmore.owner import this_process
 from sweepmore.receipts import Look
+from sweepmore.settings import Settings
+from sweepmore.settings import read as settings_of_a_sweep
+from sweepmore.sweep import check_named, without_hydra
 from sweepmore.typed import dotted
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.properties
-# A few inputs at each `make test`, others every time; five times as many in `make test-faults`.
+# A few inputs, the same at each `make test`; others, and five times as many, in `make test-faults`:
+# the profile (tests/conftest.py) is loaded before this file is.
+SCRIPTS = (sample, confirm, report, wandb_report, evaluate_test)
 quick = settings(deadline=None, max_examples=settings().max_examples // 4)
 
 lines = st.lists(st.text("abé漢 😀-", min_size=1, max_size=9).filter(str.strip), min_size=10)
@@ -163,29 +186,70 @@ def test_any_value_of_a_setting_is_taken_or_refused(key: str, value: Any) -> Non
     assert from_hydra(to_plain(config)) == config
 
 
-@contextlib.contextmanager
-def composing() -> Iterator[None]:
-    """What a root script does before its task: compose, and report what a user caused."""
-    register_defaults()
-    GlobalHydra.instance().clear()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        initialize_config_dir(str(ROOT / "conf"), version_base="1.3"),
-    ):
-        patch.setenv(cli.ROOT_VARIABLE, str(ROOT))
-        with cli.errors_reported():
-            yield
+@dataclass(frozen=True)
+class Script:
+    """A root script that Hydra composes for: its config, and how it reads what was composed."""
 
+    config: str
+    register: Callable[[], None]
+    read: Callable[[DictConfig], Any]
+
+
+TRAIN = Script("config", register_defaults, from_hydra)
+FIND_LR = Script("find_lr", find_lr.register, find_lr.read)
+
+
+@contextlib.contextmanager
+def one_message_or_none() -> Iterator[None]:
+    """What a root script does around all: it may exit 2 with one message, or go on."""
+    said, code = io.StringIO(), None
+    with contextlib.redirect_stderr(said):
+        try:
+            with cli.errors_reported():
+                yield
+        except SystemExit as ended:
+            code = ended.code
+    if code is None:
+        return
+    assert code == 2
+    assert said.getvalue().startswith("error: ")
+    assert len(said.getvalue().splitlines()) > 1  # the cure
+    assert "Traceback" not in said.getvalue()
+
+
+def composed(script: Script, given_words: Sequence[str]) -> DictConfig:
+    """As ``hydra_app`` composes it."""
+    script.register()
+    GlobalHydra.instance().clear()
+    place = initialize_config_dir(str(ROOT / "conf"), version_base="1.3")
+    with pytest.MonkeyPatch.context() as patch, composing(), place:
+        patch.setenv(cli.ROOT_VARIABLE, str(ROOT))
+        return compose(script.config, overrides=list(given_words), return_hydra_config=True)
+
+
+def read(script: Script, given_words: Sequence[str]) -> None:
+    """What the script's task reads, and what ``--help`` and ``-m`` do."""
+    node = composed(script, given_words)
+    with composing():
+        assert str(node.hydra.help.template)
+    script.read(without_hydra(node))
+
+
+texts = st.text("[]{}(),:=$'\"\\ab1. -~+*é", max_size=8)
+GROUPS = ("model", "optim", "data", "wandb", "experiment", "sweeps", "hydra/sweeper", "hydra/help")
 
 words = st.one_of(
     st.tuples(
-        st.sampled_from([*KNOWN, "model", "optim", "data", "experiment", "sweeps", "nothing.x"]),
+        st.sampled_from([*KNOWN, *GROUPS, "find_lr.lo", "find_lr", "nothing.x"]),
         st.one_of(
             values.map(lambda value: written(value)),
-            st.text("[]{}(),:=$'\"\\ab1. -~+*é", max_size=8),
+            texts,
         ),
         st.sampled_from(["", "+", "++", "~"]),
     ).map(lambda drawn: f"{drawn[2]}{drawn[0]}={drawn[1]}"),
+    st.tuples(st.sampled_from(GROUPS), values).map(
+        lambda drawn: f"~{drawn[0]}={written(drawn[1])}",
+    ),
     st.text(max_size=12),
 )
 
@@ -198,14 +262,41 @@ def written(value: Any) -> str:
 
 
 @quick
-@given(st.lists(words, min_size=1, max_size=3))
-def test_any_words_are_composed_or_refused_by_one_message(given_words: list[str]) -> None:
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit), composing():
-        from_hydra(compose("config", overrides=given_words))
-        return
-    assert said.getvalue().startswith("error: ")
-    assert "Traceback" not in said.getvalue()
+@given(st.sampled_from([TRAIN, FIND_LR]), st.lists(words, min_size=1, max_size=3))
+@example(TRAIN, ["~model=[]"])
+@example(TRAIN, ["~optim=1_000"])
+@example(TRAIN, ["~experiment=-0"])
+@example(FIND_LR, ["~find_lr"])
+@example(FIND_LR, ["find_lr=5"])
+def test_any_words_are_composed_or_refused_by_one_message(
+    script: Script, given_words: list[str]
+) -> None:
+    with one_message_or_none():
+        read(script, given_words)
+
+
+# No word of these is a run of train.py: Hydra's parser alone is asked.
+@quick
+@given(st.lists(st.text("-=acfhipx10 ", max_size=6) | st.text(max_size=6), max_size=4))
+@example(["--hidden", "200"])
+@example(["--h"])
+@example(["a=1", "--cfg", "job", "b=2"])
+def test_any_flags_are_taken_or_refused_by_one_message(given_words: list[str]) -> None:
+    asked = {"--version", "--shell-completion"}
+    with one_message_or_none():
+        cli.refuse_flags([w for w in given_words if w not in asked], ROOT / "conf", "nowhere")
+
+
+@quick
+@given(st.sampled_from(SCRIPTS), st.data())
+def test_any_words_of_a_script_are_read_or_refused_by_one_message(
+    script: ModuleType, data: st.DataObject
+) -> None:
+    keys = [field.name for field in dataclasses.fields(script.Arguments)]
+    drawn = st.tuples(st.sampled_from([*keys, "n.x", "[0]", "", "a"]), texts | values.map(written))
+    given_words = data.draw(st.lists(drawn.map("=".join) | st.text(max_size=9), max_size=3))
+    with one_message_or_none(), contextlib.redirect_stdout(io.StringIO()):
+        cli.command(script.Arguments, lambda arguments: None, given_words)
 
 
 @quick
@@ -229,16 +320,48 @@ def test_any_words_of_a_sweep_are_read_or_refused(given_words: list[str]) -> Non
     )
 )
 def test_any_source_is_composed_or_refused_by_one_message(content: bytes) -> None:
-    said = io.StringIO()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, one_message_or_none():
         (Path(folder) / "experiment").mkdir()
         (Path(folder) / "experiment" / "mine.yaml").write_bytes(b"# @package _global_\n" + content)
         mine = [f"hydra.searchpath=[file://{folder}]", "experiment=mine"]
-        with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit), composing():
-            from_hydra(compose("config", overrides=mine))
-            return
-    assert said.getvalue().startswith("error: ")
-    assert "Traceback" not in said.getvalue()
+        from_hydra(without_hydra(composed(TRAIN, mine)))
+
+
+# the sweeper's settings
+
+anything = values | st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=3), values)
+
+
+@functools.cache
+def sweeper() -> tuple[DictConfig, HydraContext]:
+    """A search over two keys as it was composed, and what Hydra gives its sweeper beside it."""
+    register_defaults()
+    path = create_config_search_path(str(ROOT / "conf"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cli.ROOT_VARIABLE, str(ROOT))
+        loader = ConfigLoaderImpl(path)
+        config = loader.load_configuration("config", [], RunMode.MULTIRUN)
+    OmegaConf.set_struct(config, False)
+    OmegaConf.set_readonly(config, False)
+    OmegaConf.set_readonly(config.hydra, False)
+    config.hydra.runtime.cwd = str(ROOT)
+    return config, HydraContext(config_loader=loader, callbacks=Callbacks())
+
+
+@quick
+@given(st.sampled_from([field.name for field in dataclasses.fields(Settings)]), anything)
+@example("enqueue", 5)
+def test_any_setting_of_the_sweeper_is_taken_or_refused_by_one_message(
+    key: str, value: Any
+) -> None:
+    config, context = sweeper()
+    node = copy.deepcopy(config)
+    try:
+        node.hydra.sweeper[key] = value
+    except OmegaConfBaseException:  # "${": Hydra refuses it before it is anybody's setting
+        return
+    with one_message_or_none():
+        check_named(settings_of_a_sweep(["model.emb=2,3", "optim.lr=interval(0,1)"], node, context))
 
 
 # the ledger

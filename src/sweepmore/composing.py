@@ -32,8 +32,11 @@ from omegaconf.resolvers import oc
 from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure
 from sweepmore.typed import dotted
 
-# Who may raise in there without having a bug; ``__main__`` is not among the standard library's.
-COMPOSERS = {"hydra", "omegaconf", "yaml", "antlr4", *sys.stdlib_module_names}
+# Who may raise in there without having a bug, by themselves or below them in the standard library,
+# of which ``__main__`` is no module; and through whose frames alone such an error may come: ours
+# call Hydra from there, and raise by a bug.
+COMPOSERS = {"hydra", "omegaconf", "yaml", "antlr4"}
+BELOW, THROUGH = sys.stdlib_module_names, "sweepmore"
 _HELP = "--help lists the keys and groups."
 _OPTION = f"A group takes the name of an option; {_HELP}"
 
@@ -104,16 +107,17 @@ def _chain(error: BaseException, before: BaseException | None) -> Iterator[BaseE
 def _is_theirs(error: BaseException, before: BaseException | None) -> bool:
     outer, *inner = (_frames(link) for link in _chain(error, before))
     # the first two frames are composing's own and that of the block which it is around
-    frames = [*outer[2:], *(frame for part in inner for frame in part)]
-    return len(outer) > 2 and all(map(_of_a_composer, frames))
+    return len(outer) > 2 and all(map(_are_theirs, [outer[2:], *inner]))
+
+
+def _are_theirs(frames: Sequence[FrameType]) -> bool:
+    names = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames]
+    above = [name for name in names if name not in BELOW]
+    return {*above} <= {*COMPOSERS, THROUGH} and above[-1:] != [THROUGH]
 
 
 def _frames(error: BaseException) -> list[FrameType]:
     return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-
-
-def _of_a_composer(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] in COMPOSERS
 
 
 def explained(error: Exception, what: str | None = None) -> ConfigError:

@@ -173,6 +173,9 @@ def _exhaustive(searched: frozenset[str]) -> type[BaseSampler]:
 
 def _named(config: Node | str, table: Mapping[str, Node], what: str) -> Node:
     if isinstance(config, Mapping):
+        if "_target_" not in config:
+            cure = f"Add _target_: the path of a class; or take one of {', '.join(table)}."
+            raise ConfigError(f"{what}={dict(config)} has no _target_.", value=config, cure=cure)
         return config
     if not isinstance(config, str) or config not in table:
         raise ConfigError(

@@ -80,13 +80,9 @@ class Parent:
 
     def run(self) -> None:
         asked = self.asked
-        for key in ("identity", "custom_search_space"):
-            if (path := getattr(asked.settings, key)) is not None:
-                questions.function_at(path, f"hydra.sweeper.{key}")
+        check_named(asked)
         base = self.compose_base()
         question = self.question(base)
-        build_sampler(asked.sampler, asked.space, worker=0, trials_so_far=0, base_seed=0)
-        build_pruner(asked.settings.pruner)
         self.check_points()
         if asked.settings.dry:
             name = asked.settings.study_name or self.derived_name(question)
@@ -277,6 +273,15 @@ class Parent:
             "since": self.since,
         }
         return work(self.asked, part, self.context, self.task)
+
+
+def check_named(asked: Sweep) -> None:
+    """What the settings name is there, and takes the arguments that it is given."""
+    for key in ("identity", "custom_search_space"):
+        if (path := getattr(asked.settings, key)) is not None:
+            questions.function_at(path, f"hydra.sweeper.{key}")
+    build_sampler(asked.sampler, asked.space, worker=0, trials_so_far=0, base_seed=0)
+    build_pruner(asked.settings.pruner)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

@@ -101,9 +101,13 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
     if origin is Mapping and isinstance(value, Mapping):
         return dict(value)
     if hint is float and type(value) in (int, float):
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond all of them
+            number = math.inf
+        if not math.isfinite(number):
             raise _wrong(key, value, "a finite number")
-        return float(value)
+        return number
     if isinstance(hint, type) and type(value) is hint:
         return value
     raise _wrong(key, value, _described(hint))

@@ -1,0 +1,78 @@
+"""``hydra.sweeper``: whatever is given to a key is taken, or one message names both."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweepmore.errors import ConfigError
+from sweepmore.settings import read
+from sweepmore.sweep import check_named
+from tests.sweep_apps import App, Words, refusal
+from tests.test_properties import sweeper
+
+WRONG: dict[str, list[Any]] = {
+    "enqueue": [5, [1, 2], {"a": 1}, [[1]], "text", True, [{1: 2}]],
+    "sampler": [0.1, ["tpe"], {"a": 1}, "nothing", True],
+    "pruner": [3, ["median"], {"a": 1}, "text", True],
+    "params": [5, [1], "text", True, {1: 2}, {"x": {"a": 1}}, {"x": []}],
+    "repeats": [5, {"seed": 5}, [1], "text", {"seed": []}],
+    "direction": [5, [], None, [5], [["minimize"]], {"a": 1}, "maximise"],
+    "storage": [5, [], {"a": 1}, True],
+    "study_name": [5, [], {"a": 1}, True, "A", "a/b"],
+    "custom_search_space": [5, [], "text", "json", "json.nothing", "", "."],
+    "identity": [[], 5, "json.nothing", "", "json.decoder", "..a"],
+    "question_ignore": [5, [5], None, "text", {"a": 1}, [["a"]]],
+    "outputs": [[1], 5, None, {"a": 1}],
+    "keep": [5, None, ["all"], {"a": 1}],
+    "max_failure_rate": ["x", None, [], float("nan"), 2, -1, True, 10**400],
+    "seed": ["x", -1, 1.5, [], True, 2**32],
+    "dry": [5, None, "x", []],
+    "n_trials": [1.5, 0, "x", [], True],
+    "n_jobs": [None, 0, "x", 1.5, 99_999],
+    "max_retries": ["x", None, -1, []],
+    "on_change": ["x", None, [], 5],
+    "nosuch": [5],
+}
+WRONG["enqueue"] += [[{"model.emb": value}] for value in (None, [1], {"a": 1}, "a", 10**400, 9)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(key, value) for key, values in WRONG.items() for value in values],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_value_of_a_wrong_kind_is_refused_with_key_value_and_cure(
+    key: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config, context = sweeper()
+    config = copy.deepcopy(config)
+    config.hydra.sweeper[key] = value
+    with pytest.raises(ConfigError) as refused:
+        check_named(read(["model.emb=2,3"], config, context))
+    assert key in refused.value.problem or key == "params"  # there its own keys are named
+    assert refused.value.cure
+    assert list(tmp_path.iterdir()) == []
+
+
+# Where Hydra reads the words, and composes for what is repeated.
+LINES: tuple[Words, ...] = (
+    ("x=1,2", ":enqueue=[[1]]"),
+    ("x=1,2", ":repeats={nosuch:[1,2]}"),
+    ("x=1,2", ":custom_search_space=text"),
+    ("x=1,2", "y=${nowhere}"),
+)
+
+
+def test_a_refused_search_creates_nothing(tmp_path: Path) -> None:
+    app = App.copied(tmp_path)
+    before = {path for path in app.folder.rglob("*") if path.name != "__pycache__"}
+    for words, done in app.each(*LINES).items():
+        assert refusal(done).startswith("error: "), words
+        assert len(done.stderr.splitlines()) > 1, words
+    after = {path for path in app.folder.rglob("*") if "__pycache__" not in path.parts}
+    assert after == before
