@@ -27,6 +27,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "owner": {"psutil"},
     "record": {"yaml"},
     "tracking": {"wandb"},
+    "values": set(),
     "trial": set(),
     "database": {"omegaconf", "sqlalchemy"},
     "optuna_internals": {"optuna", "sqlalchemy"},

@@ -116,6 +116,8 @@ class Parent:
             print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
             print(f"         {show.command_line(study.user_attrs)}")
             raise Interrupted(stopped)
+        if (attempt := slots.without_objective(study, self.since)) is not None:
+            raise show.no_objective(attempt)
         failed, finished = slots.failure_share(study, self.since)
         if too_many_failures(failed, finished, asked.n_trials, search):
             raise show.failures(view(study), failed, finished, asked)

@@ -1,0 +1,103 @@
+"""Applications of the stock Optuna plugin: one word is changed, and the rest of them works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.sweep_apps import App, errors, refusal
+
+HEAD = """
+import os
+from decimal import Decimal
+from fractions import Fraction
+
+import hydra
+import numpy as np
+import optuna
+from omegaconf import DictConfig
+
+from sweepmore.trial import current_trial
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+"""
+TAIL = """
+if __name__ == "__main__":
+    main()
+"""
+# The stock plugin's first example, but for one word in its config.
+SPHERE = """
+def main(cfg: DictConfig) -> float:
+    x: float = cfg.x
+    y: float = cfg.y
+    return x**2 + y**2
+"""
+SPHERE_CONFIG = """
+defaults:
+  - override hydra/sweeper: sweepmore
+
+hydra:
+  sweeper:
+    sampler:
+      seed: 123
+    direction: minimize
+    study_name: sphere
+    storage: null
+    n_trials: 6
+    n_jobs: 1
+    params:
+      x: range(-5.5, 5.5, step=0.5)
+      y: choice(-5, 0, 5)
+
+x: 1
+y: 1
+z: 1
+"""
+
+
+def example(folder: Path, code: str = SPHERE, config: str = SPHERE_CONFIG) -> App:
+    (folder / "conf").mkdir()
+    (folder / "conf" / "config.yaml").write_text(config)
+    (folder / "example.py").write_text(HEAD + code + TAIL)
+    return App(folder, script="example.py")
+
+
+class TestObjective:
+    """See test_values.py for all that is a number."""
+
+    CODE = """
+def main(cfg: DictConfig):
+    import torch
+    made = {
+        "torch": lambda: (torch.tensor([cfg.x], requires_grad=True) * 2).sum(),
+        "numpy": lambda: np.float32(2 * cfg.x),
+        "exact": lambda: Fraction(cfg.x) * 2,
+        "text": lambda: str(cfg.x),
+        "reports a text": lambda: current_trial().report(0, "0.5"),
+        "reports": lambda: current_trial().report(np.int64(0), np.array([cfg.x])) or 2 * cfg.x,
+    }
+    return made[cfg.made]()
+"""
+    CONFIG = "defaults:\n  - override hydra/sweeper: sweepmore\nmade: torch\nx: 0\n"
+
+    def test_is_any_real_number(self, tmp_path: Path) -> None:
+        app = example(tmp_path, self.CODE, self.CONFIG)
+        kinds = ("torch", "numpy", "exact", "reports")
+        lines = {kind: ("x=1.0,2.0", f"made={kind}", f":study_name={kind}") for kind in kinds}
+        ended = app.each(*lines.values())
+        for kind in kinds:
+            assert ended[lines[kind]].returncode == 0, errors(ended[lines[kind]])
+            assert sorted(t.value or 0 for t in app.trials(kind)) == [2.0, 4.0]
+        assert [t.intermediate_values for t in app.trials("reports")] == [{0: 1.0}, {0: 2.0}]
+
+    @pytest.mark.parametrize("made", ["text", "reports a text"])
+    def test_a_text_ends_the_sweep_at_the_first_trial(self, made: str, tmp_path: Path) -> None:
+        app = example(tmp_path, self.CODE, self.CONFIG)
+        words = ("x=range(0,30)", f"made={made}", ":study_name=s", ":max_failure_rate=1")
+        message = refusal(app.each(words)[words])
+        assert "Trial 0 has no objective" in message
+        assert "a number: the objective" in message
+        (finished,) = (t for t in app.trials() if t.state.is_finished())
+        assert finished.state is TrialState.FAIL
