@@ -64,6 +64,29 @@ def example(folder: Path, code: str = SPHERE, config: str = SPHERE_CONFIG) -> Ap
     return App(folder, script="example.py")
 
 
+class TestSampler:
+    def test_a_seed_without_a_name_is_of_tpe(self, tmp_path: Path) -> None:
+        """The stock plugin's example, and its command line."""
+        app = example(tmp_path)
+        typed = ("hydra.sweeper.sampler.seed=124", ":study_name=typed")
+        unseeded = ("hydra.sweeper.sampler.seed=null", ":study_name=unseeded", ":n_trials=null")
+        lines = ((), typed, unseeded)
+        ended = app.each(*lines)
+        for line in lines:
+            assert ended[line].returncode == 0, errors(ended[line])
+        assert "sampler tpe" in ended[()].stdout
+        assert "sampler grid" in ended[unseeded].stdout
+        asked = app.study("sphere").user_attrs["question"]["sampler"]
+        assert asked == {"_target_": "optuna.samplers.TPESampler", "seed": 123}
+        assert len(app.trials("sphere")) == len(app.trials("typed")) == 6
+        again = (":study_name=again",)
+        assert app.each(again)[again].returncode == 0
+        points = {
+            name: [t.params for t in app.trials(name)] for name in ("sphere", "again", "typed")
+        }
+        assert points["sphere"] == points["again"] != points["typed"]
+
+
 class TestObjective:
     """See test_values.py for all that is a number."""
 
