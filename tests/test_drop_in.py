@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from tests.sweep_apps import App, errors, refusal
+from tests.sweep_apps import PATIENCE, App, errors, refusal, until
 
 HEAD = """
 import os
@@ -85,6 +86,50 @@ class TestSampler:
             name: [t.params for t in app.trials(name)] for name in ("sphere", "again", "typed")
         }
         assert points["sphere"] == points["again"] != points["typed"]
+
+
+def test_trial_pruned_prunes(tmp_path: Path) -> None:
+    """Of Optuna's own users: also in a trial that has reported nothing, and in one of repeats."""
+    code = """
+def main(cfg: DictConfig) -> float:
+    if cfg.reports:
+        current_trial().report(0, cfg.x)
+    if cfg.x > 1:
+        raise optuna.TrialPruned("a bad one")
+    return cfg.x
+"""
+    app = example(tmp_path, code, TestObjective.CONFIG + "seed: 0\nreports: false\n")
+    words = ("x=0,1,2,3", ":max_failure_rate=0")
+    lines = {
+        "plain": (*words, ":study_name=plain"),
+        "reports": (*words, "reports=true", ":study_name=reports"),
+        "repeats": (*words, ":repeats={seed: [1, 2]}", ":study_name=repeats"),
+    }
+    ended = app.each(*lines.values())
+    for name, line in lines.items():
+        assert ended[line].returncode == 0, errors(ended[line])
+        states = [(t.state, t.user_attrs["status"]) for t in app.trials(name)]
+        assert states == [(TrialState.COMPLETE, "ok")] * 2 + [(TrialState.PRUNED, "pruned")] * 2
+
+
+@pytest.mark.system
+def test_trial_pruned_of_a_worker_that_stops_is_handed_back(tmp_path: Path) -> None:
+    """The report's answer is the same: only the worker knows why it said stop."""
+    code = """
+def main(cfg: DictConfig) -> float:
+    for step in range(10**9):
+        if current_trial().report(step, cfg.x):
+            raise optuna.TrialPruned()
+        open("begun", "w").close()
+"""
+    app = example(tmp_path, code, TestObjective.CONFIG)
+    with app.started("x=1", ":study_name=s") as process:
+        until((tmp_path / "begun").exists)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143, out + err
+    assert "1 unfinished trial will begin again" in out
+    assert [t.state for t in app.trials()] == [TrialState.FAIL, TrialState.WAITING]
 
 
 class TestObjective:

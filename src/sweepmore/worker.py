@@ -152,9 +152,8 @@ class Worker:
             self._hand_back(claimed)
         except (DatabaseAway, UpdateFinishedTrialError):
             raise  # nothing can be told, and the trial is tried again by another worker
-        except _Pruned:
-            self._set("status", "pruned")
-            self._tell(TrialState.PRUNED)
+        except (_Pruned, optuna.TrialPruned):
+            self._end_early(claimed)
         except (Exception, SystemExit) as error:
             if is_disk_failure(error) or is_storage_failure(error):
                 # says nothing of the trial, and the next ones would fail
@@ -167,13 +166,18 @@ class Worker:
             self._keep_error(claimed, error)
             self._tell(TrialState.FAIL)
         else:
-            if self.stopped_by is not None and self._told_to_stop:
-                self._hand_back(claimed)  # it returned early because this worker is stopping
-            elif self._told_to_stop:
-                self._set("status", "pruned")
-                self._tell(TrialState.PRUNED)
+            if self._told_to_stop:
+                self._end_early(claimed)
             else:
                 self._complete(values)
+
+    def _end_early(self, claimed: Attempt) -> None:
+        """Pruned, unless it was told to stop because this worker is stopping."""
+        if self.stopped_by is not None and self._told_to_stop:
+            self._hand_back(claimed)
+        else:
+            self._set("status", "pruned")
+            self._tell(TrialState.PRUNED)
 
     def _keep_error(self, claimed: Attempt, error: BaseException) -> None:
         """With the trial, and as ``error.txt`` in its folder; what a user caused needs no trace."""
