@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -130,6 +131,130 @@ def main(cfg: DictConfig) -> float:
     assert process.returncode == 143, out + err
     assert "1 unfinished trial will begin again" in out
     assert [t.state for t in app.trials()] == [TrialState.FAIL, TrialState.WAITING]
+
+
+class TestKeptTarget:
+    """lightning-hydra-template's configs/hparams_search/mnist_optuna.yaml, but for one word."""
+
+    SEARCH = """
+# @package _global_
+
+# example hyperparameter optimization of some experiment with Optuna:
+# python train.py -m hparams_search=mnist_optuna experiment=example
+
+defaults:
+  - override /hydra/sweeper: sweepmore
+
+# choose metric which will be optimized by Optuna
+# make sure this is the correct name of some metric logged in lightning module!
+optimized_metric: "val/acc_best"
+
+# here we define Optuna hyperparameter search
+# it optimizes for value returned from function with @hydra.main decorator
+# docs: https://hydra.cc/docs/next/plugins/optuna_sweeper
+hydra:
+  mode: "MULTIRUN" # set hydra to multirun by default if this config is attached
+
+  sweeper:
+    _target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper
+
+    # storage URL to persist optimization results
+    # for example, you can use SQLite if you set 'sqlite:///example.db'
+    storage: null
+
+    # name of the study to persist optimization results
+    study_name: null
+
+    # number of parallel workers
+    n_jobs: 1
+
+    # 'minimize' or 'maximize' the objective
+    direction: maximize
+
+    # total number of runs that will be executed
+    n_trials: 4
+
+    # choose Optuna hyperparameter sampler
+    # you can choose bayesian sampler (tpe), random search (without optimization), grid sampler, etc
+    # docs: https://optuna.readthedocs.io/en/stable/reference/samplers/index.html
+    sampler:
+      _target_: optuna.samplers.TPESampler
+      seed: 1234
+      n_startup_trials: 10 # number of random sampling runs before optimization starts
+
+    # define hyperparameter search space
+    params:
+      model.optimizer.lr: interval(0.0001, 0.1)
+      data.batch_size: choice(32, 64, 128, 256)
+      model.net.lin1_size: choice(64, 128, 256)
+"""
+    CONFIG = """
+defaults:
+  - _self_
+  - optional hparams_search: null
+
+data: {batch_size: 64}
+model: {optimizer: {lr: 0.001}, net: {lin1_size: 64}}
+optimized_metric: null
+"""
+    CODE = """
+def main(cfg: DictConfig) -> float:
+    return cfg.model.optimizer.lr * cfg.data.batch_size
+"""
+    # The stock plugin as far as Hydra sees it: its class takes none of our keys.
+    STOCK = """
+from hydra.plugins.sweeper import Sweeper
+
+class OptunaSweeper(Sweeper):
+    def __init__(self, sampler, direction, storage, study_name, n_trials, n_jobs, params):
+        pass
+
+    def setup(self, **given): ...
+
+    def sweep(self, arguments): ...
+"""
+    WORDS = ("hparams_search=mnist_optuna",)
+
+    LINE = "    _target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper\n"
+
+    def app(self, folder: Path, search: str = SEARCH) -> App:
+        app = example(folder, self.CODE, self.CONFIG)
+        (folder / "conf" / "hparams_search").mkdir()
+        (folder / "conf" / "hparams_search" / "mnist_optuna.yaml").write_text(search)
+        return app
+
+    def test_the_file_works_without_the_line(self, tmp_path: Path) -> None:
+        assert self.LINE in self.SEARCH
+        app = self.app(tmp_path, self.SEARCH.replace(self.LINE, ""))
+        done = app.each(self.WORDS)[self.WORDS]
+        assert done.returncode == 0, errors(done)
+        (name,) = app.names()
+        assert len(app.trials(name)) == 4
+        assert "4 trials; maximize; sampler tpe" in done.stdout
+
+    @pytest.mark.parametrize("installed", [False, True])
+    def test_one_message_says_which_line_to_delete(self, installed: bool, tmp_path: Path) -> None:
+        app = self.app(tmp_path)
+        place = tmp_path / "installed" / "hydra_plugins" / "hydra_optuna_sweeper"
+        place.mkdir(parents=True)
+        if installed:
+            (place / "__init__.py").touch()
+            (place / "optuna_sweeper.py").write_text(self.STOCK)
+        code = (tmp_path / "example.py").read_text()
+        ours = "\nif __name__ == '__main__':\n    from sweepmore.cli import hydra_app\n"
+        ours = code[: code.index("@hydra.main")] + self.CODE + ours + "    hydra_app(main)\n"
+        (tmp_path / "example.py").write_text(ours)
+        path = f"{tmp_path / 'installed'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        message = refusal(app.each(self.WORDS, env={"PYTHONPATH": path})[self.WORDS])
+        assert "hydra.sweeper._target_ is the stock plugin's class" in message
+        assert "Delete that line: `_target_: hydra_plugins.hydra_optuna_sweeper" in message
+
+    def test_under_hydra_main_it_is_hydra_that_names_the_class(self, tmp_path: Path) -> None:
+        """It looks the class up before anything of ours is asked."""
+        done = self.app(tmp_path).each(self.WORDS)[self.WORDS]
+        assert done.returncode == 1
+        assert self.LINE.split()[1] in done.stderr
+        assert not (tmp_path / "outputs").exists()
 
 
 class TestObjective:
