@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from tests.sweep_apps import PATIENCE, App, errors, refusal, until
@@ -131,6 +133,67 @@ def main(cfg: DictConfig) -> float:
     assert process.returncode == 143, out + err
     assert "1 unfinished trial will begin again" in out
     assert [t.state for t in app.trials()] == [TrialState.FAIL, TrialState.WAITING]
+
+
+class TestResults:
+    """``optimization_results.yaml``: what the stock plugin's tests read."""
+
+    CODE = """
+def main(cfg: DictConfig):
+    return (cfg.a.x, -cfg.a.x) if cfg.two else cfg.a.x
+"""
+    CONFIG = """
+defaults:
+  - override hydra/sweeper: sweepmore
+a: {x: 0, note: null}
+two: false
+"""
+
+    def test_lie_in_both_folders_with_types(self, tmp_path: Path) -> None:
+        app = example(tmp_path, self.CODE, self.CONFIG)
+        many = "a.x=3,1.5,2"
+        typed = (
+            "a.x=3,1.5",
+            "a.note=[1,{k:'2'}],null",
+            ":study_name=typed",
+            "hydra.sweep.dir=typed",
+        )
+        two = ("a.x=3,1", "two=true", ":study_name=two", ":direction=[minimize,minimize]",
+               "hydra.sweep.dir=${oc.env:PLACE}/${now:%Y}")  # fmt: skip
+        plain = (many, ":study_name=plain")
+        lines = (plain, typed, two)
+        ended = app.each(*lines, env={"PLACE": "two"})
+        for line in lines:
+            assert ended[line].returncode == 0, errors(ended[line])
+        dated, *more = (tmp_path / "multirun").rglob("optimization_results.yaml")
+        assert not more
+        (year,) = (tmp_path / "two").iterdir()
+        solutions = [{"params": {"a.x": x}, "values": [x, -x]} for x in (3.0, 1.0)]
+        expected: dict[str, tuple[Path, dict[str, Any]]] = {
+            "plain": (dated.parent, {"best_params": {"a.x": 1.5}, "best_value": 1.5}),
+            "typed": (
+                tmp_path / "typed",
+                {"best_params": {"a.x": 1.5, "a.note": [1, {"k": "2"}]}, "best_value": 1.5},
+            ),
+            "two": (year, {"solutions": solutions}),
+        }
+        for name, (folder, found) in expected.items():
+            for place in (folder, tmp_path / "outputs" / "studies" / name):
+                file = OmegaConf.load(place / "optimization_results.yaml")
+                assert OmegaConf.to_container(file) == {"name": "optuna", **found}
+
+    def test_are_not_written_without_a_complete_trial(self, tmp_path: Path) -> None:
+        code = "\ndef main(cfg: DictConfig) -> float:\n    raise ValueError('never')\n"
+        app = example(tmp_path, code, self.CONFIG)
+        words = ("a.x=1", ":study_name=s")
+        assert app.each(words)[words].returncode == 1
+        assert not [*tmp_path.rglob("optimization_results.yaml")]
+        assert not (tmp_path / "multirun").exists()
+
+    def test_a_sweep_dir_that_cannot_be_resolved_is_one_message(self, tmp_path: Path) -> None:
+        app = example(tmp_path, self.CODE, self.CONFIG)
+        words = ("a.x=1,2", "hydra.sweep.dir=${oc.env:NOT_SET}")
+        assert "Environment variable 'NOT_SET' not found." in refusal(app.each(words)[words])
 
 
 class TestKeptTarget:

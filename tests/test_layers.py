@@ -39,6 +39,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "frozen": {"omegaconf", "hydra"},
     "question": {"optuna", "omegaconf"},
     "studies": {"optuna"},
+    "results": {"hydra", "omegaconf"},
     "slots": {"optuna"},
     "worker": {"optuna", "hydra", "omegaconf"},
     "show": {"optuna", "rich"},
