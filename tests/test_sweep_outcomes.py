@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from tests.sweep_apps import App, errors, slots_of
+from tests.sweep_apps import App, refusal, slots_of
 
 NAMED = ":study_name=s"
 
@@ -66,18 +66,43 @@ class TestFailure:
         assert [t.state for t in trials].count(TrialState.COMPLETE) == 3
 
     def test_what_is_no_objective(self, app: App) -> None:
-        """Nothing, two numbers, a text: each says what to return instead."""
-        done = app.run("does=give", "value=none,two,text", "x=0", NAMED, ":max_failure_rate=1")
-        assert done.returncode == 0, errors(done)
-        for trial, told in zip(app.trials(), ("None", "[1.0, 2.0]", "'1.0'")):
+        """Nothing, two numbers, a text: the first is a failed trial and the end of the sweep, at
+        whatever failure rate; the message says what to return instead."""
+        given = {"none": "None", "two": "[1.0, 2.0]", "text": "'1.0'"}
+        lines = {
+            value: ("does=give", f"value={value}", "x=range(0,9)", f":study_name={value}",
+                    ":max_failure_rate=1")
+            for value in given
+        }  # fmt: skip
+        done = app.each(*lines.values())
+        for value, told in given.items():
+            message = refusal(done[lines[value]])
+            assert "Trial 0 has no objective, and the next ones would have none:" in message
+            assert f"The task returned {told}." in message
+            assert "Return a number: the objective." in message
+            (trial,) = (t for t in app.trials(value) if t.state.is_finished())
             assert trial.state is TrialState.FAIL
-            assert trial.user_attrs["error"].endswith("Return a number: the objective.")
             assert f"The task returned {told}." in trial.user_attrs["error"]
+
+    @pytest.mark.system
+    def test_two_workers_end_as_well(self, app: App) -> None:
+        done = app.run("does=give", "value=none", "x=range(0,40)", NAMED, ":n_jobs=2")
+        assert "The task returned None." in refusal(done)
+        assert len(slots_of(app.trials())) <= 2  # and what ran then
+        assert app.gone()
+
+    @pytest.mark.system
+    def test_the_same_command_goes_on_once_it_returns_a_number(self, app: App) -> None:
+        words = ("does=give", "value=none", "x=range(0,3)", NAMED)
+        refusal(app.run(*words))
+        code = (app.folder / "app.py").read_text()
+        (app.folder / "app.py").write_text(code.replace('"none": None, ', ""))
+        app.ok(*words)
+        assert [t.state for t in app.trials()].count(TrialState.COMPLETE) == 2
 
     def test_one_number_for_two_directions(self, app: App) -> None:
         done = app.run("x=1", "y=1,2", NAMED, ":direction=[minimize,maximize]")
-        assert done.returncode == 1
-        assert "Return 2 numbers: the objective." in done.stderr
+        assert "Return 2 numbers: the objective." in refusal(done)
 
 
 class TestDiverged:

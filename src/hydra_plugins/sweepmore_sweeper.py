@@ -69,7 +69,7 @@ def _register() -> None:
         "dry": False,
     }
     store.store(group="hydra/sweeper", name="sweepmore", node=node, provider="sweepmore")
-    samplers = {"auto": {"_target_": "auto"}, **SAMPLERS}
+    samplers = {"auto": {"_target_": "auto", "seed": None}, **SAMPLERS}
     for group, nodes in (("sampler", samplers), ("pruner", PRUNERS)):
         for name, member in nodes.items():
             place = f"hydra/sweeper/{group}"

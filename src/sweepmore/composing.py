@@ -38,6 +38,10 @@ from sweepmore.typed import dotted
 # call Hydra from there, and raise by a bug.
 COMPOSERS = {"hydra", "omegaconf", "yaml", "antlr4"}
 BELOW, THROUGH = sys.stdlib_module_names, "sweepmore"
+# What the `_target_` of a config for the stock plugin names, beside hydra/sweeper=sweepmore. Hydra
+# looks it up before our sweeper is asked: where only hydra.main is around it, Hydra says what it
+# thinks of that.
+STOCK_CLASS = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 _HELP = "--help lists the keys and groups."
 _OPTION = f"A group takes the name of an option; {_HELP}"
 
@@ -143,6 +147,9 @@ def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | N
         reason = cause.message.removeprefix(f"Error parsing override '{cause.override}'")
         return f"{cause.override} is not key=value: {_line(reason)}.", _HELP
     for frame in frames:
+        if frame.f_locals.get("classname") == STOCK_CLASS:
+            problem = "hydra.sweeper._target_ is the stock plugin's class, with sweepmore's keys."
+            return problem, f"Delete that line: `_target_: {STOCK_CLASS}`."
         if frame.f_code is oc.env.__code__:
             problem = f"Environment variable '{frame.f_locals['key']}' not found."
             return problem, "Export it before the command, on every machine of a study."

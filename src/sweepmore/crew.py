@@ -18,7 +18,7 @@ from sweepmore.join import is_all_taken, is_done
 from sweepmore.settings import Sweep
 from sweepmore.signals import stop_signals, unbroken
 from sweepmore.studies import view
-from sweepmore.worker import Search, too_many_failures
+from sweepmore.worker import Search, must_end
 
 # Workers that died in a row without one trial being finished: then something else is wrong.
 MOST_BARREN_DEATHS = 3
@@ -118,11 +118,8 @@ class Crew(ABC, Generic[One]):
         while stop() is None:
             with unbroken():
                 slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
-                failed, finished = slots.failure_share(self.study, self.search.since)
-                seen = view(self.study)
-            if too_many_failures(failed, finished, self.search.n_trials, self.search):
-                return False
-            if is_done(seen, self.asked):
+                seen, ending = view(self.study), must_end(self.study, self.search)
+            if ending or is_done(seen, self.asked):
                 return False
             if not is_all_taken(seen, self.asked):
                 return True

@@ -214,8 +214,11 @@ def _require_packages(kind: str) -> None:
 
 
 def _given(kind: type, node: Node) -> dict[str, Any]:
-    """The node's arguments, known ones only; deprecated ones go with one warning."""
+    """The node's arguments, known ones only; deprecated ones go with one warning. A seed of null
+    is none: a node that a config merges into the default one inherits it."""
     given = {name: value for name, value in node.items() if name not in HYDRA_KEYS}
+    if given.get("seed") is None:
+        given.pop("seed", None)
     dropped = [name for name in given if name in DEPRECATED.get(kind.__name__, ())]
     if dropped:
         text = f"{kind.__name__} ignores {', '.join(dropped)}: deprecated in Optuna 5, gone in 6."

@@ -18,6 +18,7 @@ from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.composing import as_typed, resolved
 from sweepmore.database import is_of_environment, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.search import SAMPLERS
 from sweepmore.space import Space, is_member, parse_space
 from sweepmore.typed import build, setting
 
@@ -99,8 +100,8 @@ class Sweep:
 
     @property
     def sampler(self) -> Any:
-        named = self.settings.sampler
-        if is_named(named):
+        named = named_sampler(self.settings.sampler)
+        if named is not None:
             return named
         return "grid" if self.gridded else "tpe"
 
@@ -113,8 +114,17 @@ class Sweep:
         return next(islice(self.space.grid(), slot - len(self.enqueued), None), None)
 
 
-def is_named(sampler: Any) -> bool:
-    return sampler is not None and sampler != {"_target_": "auto"} and sampler != "auto"
+def named_sampler(sampler: Any) -> Any:
+    """None where the sampler is ours to choose. Arguments without one, such as the stock plugin's
+    ``sampler: {seed: 123}``, are of TPE, which is its default."""
+    if sampler is None or sampler == "auto":
+        return None
+    if not isinstance(sampler, Mapping) or sampler.get("_target_", "auto") != "auto":
+        return sampler
+    arguments = {key: value for key, value in sampler.items() if key != "_target_"}
+    if all(value is None for value in arguments.values()):
+        return None
+    return {**SAMPLERS["tpe"], **arguments}
 
 
 def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) -> Sweep:
@@ -137,7 +147,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     root = Path(os.environ.get(ROOT_VARIABLE) or config.hydra.runtime.cwd)
     enqueued = tuple(_enqueued(settings.enqueue or (), space))
     gridded = (
-        not is_named(settings.sampler)
+        named_sampler(settings.sampler) is None
         and settings.n_trials is None
         and space.is_discrete
         and settings.custom_search_space is None

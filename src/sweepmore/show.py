@@ -317,6 +317,23 @@ def write_csv(seen: StudyView, path: Path) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+# What the settings of a sweep that ended by its failures are to be afterwards.
+_STAY = (
+    "Those that failed stay counted: raise hydra.sweeper.n_trials by as many, or start afresh "
+    "with another hydra.sweeper.study_name."
+)
+
+
+def no_objective(attempt: Attempt) -> StudyError:
+    """The end of a sweep by the first task that gave no number."""
+    problem, _, cure = str(attempt.attrs["error"]).partition("\n  ")
+    return StudyError(
+        f"Trial {attempt.root} has no objective, and the next ones would have none: {problem}",
+        value=attempt.root,
+        cure=f"{cure} The same command then runs the trials that are left. {_STAY}",
+    )
+
+
 def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> StudyError:
     """The end of a sweep that failed too often; identical errors once."""
     blocks = []
@@ -329,9 +346,7 @@ def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> Study
     error = StudyError(
         problem + "\n" + "\n".join(blocks),
         value=failed / max(1, finished),
-        cure="Mend the cause; the same command then runs the trials that are left. Those that "
-        "failed stay counted: raise hydra.sweeper.n_trials by as many, or start afresh with "
-        "another hydra.sweeper.study_name.",
+        cure=f"Mend the cause; the same command then runs the trials that are left. {_STAY}",
     )
     error.exit_code = 1  # the settings were right, the work failed
     return error

@@ -162,6 +162,15 @@ def renew_lease(study: optuna.Study, number: int) -> None:
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
     """Failed and finished slots among the attempts that were worked on after ``since`` (Unix
     time), by whatever host."""
-    recent = [attempt for attempt in view(study).attempts if attempt.last_sign >= since]
+    recent = _since(study, since)
     failed = sum(a.state is TrialState.FAIL and a.reason == "exception" for a in recent)
     return failed, sum(attempt.counts for attempt in recent)
+
+
+def without_objective(study: optuna.Study, since: float) -> Attempt | None:
+    """The first attempt that was worked on after ``since`` (Unix time) and gave no number."""
+    return next((a for a in _since(study, since) if a.attrs.get("no_objective")), None)
+
+
+def _since(study: optuna.Study, since: float) -> list[Attempt]:
+    return [attempt for attempt in view(study).attempts if attempt.last_sign >= since]

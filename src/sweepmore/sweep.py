@@ -35,6 +35,8 @@ from sweepmore.overrides import override_text
 from sweepmore.owner import this_process
 from sweepmore.patience import heed
 from sweepmore.question import Question
+from sweepmore.record import CONFIRM, NOISE
+from sweepmore.results import write_results
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
 from sweepmore.space import Space
@@ -79,7 +81,7 @@ class Parent:
         return self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
 
     def run(self) -> None:
-        asked = self.asked
+        asked, sweep_dir = self.asked, self.sweep_dir()
         check_named(asked)
         base = self.compose_base()
         question = self.question(base)
@@ -105,6 +107,8 @@ class Parent:
             except Interrupted as interrupted:
                 stopped = interrupted.signum
             heed(storage_of(study), lambda: stopped)
+        if not study.study_name.endswith((CONFIRM, NOISE)):
+            write_results(view(study), asked.space, search.folder, sweep_dir)
         show.closing(asked, study, search, follower.elapsed, stopped is not None)
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
@@ -112,9 +116,18 @@ class Parent:
             print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
             print(f"         {show.command_line(study.user_attrs)}")
             raise Interrupted(stopped)
+        if (attempt := slots.without_objective(study, self.since)) is not None:
+            raise show.no_objective(attempt)
         failed, finished = slots.failure_share(study, self.since)
         if too_many_failures(failed, finished, asked.n_trials, search):
             raise show.failures(view(study), failed, finished, asked)
+
+    def sweep_dir(self) -> Path:
+        """Hydra's, where other programs look for results: as the command was given, whatever the
+        time and the working directory are at its end."""
+        with composing():
+            written = str(self.config.hydra.sweep.dir)
+        return Path(written).absolute()
 
     def compose_base(self) -> DictConfig:
         """The config without the searched overrides, from the sources as they are now."""

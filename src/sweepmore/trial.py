@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweepmore.values import reported
+
 
 @dataclass(frozen=True)
 class SweepTrial:
@@ -33,13 +35,14 @@ class SweepTrial:
     _attach: Callable[[Path], None] = lambda path: None
     _name: Callable[[Sequence[str]], None] = lambda names: None
 
-    def report(self, step: int, value: float) -> bool:
+    def report(self, step: int, value: Any) -> bool:
         """Tell the objective's value at ``step``; True asks the run to stop and return.
 
-        The study then counts the trial as pruned, whatever the run returns. True is also the
-        answer while the worker is being stopped. A multi-objective trial is never pruned.
+        The value is any real number, like a tensor of one element (see ``values``). Asked to
+        stop, the trial counts as pruned, whatever the run returns; that is also the answer while
+        the worker is being stopped. A multi-objective trial is never pruned.
         """
-        return self._report(step, value)
+        return self._report(step, reported(value))
 
     def set(self, key: str, value: Any) -> None:
         """Keep a JSON value with the trial; the dashboard shows it."""

@@ -49,6 +49,7 @@ from sweepmore.space import Space
 from sweepmore.storage import FAILURES
 from sweepmore.studies import Attempt, view
 from sweepmore.trial import SweepTrial, entered
+from sweepmore.values import NoObjective, returned
 
 # How long a worker sleeps when no trial waits although the budget is not planned yet.
 POLL_SECONDS = 0.02
@@ -112,7 +113,7 @@ class Worker:
         self.context = replace(self.context, config_loader=self.composer.loader)
         looked = time.monotonic()
         with self._signals(), self._watch():
-            while self.stopped_by is None and not self._too_many_failures():
+            while self.stopped_by is None and not must_end(self.study, self.search):
                 claimed = slots.claim(self.study)
                 if claimed is not None:
                     self._work_while_mine(claimed)
@@ -127,10 +128,6 @@ class Worker:
                     return
                 else:
                     looked = time.monotonic()
-
-    def _too_many_failures(self) -> bool:
-        failed, finished = slots.failure_share(self.study, self.search.since)
-        return too_many_failures(failed, finished, self.search.n_trials, self.search)
 
     def _work_while_mine(self, claimed: Attempt) -> None:
         """Run one trial; where this worker was taken for dead meanwhile (its machine slept), what
@@ -155,9 +152,8 @@ class Worker:
             self._hand_back(claimed)
         except (DatabaseAway, UpdateFinishedTrialError):
             raise  # nothing can be told, and the trial is tried again by another worker
-        except _Pruned:
-            self._set("status", "pruned")
-            self._tell(TrialState.PRUNED)
+        except (_Pruned, optuna.TrialPruned):
+            self._end_early(claimed)
         except (Exception, SystemExit) as error:
             if is_disk_failure(error) or is_storage_failure(error):
                 # says nothing of the trial, and the next ones would fail
@@ -165,16 +161,23 @@ class Worker:
                 raise
             self._set("status", "error")
             self._set("reason", "exception")
+            if isinstance(error, NoObjective):
+                self._set("no_objective", True)
             self._keep_error(claimed, error)
             self._tell(TrialState.FAIL)
         else:
-            if self.stopped_by is not None and self._told_to_stop:
-                self._hand_back(claimed)  # it returned early because this worker is stopping
-            elif self._told_to_stop:
-                self._set("status", "pruned")
-                self._tell(TrialState.PRUNED)
+            if self._told_to_stop:
+                self._end_early(claimed)
             else:
                 self._complete(values)
+
+    def _end_early(self, claimed: Attempt) -> None:
+        """Pruned, unless it was told to stop because this worker is stopping."""
+        if self.stopped_by is not None and self._told_to_stop:
+            self._hand_back(claimed)
+        else:
+            self._set("status", "pruned")
+            self._tell(TrialState.PRUNED)
 
     def _keep_error(self, claimed: Attempt, error: BaseException) -> None:
         """With the trial, and as ``error.txt`` in its folder; what a user caused needs no trace."""
@@ -425,6 +428,14 @@ def is_storage_failure(error: BaseException) -> bool:
     return isinstance(error, StorageInternalError) and type(error.__cause__) in FAILURES
 
 
+def must_end(study: optuna.Study, search: Search) -> bool:
+    """Whether more trials would be in vain: too many failed, or one gave no number."""
+    if slots.without_objective(study, search.since) is not None:
+        return True
+    failed, finished = slots.failure_share(study, search.since)
+    return too_many_failures(failed, finished, search.n_trials, search)
+
+
 def too_many_failures(failed: int, finished: int, n_trials: int, search: Search) -> bool:
     """More than ``max_failure_rate`` of at least min(5, n_trials) finished trials failed."""
     enough = finished >= min(5, n_trials)
@@ -445,17 +456,7 @@ def objectives(ended: JobReturn, wanted: int, pruned: bool) -> list[float]:
     """The task's return value as floats; raises what the task raised."""
     if (error := error_of(ended)) is not None:
         raise error
-    value = ended.return_value
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    if pruned:
-        return [math.nan] * wanted
-    if len(values) != wanted or not all(isinstance(v, (int, float)) for v in values):
-        raise UserError(
-            f"The task returned {value!r}.",
-            value=value,
-            cure=f"Return {'a number' if wanted == 1 else f'{wanted} numbers'}: the objective.",
-        )
-    return [float(value) for value in values]
+    return [math.nan] * wanted if pruned else returned(ended.return_value, wanted)
 
 
 def worst(direction: str) -> float:
