@@ -17,7 +17,7 @@ from sweepmore.errors import StudyError
 from sweepmore.join import is_all_taken, is_done
 from sweepmore.settings import Sweep
 from sweepmore.signals import stop_signals, unbroken
-from sweepmore.studies import view
+from sweepmore.studies import StudyView, view
 from sweepmore.worker import Search, must_end
 
 # Workers that died in a row without one trial being finished: then something else is wrong.
@@ -94,10 +94,14 @@ class Crew(ABC, Generic[One]):
                         if ending is None:
                             continue
                         del running[index]
-                        if told or ending is Ending.DONE:
+                        if told:
                             continue
                         with unbroken():
                             seen = view(self.study)
+                        if ending is Ending.DONE and self._vanished(seen):
+                            ending = Ending.DIED
+                        if ending is Ending.DONE:
+                            continue
                         if ending is Ending.DIED:
                             now = len(seen.counted)
                             barren = barren + 1 if now == counted else 1
@@ -111,6 +115,13 @@ class Crew(ABC, Generic[One]):
                 return stop()
             finally:
                 self.leave([*running.values()])
+
+    def _vanished(self, seen: StudyView) -> bool:
+        """Whether a worker that ended well cannot have found nothing more to do: its task has left
+        the process (``os._exit(0)``), and its trial is still its own or waits to be tried again."""
+        if any(slots.is_dead(attempt) for attempt in seen.running):
+            return True
+        return not must_end(self.study, self.search) and not is_all_taken(seen, self.asked)
 
     def _left(self, stop: Callable[[], int | None]) -> bool:
         """Whether there is a trial for a new worker: of one that died at the very end, or of

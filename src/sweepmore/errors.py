@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import signal
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -78,6 +79,27 @@ def said(error: BaseException) -> str:
     and Optuna raises an error of its own from SQLAlchemy's."""
     told = error if hasattr(error, "orig") else error.__cause__ or error
     return str(getattr(told, "orig", None) or told).strip().split("\n")[0]
+
+
+def described(error: BaseException) -> tuple[str, str]:
+    """Whatever a task raised: in a line or so, and whole with its traceback, which what a user
+    caused needs not. Both can be written, whatever is in its text."""
+    try:
+        if isinstance(error, UserError):
+            told = whole = str(error)
+        else:
+            told = "".join(traceback.format_exception_only(error)).strip()
+            whole = "".join(traceback.format_exception(error))
+    except BaseException:  # of its own __str__, which may raise anything
+        told = type(error).__name__
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        whole = f"{frames}{told}, whose text cannot be read"
+    return writable(told), writable(whole)
+
+
+def writable(text: str) -> str:
+    """``text`` with its lone surrogates, which no file takes, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

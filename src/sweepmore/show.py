@@ -23,7 +23,7 @@ from rich.text import Text
 
 from sweepmore.cli import script_words, shown_path
 from sweepmore.database import shown
-from sweepmore.errors import StudyError
+from sweepmore.errors import StudyError, writable
 from sweepmore.record import CONFIRM, NOISE, write_atomic
 from sweepmore.studies import (
     SHOWN,
@@ -314,7 +314,7 @@ def write_csv(seen: StudyView, path: Path) -> None:
             + [attempt.params.get(name) for name in names]
             + [(attempt.attrs.get("result") or {}).get(key) for key in kept]
         )
-    write_atomic(path, buffer.getvalue())
+    write_atomic(path, writable(buffer.getvalue()))
 
 
 # What the settings of a sweep that ended by its failures are to be afterwards.

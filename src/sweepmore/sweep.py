@@ -99,7 +99,6 @@ class Parent:
         show.preview(asked, study.study_name, view(study), self.workers_shown())
         self.warn_of_new_code(study, search)
         follower = Follower(asked, study)
-        slots.reap(study, view(study), asked.settings.max_retries)
         stopped: int | None = None
         with follower:
             try:

@@ -9,7 +9,6 @@ import signal
 import statistics
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ from optuna.exceptions import (
 from optuna.trial import TrialState
 
 from sweepmore import slots
-from sweepmore.errors import Interrupted, UserError, is_disk_failure
+from sweepmore.errors import Interrupted, described, is_disk_failure
 from sweepmore.frozen import FrozenConfig
 from sweepmore.hydra_internals import error_of
 from sweepmore.optuna_internals import as_running
@@ -150,11 +149,13 @@ class Worker:
         except Interrupted as interrupted:
             self.stopped_by = self.stopped_by or interrupted.signum
             self._hand_back(claimed)
-        except (DatabaseAway, UpdateFinishedTrialError):
+        except DatabaseAway:
             raise  # nothing can be told, and the trial is tried again by another worker
         except (_Pruned, optuna.TrialPruned):
             self._end_early(claimed)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if isinstance(error, UpdateFinishedTrialError) and self._is_taken(claimed):
+                raise  # as above; of any other study of the task's own it is an error of the task
             if is_disk_failure(error) or is_storage_failure(error):
                 # says nothing of the trial, and the next ones would fail
                 self._hand_back(claimed)
@@ -179,13 +180,14 @@ class Worker:
             self._set("status", "pruned")
             self._tell(TrialState.PRUNED)
 
+    def _is_taken(self, claimed: Attempt) -> bool:
+        """Whether somebody else has ended the trial that runs here."""
+        trials = self.study.get_trials(deepcopy=False)
+        return trials[claimed.number].state.is_finished()
+
     def _keep_error(self, claimed: Attempt, error: BaseException) -> None:
-        """With the trial, and as ``error.txt`` in its folder; what a user caused needs no trace."""
-        if isinstance(error, UserError):
-            told = whole = str(error)
-        else:
-            told = "".join(traceback.format_exception_only(error)).strip()
-            whole = "".join(traceback.format_exception(error))
+        """With the trial, and as ``error.txt`` in its folder."""
+        told, whole = described(error)
         self._set("error", told)
         self._set("traceback", whole)
         folder = self._folder(claimed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -17,7 +18,9 @@ import optuna
 import sqlalchemy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from optuna.exceptions import UpdateFinishedTrialError
 
+from sweepmore.errors import UserError
 from sweepmore.hydra_internals import VERSION_BASE
 from sweepmore.record import write_json
 from sweepmore.signals import STOPPING
@@ -119,6 +122,40 @@ def fail(cfg: DictConfig) -> float:
     return float(cfg.x)
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("no words")
+
+
+RAISED: list[Callable[[], BaseException]] = [
+    lambda: ValueError("bad \udcff byte"),
+    Unspeakable,
+    lambda: UserError("bad \udcff byte", cure="none"),
+    lambda: KeyboardInterrupt("by itself"),
+    GeneratorExit,
+    asyncio.CancelledError,
+    lambda: SystemExit(0),
+    StopIteration,
+    lambda: UpdateFinishedTrialError("of another study"),
+    lambda: BaseExceptionGroup("two", [KeyboardInterrupt(), ValueError()]),
+]
+
+
+def raises(cfg: DictConfig) -> float:
+    """Of the first trials each raises another thing."""
+    if cfg.x < len(RAISED):
+        raise RAISED[cfg.x]()
+    return float(cfg.x)
+
+
+def leave(cfg: DictConfig) -> float:
+    """Leaves its own process without a word in one trial's first attempt."""
+    trial = current_trial()
+    if trial is not None and trial.attempt == 0 and cfg.x == cfg.fails_from:
+        os._exit(cfg.value)
+    return float(cfg.x)
+
+
 def give(cfg: DictConfig) -> Any:
     return {"none": None, "nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"),
             "two": [1.0, 2.0], "text": "1.0"}.get(str(cfg.value), cfg.x)  # fmt: skip
@@ -193,6 +230,8 @@ DOES: dict[str, Callable[[DictConfig], Any]] = {
         noisy,
         oversleep,
         struck,
+        raises,
+        leave,
     )
 }
 
