@@ -196,6 +196,52 @@ two: false
         assert "Environment variable 'NOT_SET' not found." in refusal(app.each(words)[words])
 
 
+class TestStorage:
+    CONFIG = (
+        SPHERE_CONFIG.replace("storage: null", "storage: ${stored}")
+        + """
+stored:
+  _target_: optuna.storages.RDBStorage
+  url: sqlite:///${oc.env:PLACE,mine.db}
+  engine_kwargs: {connect_args: {timeout: 20}, echo: false}
+"""
+    )
+
+    def test_a_node(self, tmp_path: Path) -> None:
+        app = example(tmp_path, config=self.CONFIG)
+        done = app.each((), env={"PLACE": "other.db"})[()]
+        assert done.returncode == 0, errors(done)
+        assert "storage  sqlite:///other.db" in done.stdout
+        study = app.study("sphere", tmp_path / "other.db")
+        assert len(study.get_trials()) == 6
+        assert not app.database.exists()
+
+    @pytest.mark.parametrize(
+        ("word", "problem"),
+        [
+            ("+stored.heartbeat_interval=60", "storage.heartbeat_interval is not used here"),
+            (
+                "stored._target_=optuna.storages.JournalStorage",
+                "is a optuna.storages.JournalStorage",
+            ),
+            ("~stored.url", "hydra.sweeper.storage has no URL"),
+            ("+stored.engine_kwargs.connect_args.password=SECRET", "holds a password"),
+            ("stored.url=postgresql://me:SECRET@host/x", "URL holds a password"),
+            ("stored.engine_kwargs=3", "engine_kwargs holds no keys"),
+            ("+stored.engine_kwargs.ech=1", "cannot be opened: Invalid argument"),
+            ("stored=3", "hydra.sweeper.storage has no URL"),
+        ],
+    )
+    def test_a_node_that_cannot_be(self, word: str, problem: str, tmp_path: Path) -> None:
+        key = word.replace("stored", "hydra.sweeper.storage")
+        node = self.CONFIG.partition("stored:\n")[2].replace("  ", "      ")
+        config = SPHERE_CONFIG.replace("storage: null\n", f"storage:\n{node}")
+        app = example(tmp_path, config=config)
+        message = refusal(app.each((key,))[(key,)])
+        assert problem in message
+        assert "SECRET" not in message
+
+
 class TestKeptTarget:
     """lightning-hydra-template's configs/hparams_search/mnist_optuna.yaml, but for one word."""
 

@@ -161,7 +161,7 @@ class Parent:
         settings = self.asked.settings
         name = settings.study_name or self.derived_name(question)
         check_name(name)
-        storage = open_storage(self.asked.url)
+        storage = open_storage(self.asked.url, self.asked.engine)
         pruner = build_pruner(settings.pruner)
         for candidate in (name, *(f"{name}-{k}" for k in range(2, 1000))):
             try:
