@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
@@ -240,6 +241,41 @@ stored:
         message = refusal(app.each((key,))[(key,)])
         assert problem in message
         assert "SECRET" not in message
+
+
+class TestDry:
+    """``dry=true`` judges exactly as the real run does, and changes nothing."""
+
+    def test_says_what_the_real_run_says(self, tmp_path: Path) -> None:
+        app = example(tmp_path)
+        (begun,) = app.each(()).values()
+        assert begun.returncode == 0, errors(begun)
+        foreign = optuna.create_study(study_name="foreign", storage=f"sqlite:///{app.database}")
+        foreign.tell(foreign.ask(), 1.0)
+        (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 9)
+        refused = {
+            ("z=2",): "asks another question",
+            (":study_name=foreign",): "was not made by sweepmore",
+            (":storage=sqlite:///text.db",): "cannot be opened",
+        }
+        lines = [words for line in refused for words in (line, (*line, ":dry=true"))]
+        ended = app.each(*lines, ("z=2", ":on_change=new", ":dry=true"))
+        for line, problem in refused.items():
+            real, dry = (refusal(ended[words]) for words in (line, (*line, ":dry=true")))
+            assert problem in real
+            assert dry == real
+        assert "study    sphere-2" in ended["z=2", ":on_change=new", ":dry=true"].stdout
+        assert app.names() == {"sphere", "foreign"}
+
+    def test_shows_what_has_been_done(self, tmp_path: Path) -> None:
+        app = example(tmp_path)
+        more = (":n_trials=9", ":dry=true")
+        new = (":storage=sqlite:///new.db", ":dry=true")
+        _, done, fresh = app.each((), more, new).values()
+        assert "study    sphere, 6 of 9 trials done before" in done.stdout, errors(done)
+        assert len(app.trials("sphere")) == 6
+        assert "study    sphere\n" in fresh.stdout, errors(fresh)
+        assert not (tmp_path / "new.db").exists()
 
 
 class TestKeptTarget:

@@ -57,6 +57,24 @@ def open_storage(
     return patient(optuna.storages.get_storage(opened), patience)
 
 
+def existing_storage(
+    url: URL, engine: Mapping[str, Any] | None = None
+) -> optuna.storages.BaseStorage | None:
+    """The database where it holds studies' tables, None where ``open_storage`` would create them:
+    for those who only look. StudyError where it cannot be opened."""
+    file = url.database if url.get_backend_name() == "sqlite" else None
+    if file is not None and not Path(file).exists():
+        return None
+    try:
+        connection = sqlalchemy.create_engine(url, **engine_options(url, engine))
+        has_tables = sqlalchemy.inspect(connection).has_table("studies")
+        connection.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, TypeError, OSError) as error:
+        cure = "Check its URL, the server and its driver; nothing was changed."
+        raise not_opened(url, said(error), cure) from error
+    return open_storage(url, engine) if has_tables else None
+
+
 @contextmanager
 def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseStorage]:
     """The database of a script's ``storage=``; to be used within ``with``, see the next. A file
