@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
@@ -194,6 +195,87 @@ two: false
         app = example(tmp_path, self.CODE, self.CONFIG)
         words = ("a.x=1,2", "hydra.sweep.dir=${oc.env:NOT_SET}")
         assert "Environment variable 'NOT_SET' not found." in refusal(app.each(words)[words])
+
+
+class TestStorage:
+    CONFIG = (
+        SPHERE_CONFIG.replace("storage: null", "storage: ${stored}")
+        + """
+stored:
+  _target_: optuna.storages.RDBStorage
+  url: sqlite:///${oc.env:PLACE,mine.db}
+  engine_kwargs: {connect_args: {timeout: 20}, echo: false}
+"""
+    )
+
+    def test_a_node(self, tmp_path: Path) -> None:
+        app = example(tmp_path, config=self.CONFIG)
+        done = app.each((), env={"PLACE": "other.db"})[()]
+        assert done.returncode == 0, errors(done)
+        assert "storage  sqlite:///other.db" in done.stdout
+        study = app.study("sphere", tmp_path / "other.db")
+        assert len(study.get_trials()) == 6
+        assert not app.database.exists()
+
+    @pytest.mark.parametrize(
+        ("word", "problem"),
+        [
+            ("+stored.heartbeat_interval=60", "storage.heartbeat_interval is not used here"),
+            (
+                "stored._target_=optuna.storages.JournalStorage",
+                "is a optuna.storages.JournalStorage",
+            ),
+            ("~stored.url", "hydra.sweeper.storage has no URL"),
+            ("+stored.engine_kwargs.connect_args.password=SECRET", "holds a password"),
+            ("stored.url=postgresql://me:SECRET@host/x", "URL holds a password"),
+            ("stored.engine_kwargs=3", "engine_kwargs holds no keys"),
+            ("+stored.engine_kwargs.ech=1", "cannot be opened: Invalid argument"),
+            ("stored=3", "hydra.sweeper.storage has no URL"),
+        ],
+    )
+    def test_a_node_that_cannot_be(self, word: str, problem: str, tmp_path: Path) -> None:
+        key = word.replace("stored", "hydra.sweeper.storage")
+        node = self.CONFIG.partition("stored:\n")[2].replace("  ", "      ")
+        config = SPHERE_CONFIG.replace("storage: null\n", f"storage:\n{node}")
+        app = example(tmp_path, config=config)
+        message = refusal(app.each((key,))[(key,)])
+        assert problem in message
+        assert "SECRET" not in message
+
+
+class TestDry:
+    """``dry=true`` judges exactly as the real run does, and changes nothing."""
+
+    def test_says_what_the_real_run_says(self, tmp_path: Path) -> None:
+        app = example(tmp_path)
+        (begun,) = app.each(()).values()
+        assert begun.returncode == 0, errors(begun)
+        foreign = optuna.create_study(study_name="foreign", storage=f"sqlite:///{app.database}")
+        foreign.tell(foreign.ask(), 1.0)
+        (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 9)
+        refused = {
+            ("z=2",): "asks another question",
+            (":study_name=foreign",): "was not made by sweepmore",
+            (":storage=sqlite:///text.db",): "cannot be opened",
+        }
+        lines = [words for line in refused for words in (line, (*line, ":dry=true"))]
+        ended = app.each(*lines, ("z=2", ":on_change=new", ":dry=true"))
+        for line, problem in refused.items():
+            real, dry = (refusal(ended[words]) for words in (line, (*line, ":dry=true")))
+            assert problem in real
+            assert dry == real
+        assert "study    sphere-2" in ended["z=2", ":on_change=new", ":dry=true"].stdout
+        assert app.names() == {"sphere", "foreign"}
+
+    def test_shows_what_has_been_done(self, tmp_path: Path) -> None:
+        app = example(tmp_path)
+        more = (":n_trials=9", ":dry=true")
+        new = (":storage=sqlite:///new.db", ":dry=true")
+        _, done, fresh = app.each((), more, new).values()
+        assert "study    sphere, 6 of 9 trials done before" in done.stdout, errors(done)
+        assert len(app.trials("sphere")) == 6
+        assert "study    sphere\n" in fresh.stdout, errors(fresh)
+        assert not (tmp_path / "new.db").exists()
 
 
 class TestKeptTarget:

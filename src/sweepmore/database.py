@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sweepmore.errors import ConfigError, StudyError
+from sweepmore.typed import dotted
 
+# What a storage may be as a node.
+STORAGE_CLASS = "optuna.storages.RDBStorage"
 # SQLite's own busy timeout is 5 s; several processes that write at once need more patience.
 SQLITE_TIMEOUT = 300
 # What users type, and the driver that `pip install -e '.[postgres]'` brings: SQLAlchemy takes
@@ -37,6 +42,51 @@ def typed_url(written: str | None, outputs: Path) -> URL:
     with composing():
         resolved = OmegaConf.create({"storage": written}).storage
     return storage_url(written, resolved, outputs)
+
+
+@dataclass(frozen=True)
+class Place:
+    """``hydra.sweeper.storage``: the URL as it was ``written`` and ``resolved``, and arguments of
+    the engine; each None or empty for the default."""
+
+    written: str | None = None
+    resolved: str | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+
+def place_of(written: Any, resolved: Any) -> Place:
+    """A URL, or the node by which the stock plugin takes it with arguments for SQLAlchemy."""
+    if resolved is None or isinstance(resolved, str):
+        return Place(written, resolved)
+    cure = f"Give a SQLAlchemy URL, or a node: {{_target_: {STORAGE_CLASS}, url: …}}."
+    if not isinstance(resolved, Mapping) or not isinstance(resolved.get("url"), str):
+        raise ConfigError("hydra.sweeper.storage has no URL.", value=None, cure=cure)
+    if (target := resolved.get("_target_")) not in (None, STORAGE_CLASS):
+        problem = f"hydra.sweeper.storage is a {target}: studies are in a database here."
+        raise ConfigError(problem, value=target, cure=cure)
+    if isinstance(written, str):  # a reference to a node elsewhere
+        written = {"url": written}
+    engine = resolved.get("engine_kwargs") or {}
+    known = {"url", "engine_kwargs", "skip_compatibility_check", "skip_table_creation"}
+    for key, value in resolved.items():
+        if key not in known and not key.startswith("_") and value is not None:
+            cure = "Leave it out: a worker that died is told by its lease, and its trial retried."
+            raise ConfigError(
+                f"hydra.sweeper.storage.{key} is not used here.", value=key, cure=cure
+            )
+    if not isinstance(engine, Mapping) or not isinstance(engine.get("connect_args", {}), Mapping):
+        cure = "See sqlalchemy.create_engine: engine_kwargs: {connect_args: {timeout: 30}}."
+        raise ConfigError(
+            "hydra.sweeper.storage.engine_kwargs holds no keys.", value=None, cure=cure
+        )
+    for key, value in dotted(written.get("engine_kwargs") or {}).items():
+        if _SECRET.search(key) and _without_references(str(value)):
+            raise ConfigError(
+                f"hydra.sweeper.storage.engine_kwargs.{key} holds a password.",
+                value=key,
+                cure="Use PGPASSWORD or ~/.pgpass, or the environment: '${oc.env:PASSWORD}'.",
+            )
+    return Place(written["url"], resolved["url"], engine)
 
 
 def storage_url(written: str | None, resolved: str | None, outputs: Path) -> URL:
@@ -102,15 +152,21 @@ def _holds_password(written: str) -> bool:
     """Whether the password itself stands there: not in ``${oc.env:STUDIES}``, nor in
     ``postgresql://me:${oc.env:PW}@host/db``, but in the default of ``${oc.env:X,…://me:pw@…}`` or
     of ``${oc.env:PW,pw}``: each reference counts as its default."""
+    return _PASSWORD.search(_without_references(written)) is not None
+
+
+def _without_references(written: str) -> str:
     while _REFERENCE.search(written):
         written = _REFERENCE.sub(lambda found: found["default"] or "", written)
-    return _PASSWORD.search(written) is not None
+    return written
 
 
 # To the environment or another key; what another resolver is given may be the password itself.
 _REFERENCE = re.compile(r"\$\{(?:oc\.env:)?[^{}:/,]*(?:,(?P<default>[^{}]*))?\}")
 # Between the user and the host, or an option of the driver: ``?password=…``, ``&passwd=…``.
 _PASSWORD = re.compile(r"://[^/@]*:[^@]+@|[?&]\w*(?:password|passwd|secret)\w*=[^&]", re.IGNORECASE)
+
+_SECRET = re.compile(r"password|passwd|secret", re.IGNORECASE)
 
 
 def is_of_environment(written: str) -> bool:
@@ -129,8 +185,14 @@ def shown(url: URL) -> str:
     ).render_as_string()
 
 
-def engine_options(url: URL) -> dict[str, Any]:
-    """For ``sqlalchemy.create_engine``; what the URL itself says of libpq's goes before."""
+def engine_options(url: URL, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """For ``sqlalchemy.create_engine``; what is given, or the URL says of libpq's, goes before."""
+    own, given = _own_options(url), dict(given or {})
+    arguments = {**own.get("connect_args", {}), **given.get("connect_args", {})}
+    return {**own, **given, **({"connect_args": arguments} if arguments else {})}
+
+
+def _own_options(url: URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_TIMEOUT}}
     options: dict[str, Any] = {"pool_pre_ping": True}

@@ -48,7 +48,7 @@ def work(
 def load_study(asked: Sweep, name: str) -> optuna.Study:
     return optuna.load_study(
         study_name=name,
-        storage=open_storage(asked.url, wait=True),
+        storage=open_storage(asked.url, asked.engine, wait=True),
         pruner=build_pruner(asked.settings.pruner),
     )
 

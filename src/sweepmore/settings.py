@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.composing import as_typed, resolved
-from sweepmore.database import is_of_environment, storage_url
+from sweepmore.database import is_of_environment, place_of, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.search import SAMPLERS
 from sweepmore.space import Space, is_member, parse_space
@@ -37,7 +37,7 @@ class Settings:
     n_trials: int | None = setting(None, "in all; null: the whole grid, else 20", at_least=1)
     n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
     direction: Any = setting("minimize", "minimize | maximize, or a list of them")
-    storage: str | None = setting(None, "a database URL; null: studies.db in outputs")
+    storage: Any = setting(None, "a database URL, or a node; null: studies.db in outputs")
     study_name: str | None = setting(None, "null: from the question itself")
     sampler: Any = setting(None, "auto: the grid where there is one, else tpe")
     pruner: Any = setting(None, "none, median, hyperband …")
@@ -75,6 +75,7 @@ class Sweep:
     arguments: tuple[str, ...]
     root: Path
     url: URL
+    engine: Mapping[str, Any]
     storage_written: str | None
     config_name: str
     hydra_overrides: tuple[str, ...]
@@ -144,6 +145,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     if len(settings.directions) > 1 and _target(settings.sampler) in ("CmaEsSampler", "cmaes"):
         cure = "Take tpe, gp, nsgaii, qmc or random; or keep one objective."
         raise ConfigError("CMA-ES has one objective.", value=settings.direction, cure=cure)
+    place = place_of(written.get("storage"), settings.storage)
     root = Path(os.environ.get(ROOT_VARIABLE) or config.hydra.runtime.cwd)
     enqueued = tuple(_enqueued(settings.enqueue or (), space))
     gridded = (
@@ -162,8 +164,9 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         space=space,
         arguments=tuple(arguments),
         root=root,
-        url=storage_url(written.get("storage"), settings.storage, root / settings.outputs),
-        storage_written=written.get("storage"),
+        url=storage_url(place.written, place.resolved, root / settings.outputs),
+        engine=place.engine,
+        storage_written=place.written,
         config_name=config.hydra.job.config_name,
         hydra_overrides=tuple(
             word

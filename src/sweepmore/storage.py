@@ -30,7 +30,9 @@ FAILURES = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError)
 GO_ON = "Make room, start or mend it; then the same command goes on."
 
 
-def open_storage(url: URL, *, wait: bool = False) -> optuna.storages.BaseStorage:
+def open_storage(
+    url: URL, engine: Mapping[str, Any] | None = None, *, wait: bool = False
+) -> optuna.storages.BaseStorage:
     """Connect, and create the tables where there are none; StudyError where it cannot be.
 
     A server that does not answer is an error at once, unless ``wait`` says that it did before
@@ -42,12 +44,35 @@ def open_storage(url: URL, *, wait: bool = False) -> optuna.storages.BaseStorage
         if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
             Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
             create_private(Path(str(url.database)))
-        connect = partial(_with_tables, url, engine_options(url))
+        connect = partial(_with_tables, url, engine_options(url, engine))
         opened = patience.call(connect) if wait else connect()
+    except TypeError as error:  # as SQLAlchemy says that it knows no such argument
+        if not engine:
+            raise
+        cure = "See sqlalchemy.create_engine for hydra.sweeper.storage.engine_kwargs."
+        raise not_opened(url, said(error), cure) from error
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
         cure = "Check its URL, the server and its driver; nothing was changed."
         raise not_opened(url, said(error), cure) from error
     return patient(optuna.storages.get_storage(opened), patience)
+
+
+def existing_storage(
+    url: URL, engine: Mapping[str, Any] | None = None
+) -> optuna.storages.BaseStorage | None:
+    """The database where it holds studies' tables, None where ``open_storage`` would create them:
+    for those who only look. StudyError where it cannot be opened."""
+    file = url.database if url.get_backend_name() == "sqlite" else None
+    if file is not None and not Path(file).exists():
+        return None
+    try:
+        connection = sqlalchemy.create_engine(url, **engine_options(url, engine))
+        has_tables = sqlalchemy.inspect(connection).has_table("studies")
+        connection.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, TypeError, OSError) as error:
+        cure = "Check its URL, the server and its driver; nothing was changed."
+        raise not_opened(url, said(error), cure) from error
+    return open_storage(url, engine) if has_tables else None
 
 
 @contextmanager

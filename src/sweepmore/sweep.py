@@ -40,8 +40,8 @@ from sweepmore.results import write_results
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
 from sweepmore.space import Space
-from sweepmore.storage import open_storage, storage_errors
-from sweepmore.studies import view
+from sweepmore.storage import existing_storage, open_storage, storage_errors
+from sweepmore.studies import StudyView, view
 from sweepmore.worker import Search, too_many_failures
 
 # How long another process may take between a study's name and what it asks (guess: some commits).
@@ -87,8 +87,8 @@ class Parent:
         question = self.question(base)
         self.check_points()
         if asked.settings.dry:
-            name = asked.settings.study_name or self.derived_name(question)
-            show.preview(asked, name, None, self.workers_shown())
+            name, seen = self.judge(question)
+            show.preview(asked, name, seen, self.workers_shown())
             print("dry run: nothing was started")
             return
         study = self.open(question)
@@ -151,14 +151,36 @@ class Parent:
         """Of an unnamed study: the same question finds it again, another one makes another."""
         return f"{self.asked.job.lower().replace('_', '-')}-{questions.digest(question)}"
 
+    def candidates(self, question: Question) -> list[str]:
+        """The study's name, and what follows where it is taken by another question."""
+        name = self.asked.settings.study_name or self.derived_name(question)
+        check_name(name)
+        return [name, *(f"{name}-{k}" for k in range(2, 1000))]
+
+    def judge(self, question: Question) -> tuple[str, StudyView | None]:
+        """What ``open`` would do or refuse, of a dry run, which creates nothing: the study's name,
+        and what it holds where it exists."""
+        names = self.candidates(question)
+        storage = existing_storage(self.asked.url, self.asked.engine)
+        if storage is None:
+            return names[0], None
+        known = set(optuna.get_all_study_names(storage))
+        for name in names:
+            if name not in known:
+                return name, None
+            study = optuna.load_study(study_name=name, storage=storage)
+            if self.is_left_behind(study):
+                return name, None
+            if self.may_go_on(study, question):
+                return name, view(study)
+        raise self.too_many_versions(names[0])
+
     def open(self, question: Question) -> optuna.Study:
         """Create the study, or go on with the one that asks the same."""
-        settings = self.asked.settings
-        name = settings.study_name or self.derived_name(question)
-        check_name(name)
-        storage = open_storage(self.asked.url)
+        settings, names = self.asked.settings, self.candidates(question)
+        storage = open_storage(self.asked.url, self.asked.engine)
         pruner = build_pruner(settings.pruner)
-        for candidate in (name, *(f"{name}-{k}" for k in range(2, 1000))):
+        for candidate in names:
             try:
                 study = optuna.create_study(
                     study_name=candidate,
@@ -176,7 +198,11 @@ class Parent:
                     return study
             self.introduce(study, question)
             return study
-        raise StudyError(f"{name} has 1,000 versions.", value=name, cure="Choose another name.")
+        raise self.too_many_versions(names[0])
+
+    def too_many_versions(self, name: str) -> StudyError:
+        problem = f"{name} has 1,000 versions."
+        return StudyError(problem, value=name, cure="Choose another name.")
 
     def introduce(self, study: optuna.Study, question: Question) -> None:
         """What a new study says of itself."""
