@@ -19,6 +19,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "errors": set(),
     "typed": set(),
     "signals": set(),
+    "process_state": set(),
     "hydra_internals": {"hydra", "omegaconf"},
     "composing": {"hydra", "omegaconf", "yaml"},
     "overrides": {"hydra"},

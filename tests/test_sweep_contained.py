@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from optuna.trial import TrialState
 
+from sweepmore.cli import shown_path
+from sweepmore.database import shown, storage_url
+from sweepmore.process_state import unchanged
+from tests.helpers import environment
 from tests.sweep_apps import App, errors, slots_of
 from tests.sweep_apps.app import RAISED
 
@@ -60,3 +67,60 @@ class TestErrors:
         assert second.returncode == 0, errors(second)
         assert "the worker of trial 1 died" in second.stdout
         assert slots_of(app.trials()) == [0, 1]
+
+
+class TestNothingLeaks:
+    @pytest.mark.parametrize("n_jobs", [1, TWO])
+    def test_into_the_next_trial(self, app: App, n_jobs: int) -> None:
+        words = ("does=messy", "x=range(0,4)", "hydra.job.chdir=false", NAMED)
+        done = app.run(*words, f":n_jobs={n_jobs}", env={"KEPT": "1"})
+        assert done.returncode == 0, errors(done)
+        first, *others = app.lines("found")
+        assert len(others) == 3
+        if n_jobs == 1:
+            assert others == [first] * 3
+        draws = app.lines("draws")
+        assert len({str(row) for row in draws}) == 4
+        assert random.Random(0).random() not in {row[0] for row in draws}  # which each seeded
+
+    def test_the_folder_that_the_command_stands_in(self, app: App) -> None:
+        """Removed by the trial: the next finds it again, and the summary is printed."""
+        here = app.folder / "here"
+        here.mkdir()
+        words = ("does=messy", "value=home", "x=range(0,3)", NAMED, ":outputs=../outputs")
+        command = app.command(*words)
+        env = environment({"KEPT": "1"})
+        done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, errors(done)
+        assert [found["folder"] for found in app.lines("found")] == [str(here)] * 3
+        assert "the best:" in done.stdout
+
+    def test_torch_keeps_its_draws_and_threads(self) -> None:
+        torch.manual_seed(3)
+        draws = []
+        for _ in range(2):
+            with unchanged():
+                draws.append(float(torch.rand(())))
+                torch.manual_seed(0)
+                torch.set_num_threads(2)
+            assert torch.get_num_threads() == 1
+        torch.manual_seed(3)
+        again = []
+        for number in (7, 8):
+            with unchanged():
+                again.append(float(torch.rand(())))
+                torch.manual_seed(number)  # and draws no more often
+                torch.rand(number)
+        assert draws == again
+        assert draws[0] != draws[1]
+
+    def test_paths_are_shown_where_the_folder_is_gone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        relative = storage_url("sqlite:///s.db", "sqlite:///s.db", tmp_path)
+        assert shown(relative) == "sqlite:///s.db"
+        (tmp_path / "gone").rmdir()
+        assert shown(relative) == f"sqlite:///{tmp_path}/gone/s.db"
+        assert shown_path(tmp_path / "run") == str(tmp_path / "run")

@@ -220,7 +220,10 @@ def script_words() -> list[str]:
 
 def shown_path(path: Path) -> str:
     """Relative to the working directory where that is shorter to read."""
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except OSError:  # the working directory is gone
+        return str(path)
     return str(path) if relative.startswith("..") else relative
 
 

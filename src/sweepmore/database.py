@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ def storage_url(written: str | None, resolved: str | None, outputs: Path) -> URL
             "environment: '${oc.env:STUDIES}'.",
         )
     _require_driver(url)
-    return url
+    return _anchored(url)
 
 
 def _parsed(text: str) -> URL:
@@ -129,6 +130,15 @@ def _parsed(text: str) -> URL:
     if misread:
         raise refused
     return url.set(drivername=POSTGRES.get(url.drivername, url.drivername))
+
+
+def _anchored(url: URL) -> URL:
+    """A file's whole path: a trial may change the working directory, and connections that begin
+    then would find another file."""
+    file = url.database or ":memory:"
+    if url.get_backend_name() != "sqlite" or file.startswith((":memory:", "file:")):
+        return url
+    return url.set(database=str(Path(file).absolute()))
 
 
 def _require_driver(url: URL) -> None:
@@ -178,8 +188,9 @@ def shown(url: URL) -> str:
     """For people: without user, password and options, a file relative to the working directory."""
     if url.get_backend_name() == "sqlite" and url.database:
         path = Path(url.database)
-        inside = path.is_absolute() and path.is_relative_to(Path.cwd())
-        return f"sqlite:///{path.relative_to(Path.cwd()) if inside else path}"
+        with contextlib.suppress(OSError):  # where the working directory is gone
+            path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        return f"sqlite:///{path}"
     return URL.create(
         url.drivername, host=url.host, port=url.port, database=url.database
     ).render_as_string()

@@ -20,7 +20,7 @@ from typing import Any
 import optuna
 from hydra.core.utils import JobReturn, run_job
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -42,6 +42,7 @@ from sweepmore.optuna_internals import as_running
 from sweepmore.overrides import override_text
 from sweepmore.owner import is_alive, on_this_host
 from sweepmore.patience import DatabaseAway, is_away
+from sweepmore.process_state import unchanged
 from sweepmore.question import call
 from sweepmore.signals import STOPPING, Stop, unbroken
 from sweepmore.space import Space
@@ -271,21 +272,31 @@ class Worker:
             config.hydra.sweep.dir = str(folder.parent)
             config.hydra.sweep.subdir = f"{folder.name}/{number}" if many else folder.name
         trial = self._sweep_trial(claimed, repeat, number if many else None)
+        with unchanged():
+            ended = self._job(trial, config)
+        return objectives(ended, len(self.study.directions), self._told_to_stop)
+
+    def _job(self, trial: SweepTrial, config: DictConfig) -> JobReturn:
+        """The task itself, as Hydra runs one; a signal is answered within."""
         self._cooperates, self._in_task = False, True
         try:
             if self.stopped_by is not None:  # since the trial was taken: its task does not begin
                 raise Interrupted(self.stopped_by)
             with entered(trial):
-                ended = run_job(
+                return run_job(
                     task_function=self.task,
                     config=config,
                     job_dir_key="hydra.sweep.dir",
                     job_subdir_key="hydra.sweep.subdir",
                     hydra_context=self.context,
                 )
+        except KeyboardInterrupt:
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                # the task has put Python's own handler in the place of ours: this was Ctrl-C
+                raise Interrupted(signal.SIGINT) from None
+            raise
         finally:
             self._in_task = False
-        return objectives(ended, len(self.study.directions), self._told_to_stop)
 
     def _sweep_trial(
         self, claimed: Attempt, repeat: Mapping[str, Any], number: int | None

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import os
+import random
+import shutil
 import signal
+import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import hydra
+import numpy
 import optuna
 import sqlalchemy
 from hydra.core.hydra_config import HydraConfig
@@ -26,6 +32,7 @@ from sweepmore.record import write_json
 from sweepmore.signals import STOPPING
 from sweepmore.trial import current_trial
 
+logging.getLogger("app").setLevel(logging.INFO)
 HERE = Path(__file__).resolve().parent
 # A gate that a test has forgotten; no test needs it.
 PATIENCE = 600.0
@@ -156,6 +163,51 @@ def leave(cfg: DictConfig) -> float:
     return float(cfg.x)
 
 
+def state() -> dict[str, Any]:
+    """Of this process, as a task finds it."""
+    return {
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "handlers": {int(one): str(signal.getsignal(one)) for one in STOPPING},
+        "alarm": signal.getitimer(signal.ITIMER_REAL)[0],
+        "logging": [logging.root.manager.disable, logging.getLogger("app").level],
+        "handlers of logging": len(logging.root.handlers),
+        "filters": [str(one) for one in warnings.filters],
+    }
+
+
+def messy(cfg: DictConfig) -> float:
+    """Leaves nothing in this process as it was; what it found is a line in ``found.jsonl``."""
+    torch: Any = sys.modules.get("torch")
+    found = state()
+    found["threads"] = torch and torch.get_num_threads()
+    write_line("found.jsonl", found)
+    draws = [random.random(), float(numpy.random.random())]
+    draws += [] if torch is None else [float(torch.rand(()))]
+    write_line("draws.jsonl", draws)
+    gone = HERE / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    if cfg.value == "home":
+        shutil.rmtree(found["folder"])
+    gone.rmdir()
+    os.environ["MESS"] = "1"
+    del os.environ["KEPT"]
+    for signum in STOPPING:
+        signal.signal(signum, signal.SIG_IGN)
+    signal.alarm(600)
+    logging.disable(logging.CRITICAL)
+    logging.getLogger("app").setLevel(logging.ERROR)
+    logging.root.handlers.clear()
+    warnings.resetwarnings()
+    random.seed(0)
+    numpy.random.seed(0)
+    if torch is not None:
+        torch.manual_seed(0)
+        torch.set_num_threads(2)
+    return float(cfg.x)
+
+
 def give(cfg: DictConfig) -> Any:
     return {"none": None, "nan": float("nan"), "inf": float("inf"), "-inf": float("-inf"),
             "two": [1.0, 2.0], "text": "1.0"}.get(str(cfg.value), cfg.x)  # fmt: skip
@@ -232,6 +284,7 @@ DOES: dict[str, Callable[[DictConfig], Any]] = {
         struck,
         raises,
         leave,
+        messy,
     )
 }
 
