@@ -115,11 +115,11 @@ def of_studies(
     where = cli.given(arguments, "outputs", "storage")
     one = len(studies) == 1
     page = study_page(studies[0], ours, where) if one else compare_studies(studies, where)
-    folder = outputs / "reports" / "-".join(study.seen.name for study in studies)
+    folder = outputs / "reports" / "-".join(record.safe_name(study.seen.name) for study in studies)
     path = write(page, folder)
     if arguments.csv:
         for study in studies:
-            write_csv(study.seen, folder / f"{study.seen.name}.csv")
+            write_csv(study.seen, folder / f"{record.safe_name(study.seen.name)}.csv")
     done(path, page)
 
 
@@ -131,7 +131,7 @@ def keep(study: Study) -> None:
     from sweepmore.report import Application, results_page, study_page
     from sweepmore.show import write_csv
 
-    folder = ROOT / "sweeps" / study.seen.name
+    folder = ROOT / "sweeps" / record.safe_name(study.seen.name)
     provenance = read_json(study.winning_run / "provenance.json")
     about = [
         ("commit", provenance["commit"][:7] + ("+" if provenance["dirty_diff"] else "")),

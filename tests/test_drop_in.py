@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from sweepmore.record import find_trial, safe_name
 from tests.sweep_apps import PATIENCE, App, errors, refusal, until
 
 HEAD = """
@@ -241,6 +242,29 @@ stored:
         message = refusal(app.each((key,))[(key,)])
         assert problem in message
         assert "SECRET" not in message
+
+
+class TestNames:
+    """Of studies as Optuna allows them; their folders are safe, and no two share one."""
+
+    NAMES = ("MNIST_v1", "mnist_v1", "mnist/tpe", "mnist-tpe", "été 2026")
+
+    def test_each_has_its_folder(self, tmp_path: Path) -> None:
+        app = example(tmp_path)
+        lines = [(f":study_name='{name}'", ":n_trials=1") for name in self.NAMES]
+        for done in app.each(*lines, *lines).values():
+            assert done.returncode == 0, errors(done)
+        assert app.names() == {*self.NAMES}
+        studies = tmp_path / "outputs" / "studies"
+        folders = {name: Path(app.trials(name)[0].user_attrs["folder"]) for name in self.NAMES}
+        for name, folder in folders.items():
+            assert folder.is_dir()
+            assert folder.parent == studies / safe_name(name)
+            (folder / "config.yaml").touch()  # as an application's own record
+            assert find_trial(name, 0, tmp_path / "outputs") == folder
+        assert len({str(folder).lower() for folder in folders.values()}) == len(self.NAMES)
+        assert safe_name("mnist-tpe") == "mnist-tpe"
+        assert safe_name("mnist/tpe.confirm") == safe_name("mnist/tpe") + ".confirm"
 
 
 class TestDry:

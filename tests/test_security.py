@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import pickle
+import re
 import shutil
 import stat
 import subprocess
@@ -30,7 +31,7 @@ from nplm.config import model_from
 from nplm.models import empty_model, restored
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.ledger import Ledger
-from sweepmore.record import find_trial
+from sweepmore.record import find_trial, safe_name
 from sweepmore.search import PRUNERS, SAMPLERS, build_pruner, build_sampler
 from sweepmore.settings import check_name
 from sweepmore.space import parse_space
@@ -216,10 +217,17 @@ def resumed(here: TrainHere, folder: Path) -> None:
 
 class TestNames:
     BAD = ("../x", "../../x", "/x", "a/b", "a\\b", ".", "..", ".hidden", "-x", "", "x" * 65, "x y",
-           "x\n", "é", "X", "a\0b", "$(x)", "x;y")  # fmt: skip
+           "é", "X", "$(x)", "x;y", "con\tx", "x.confirm/..")  # fmt: skip
 
-    @pytest.mark.parametrize("name", BAD)
-    def test_of_a_study_stays_a_name(self, name: str) -> None:
+    def test_of_a_study_s_folder_stays_a_name(self) -> None:
+        """As far as the database takes a study's name, its folder has one of its own."""
+        folders = {safe_name(name) for name in self.BAD}
+        assert len(folders) == len(self.BAD)
+        for folder in folders:
+            assert re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", folder)
+
+    @pytest.mark.parametrize("name", ["", "x" * 481, "x\n", "a\0b", "\udcff"])
+    def test_of_a_study_that_no_database_holds(self, name: str) -> None:
         with pytest.raises(ConfigError, match="is no name"):
             check_name(name)
 

@@ -28,6 +28,7 @@ from sweepmore.errors import Interrupted, StudyError
 from sweepmore.hydra_internals import for_another_process, fresh_context
 from sweepmore.join import is_done, work
 from sweepmore.owner import this_process
+from sweepmore.record import safe_name
 from sweepmore.settings import read
 from sweepmore.signals import ignore_continue, signals_raise, unbroken
 from sweepmore.studies import view
@@ -135,7 +136,7 @@ class Jobs(Crew[Job]):
     def __post_init__(self) -> None:
         self._on_slurm = self.config.hydra.launcher._target_ == SLURM
         # the names of its jobs in Slurm's queue: of this parent alone
-        self._name = f"{self.study.study_name}-{secrets.token_hex(3)}"
+        self._name = f"{safe_name(self.study.study_name)}-{secrets.token_hex(3)}"
         part = {
             "study": self.study.study_name,
             "parent": this_process(),

@@ -17,7 +17,7 @@ from sweepmore.frozen import FrozenConfig
 from sweepmore.frozen import freeze as freeze_sources
 from sweepmore.optuna_internals import storage_of
 from sweepmore.patience import heed
-from sweepmore.record import write_atomic
+from sweepmore.record import safe_name, write_atomic
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep
 from sweepmore.storage import open_storage
@@ -54,9 +54,10 @@ def load_study(asked: Sweep, name: str) -> optuna.Study:
 
 
 def study_folder(asked: Sweep, study: optuna.Study) -> Path:
-    """``outputs/studies/NAME``; a second study of that name (another storage) gets a suffix."""
+    """``outputs/studies/NAME`` by its ``safe_name``; a second study of that name (another storage)
+    gets a suffix."""
     uid = study.user_attrs["uid"]
-    folder = asked.outputs / "studies" / study.study_name
+    folder = asked.outputs / "studies" / safe_name(study.study_name)
     if not _belongs(folder, uid):
         folder = folder.with_name(f"{folder.name}-{uid}")
         _belongs(folder, uid)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import subprocess
 import sys
@@ -33,8 +35,24 @@ Status = Literal["ok", "diverged", "pruned", "interrupted", "error"]
 # What the names of studies end with that confirm a winner or measure noise.
 CONFIRM, NOISE = ".confirm", ".noise"
 
+# What a folder may be called on every system, and a W&B run's id begin with.
+_SAFE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
 # A diff longer than this is cut: guess, four times the longest diff one would call small.
 MAX_DIFF_CHARACTERS = 400_000
+
+
+def safe_name(study: str) -> str:
+    """A study's name as that of a folder: itself where it is one, else what is left of it and a
+    hash, because two names may leave the same (``A/b``, ``a-b``, and ``A`` is ``a`` on some disks).
+    """
+    suffix = next((end for end in (CONFIRM, NOISE) if study.endswith(end)), "")
+    name = study.removesuffix(suffix)
+    if _SAFE.fullmatch(name):
+        return study
+    left = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:55]
+    marked = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{left}-{marked}{suffix}" if left else f"{marked}{suffix}"
 
 
 def create_private(path: Path) -> None:
@@ -271,7 +289,7 @@ def find_run(name: str, outputs: Path, holding: str) -> Path:
                 return folder.resolve()
     runs = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
     if name != "last":
-        if (outputs / "studies" / name).is_dir():
+        if (outputs / "studies" / safe_name(name)).is_dir():
             cure = f"Give study={name} instead, or a trial of {outputs.name}/studies/{name}."
             raise RunError(f"{name} is a study, not a run.", value=name, cure=cure)
         near = did_you_mean(name, [folder.name for folder in runs])
@@ -288,14 +306,15 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
     last); of a repeated trial, its first run."""
     studies = outputs / "studies"
     name = last_study(outputs) if study in (None, "last") else str(study)
-    if Path(name).name != name or name.startswith(".") or not (studies / name).is_dir():
+    if not (studies / safe_name(name)).is_dir():
         near = did_you_mean(name, [folder.name for folder in studies.glob("[!.]*")])
         cure = f"python report.py lists the studies.{near}"
         raise RunError(f"There is no study {name} in {outputs}.", value=name, cure=cure)
-    folder = studies / name / f"{trial:04d}"
+    study_folder = studies / safe_name(name)
+    folder = study_folder / f"{trial:04d}"
     run = next((run for run in (folder, folder / "0") if (run / "config.yaml").exists()), None)
     if run is None:
-        numbers = sorted(int(run.name) for run in (studies / name).glob("[0-9]*"))
+        numbers = sorted(int(run.name) for run in study_folder.glob("[0-9]*"))
         known = f"It has {len(numbers)}, from {numbers[0]} to {numbers[-1]}; " if numbers else ""
         cure = f"{known}a retried trial keeps its first number."
         raise RunError(f"{name} has no run of a trial {trial}.", value=trial, cure=cure)

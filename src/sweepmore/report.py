@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -398,7 +399,7 @@ def _lists(study: Study) -> list[Table]:
 
 def _commands(study: Study, where: str) -> list[tuple[str, str]]:
     """What to do next comes first."""
-    name, found = f"{study.seen.name}{where}", list[tuple[str, str]]()
+    name, found = f"{shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
     if study.winner is not None and not study.tested:
         found.append(("The number to report, once:", f"python evaluate_test.py study={name}"))
     elif study.winner is None and len(study.seen.directions) == 1:
@@ -462,7 +463,7 @@ def compare_studies(studies: Sequence[Study], where: str = "") -> Page:
             Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
-        commands=[("One of them:", f"python report.py study={views[0].name}{where}")],
+        commands=[("One of them:", f"python report.py study={shlex.quote(views[0].name)}{where}")],
     )
 
 

@@ -24,6 +24,8 @@ from sweepmore.typed import build, setting
 
 # A study of which nothing is known gets this many trials: the stock sweeper's default.
 DEFAULT_TRIALS = 20
+# Optuna's column holds 512, of which a confirmation's ending and a version need some.
+LONGEST_NAME = 480
 DIRECTIONS = ("minimize", "maximize")
 
 
@@ -228,8 +230,8 @@ def _enqueued(given: Sequence[Mapping[str, Any]], space: Space) -> Iterator[Mapp
 
 
 def check_name(name: str) -> None:
-    """``[a-z0-9][a-z0-9._-]{0,63}``: a folder, a W&B group and a database key at once."""
-    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789._-")
-    if not name or len(name) > 64 or not set(name) <= allowed or name[0] in "._-":
-        cure = "Use up to 64 of a-z, 0-9, dot, dash and underscore; begin with a letter or digit."
-        raise ConfigError(f"hydra.sweeper.study_name={name} is no name.", value=name, cure=cure)
+    """What Optuna's databases hold, and a line of a terminal shows; its folder has a name of its
+    own where this one is none (``record.safe_name``)."""
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        cure = f"Use up to {LONGEST_NAME} characters that can be printed."
+        raise ConfigError(f"hydra.sweeper.study_name={name!r} is no name.", value=name, cure=cure)

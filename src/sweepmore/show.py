@@ -217,7 +217,7 @@ def closing(
     for attempt in rows[: 2 * SHOWN]:
         print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], error)}  "
               f"{words(attempt.params)}")  # fmt: skip
-    name = study.study_name
+    name = shlex.quote(study.study_name)
     print(_noise_line(error, asked, name))
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: of the best, {line}: look beyond it")

@@ -44,6 +44,7 @@ from sweepmore.owner import is_alive, on_this_host
 from sweepmore.patience import DatabaseAway, is_away
 from sweepmore.process_state import unchanged
 from sweepmore.question import call
+from sweepmore.record import safe_name
 from sweepmore.signals import STOPPING, Stop, unbroken
 from sweepmore.space import Space
 from sweepmore.storage import FAILURES
@@ -267,7 +268,7 @@ class Worker:
         config = self.composer.compose(job)
         folder = self._folder(claimed)
         with open_dict(config):
-            config.hydra.job.id = f"{self.search.study_name}-{claimed.root}"
+            config.hydra.job.id = f"{safe_name(self.search.study_name)}-{claimed.root}"
             config.hydra.job.num = claimed.root
             config.hydra.sweep.dir = str(folder.parent)
             config.hydra.sweep.subdir = f"{folder.name}/{number}" if many else folder.name
@@ -302,7 +303,7 @@ class Worker:
         self, claimed: Attempt, repeat: Mapping[str, Any], number: int | None
     ) -> SweepTrial:
         uid = self.study.user_attrs["uid"]
-        names = [self.search.study_name[:40], uid, f"{claimed.root:04d}"]
+        names = [safe_name(self.search.study_name)[:40], uid, f"{claimed.root:04d}"]
         names += [] if number is None else [f"s{number}"]
         return SweepTrial(
             study=self.search.study_name,
