@@ -119,7 +119,8 @@ def of_studies(
     path = write(page, folder)
     if arguments.csv:
         for study in studies:
-            write_csv(study.seen, folder / f"{record.safe_name(study.seen.name)}.csv")
+            path_of_table = folder / f"{record.safe_name(study.seen.name)}.csv"
+            write_csv(study.seen, path_of_table, study.attrs.get("as_text", ()))
     done(path, page)
 
 
@@ -140,7 +141,7 @@ def keep(study: Study) -> None:
     ]
     page = write(study_page(study, Application()), folder)
     page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
-    write_csv(study.seen, folder / "trials.csv")
+    write_csv(study.seen, folder / "trials.csv", study.attrs.get("as_text", ()))
     write_atomic(folder / "RESULTS.md", results_page(study, about))
     done(folder / "RESULTS.md")
 

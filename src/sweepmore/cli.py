@@ -15,7 +15,6 @@ import importlib.util
 import inspect
 import io
 import os
-import re
 import shlex
 import signal
 import sys
@@ -30,7 +29,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sweepmore.composing import as_typed, composing, is_about_writing, known_keys
-from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, nearest
+from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, masked, nearest
 from sweepmore.hydra_internals import VERSION_BASE, flags_parser
 from sweepmore.typed import build
 
@@ -202,12 +201,9 @@ def _warning_line(message: Warning | str, *where: object, **more: object) -> str
 
 
 def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
-    """Hydra repeats what it cannot read: of a URL neither user nor password."""
-    print(f"error: {_LOGIN.sub('://…@', message)}", file=sys.stderr)
+    """Hydra repeats what it cannot read: of a URL no secret."""
+    print(f"error: {masked(message)}", file=sys.stderr)
     sys.exit(code)
-
-
-_LOGIN = re.compile(r"://\S+@")
 
 
 def script_words() -> list[str]:

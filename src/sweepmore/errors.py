@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 import signal
 import traceback
 from collections.abc import Iterable
 from typing import Any
+
+# Of a URL: user and password, and an option that is a secret of its driver's.
+_LOGIN = re.compile(r"://\S+@")
+_SECRET = re.compile(r"([?&;]\w*(?:password|passwd|pwd|secret|token)\w*=)[^&;\s]+", re.IGNORECASE)
+
+
+def masked(text: str) -> str:
+    """``text`` without what a URL in it may hold of secrets: what cannot be read is repeated."""
+    return _SECRET.sub(r"\1…", _LOGIN.sub("://…@", text))
 
 
 class UserError(Exception):
@@ -19,10 +29,10 @@ class UserError(Exception):
     exit_code = 2
 
     def __init__(self, problem: str, *, value: object = None, cure: str) -> None:
-        super().__init__(f"{problem}\n  {cure}")
-        self.problem = problem
+        self.problem = masked(problem)
         self.value = value
-        self.cure = cure
+        self.cure = masked(cure)
+        super().__init__(f"{self.problem}\n  {self.cure}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Launchers send it from process to process; its arguments are named ones."""

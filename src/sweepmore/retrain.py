@@ -16,9 +16,8 @@ import yaml
 from sweepmore.frozen import FrozenConfig
 from sweepmore.launch import frozen_command
 from sweepmore.optuna_internals import fix, storage_of
-from sweepmore.overrides import override_text
+from sweepmore.overrides import override_text, read_overrides
 from sweepmore.question import call
-from sweepmore.space import parse_space
 from sweepmore.studies import Attempt, view
 
 
@@ -94,7 +93,7 @@ def choices(
     chosen: Sequence[Attempt], searched: Sequence[str]
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """One override for each searched key, a choice among the values of ``chosen``; and for each
-    of these its point, as the new search space holds the values."""
+    of these its point."""
     written = [as_written(attempt) for attempt in chosen]
     words: list[str] = []
     points: list[dict[str, Any]] = [{} for _ in chosen]
@@ -105,12 +104,18 @@ def choices(
         ]
         key = texts[0].partition("=")[0]
         values = list(dict.fromkeys(text.partition("=")[2] for text in texts))
-        words.append(f"{key}=choice({','.join(values)})")
-        (parameter,) = parse_space(words[-1:]).parameters
-        assert parameter.members is not None
+        words.append(_choice_of(key, values))
         for point, text in zip(points, texts, strict=True):
-            point[name] = parameter.members[values.index(text.partition("=")[2])]
+            point[name] = read_overrides([text], {})[0].value()
     return words, points
+
+
+def _choice_of(key: str, values: Sequence[str]) -> str:
+    """An override that searches among these. Hydra's grammar has no null within ``choice()``, and
+    no way but a list of ``params`` to choose among null alone."""
+    if list(values) == ["null"]:
+        return f"hydra.sweeper.params={override_text({key: [None]})}"
+    return f"{key}={','.join(values)}" if len(values) > 1 else f"{key}=choice({values[0]})"
 
 
 def as_written(attempt: Attempt) -> dict[str, str]:

@@ -18,8 +18,9 @@ from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.composing import as_typed, resolved
 from sweepmore.database import is_of_environment, place_of, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.overrides import override_text
 from sweepmore.search import SAMPLERS
-from sweepmore.space import Space, is_member, parse_space
+from sweepmore.space import Space, parse_space
 from sweepmore.typed import build, setting
 
 # A study of which nothing is known gets this many trials: the stock sweeper's default.
@@ -214,19 +215,24 @@ def _check_repeats(settings: Settings, space: Space) -> None:
 
 
 def _enqueued(given: Sequence[Mapping[str, Any]], space: Space) -> Iterator[Mapping[str, Any]]:
+    parameters = {parameter.name: parameter for parameter in space.parameters}
     for point in given:
+        held: dict[str, Any] = {}
         for name, value in point.items():
-            if name not in space.searched:
+            if name not in parameters:
                 near = did_you_mean(str(name), space.searched)
                 cure = f"Searched: {', '.join(space.searched)}.{near}"
                 problem = f"hydra.sweeper.enqueue: {name} is not searched."
                 raise ConfigError(problem, value=name, cure=cure)
-            distribution = space.searched[name]
-            if not is_member(value, distribution):
+            try:
+                held[name] = parameters[name].held(value)
+            except ValueError as error:
+                distribution = space.searched[name]
                 cure = f"It is searched in {distribution}; widen that, or leave the value out."
-                problem = f"hydra.sweeper.enqueue: {name}={value} is outside its range."
-                raise ConfigError(problem, value=value, cure=cure)
-        yield dict(point)
+                text = override_text(value)
+                problem = f"hydra.sweeper.enqueue: {name}={text} is outside its range."
+                raise ConfigError(problem, value=value, cure=cure) from error
+        yield held
 
 
 def check_name(name: str) -> None:

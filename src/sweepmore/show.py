@@ -8,7 +8,7 @@ import shlex
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from rich.text import Text
 from sweepmore.cli import script_words, shown_path
 from sweepmore.database import shown
 from sweepmore.errors import StudyError, writable
+from sweepmore.overrides import override_text
 from sweepmore.record import CONFIRM, NOISE, write_atomic
 from sweepmore.studies import (
     SHOWN,
@@ -205,7 +206,7 @@ def closing(
         share = len(seen.infeasible) / max(1, len(seen.counted))
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
-    write_csv(seen, search.folder / "trials.csv")
+    write_csv(seen, search.folder / "trials.csv", study.user_attrs.get("as_text", ()))
     confirms = study.study_name.endswith((CONFIRM, NOISE))  # confirm.py has its own table
     if not seen.ranked or confirms:
         return
@@ -293,9 +294,10 @@ def _by_reason(seen: StudyView) -> list[tuple[str, int, Attempt]]:
     return [(text, count, first[text]) for text, count in errors.most_common(3)]
 
 
-def write_csv(seen: StudyView, path: Path) -> None:
+def write_csv(seen: StudyView, path: Path, as_text: Sequence[str] = ()) -> None:
     """All attempts as a table for other programs, one row each; what the application kept with a
-    trial as ``result.…`` (of its last repeat)."""
+    trial as ``result.…`` (of its last repeat). Parameters stand as Hydra writes them, so that null
+    is no empty text and 1 no "1"; Optuna holds those of ``as_text`` so already."""
     kept = list(dict.fromkeys(key for a in seen.attempts for key in a.attrs.get("result") or {}))
     names = list(dict.fromkeys(name for attempt in seen.attempts for name in attempt.params))
     values = [f"value_{k}" for k in range(len(seen.directions))]
@@ -311,7 +313,7 @@ def write_csv(seen: StudyView, path: Path) -> None:
             [attempt.root, attempt.attempt, attempt.state.name, attempt.status or attempt.reason]
             + told
             + [attempt.attrs.get("std"), attempt.seconds]
-            + [attempt.params.get(name) for name in names]
+            + [_written(attempt.params, name, name in as_text) for name in names]
             + [(attempt.attrs.get("result") or {}).get(key) for key in kept]
         )
     write_atomic(path, writable(buffer.getvalue()))
@@ -332,6 +334,12 @@ def no_objective(attempt: Attempt) -> StudyError:
         value=attempt.root,
         cure=f"{cure} The same command then runs the trials that are left. {_STAY}",
     )
+
+
+def _written(params: Mapping[str, Any], name: str, is_text: bool) -> Any:
+    """None where the trial had no such parameter."""
+    value = params.get(name)
+    return value if name not in params or is_text else override_text(value)
 
 
 def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> StudyError:

@@ -60,6 +60,23 @@ class Parameter:
     def name(self) -> str:
         return self.key.lstrip("+")
 
+    def held(self, value: Any) -> Any:
+        """``value`` as Optuna holds it, the same by value and type, but for a whole number, which
+        may stand for a float; ValueError where it is none of this parameter's."""
+        if isinstance(self.distribution, CategoricalDistribution):
+            text = override_text(value)
+            for choice in self.distribution.choices:
+                if text == (choice if self.as_text else override_text(choice)):
+                    return choice
+            if not self.as_text and type(value) is int and float(value) in self._floats():
+                return float(value)
+        elif not isinstance(value, bool) and is_member(value, self.distribution):
+            return value
+        raise ValueError(f"{self.name} has no {value!r}")
+
+    def _floats(self) -> list[float]:
+        return [member for member in self.members or () if isinstance(member, float)]
+
     def override(self, value: Any) -> str:
         """Hydra reads the member itself back from it: its type, every digit, every quote."""
         match self.distribution:

@@ -273,7 +273,12 @@ def words(params: Mapping[str, Any]) -> str:
 
 
 def short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """As Hydra writes it where Python would not: null, true, and the empty text in quotes."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.3g}" if isinstance(value, float) else str(value) or "''"
 
 
 def noise(ranked: Sequence[Attempt]) -> float | None:

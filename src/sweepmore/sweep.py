@@ -210,6 +210,8 @@ class Parent:
         study.set_user_attr("uid", secrets.token_hex(3))
         study.set_user_attr("seed", secrets.randbelow(2**32) if seed is None else seed)
         study.set_user_attr("command", self.command())
+        as_text = [parameter.name for parameter in self.asked.space.parameters if parameter.as_text]
+        study.set_user_attr("as_text", as_text)  # for readers that know Optuna's choices alone
         study.set_user_attr("question", question)  # last: whoever finds it finds all
         write_note(study)
 
