@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
 
 from sweepmore.composing import resolved
 from sweepmore.errors import ConfigError
@@ -116,6 +121,22 @@ def changes(old: Question, new: Question) -> list[str]:
         for key in sorted({*before, *after})
         if before.get(key, missing) != after.get(key, missing)
     ]
+
+
+def barred(old: Question, new: Question) -> list[str]:
+    """The searched keys that no study can go on with: Optuna takes another range of the same kind
+    for a parameter, but no other kind and no other choices."""
+    before, after = old["space"], new["space"]
+    return [name for name in before if name in after and not _fits(before[name], after[name])]
+
+
+def _fits(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    old, new = (json_to_distribution(json.dumps(one)) for one in (before, after))
+    try:
+        check_distribution_compatibility(old, new)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(question: Question) -> dict[str, Any]:
