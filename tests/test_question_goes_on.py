@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from sweepmore.question import ask, barred
 from sweepmore.space import parse_space
@@ -26,8 +27,6 @@ from tests.sweep_apps import App
     ],
 )
 def test_what_optuna_takes(before: str, after: str, keys: list[str]) -> None:
-    from omegaconf import OmegaConf
-
     old, new = (
         ask(parse_space([word]).searched, OmegaConf.create({}), {}, None, ())
         for word in (before, after)
@@ -51,4 +50,33 @@ def test_it_is_refused_before_any_trial(tmp_path: Path) -> None:
         assert "on_change=continue" not in done[words].stderr
         assert "no other choices" in done[words].stderr
     assert "on_change=continue" in done[wider].stderr
+    assert len(app.trials()) == 2
+
+
+def test_what_only_a_trial_can_resolve_stands_as_it_is_written() -> None:
+    """Hydra's basic sweeper runs it; the question is the same whatever is searched first."""
+    config = {
+        "lr": "???",
+        "name": "run-${lr}",
+        "deep": {"list": ["${lr}", "${new}", "${n}"]},
+        "n": 3,
+        "twice": "${n}",
+    }
+    space = parse_space(["lr=1,2", "+new=1,2"]).searched
+    question = ask(space, OmegaConf.create(config), {}, None, ())
+    assert question["config"] == {
+        "name": "run-${lr}",
+        "deep.list": ["${lr}", "${new}", 3],
+        "n": 3,
+        "twice": 3,
+    }
+
+
+def test_a_missing_value_that_is_searched(tmp_path: Path) -> None:
+    app = App.copied(tmp_path)
+    path = app.folder / "conf" / "config.yaml"
+    path.write_text(path.read_text().replace("x: 0.0", "x: ???") + "name: run-${x}\n")
+    words = ("x=1,2", ":study_name=s")
+    done = app.each(words)[words]
+    assert done.returncode == 0, done.stdout + done.stderr
     assert len(app.trials()) == 2

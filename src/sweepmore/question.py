@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    InterpolationKeyError,
+    InterpolationToMissingValueError,
+    OmegaConfBaseException,
+)
 from optuna.distributions import (
     BaseDistribution,
     check_distribution_compatibility,
@@ -76,9 +81,33 @@ def _steady(config: DictConfig) -> DictConfig:
 
     steady = OmegaConf.create(kept(OmegaConf.to_container(config, resolve=False)))
     assert isinstance(steady, DictConfig)
-    return steady
+    return _left_open(steady)
 
 
+def _left_open(config: DictConfig) -> DictConfig:
+    """What refers to a key that has no value without the searched ones stands as it is written:
+    Hydra, too, resolves it in the trial that reads it."""
+
+    def kept(value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {key: kept(item, f"{path}.{key}".strip(".")) for key, item in value.items()}
+        if isinstance(value, list):
+            return [kept(item, f"{path}[{at}]") for at, item in enumerate(value)]
+        if isinstance(value, str) and "${" in value:
+            try:
+                OmegaConf.select(config, path)
+            except (InterpolationKeyError, InterpolationToMissingValueError):
+                return _ANY.sub(r"\\\g<0>", value)
+            except OmegaConfBaseException:
+                return value  # ``resolved`` says why not
+        return value
+
+    opened = OmegaConf.create(kept(OmegaConf.to_container(config, resolve=False), ""))
+    assert isinstance(opened, DictConfig)
+    return opened
+
+
+_ANY = re.compile(r"(?<!\\)\$\{")
 # An interpolation that only a run can resolve; a backslash before it makes it text.
 _OF_ONE_RUN = re.compile(r"\$\{(?=(?:hydra|now):)")
 
