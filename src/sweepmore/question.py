@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, distribution_to_json
+from omegaconf.errors import (
+    InterpolationKeyError,
+    InterpolationToMissingValueError,
+    OmegaConfBaseException,
+)
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
 
 from sweepmore.composing import resolved
 from sweepmore.errors import ConfigError
@@ -71,9 +81,33 @@ def _steady(config: DictConfig) -> DictConfig:
 
     steady = OmegaConf.create(kept(OmegaConf.to_container(config, resolve=False)))
     assert isinstance(steady, DictConfig)
-    return steady
+    return _left_open(steady)
 
 
+def _left_open(config: DictConfig) -> DictConfig:
+    """What refers to a key that has no value without the searched ones stands as it is written:
+    Hydra, too, resolves it in the trial that reads it."""
+
+    def kept(value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return {key: kept(item, f"{path}.{key}".strip(".")) for key, item in value.items()}
+        if isinstance(value, list):
+            return [kept(item, f"{path}[{at}]") for at, item in enumerate(value)]
+        if isinstance(value, str) and "${" in value:
+            try:
+                OmegaConf.select(config, path)
+            except (InterpolationKeyError, InterpolationToMissingValueError):
+                return _ANY.sub(r"\\\g<0>", value)
+            except OmegaConfBaseException:
+                return value  # ``resolved`` says why not
+        return value
+
+    opened = OmegaConf.create(kept(OmegaConf.to_container(config, resolve=False), ""))
+    assert isinstance(opened, DictConfig)
+    return opened
+
+
+_ANY = re.compile(r"(?<!\\)\$\{")
 # An interpolation that only a run can resolve; a backslash before it makes it text.
 _OF_ONE_RUN = re.compile(r"\$\{(?=(?:hydra|now):)")
 
@@ -116,6 +150,22 @@ def changes(old: Question, new: Question) -> list[str]:
         for key in sorted({*before, *after})
         if before.get(key, missing) != after.get(key, missing)
     ]
+
+
+def barred(old: Question, new: Question) -> list[str]:
+    """The searched keys that no study can go on with: Optuna takes another range of the same kind
+    for a parameter, but no other kind and no other choices."""
+    before, after = old["space"], new["space"]
+    return [name for name in before if name in after and not _fits(before[name], after[name])]
+
+
+def _fits(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    old, new = (json_to_distribution(json.dumps(one)) for one in (before, after))
+    try:
+        check_distribution_compatibility(old, new)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(question: Question) -> dict[str, Any]:

@@ -249,19 +249,26 @@ class Parent:
         """Whether an existing study asks the same; False sends on to the next name."""
         name = study.study_name
         changed = questions.changes(study.user_attrs["question"], question)
-        if not changed or self.asked.settings.on_change == "continue":
+        barred = questions.barred(study.user_attrs["question"], question)
+        if not changed or (self.asked.settings.on_change == "continue" and not barred):
             for line in changed:
                 print(f"warning: the question has changed: {line}", file=sys.stderr)
             return True
         if self.asked.settings.on_change == "new":
             return False
+        go_on = (
+            f"It cannot go on with both: Optuna takes no other choices and no other kind of range "
+            f"for {', '.join(barred)}."
+            if barred
+            else "To go on all the same, with trials of both questions in one study: "
+            "hydra.sweeper.on_change=continue."
+        )
         raise StudyError(
             f"The study {name} asks another question; it was → it is now:\n    "
             + "\n    ".join(changed),
             value=changed,
             cure="Take that back, or begin another study by another hydra.sweeper.study_name "
-            "(hydra.sweeper.on_change=new finds one). To go on all the same, with trials of both "
-            "questions in one study: hydra.sweeper.on_change=continue.",
+            f"(hydra.sweeper.on_change=new finds one). {go_on}",
         )
 
     def warn_of_new_code(self, study: optuna.Study, search: Search) -> None:
