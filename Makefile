@@ -23,7 +23,7 @@ DEFAULT := not system and not slow and not faults and not postgres and not slurm
 SYSTEM := system and not slow and not faults and not postgres and not slurm
 # of the sweeper and of what it takes from Hydra
 SWEEPER_TESTS := $(wildcard tests/test_sweep_*.py) $(addprefix tests/test_,$(addsuffix .py, \
-  space search settings composing bad_input database keep launch))
+  space search settings composing bad_input database keep launch values drop_in))
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -42,7 +42,7 @@ def refusing(value: Any) -> Any:
 @pytest.fixture(autouse=True)
 def resolvers() -> Iterator[None]:
     for resolver in (broken, refusing):
-        OmegaConf.register_new_resolver(resolver.__name__, resolver)
+        register_resolver(resolver.__name__, resolver)
     yield
     for resolver in (broken, refusing):
         OmegaConf.clear_resolver(resolver.__name__)

@@ -22,7 +22,7 @@ WRONG: dict[str, list[Any]] = {
     "repeats": [5, {"seed": 5}, [1], "text", {"seed": []}],
     "direction": [5, [], None, [5], [["minimize"]], {"a": 1}, "maximise"],
     "storage": [5, [], {"a": 1}, True],
-    "study_name": [5, [], {"a": 1}, True, "A", "a/b"],
+    "study_name": [5, [], {"a": 1}, True],
     "custom_search_space": [5, [], "text", "json", "json.nothing", "", "."],
     "identity": [[], 5, "json.nothing", "", "json.decoder", "..a"],
     "question_ignore": [5, [5], None, "text", {"a": 1}, [["a"]]],
@@ -54,7 +54,7 @@ def test_a_value_of_a_wrong_kind_is_refused_with_key_value_and_cure(
     config.hydra.sweeper[key] = value
     with pytest.raises(ConfigError) as refused:
         check_named(read(["model.emb=2,3"], config, context))
-    assert key in refused.value.problem or key == "params"  # there its own keys are named
+    assert key in refused.value.problem.lower() or key == "params"  # there its own keys are named
     assert refused.value.cure
     assert list(tmp_path.iterdir()) == []
 

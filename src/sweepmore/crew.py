@@ -11,10 +11,12 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 import optuna
+from optuna.trial import TrialState
 
 from sweepmore import slots
 from sweepmore.errors import StudyError
 from sweepmore.join import is_all_taken, is_done
+from sweepmore.owner import on_this_host
 from sweepmore.settings import Sweep
 from sweepmore.signals import stop_signals, unbroken
 from sweepmore.studies import StudyView, view
@@ -65,6 +67,10 @@ class Crew(ABC, Generic[One]):
     def all_died(self, index: int) -> StudyError:
         """What to say when ``MOST_BARREN_DEATHS`` is reached, by the last one's index."""
 
+    def pid(self, one: One) -> int | None:
+        """Of the process of this host that it is; None where nobody knows."""
+        return None
+
     def wait(self, left: Sequence[One]) -> None:
         """Between two looks at them."""
         time.sleep(0.05)
@@ -98,7 +104,7 @@ class Crew(ABC, Generic[One]):
                             continue
                         with unbroken():
                             seen = view(self.study)
-                        if ending is Ending.DONE and self._vanished(seen):
+                        if ending is Ending.DONE and vanished(self.pid(one), seen):
                             ending = Ending.DIED
                         if ending is Ending.DONE:
                             continue
@@ -116,13 +122,6 @@ class Crew(ABC, Generic[One]):
             finally:
                 self.leave([*running.values()])
 
-    def _vanished(self, seen: StudyView) -> bool:
-        """Whether a worker that ended well cannot have found nothing more to do: its task has left
-        the process (``os._exit(0)``), and its trial is still its own or waits to be tried again."""
-        if any(slots.is_dead(attempt) for attempt in seen.running):
-            return True
-        return not must_end(self.study, self.search) and not is_all_taken(seen, self.asked)
-
     def _left(self, stop: Callable[[], int | None]) -> bool:
         """Whether there is a trial for a new worker: of one that died at the very end, or of
         another machine's that has died since. While its trials run, this parent waits."""
@@ -136,3 +135,15 @@ class Crew(ABC, Generic[One]):
                 return True
             time.sleep(ELSEWHERE_SECONDS)
         return False
+
+
+def vanished(pid: int | None, seen: StudyView) -> bool:
+    """Whether a process that ended well left a trial unfinished: its task has left the process
+    (``os._exit(0)``). By now the trial may have been found dead by others."""
+    return pid is not None and any(
+        attempt.owner is not None
+        and on_this_host(attempt.owner)
+        and attempt.owner["pid"] == pid
+        and (attempt.state is TrialState.RUNNING or attempt.reason == "died")
+        for attempt in seen.attempts
+    )

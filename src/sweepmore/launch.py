@@ -59,6 +59,9 @@ class Processes(Crew[subprocess.Popen[bytes]]):
             return Ending.STOPPED
         return Ending.DIED if code else Ending.DONE
 
+    def pid(self, one: subprocess.Popen[bytes]) -> int:
+        return one.pid
+
     def stop(self, left: Sequence[subprocess.Popen[bytes]]) -> None:
         for process in left:
             with contextlib.suppress(ProcessLookupError):

@@ -122,7 +122,7 @@ def reap(study: optuna.Study, seen: StudyView, max_retries: int) -> list[Attempt
     A worker may have handed its trial back and ended since ``seen`` was read: what counts is the
     trial as it is after the worker was found dead, for then only another reaper can change it.
     """
-    suspects = [attempt for attempt in seen.running if is_dead(attempt)]
+    suspects = [attempt for attempt in seen.running if _is_dead(attempt)]
     running = {attempt.number for attempt in view(study).running} if suspects else set()
     dead = [attempt for attempt in suspects if attempt.number in running]
     for attempt in dead:
@@ -132,7 +132,7 @@ def reap(study: optuna.Study, seen: StudyView, max_retries: int) -> list[Attempt
     return dead
 
 
-def is_dead(attempt: Attempt) -> bool:
+def _is_dead(attempt: Attempt) -> bool:
     """Whether the worker of a trial that runs is gone, as far as can be told here."""
     if attempt.owner is None:
         return time.time() - attempt.last_sign > OWNERLESS_SECONDS

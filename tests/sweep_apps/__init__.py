@@ -112,7 +112,7 @@ class App:
             input=json.dumps([self.command(*words)[1:] for words in lines]),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=len(lines) * PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         ended = [Done(words, *one) for words, one in zip(lines, json.loads(done.stdout))]
