@@ -105,6 +105,7 @@ def test_a_whole_number_stands_for_a_float() -> None:
     assert list(_enqueued([{"x": 1}], parse_space(["x=interval(0,2)"]))) == [{"x": 1}]
 
 
+@pytest.mark.system
 def test_one_sweep_of_them_all(tmp_path: Path) -> None:
     app = App.copied(tmp_path)
     lines = [

@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import hydra
 import pytest
 
 from tests.helpers import NO_NETWORK, TrainHere, run_script, train_here
 
+# what Hydra says of its own has other words there
+HYDRA14 = not hydra.__version__.startswith("1.3.")
 LONG = b"a" * 10_001
 GOOD = b"\n".join(b"name" + bytes([97 + i]) for i in range(20))
 
@@ -86,12 +89,15 @@ SETTINGS = {
     "group that is put over Hydra's": Bad("hydra=5", ("Hydra does not take hydra=5",)),
     "value that Hydra has no kind for": Bad("hydra.job.name=[1]",
                                             ("Hydra does not take hydra.job.name=[1]",)),
-    "mode": Bad("hydra.mode=x", ("Hydra does not take hydra.mode=x", "RUN, MULTIRUN")),
+    "mode": Bad("hydra.mode=x", ("Invalid hydra.mode 'x'", "RUN or MULTIRUN") if HYDRA14
+                else ("Hydra does not take hydra.mode=x", "RUN, MULTIRUN")),
     "key that nothing has": Bad("model.emb=${nowhere}",
                                 ("Interpolation key 'nowhere' not found (in model.emb)",)),
     "variable that is not set": Bad("model.emb=${oc.env:NOWHERE}",
                                     ("Environment variable 'NOWHERE' not found", "Export it")),
-    "variable of a group": Bad("model=${oc.env:NOWHERE}", ("'NOWHERE' not found", "Export it")),
+    "variable of a group": Bad("model=${oc.env:NOWHERE}",
+                               ("resolving interpolation '${oc.env:NOWHERE}'",) if HYDRA14
+                               else ("'NOWHERE' not found", "Export it")),
     "resolver that nobody knows": Bad("seed=${nothing:1}", ("nothing",)),
     "folder that cannot be told": Bad("hydra.run.dir=${nowhere}", ("'nowhere' not found",)),
     "callback": Bad("+hydra.callbacks.x._target_=nowhere", ("Error locating target 'nowhere'",)),
@@ -116,7 +122,8 @@ SETTINGS = {
     "text without path": Bad("data=text", ("data=text with data.path=null",
                                            "data=text data.path=FILE")),
     "path without text": Bad("data.path=x.txt", ("data=given_names with data.path=x.txt",)),
-    "not an override": Bad("steps", ("steps is not key=value", "missing EQUAL")),
+    "not an override": Bad("steps", ("steps is not key=value",
+                                     "string: steps" if HYDRA14 else "missing EQUAL")),
     "torn list": Bad("data.split=[0.8,", ("data.split=[0.8, is not key=value",)),
     "setting with dashes": Bad("--hidden 200", ("There is no flag --hidden", "model.hidden=200",
                                                 "Settings are key=value")),

@@ -18,6 +18,7 @@ from omegaconf.errors import ConfigAttributeError, InterpolationResolutionError
 
 from nplm.config import register_defaults
 from sweepmore import cli
+from sweepmore.hydra_internals import register_resolver
 from sweepmore.composing import composing, resolved
 from sweepmore.errors import ConfigError, DataError
 from tests.helpers import ROOT

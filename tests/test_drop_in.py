@@ -62,6 +62,8 @@ y: 1
 z: 1
 """
 
+pytestmark = pytest.mark.system
+
 
 def example(folder: Path, code: str = SPHERE, config: str = SPHERE_CONFIG) -> App:
     (folder / "conf").mkdir()
@@ -117,7 +119,6 @@ def main(cfg: DictConfig) -> float:
         assert states == [(TrialState.COMPLETE, "ok")] * 2 + [(TrialState.PRUNED, "pruned")] * 2
 
 
-@pytest.mark.system
 def test_trial_pruned_of_a_worker_that_stops_is_handed_back(tmp_path: Path) -> None:
     """The report's answer is the same: only the worker knows why it said stop."""
     code = """

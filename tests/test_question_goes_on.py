@@ -34,6 +34,7 @@ def test_what_optuna_takes(before: str, after: str, keys: list[str]) -> None:
     assert barred(old, new) == keys
 
 
+@pytest.mark.system
 def test_it_is_refused_before_any_trial(tmp_path: Path) -> None:
     app = App.copied(tmp_path)
     named = ":study_name=s"
@@ -72,6 +73,7 @@ def test_what_only_a_trial_can_resolve_stands_as_it_is_written() -> None:
     }
 
 
+@pytest.mark.system
 def test_a_missing_value_that_is_searched(tmp_path: Path) -> None:
     app = App.copied(tmp_path)
     path = app.folder / "conf" / "config.yaml"

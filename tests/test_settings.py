@@ -64,7 +64,6 @@ LINES: tuple[Words, ...] = (
     ("x=1,2", ":enqueue=[[1]]"),
     ("x=1,2", ":repeats={nosuch:[1,2]}"),
     ("x=1,2", ":custom_search_space=text"),
-    ("x=1,2", "y=${nowhere}"),
 )
 
 

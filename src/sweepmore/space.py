@@ -68,7 +68,7 @@ class Parameter:
             for choice in self.distribution.choices:
                 if text == (choice if self.as_text else override_text(choice)):
                     return choice
-            if not self.as_text and type(value) is int and float(value) in self._floats():
+            if not self.as_text and type(value) is int and value in self._floats():
                 return float(value)
         elif not isinstance(value, bool) and is_member(value, self.distribution):
             return value
