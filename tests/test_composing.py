@@ -141,6 +141,7 @@ class TestApplication:
         [
             (("-m", "hydra.sweeper._target_=nothing"), "Invalid plugin 'nothing'"),
             (("hydra.job_logging.version=7",), "Unsupported version: 7"),
+            (("model.emb=1,2",), "3. To sweep over it, add --multirun"),
         ],
     )
     def test_what_hydra_cannot_build_is_refused(
