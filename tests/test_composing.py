@@ -124,17 +124,20 @@ class TestApplication:
         ("task", "raised"),
         [(key, ConfigAttributeError), (item, KeyError), (target, InstantiationException)],
     )
-    @pytest.mark.parametrize("many", [(), ("-m", "hydra/sweeper=basic")], ids=["once", "basic"])
     def test_a_tasks_own_bug_is_raised(
         self,
         task: Callable[[DictConfig], None],
         raised: type[Exception],
-        many: tuple[str, ...],
         run: Callable[..., None],
-        tmp_path: Path,
     ) -> None:
         with pytest.raises(raised):
-            run(task, *many, f"hydra.sweep.dir={tmp_path / 'many'}")
+            run(task)
+
+    def test_a_tasks_own_bug_is_raised_in_a_job_of_hydras_sweeper(
+        self, run: Callable[..., None], tmp_path: Path
+    ) -> None:
+        with pytest.raises(ConfigAttributeError):
+            run(key, "-m", "hydra/sweeper=basic", f"hydra.sweep.dir={tmp_path / 'many'}")
 
     @pytest.mark.parametrize(
         ("words", "says"),

@@ -296,7 +296,7 @@ class TestTargets:
                 "_target_ no_such_package.Sampler cannot be imported: No module named"
                 " 'no_such_package'.",
             ),
-            ({"seed": 1}, "_target_ None cannot be imported: Empty module name."),
+            ({"seed": 1}, "sampler={'seed': 1} has no _target_."),
             (
                 {"_target_": "optuna.pruners.MedianPruner"},
                 "_target_ optuna.pruners.MedianPruner is no subclass of BaseSampler.",
