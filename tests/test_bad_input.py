@@ -95,6 +95,8 @@ SETTINGS = {
                                 ("Interpolation key 'nowhere' not found (in model.emb)",)),
     "variable that is not set": Bad("model.emb=${oc.env:NOWHERE}",
                                     ("Environment variable 'NOWHERE' not found", "Export it")),
+    "variable that is not there to copy": Bad("hydra.job.env_copy=[NOWHERE] seed=1",
+                                              ("Environment variable 'NOWHERE' not found",)),
     "variable of a group": Bad("model=${oc.env:NOWHERE}",
                                ("resolving interpolation '${oc.env:NOWHERE}'",) if HYDRA14
                                else ("'NOWHERE' not found", "Export it")),

@@ -18,9 +18,9 @@ from omegaconf.errors import ConfigAttributeError, InterpolationResolutionError
 
 from nplm.config import register_defaults
 from sweepmore import cli
-from sweepmore.hydra_internals import register_resolver
 from sweepmore.composing import composing, resolved
 from sweepmore.errors import ConfigError, DataError
+from sweepmore.hydra_internals import register_resolver
 from tests.helpers import ROOT
 
 
@@ -126,23 +126,27 @@ class TestApplication:
         ("task", "raised"),
         [(key, ConfigAttributeError), (item, KeyError), (target, InstantiationException)],
     )
-    @pytest.mark.parametrize("many", [(), ("-m", "hydra/sweeper=basic")], ids=["once", "basic"])
     def test_a_tasks_own_bug_is_raised(
         self,
         task: Callable[[DictConfig], None],
         raised: type[Exception],
-        many: tuple[str, ...],
         run: Callable[..., None],
-        tmp_path: Path,
     ) -> None:
         with pytest.raises(raised):
-            run(task, *many, f"hydra.sweep.dir={tmp_path / 'many'}")
+            run(task)
+
+    def test_a_tasks_own_bug_is_raised_in_a_job_of_hydras_sweeper(
+        self, run: Callable[..., None], tmp_path: Path
+    ) -> None:
+        with pytest.raises(ConfigAttributeError):
+            run(key, "-m", "hydra/sweeper=basic", f"hydra.sweep.dir={tmp_path / 'many'}")
 
     @pytest.mark.parametrize(
         ("words", "says"),
         [
             (("-m", "hydra.sweeper._target_=nothing"), "Invalid plugin 'nothing'"),
             (("hydra.job_logging.version=7",), "Unsupported version: 7"),
+            (("model.emb=1,2",), "3. To sweep over it, add --multirun"),
         ],
     )
     def test_what_hydra_cannot_build_is_refused(

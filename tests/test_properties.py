@@ -27,7 +27,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from sqlalchemy.engine import URL
 
 import confirm
@@ -334,8 +333,7 @@ anything = values | st.lists(values, max_size=2) | st.dictionaries(st.text(max_s
 
 
 @functools.cache
-def sweeper() -> tuple[DictConfig, HydraContext]:
-    """A search over two keys as it was composed, and what Hydra gives its sweeper beside it."""
+def _sweeper() -> tuple[DictConfig, HydraContext]:
     register_defaults()
     path = create_config_search_path(str(ROOT / "conf"))
     with pytest.MonkeyPatch.context() as patch:
@@ -349,20 +347,27 @@ def sweeper() -> tuple[DictConfig, HydraContext]:
     return config, HydraContext(config_loader=loader, callbacks=Callbacks())
 
 
+def check_setting(key: str, value: Any) -> None:
+    """What a sweep does before it composes, with this value of a key of ``hydra.sweeper``."""
+    config, context = _sweeper()
+    kept = copy.deepcopy(config.hydra.sweeper)
+    try:
+        with composing():  # "${": Hydra refuses it before it is anybody's setting
+            config.hydra.sweeper[key] = value
+        words = ["model.emb=2,3", "optim.lr=interval(0,1)"]
+        check_named(settings_of_a_sweep(words, config, context))
+    finally:
+        config.hydra.sweeper = kept
+
+
 @quick
 @given(st.sampled_from([field.name for field in dataclasses.fields(Settings)]), anything)
 @example("enqueue", 5)
 def test_any_setting_of_the_sweeper_is_taken_or_refused_by_one_message(
     key: str, value: Any
 ) -> None:
-    config, context = sweeper()
-    node = copy.deepcopy(config)
-    try:
-        node.hydra.sweeper[key] = value
-    except OmegaConfBaseException:  # "${": Hydra refuses it before it is anybody's setting
-        return
     with one_message_or_none():
-        check_named(settings_of_a_sweep(["model.emb=2,3", "optim.lr=interval(0,1)"], node, context))
+        check_setting(key, value)
 
 
 # the ledger

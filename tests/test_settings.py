@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sweepmore.errors import ConfigError
-from sweepmore.settings import read
-from sweepmore.sweep import check_named
 from tests.sweep_apps import App, Words, refusal
-from tests.test_properties import sweeper
+from tests.test_properties import check_setting
 
 WRONG: dict[str, list[Any]] = {
     "enqueue": [5, [1, 2], {"a": 1}, [[1]], "text", True, [{1: 2}]],
@@ -49,22 +46,15 @@ def test_a_value_of_a_wrong_kind_is_refused_with_key_value_and_cure(
     key: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config, context = sweeper()
-    config = copy.deepcopy(config)
-    config.hydra.sweeper[key] = value
     with pytest.raises(ConfigError) as refused:
-        check_named(read(["model.emb=2,3"], config, context))
+        check_setting(key, value)
     assert key in refused.value.problem.lower() or key == "params"  # there its own keys are named
     assert refused.value.cure
     assert list(tmp_path.iterdir()) == []
 
 
 # Where Hydra reads the words, and composes for what is repeated.
-LINES: tuple[Words, ...] = (
-    ("x=1,2", ":enqueue=[[1]]"),
-    ("x=1,2", ":repeats={nosuch:[1,2]}"),
-    ("x=1,2", ":custom_search_space=text"),
-)
+LINES: tuple[Words, ...] = (("x=1,2", ":repeats={nosuch:[1,2]}"),)
 
 
 def test_a_refused_search_creates_nothing(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from a launcher's process. A UserError of such code is a message, as everywhere.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -27,10 +28,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
-from omegaconf.resolvers import oc
 
 from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure
-from sweepmore.hydra_internals import root_of
+from sweepmore.hydra_internals import ONE_BY_ONE, root_of
 from sweepmore.typed import dotted
 
 # Who may raise in there without having a bug, by themselves or below them in the standard library,
@@ -65,7 +65,10 @@ def composing(what: str | None = None) -> Iterator[None]:
                 raise link from None
         if not _is_theirs(error, before) or _is_of_the_system(error):
             raise
-        raise explained(error, what) from error
+        frames = [frame for link in _chain(error, before) for frame in _frames(link)]
+        problem, cure = _known(error, frames) or _unknown(error, frames)
+        told = f"{what}: {problem}" if what else problem
+        raise ConfigError(told, value=what, cure=cure) from error
 
 
 def resolved(node: DictConfig) -> dict[str, Any]:
@@ -125,15 +128,8 @@ def _frames(error: BaseException) -> list[FrameType]:
     return [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
-def explained(error: Exception, what: str | None = None) -> ConfigError:
-    """The complaint in one message, with the nearest known name where it is about one."""
-    frames = [frame for link in _chain(error, None) for frame in _frames(link)]
-    problem, cure = _known(error, frames) or _unknown(error, frames)
-    return ConfigError(f"{what}: {problem}" if what else problem, value=what, cure=cure)
-
-
 def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | None:
-    """Problem and cure of what happens to everybody."""
+    """Problem and cure of what happens to everybody, with the nearest name that is known."""
     cause = error.__cause__ or error
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
         known = _keys_beside(cause)
@@ -150,7 +146,7 @@ def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | N
         if frame.f_locals.get("classname") == STOCK_CLASS:
             problem = "hydra.sweeper._target_ is the stock plugin's class, with sweepmore's keys."
             return problem, f"Delete that line: `_target_: {STOCK_CLASS}`."
-        if frame.f_code is oc.env.__code__:
+        if frame.f_code is os.environ.__getitem__.__code__:
             problem = f"Environment variable '{frame.f_locals['key']}' not found."
             return problem, "Export it before the command, on every machine of a study."
     return _of_a_source(cause, frames)
@@ -175,15 +171,19 @@ def _of_a_source(cause: BaseException, frames: Sequence[FrameType]) -> tuple[str
 
 
 def _unknown(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str]:
-    """Anything else: which override Hydra had in hand, and what it said."""
-    overrides = [one for f in frames for one in f.f_locals.values() if isinstance(one, Override)]
+    """Anything else: which override Hydra had in hand, what it said, and the cures that it named
+    in further lines; OmegaConf's tell what its objects are."""
+    of_a_group = any(f.f_globals["__name__"].endswith(".defaults_list") for f in frames)
+    more = str(error).strip().splitlines()[1:] if isinstance(error, HydraException) else []
+    cure = "\n  ".join(map(str.strip, more)) or (_OPTION if of_a_group else _HELP)
+    taking = [frame for frame in frames if frame.f_code.co_qualname.endswith(ONE_BY_ONE)]
+    overrides = [one for f in taking for one in f.f_locals.values() if isinstance(one, Override)]
     if not overrides:
         reasons = [error] if error.__cause__ is None else [error, error.__cause__]
-        return f"{': '.join(map(_said, reasons))}.", _HELP
+        return f"{': '.join(map(_said, reasons))}.", cure
     word = str(overrides[-1].input_line)
     said = _said(error.__cause__ or error).replace(str(overrides[-1]), word)
-    of_a_group = any(f.f_globals["__name__"].endswith(".defaults_list") for f in frames)
-    return f"Hydra does not take {word}: {said}.", _OPTION if of_a_group else _HELP
+    return f"Hydra does not take {word}: {said}.", cure
 
 
 def _said(error: BaseException) -> str:

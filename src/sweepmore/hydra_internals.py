@@ -28,6 +28,10 @@ from omegaconf import DictConfig, OmegaConf
 # What ``hydra.launcher._target_`` is where nobody chose another launcher.
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
+# The functions that take one override after another, by the end of their names: what a message is
+# about is the override in hand there; elsewhere a loop that has ended leaves its last one.
+ONE_BY_ONE = ("._apply_overrides_to_config", "Overrides.__init__")
+
 IS_13 = hydra.__version__.startswith("1.3.")
 # ``hydra.main(**VERSION_BASE)``: 1.3 warns without it, 1.4 with it, and what 1.4 does without it is
 # what 1.3 does with it.
