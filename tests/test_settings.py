@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sweepmore.errors import ConfigError
+from sweepmore.settings import own_sampler
 from tests.sweep_apps import App, Words, refusal
 from tests.test_properties import check_setting
 
@@ -51,6 +52,26 @@ def test_a_value_of_a_wrong_kind_is_refused_with_key_value_and_cure(
     assert key in refused.value.problem.lower() or key == "params"  # there its own keys are named
     assert refused.value.cure
     assert list(tmp_path.iterdir()) == []
+
+
+RANDOM = {"_target_": "optuna.samplers.RandomSampler"}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "choice", "read_as"),
+    [
+        ({**RANDOM, "seed": None}, "auto", RANDOM),  # a class of a file, merged over auto
+        ({**RANDOM, "seed": 0}, "auto", {**RANDOM, "seed": 0}),
+        ({**RANDOM, "seed": None}, "random", {**RANDOM, "seed": None}),  # as it always was
+        ({"_target_": "auto", "seed": None}, "auto", {"_target_": "auto", "seed": None}),
+        ("tpe", None, "tpe"),
+        (None, None, None),
+    ],
+)
+def test_the_seed_of_auto_is_no_setting_of_another_sampler(
+    sampler: Any, choice: str | None, read_as: Any
+) -> None:
+    assert own_sampler(sampler, choice) == read_as
 
 
 # Where Hydra reads the words, and composes for what is repeated.

@@ -118,6 +118,15 @@ class Sweep:
         return next(islice(self.space.grid(), slot - len(self.enqueued), None), None)
 
 
+def own_sampler(sampler: Any, choice: str | None) -> Any:
+    """Without the null seed that the option ``auto`` brought to a class that a file names instead:
+    it is no setting of that class, and a study of before there was one asks the same."""
+    merged = isinstance(sampler, Mapping) and sampler.get("_target_", "auto") != "auto"
+    if choice != "auto" or not merged or sampler.get("seed") is not None:
+        return sampler
+    return {key: value for key, value in sampler.items() if key != "seed"}
+
+
 def named_sampler(sampler: Any) -> Any:
     """None where the sampler is ours to choose. Arguments without one, such as the stock plugin's
     ``sampler: {seed: 123}``, are of TPE, which is its default."""
@@ -137,6 +146,8 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     written = OmegaConf.to_container(node, resolve=False)
     assert isinstance(written, dict)
     plain = {key: value for key, value in resolved(node).items() if not key.startswith("_")}
+    choice = config.hydra.runtime.choices.get("hydra/sweeper/sampler")
+    plain["sampler"] = own_sampler(plain.get("sampler"), choice)
     settings = build(Settings, plain, "hydra.sweeper.")
     loader = context.config_loader
     space = parse_space(
