@@ -18,9 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTEST_DEBUG_TEMPROOT := $(shell \
   test "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 2000000 2>/dev/null && echo /dev/shm)
 
-# pytest's -m: what make test leaves out, and of it what other targets do not have
-DEFAULT := not system and not slow and not faults and not postgres and not slurm
-SYSTEM := system and not slow and not faults and not postgres and not slurm
+# pytest's -m: what belongs to every change; make test leaves the system's tests out (pyproject.toml)
+EVERY := not slow and not faults and not postgres and not slurm
 # of the sweeper and of what it takes from Hydra
 SWEEPER_TESTS := $(wildcard tests/test_sweep_*.py) $(addprefix tests/test_,$(addsuffix .py, \
   space search settings composing bad_input database keep launch values drop_in))
@@ -31,8 +30,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup run test test-all test-system test-hydra14 test-slow test-faults test-postgres \
-  test-slurm bench bench-full lock \
-  audit dashboard clean ci-packages
+  test-slurm bench bench-full lock audit dashboard clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
@@ -80,7 +78,7 @@ test: setup
 test-all: test test-system test-hydra14
 
 test-system: setup
-	@$(BIN)/python -m pytest -m '$(SYSTEM)' -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m 'system and $(EVERY)' -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
@@ -103,7 +101,7 @@ $(HYDRA14)/.installed: requirements-hydra14.lock $(STAMP)
 	@touch $@
 
 test-hydra14: setup $(HYDRA14)/.installed
-	@$(HYDRA14)/bin/python -m pytest -m '$(SYSTEM) or $(DEFAULT)' -n 2 --dist loadfile \
+	@$(HYDRA14)/bin/python -m pytest -m '$(EVERY)' -n 2 --dist loadfile \
 	  --no-loadscope-reorder $(SWEEPER_TESTS)
 
 test-faults: setup
