@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import StudyError
+from sweepmore.frozen import FrozenConfig
+from sweepmore.invocation import flag_words, split_flags, start_words
 from sweepmore.owner import this_process
 from sweepmore.signals import STOPPING
 
@@ -37,8 +39,8 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
-        frozen = self.search.frozen
-        command = frozen_command(sys.orig_argv, str(frozen.main), frozen.search_path_override)
+        start = [sys.orig_argv[0], *start_words()]
+        command = frozen_command(start, sys.orig_argv[len(start) :], self.search.frozen)
         logs = self.search.folder / "workers"
         logs.mkdir(exist_ok=True)
         with (logs / f"{index}.log").open("ab") as log:
@@ -89,14 +91,21 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         )
 
 
-def frozen_command(argv: Sequence[str], config_path: str, override: str) -> list[str]:
-    """The command line with the frozen sources instead of its own.
+def frozen_command(start: Sequence[str], words: Sequence[str], frozen: FrozenConfig) -> list[str]:
+    """The command line, what starts the application and its own words, with the frozen sources
+    instead of its own.
 
     Hydra's parser takes the overrides in one row only, so ours goes before the first of them.
     """
-    words = list(argv)
-    at = next((i for i, w in enumerate(words) if i and "=" in w and w[0] != "-"), len(words))
-    return [*words[:at], override, *words[at:], "--config-path", config_path]
+    flags, others = split_flags(words)
+    overrides = (at for at, word in enumerate(others) if _is_override(word))
+    at = next(overrides, len(others))
+    placed = [*others[:at], frozen.search_path_override, *others[at:]]
+    return [*start, *flag_words({**flags, **frozen.flags}), *placed]
+
+
+def _is_override(word: str) -> bool:
+    return word.startswith("~") or ("=" in word and not word.startswith("-"))
 
 
 def resources(index: int, n_jobs: int) -> dict[str, str]:

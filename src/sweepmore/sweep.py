@@ -20,7 +20,6 @@ from optuna.exceptions import DuplicatedStudyError
 
 from sweepmore import question as questions
 from sweepmore import show, slots
-from sweepmore.cli import script_words
 from sweepmore.composing import composing
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.follow import Follower
@@ -113,7 +112,7 @@ class Parent:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
             again = f"{back} unfinished {'trial' if back == 1 else 'trials'} will begin again"
             print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
-            print(f"         {show.command_line(study.user_attrs)}")
+            print(f"         {show.command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
         if (attempt := slots.without_objective(study, self.since)) is not None:
             raise show.no_objective(attempt)
@@ -177,8 +176,9 @@ class Parent:
 
     def open(self, question: Question) -> optuna.Study:
         """Create the study, or go on with the one that asks the same."""
-        settings, names = self.asked.settings, self.candidates(question)
-        storage = open_storage(self.asked.url, self.asked.engine)
+        asked, names = self.asked, self.candidates(question)
+        settings = asked.settings
+        storage = open_storage(asked.url, asked.engine)
         pruner = build_pruner(settings.pruner)
         for candidate in names:
             try:
@@ -193,8 +193,9 @@ class Parent:
                 if not self.is_left_behind(study):
                     if not self.may_go_on(study, question):
                         continue
-                    words = self.command()["words"]
-                    study.set_user_attr("command", {**study.user_attrs["command"], "words": words})
+                    before = study.user_attrs["command"]
+                    kept = {key: before[key] for key in ("fixed", "hydra")}  # what trials share
+                    study.set_user_attr("command", {**asked.command, **kept})
                     return study
             self.introduce(study, question)
             return study
@@ -209,7 +210,7 @@ class Parent:
         seed = self.asked.settings.seed
         study.set_user_attr("uid", secrets.token_hex(3))
         study.set_user_attr("seed", secrets.randbelow(2**32) if seed is None else seed)
-        study.set_user_attr("command", self.command())
+        study.set_user_attr("command", self.asked.command)
         as_text = [parameter.name for parameter in self.asked.space.parameters if parameter.as_text]
         study.set_user_attr("as_text", as_text)  # for readers that know Optuna's choices alone
         study.set_user_attr("question", question)  # last: whoever finds it finds all
@@ -229,21 +230,6 @@ class Parent:
             problem = f"The study {name} was not made by sweepmore."
             raise StudyError(problem, value=name, cure=cure)
         return True
-
-    def command(self) -> dict[str, list[str]]:
-        """What confirm.py needs to run the study's configurations again: the application as it
-        was called, and the overrides that all trials share; ``words`` are all, for people."""
-        script = script_words()
-        return {
-            "script": script if script[0] == "-m" else [str(Path(script[0]).resolve())],
-            "fixed": list(self.asked.space.fixed),
-            "hydra": list(self.asked.hydra_overrides),
-            "words": [
-                word
-                for word in (*self.asked.arguments, *self.asked.hydra_overrides)
-                if not word.startswith("hydra.mode=")  # which is -m
-            ],
-        }
 
     def may_go_on(self, study: optuna.Study, question: Question) -> bool:
         """Whether an existing study asks the same; False sends on to the next name."""
