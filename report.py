@@ -87,7 +87,7 @@ def of_runs(folders: list[Path], outputs: Path) -> None:
     from sweepmore.page import write
     from sweepmore.report import runs_page
 
-    page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
+    page = runs_page(folders, application(ROOT))
     name = page.title.replace(" and ", "-").replace("/", "-")
     done(write(page, outputs / "reports" / name), page)
 
@@ -101,7 +101,7 @@ def of_studies(
     from sweepmore.report import compare_studies, read_study, study_page
     from sweepmore.show import write_csv
 
-    ours = application(ROOT / "sweeps" / "looks")
+    ours = application(ROOT)
     if arguments.sync:
         from sweepmore.sync import sync_study
 
@@ -114,7 +114,7 @@ def of_studies(
         return
     where = cli.given(arguments, "outputs", "storage")
     one = len(studies) == 1
-    page = study_page(studies[0], ours, where) if one else compare_studies(studies, where)
+    page = study_page(studies[0], ours, where) if one else compare_studies(studies, ours, where)
     folder = outputs / "reports" / "-".join(record.safe_name(study.seen.name) for study in studies)
     path = write(page, folder)
     if arguments.csv:

@@ -31,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from sweepmore.composing import as_typed, composing, is_about_writing, known_keys
 from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, masked, nearest
 from sweepmore.hydra_internals import VERSION_BASE, flags_parser
+from sweepmore.invocation import python, start_words
 from sweepmore.typed import build
 
 T = TypeVar("T")
@@ -117,7 +118,7 @@ def refuse_a_search(hydra_node: Any) -> None:
         raise ConfigError(
             f"{about[0]} is about a search, but without -m this is one run.",
             value=about,
-            cure=f"The search: {shlex.join(['python', *script_words(), '-m', *sys.argv[1:]])}",
+            cure=f"The search: {shlex.join([python(), *start_words(), '-m', *sys.argv[1:]])}",
         )
 
 
@@ -206,12 +207,15 @@ def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
     sys.exit(code)
 
 
-def script_words() -> list[str]:
-    """``[script.py]`` or ``[-m, package.module]`` of this process's command line."""
-    words = sys.orig_argv[1:]
-    if words[0] == "-m":
-        return words[:2]
-    return [next(word for word in words if not word.startswith("-"))]
+def script_beside(root: Path, name: str) -> str | None:
+    """``python confirm.py``, to be typed here, where ``root`` holds that script and it is one that
+    uses sweepmore: another application may have a script of that name."""
+    path = root / name
+    try:
+        ours = "sweepmore" in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return shlex.join([python(), shown_path(path)]) if ours else None
 
 
 def shown_path(path: Path) -> str:

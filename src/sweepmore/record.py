@@ -312,7 +312,7 @@ def find_run(name: str, outputs: Path, holding: str) -> Path:
         raise RunError(f"{name} is not a run.", value=name, cure=f"Give a run's folder.{near}")
     usable = [folder for folder in runs if (folder / holding).exists()]
     if not usable:
-        cure = "Train one first: python train.py experiment=quick"
+        cure = "Train one first, or name another outputs=…."
         raise RunError(f"No run in {outputs} holds {holding}.", value=name, cure=cure)
     return max(usable, key=began).resolve()
 
@@ -323,8 +323,8 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
     studies = outputs / "studies"
     name = last_study(outputs) if study in (None, "last") else str(study)
     if not (studies / safe_name(name)).is_dir():
-        near = did_you_mean(name, [folder.name for folder in studies.glob("[!.]*")])
-        cure = f"python report.py lists the studies.{near}"
+        names = sorted(folder.name for folder in studies.glob("[!.]*"))
+        cure = f"Known: {', '.join(names[:10]) or 'none'}.{did_you_mean(name, names)}"
         raise RunError(f"There is no study {name} in {outputs}.", value=name, cure=cure)
     study_folder = studies / safe_name(name)
     folder = study_folder / f"{trial:04d}"
@@ -355,7 +355,7 @@ def last_study(outputs: Path) -> str:
     ]
     own = [(when, name) for when, name in found if not name.endswith((CONFIRM, NOISE))]
     if not own:
-        cure = "Begin one first: python train.py -m sweeps=minute"
+        cure = "Begin one first, with -m, or name another outputs=…."
         raise RunError(f"There is no study in {outputs}.", value="last", cure=cure)
     return max(own)[1]
 
