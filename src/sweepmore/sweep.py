@@ -28,7 +28,7 @@ from sweepmore.frozen import Composer
 from sweepmore.hydra_internals import BASIC_LAUNCHER
 from sweepmore.jobs import Jobs
 from sweepmore.join import freeze, search_of, work
-from sweepmore.launch import WORKER_VARIABLE, Processes, resources
+from sweepmore.launch import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.note import write_note
 from sweepmore.optuna_internals import storage_of
 from sweepmore.overrides import override_text
@@ -78,7 +78,8 @@ class Parent:
     @property
     def is_local(self) -> bool:
         """More workers than one under Hydra's basic launcher are processes of this machine."""
-        return self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
+        many = self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
+        return many and starts_again(self.command()["words"])
 
     def run(self) -> None:
         asked, sweep_dir = self.asked, self.sweep_dir()
@@ -287,6 +288,8 @@ class Parent:
             threads = resources(0, count).get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
             each = f"{threads} {'thread' if threads == '1' else 'threads'} each"
             return f"{count} local processes, {each}"
+        if self.launcher == BASIC_LAUNCHER and count > 1:
+            return "1, this process: its command line is that of another program"
         if self.launcher == BASIC_LAUNCHER:
             return "1, this process; more with hydra.sweeper.n_jobs"
         return f"{count} by {self.launcher.rpartition('.')[2]}"
