@@ -20,3 +20,8 @@ def signalled(config: Any, trial: Any) -> None:
 
 def data(config: Any) -> dict[str, str]:
     return {"data": (Path(__file__).parent / "data.txt").read_text()}
+
+
+def asked_for(config: Any) -> dict[str, Any]:
+    """Of what is searched and repeated, too."""
+    return {"x": config.x, "seed": config.seed}
