@@ -63,7 +63,7 @@ def main(node: DictConfig) -> float | list[float]:
     trial = current_trial()  # None outside a sweep
     splits = load_splits(config.data, config.model.block_size)
     if trial is not None and trial.attempt:
-        resumed = (folder / LAST).exists()  # an earlier attempt's
+        resumed = records.take_over(trial.earlier, folder, LAST)
     if config.overfit_batch:
         from nplm.drawing import first_batch
 

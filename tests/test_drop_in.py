@@ -279,17 +279,17 @@ class TestDry:
         foreign.tell(foreign.ask(), 1.0)
         (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 9)
         refused = {
-            ("z=2",): "asks another question",
+            ("z=2", ":study_name=sphere"): "asks another question",
             (":study_name=foreign",): "was not made by sweepmore",
             (":storage=sqlite:///text.db",): "cannot be opened",
         }
         lines = [words for line in refused for words in (line, (*line, ":dry=true"))]
-        ended = app.each(*lines, ("z=2", ":on_change=new", ":dry=true"))
+        ended = app.each(*lines, ("z=2", ":dry=true"))
         for line, problem in refused.items():
             real, dry = (refusal(ended[words]) for words in (line, (*line, ":dry=true")))
             assert problem in real
             assert dry == real
-        assert "study    sphere-2" in ended["z=2", ":on_change=new", ":dry=true"].stdout
+        assert "study    sphere-2 (sphere asks" in ended["z=2", ":dry=true"].stdout
         assert app.names() == {"sphere", "foreign"}
 
     def test_shows_what_has_been_done(self, tmp_path: Path) -> None:
@@ -692,11 +692,11 @@ hydra:
             for trial in trials:
                 folder, params = Path(trial.user_attrs["folder"]), trial.params
                 assert trial.value == params["model.optimizer.lr"] * params["data.batch_size"]
-                here = folder if name == "moved" else tmp_path
-                assert (folder / "here.txt").read_text() == str(here)
+                stands = folder if name == "moved" else tmp_path
+                assert (folder / "here.txt").read_text() == str(stands)
                 assert (folder / "train.log").exists()
-        for place in ("logs", "moved"):
-            assert {*results(tmp_path / place)} == {"name", "best_params", "best_value"}
+        for where in ("logs", "moved"):
+            assert {*results(tmp_path / where)} == {"name", "best_params", "best_value"}
 
 
 class TestStructured:

@@ -156,9 +156,6 @@ def test_a_changed_question_in_other_ways(app: App) -> None:
     app.ok("x=1,2")
     app.ok("x=1,2", "seconds=0.01")
     assert len(app.names()) == 2
-    app.ok("x=1,2")  # the first again
-    assert len(app.names()) == 2
-    assert len(app.seen()) == 4
 
     app.ok("x=1,2", ":study_name=s")
     new = ("x=1,2", "y=5", ":study_name=s", ":on_change=new")

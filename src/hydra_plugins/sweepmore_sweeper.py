@@ -56,11 +56,12 @@ def _register() -> None:
         "study_name": None,
         "max_failure_rate": 0.5,
         "custom_search_space": None,
+        "layout": "auto",
         "keep": "all",
         "repeats": None,
         "enqueue": None,
         "max_retries": 3,
-        "on_change": "refuse",
+        "on_change": "auto",
         "identity": None,
         # by their usual names: where a run is tracked, computed and kept does not change its answer
         "question_ignore": ["wandb", "device", "paths"],

@@ -28,6 +28,12 @@ from omegaconf import DictConfig, OmegaConf
 # What ``hydra.launcher._target_`` is where nobody chose another launcher.
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
+# ``hydra.sweep`` where nobody has set it (hydra/conf/hydra/output/default.yaml).
+SWEEP_DEFAULTS = {
+    "dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",
+    "subdir": "${hydra.job.num}",
+}
+
 # The functions that take one override after another, by the end of their names: what a message is
 # about is the override in hand there; elsewhere a loop that has ended leaves its last one.
 ONE_BY_ONE = ("._apply_overrides_to_config", "Overrides.__init__")
@@ -107,6 +113,16 @@ def fresh_context(config: DictConfig, more: Mapping[str, Any]) -> HydraContext:
     """A context in another process than the one that began; ``more`` as that one gave it."""
     loader = ConfigLoaderImpl(create_config_search_path(None))
     return HydraContext(config_loader=loader, callbacks=Callbacks(config), **more)
+
+
+def callbacks_of(config: DictConfig) -> Any:
+    """The callbacks that a composed config names, for a ``HydraContext``."""
+    return Callbacks(config)
+
+
+def without_callbacks(context: HydraContext) -> HydraContext:
+    """For what Hydra runs as a job and is none of the application's: a worker."""
+    return replace(context, callbacks=Callbacks())
 
 
 def choice_among(key: Override, values: list[Any]) -> Override:

@@ -25,8 +25,9 @@ from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.composing import composing
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import Interrupted, StudyError
-from sweepmore.hydra_internals import for_another_process, fresh_context
+from sweepmore.hydra_internals import for_another_process, fresh_context, without_callbacks
 from sweepmore.join import is_done, work
+from sweepmore.overrides import override_text
 from sweepmore.owner import this_process
 from sweepmore.record import safe_name
 from sweepmore.settings import read
@@ -166,9 +167,14 @@ class Jobs(Crew[Job]):
                 launcher.additional_parameters = more
         with composing():
             launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=self.context, task_function=self._worker, config=config
+                hydra_context=without_callbacks(self.context),
+                task_function=self._worker,
+                config=config,
             )
-        return Job(launcher, list(self.asked.space.fixed), index, name)
+        # the job's own folder, which is none of a trial's
+        place = {"dir": str(config.hydra.sweep.dir), "subdir": f".workers/{index}"}
+        words = [f"hydra.sweep.{key}={override_text(value)}" for key, value in place.items()]
+        return Job(launcher, [*self.asked.space.fixed, *words], index, name)
 
     def wait(self, left: Sequence[Job]) -> None:
         time.sleep(0.1)

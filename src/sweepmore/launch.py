@@ -19,7 +19,8 @@ from sweepmore.signals import STOPPING
 
 # A worker that was asked twice to stop is killed after this.
 KILL_SECONDS = 5.0
-# How a worker process learns that it is one: {"study", "index", "parent", "since"} as JSON.
+# How a worker process learns that it is one: {"study", "index", "parent", "since", "quiet"} as
+# JSON, where quiet are the words of its command that keep Hydra's callbacks from hearing of it.
 WORKER_VARIABLE = "SWEEPMORE_WORKER"
 
 
@@ -29,16 +30,20 @@ class Processes(Crew[subprocess.Popen[bytes]]):
     def start(self, index: int) -> subprocess.Popen[bytes]:
         """The same command with the frozen config, in a session of its own: Ctrl-C in the
         terminal is the parent's to hand on."""
+        # so that Hydra tells no callback of each worker that a sweep begins and ends
+        quiet = [f"~hydra.callbacks.{name}" for name in self.asked.callbacks]
         part = {
             "study": self.study.study_name,
             "index": index,
             "parent": this_process(),
             "since": self.search.since,
+            "quiet": quiet,
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
         frozen = self.search.frozen
-        command = frozen_command(sys.orig_argv, str(frozen.main), frozen.search_path_override)
+        ours = [frozen.search_path_override, *quiet]
+        command = frozen_command(sys.orig_argv, str(frozen.main), *ours)
         logs = self.search.folder / "workers"
         logs.mkdir(exist_ok=True)
         with (logs / f"{index}.log").open("ab") as log:
@@ -98,14 +103,15 @@ def starts_again(words: Sequence[str]) -> bool:
     return {*words} <= {*sys.orig_argv, *own}
 
 
-def frozen_command(argv: Sequence[str], config_path: str, override: str) -> list[str]:
+def frozen_command(argv: Sequence[str], config_path: str, *overrides: str) -> list[str]:
     """The command line with the frozen sources instead of its own.
 
-    Hydra's parser takes the overrides in one row only, so ours goes before the first of them.
+    Hydra's parser takes the overrides in one row only, so ours go behind the last of them.
     """
     words = list(argv)
     at = next((i for i, w in enumerate(words) if i and "=" in w and w[0] != "-"), len(words))
-    return [*words[:at], override, *words[at:], "--config-path", config_path]
+    end = next((i for i, w in enumerate(words) if i > at and w[0] == "-"), len(words))
+    return [*words[:end], *overrides, *words[end:], "--config-path", config_path]
 
 
 def resources(index: int, n_jobs: int) -> dict[str, str]:

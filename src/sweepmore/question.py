@@ -163,10 +163,11 @@ def barred(old: Question, new: Question) -> list[str]:
     """The searched keys that no study can go on with: Optuna takes another range of the same kind
     for a parameter, but no other kind and no other choices."""
     before, after = old["space"], new["space"]
-    return [name for name in before if name in after and not _fits(before[name], after[name])]
+    return [name for name in before if name in after and not fits(before[name], after[name])]
 
 
-def _fits(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def fits(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether Optuna takes both of these distributions, as plain JSON, for one parameter."""
     old, new = (json_to_distribution(json.dumps(one)) for one in (before, after))
     try:
         check_distribution_compatibility(old, new)

@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -179,6 +180,21 @@ def reopen(folder: Path, last_step: int) -> Record:
     with contextlib.suppress(FileNotFoundError):
         (folder / "result.json").unlink()
     return Record(folder, provenance["run_id"], attempt=len(provenance["starts"]) - 1)
+
+
+def take_over(earlier: Sequence[Path], folder: Path, holding: Path) -> bool:
+    """Copy into ``folder`` the first of these runs that has the file ``holding``, where it has none
+    itself; returns whether it has one now. A kill in between leaves it without."""
+    source = next((run for run in earlier if (run / holding).exists()), None)
+    if source is not None and not (folder / holding).exists():
+        last = holding.parts[0]
+        # of W&B's and Hydra's own each run has one
+        others = shutil.ignore_patterns(last, "wandb", ".*")
+        shutil.copytree(source, folder, ignore=others, dirs_exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as fresh:
+            shutil.copytree(source / last, Path(fresh, last))
+            os.replace(Path(fresh, last), folder / last)
+    return (folder / holding).exists()
 
 
 def _as_name(text: str) -> str:

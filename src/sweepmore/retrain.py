@@ -14,6 +14,7 @@ import optuna
 import yaml
 
 from sweepmore.frozen import FrozenConfig
+from sweepmore.join import study_folder
 from sweepmore.launch import frozen_command
 from sweepmore.optuna_internals import fix, storage_of
 from sweepmore.overrides import override_text, read_overrides
@@ -71,6 +72,7 @@ def train_again(
         "outputs": str(outputs),
         "direction": study.directions[0].name.lower(),  # winners are confirmed by the first
         "max_failure_rate": 0.0,
+        "layout": "study",  # its own trials, beside none of the search's
         "keep": "all",  # the winner's run is one of any of its seeds
     }
     replaced = tuple(
@@ -81,7 +83,7 @@ def train_again(
     kept = [word for word in command["hydra"] if not word.lstrip("+").startswith(replaced)]
     words = [sys.executable, *command["script"], "-m", *command["fixed"], *kept, *searched]
     words += [f"hydra.sweeper.{key}={override_text(value)}" for key, value in ours.items()]
-    frozen = FrozenConfig(folder_of(study).parent / "conf", "", ())
+    frozen = FrozenConfig(study_folder(outputs, study) / "conf", "", ())
     if frozen.exists:  # the study's own sources, whatever the files say by now
         words = frozen_command(words, str(frozen.main), frozen.search_path_override)
     done = subprocess.run(words, env=os.environ, check=False)

@@ -18,6 +18,7 @@ from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.composing import as_typed, resolved
 from sweepmore.database import is_of_environment, place_of, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.hydra_internals import SWEEP_DEFAULTS
 from sweepmore.overrides import override_text
 from sweepmore.search import SAMPLERS
 from sweepmore.space import Space, parse_space
@@ -49,11 +50,16 @@ class Settings:
     repeats: Any = setting(None, "key → values: each trial runs for each; their mean counts")
     enqueue: tuple[Mapping[str, Any], ...] | None = setting(None, "configurations, tried first")
     max_retries: int = setting(3, "of a trial whose worker died", at_least=0)
-    on_change: Literal["refuse", "new", "continue"] = setting("refuse", "a changed question")
+    on_change: Literal["auto", "refuse", "new", "continue"] = setting(
+        "auto", "a changed question; auto: refuse where the command names the study, else new"
+    )
     identity: str | None = setting(None, "path of a function of the config: what else matters")
     question_ignore: tuple[str, ...] = setting((), "keys that do not matter")
     outputs: str = setting("outputs", "studies' folder, relative to the application's")
     seed: int | None = setting(None, "of the sampler", at_least=0, below=2**32)
+    layout: Literal["auto", "study", "hydra"] = setting(
+        "auto", "trials lie in: the study's folder | hydra.sweep.dir; auto: there where it is set"
+    )
     keep: Literal["all", "best"] = setting("all", "checkpoints of: all | best trial only")
     dry: bool = setting(False, "show and check, run nothing")
 
@@ -87,6 +93,9 @@ class Sweep:
     enqueued: tuple[Mapping[str, Any], ...]
     n_trials: int
     gridded: bool
+    cwd: Path
+    callbacks: tuple[str, ...]  # the names of Hydra's
+    sweep_dir: str | None  # hydra.sweep.dir as it is written, where trials lie there
 
     @property
     def outputs(self) -> Path:
@@ -195,7 +204,17 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         enqueued=enqueued,
         n_trials=n_trials,
         gridded=gridded,
+        cwd=Path(config.hydra.runtime.cwd),
+        callbacks=tuple(map(str, config.hydra.get("callbacks") or ())),
+        sweep_dir=_sweep_dir(settings.layout, config),
     )
+
+
+def _sweep_dir(layout: str, config: DictConfig) -> str | None:
+    written = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    assert isinstance(written, dict)
+    is_set = any(written[key] != default for key, default in SWEEP_DEFAULTS.items())
+    return str(written["dir"]) if layout == "hydra" or (layout == "auto" and is_set) else None
 
 
 def _target(sampler: Any) -> str:

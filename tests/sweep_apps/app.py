@@ -299,6 +299,7 @@ def note(cfg: DictConfig) -> None:
         "repeat": None if trial is None else dict(trial.repeat),
         "pid": os.getpid(),
         "folder": os.path.relpath(str(HydraConfig.get().runtime.output_dir), str(HERE)),
+        "earlier": [os.path.relpath(folder, HERE) for folder in trial.earlier] if trial else [],
         "width": cfg.model.width,
         "x": repr(cfg.x),
         "y": repr(cfg.y),
