@@ -82,7 +82,8 @@ DISTRIBUTIONS: list[tuple[str, BaseDistribution]] = [
     ("x=range(1, 9, 4)", IntDistribution(1, 5, step=4)),
     ("x=range(5, 0, -2)", IntDistribution(1, 5, step=2)),
     ("x=range(7, 8, 3)", IntDistribution(7, 7, step=3)),
-    ("x=shuffle(range(1, 4))", IntDistribution(1, 3)),
+    ("x=shuffle(range(1, 4))", categorical(1, 2, 3)),  # as the stock plugin documents it
+    ("x=shuffle(range(0, 0.75, 0.25))", categorical(0.0, 0.25, 0.5)),
     ("x=range(0, 1, 0.25)", FloatDistribution(0, 0.75, step=0.25)),
     ("x=range(1, 0, -0.25)", FloatDistribution(0.25, 1, step=0.25)),
     ("x=float(range(1, 4))", FloatDistribution(1, 3, step=1)),
@@ -446,6 +447,10 @@ REFUSED: list[tuple[str, str]] = [
     ("x=range(1,inf)", "x=range(1,inf): start 1, stop inf, step 1 make no finite range."),
     ("x=range(nan,1)", "x=range(nan,1): start nan, stop 1, step 1 make no finite range."),
     ("x=range(0,1,1e-9)", "x=range(0,1,1e-9): 1000000000 members are more than 100000."),
+    (
+        "x=shuffle(range(0,1000000))",
+        "x=shuffle(range(0,1000000)): 1000000 members are more than 100000.",
+    ),
     (
         "x=range(0,9007199254740994)",
         "x=range(0,9007199254740994): integers beyond 2**53 = 9007199254740992 are not exact in"

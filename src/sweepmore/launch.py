@@ -96,6 +96,15 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         )
 
 
+def starts_again(words: Sequence[str]) -> bool:
+    """Whether this process's command line, typed or completed by its script, is that of the sweep
+    with these words. That of a program which calls Hydra by itself, such as a test, is not: it
+    would start that program."""
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    own = sys.argv if main and os.path.abspath(main) == os.path.abspath(sys.argv[0]) else []
+    return {*words} <= {*sys.orig_argv, *own}
+
+
 def frozen_command(
     start: Sequence[str], words: Sequence[str], frozen: FrozenConfig, *more: str
 ) -> list[str]:

@@ -39,7 +39,7 @@ from sweepmore.overrides import line, override_text, read_overrides, refusal
 Options = Callable[[str], Sequence[str]]
 
 LARGEST_INT = 2**53  # Optuna keeps numbers as doubles, which hold every integer up to here
-MOST_FLOAT_MEMBERS = 100_000  # guess; float members are listed one by one
+MOST_FLOAT_MEMBERS = 100_000  # guess; float members are listed one by one, and shuffled ones
 
 
 @dataclass(frozen=True)
@@ -196,10 +196,11 @@ def _range(override: Override, sweep: RangeSweep) -> Parameter:
     if not members:
         cure = "Hydra excludes the end, and a falling range needs a negative step."
         raise refusal(override, "the range is empty", cure)
+    if sweep.shuffle:  # no order is left: a choice, as the stock plugin documents it
+        return _choice(override, members, shuffle=True)
     if type(members[0]) not in (int, float):  # cast to texts or booleans
-        return _choice(override, members, shuffle=sweep.shuffle)
-    order = _shuffled(override, members) if sweep.shuffle else members
-    return Parameter(override.get_key_element(), _steps(members, sweep.step), order)
+        return _choice(override, members)
+    return Parameter(override.get_key_element(), _steps(members, sweep.step), members)
 
 
 def _range_members(override: Override, sweep: RangeSweep) -> range | tuple[Any, ...]:
@@ -213,7 +214,7 @@ def _range_members(override: Override, sweep: RangeSweep) -> range | tuple[Any, 
         problem = f"start {start}, stop {stop}, step {step} make no finite range"
         raise refusal(override, problem, "Give finite numbers and a step other than 0.")
     members = sweep.range()
-    if isinstance(members, range) and not casts:
+    if isinstance(members, range) and not casts and not sweep.shuffle:
         return _exact(override, members)
     count = (stop - start) / step
     if count > MOST_FLOAT_MEMBERS:

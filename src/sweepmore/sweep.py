@@ -26,7 +26,7 @@ from sweepmore.frozen import Composer
 from sweepmore.hydra_internals import BASIC_LAUNCHER
 from sweepmore.jobs import Jobs
 from sweepmore.join import freeze, search_of, work
-from sweepmore.launch import WORKER_VARIABLE, Processes, resources
+from sweepmore.launch import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.optuna_internals import storage_of
 from sweepmore.overrides import override_text
 from sweepmore.owner import this_process
@@ -78,14 +78,14 @@ class Parent:
     @property
     def is_local(self) -> bool:
         """More workers than one under Hydra's basic launcher are processes of this machine."""
-        return self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
+        many = self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
+        return many and starts_again(self.asked.command["words"])
 
     def run(self) -> None:
         asked, resolved = self.asked, self.sweep_dir()
         check_named(asked)
         base = self.compose_base()
         question = self.question(base)
-        self.check_points()
         versions = Versions(asked, question, self.about(resolved))
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
@@ -165,7 +165,7 @@ class Parent:
         }
         plain = without_hydra(base)
         ignore = [*settings.question_ignore, *(settings.repeats or {})]
-        return questions.ask(self.asked.space.searched, plain, search, settings.identity, ignore)
+        return questions.ask(self.asked.space.searched, plain, search, self.check_points, ignore)
 
     def about(self, resolved: str) -> dict[str, Any]:
         """What a new study keeps of the command that begins it."""
@@ -189,25 +189,32 @@ class Parent:
             threads = resources(0, count).get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
             each = f"{threads} {'thread' if threads == '1' else 'threads'} each"
             return f"{count} local processes, {each}"
+        if self.launcher == BASIC_LAUNCHER and count > 1:
+            return "1, this process: its command line is that of another program"
         if self.launcher == BASIC_LAUNCHER:
             return "1, this process; more with hydra.sweeper.n_jobs"
         return f"{count} by {self.launcher.rpartition('.')[2]}"
 
-    def check_points(self) -> None:
+    def check_points(self) -> Any:
         """Compose the bounds, every choice that is a text, whose group's option may not exist, and
-        what is repeated; the function that tells a config's identity refuses one that cannot be."""
-        loader = self.context.config_loader
+        what is repeated. Returns the identity: what the application's function says of these
+        configs, which are those of trials. Without the searched values there is none to ask of,
+        and one that a searched value decides differs from point to point."""
+        loader, repeats = self.context.config_loader, self.asked.settings.repeats or {}
         composer = Composer(loader, self.asked.config_name, self.asked.hydra_overrides)
+        first = [f"{key}={override_text(repeated[0])}" for key, repeated in repeats.items()]
+        answers = []
         for number, values in enumerate(sample_points(self.asked.space)):
             overrides = [*self.asked.space.fixed, *self.asked.space.overrides(values)]
-            config = composer.compose(overrides)
+            config = composer.compose([*overrides, *first])
             if self.asked.sweep_dir is not None and number == 0:
                 check_subdir(config)
-            if self.asked.settings.identity is not None:
-                questions.identify(self.asked.settings.identity, without_hydra(config))
-        for key, repeated in (self.asked.settings.repeats or {}).items():
+            if (path := self.asked.settings.identity) is not None:
+                answers.append(questions.identify(path, without_hydra(config)))
+        for key, repeated in repeats.items():
             for value in repeated:
                 composer.compose([*overrides, f"{key}={override_text(value)}"])
+        return questions.agreed(answers)
 
     def launch(self, study: optuna.Study, search: Search, follower: Follower) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
@@ -243,15 +250,18 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 
 def sample_points(space: Space) -> list[dict[str, Any]]:
-    """The low ends and first choices, the high ends, and each other text in a first point."""
+    """The low ends and first choices, the high and last ones, and each text between these in a
+    first point."""
     first = {name: _end(one, "low") for name, one in space.searched.items()}
     points = [first, {name: _end(one, "high") for name, one in space.searched.items()}]
     for name, one in space.searched.items():
         if isinstance(one, CategoricalDistribution):
-            texts = [choice for choice in one.choices[1:] if isinstance(choice, str)]
+            texts = [choice for choice in one.choices[1:-1] if isinstance(choice, str)]
             points += [{**first, name: choice} for choice in texts]
     return points
 
 
 def _end(one: BaseDistribution, end: str) -> Any:
-    return one.choices[0] if isinstance(one, CategoricalDistribution) else getattr(one, end)
+    if isinstance(one, CategoricalDistribution):
+        return one.choices[0 if end == "low" else -1]
+    return getattr(one, end)

@@ -156,10 +156,10 @@ def raises(cfg: DictConfig) -> float:
 
 
 def leave(cfg: DictConfig) -> float:
-    """Leaves its own process without a word in one trial's first attempt."""
+    """Leaves its own process without a word in the first attempts of some trials: x → code."""
     trial = current_trial()
-    if trial is not None and trial.attempt == 0 and cfg.x == cfg.fails_from:
-        os._exit(cfg.value)
+    if trial is not None and trial.attempt < cfg.deaths and cfg.x in cfg.value:
+        os._exit(cfg.value[cfg.x])
     return float(cfg.x)
 
 

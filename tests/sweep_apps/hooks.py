@@ -27,6 +27,11 @@ def data(config: Any) -> dict[str, str]:
     return {"data": (Path(__file__).parent / "data.txt").read_text()}
 
 
+def asked_for(config: Any) -> dict[str, Any]:
+    """Of what is searched and repeated, too."""
+    return {"x": config.x, "seed": config.seed}
+
+
 class Events(Callback):
     """Each of Hydra's events is a line: what it was, and whether the folders that it names exist.
 
