@@ -29,7 +29,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure
+from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure, line_number
 from sweepmore.hydra_internals import ONE_BY_ONE, root_of
 from sweepmore.typed import dotted
 
@@ -163,7 +163,7 @@ def _of_a_source(cause: BaseException, frames: Sequence[FrameType]) -> tuple[str
     if path is None:
         return None
     if isinstance(cause, UnicodeDecodeError):
-        line = Path(path).read_bytes().count(b"\n", 0, cause.start) + 1
+        line = line_number(Path(path).read_bytes(), cause.start)
         return f"{path}, line {line}: not UTF-8.", "Save the file as UTF-8."
     if isinstance(cause, OSError) and cause.errno is None:  # OmegaConf, of a file that holds 0
         return f"{path} holds no settings.", "Write key: value, a line each."
