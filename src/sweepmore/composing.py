@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure, line_number
-from sweepmore.hydra_internals import ONE_BY_ONE, root_of
+from sweepmore.hydra_internals import NOT_FOUND, ONE_BY_ONE, root_of
 from sweepmore.typed import dotted
 
 # Who may raise in there without having a bug, by themselves or below them in the standard library,
@@ -135,10 +135,7 @@ def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | N
         known = _keys_beside(cause)
         return f"Unknown key {cause.full_key}.{did_you_mean(cause.full_key, known)}", _HELP
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        options = [option for option in error.options or [] if option != "base"]
-        cure = f"Known: {', '.join(options)}." if options else _HELP
-        return f"There is no {group or 'config'}={name}.{did_you_mean(name, options)}", cure
+        return _no_option(error.missing_cfg_file, error.options or [], frames)
     if isinstance(cause, OverrideParseException):
         reason = cause.message.removeprefix(f"Error parsing override '{cause.override}'")
         return f"{cause.override} is not key=value: {_line(reason)}.", _HELP
@@ -150,6 +147,21 @@ def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | N
             problem = f"Environment variable '{frame.f_locals['key']}' not found."
             return problem, "Export it before the command, on every machine of a study."
     return _of_a_source(cause, frames)
+
+
+def _no_option(
+    missing: str, options: Sequence[str], frames: Sequence[FrameType]
+) -> tuple[str, str]:
+    """``missing`` is GROUP/NAME, either of which may hold a slash: Hydra knows where the group
+    ends."""
+    found = [f.f_locals.get("group") for f in frames if f.f_code.co_name == NOT_FOUND]
+    group = next(filter(None, found), missing.rpartition("/")[0])
+    name = missing.removeprefix(f"{group}/")
+    known = [option for option in options if option != "base"]
+    cure = f"Known: {', '.join(known)}." if known else _HELP
+    if "/" in name:
+        return f"There is no {group}={name}.", f"{cure} A group takes a name, not a path."
+    return f"There is no {group or 'config'}={name}.{did_you_mean(name, known)}", cure
 
 
 def _of_a_source(cause: BaseException, frames: Sequence[FrameType]) -> tuple[str, str] | None:

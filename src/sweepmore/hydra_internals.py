@@ -32,6 +32,9 @@ BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 # about is the override in hand there; elsewhere a loop that has ended leaves its last one.
 ONE_BY_ONE = ("._apply_overrides_to_config", "Overrides.__init__")
 
+# The function that says that a group has no such option, which knows the ``group``.
+NOT_FOUND = "config_not_found_error"
+
 IS_13 = hydra.__version__.startswith("1.3.")
 # ``hydra.main(**VERSION_BASE)``: 1.3 warns without it, 1.4 with it, and what 1.4 does without it is
 # what 1.3 does with it.
