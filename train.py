@@ -86,7 +86,7 @@ def main(node: DictConfig) -> float | list[float]:
             tracker.exit_code = 0 if result.status in ("ok", "pruned") else 1
     if trial is None:
         console.answer(config, splits, result, samples[:PRINTED])
-        console.ways_on(folder, tracker.folder, config, result)
+        console.ways_on(folder, config, result)
     if result.signum is not None:
         raise Interrupted(result.signum)
     values = [objective(one, config, splits, result, record) for one in config.objective]
