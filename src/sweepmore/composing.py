@@ -26,8 +26,13 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigIndexError,
+    ConfigKeyError,
+    OmegaConfBaseException,
+)
 
 from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure, line_number
 from sweepmore.hydra_internals import NOT_FOUND, ONE_BY_ONE, root_of
@@ -132,8 +137,16 @@ def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | N
     """Problem and cure of what happens to everybody, with the nearest name that is known."""
     cause = error.__cause__ or error
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
-        known = _keys_beside(cause)
+        known, above = _keys_beside(cause), cause.full_key.rpartition(".")[0]
+        if cause.full_key in known:  # spelt alike, and Hydra 1.3 looks for a text
+            problem = f"{cause.full_key} cannot be overridden: its last part is a number there."
+            cure = f"Give the whole group, {above}={{…}}, or quote the number in its file."
+            return problem, cure
         return f"Unknown key {cause.full_key}.{did_you_mean(cause.full_key, known)}", _HELP
+    if isinstance(cause, ConfigIndexError) and isinstance(cause.parent_node, ListConfig):
+        key, length = str(cause.full_key), len(cause.parent_node)
+        cure = f"Give the whole list: {key.rpartition('[')[0]}=[…]."
+        return f"There is no {key}: the list has {length}, and the first is 0.", cure
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_option(error.missing_cfg_file, error.options or [], frames)
     if isinstance(cause, OverrideParseException):

@@ -119,7 +119,7 @@ def line_number(content: bytes, at: int) -> int:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``' Did you mean X?'`` with the nearest known word, else an empty string."""
-    near = nearest(word, known)
+    near = nearest(word, {*known} - {word})
     return "" if near is None else f" Did you mean {near}?"
 
 
