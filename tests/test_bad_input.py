@@ -84,7 +84,7 @@ SETTINGS = {
     "nothing for an option": Bad("data=", ("There is no data=.\n  Known: austen",)),
     "text for a number": Bad("model.emb=two", ("model.emb=two is not a whole number",)),
     "fraction for a count": Bad("optim.steps=1.5", ("optim.steps=1.5 is not a whole number",)),
-    "truth for a number": Bad("model.hidden=true", ("model.hidden=True is not a whole number",)),
+    "truth for a number": Bad("model.hidden=true", ("model.hidden=true is not a whole number",)),
     "null for a number": Bad("optim.lr=null", ("optim.lr=null is not a number",)),
     "value for a group": Bad("model=3", ("A group takes the name of an option", "Got int")),
     "list for a group's deletion": Bad("~model=[]", ("Hydra does not take ~model=[]",
