@@ -83,6 +83,7 @@ def check(arguments: Arguments) -> None:
 
 
 def of_runs(folders: list[Path], outputs: Path) -> None:
+    record.require_outputs(outputs)
     from nplm.insights import application
     from sweepmore.page import write
     from sweepmore.report import runs_page

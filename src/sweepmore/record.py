@@ -339,6 +339,13 @@ def listed(what: str, names: Sequence[str]) -> str:
     return f"{what}: {', '.join(few) or 'none'}."
 
 
+def require_outputs(outputs: Path) -> None:
+    """RunError where a script's ``outputs=`` names no folder: a misspelt one would be made."""
+    if not outputs.is_dir():
+        cure = "outputs= names the folder of runs and studies, relative to the application's."
+        raise RunError(f"There is no folder {outputs}.", value=str(outputs), cure=cure)
+
+
 def require(folder: Path, holding: str) -> Path:
     """The folder of a run that was found in a study, where it holds that file; else RunError."""
     if (folder / holding).exists():
