@@ -153,7 +153,6 @@ def refused(
     folder: Path, words: list[str], capsys: pytest.CaptureFixture[str], run: Callable[..., Path]
 ) -> str:
     """The one message of a run that is refused with exit code 2 and leaves no folder."""
-    (folder.parent / "not empty").touch()  # parents that a run left empty are removed with it
     before = set(folder.parent.iterdir())
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
@@ -303,6 +302,26 @@ def test_weights_of_another_vocabulary_are_not_started_from(
     digits.write_text("\n".join(str(i) for i in range(100)))
     words = [f"start_from={finished}", f"data.path={digits}"]
     assert "its vocabulary is another one" in refused(tmp_path / "run", words, capsys, here)
+
+
+# what was there before
+
+
+@pytest.mark.parametrize(
+    ("folder", "there"), [("run", []), ("run", ["run"]), ("a/b/run", []), ("a/b/run", ["a"])]
+)
+@pytest.mark.parametrize("words", ["model.emb=-1", "resume=RUN"])
+@pytest.mark.usefixtures("here")
+def test_a_refused_command_removes_what_it_made_and_nothing_else(
+    words: str, folder: str, there: list[str], finished: Path, tmp_path: Path
+) -> None:
+    """In an empty folder, which it does not remove either."""
+    for name in there:
+        (tmp_path / name).mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        train_here(tmp_path / folder, words.replace("RUN", str(finished)))
+    assert stopped.value.code == 2
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == there
 
 
 # folders that cannot be written
