@@ -83,6 +83,7 @@ def check(arguments: Arguments) -> None:
 
 
 def of_runs(folders: list[Path], outputs: Path) -> None:
+    record.require_outputs(outputs)
     from nplm.insights import application
     from sweepmore.page import write
     from sweepmore.report import runs_page
@@ -133,12 +134,15 @@ def keep(study: Study) -> None:
     from sweepmore.show import write_csv
 
     folder = ROOT / "sweeps" / record.safe_name(study.seen.name)
-    provenance = read_json(study.winning_run / "provenance.json")
-    about = [
-        ("commit", provenance["commit"][:7] + ("+" if provenance["dirty_diff"] else "")),
-        ("versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())),
-        ("machine", f"{processor()}; Python {provenance['python']}"),
-    ]
+    about, provenance = [("machine", processor())], study.winning_run / "provenance.json"
+    if provenance.exists():  # another application may keep none
+        code = read_json(provenance)
+        commit = code["commit"] or "none"
+        about = [
+            ("commit", commit[:7] + ("+" if code["dirty_diff"] else "")),
+            ("versions", ", ".join(f"{k} {v}" for k, v in code["versions"].items())),
+            ("machine", f"{processor()}; Python {code['python']}"),
+        ]
     page = write(study_page(study, Application()), folder)
     page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
     write_csv(study.seen, folder / "trials.csv", study.attrs.get("as_text", ()))

@@ -44,6 +44,7 @@ from sweepmore.record import find_run, read_config
 from sweepmore.report import (
     Application,
     Study,
+    Told,
     as_typed,
     compare_studies,
     list_runs,
@@ -53,6 +54,7 @@ from sweepmore.report import (
     set_words,
     state_of,
     study_page,
+    tell,
 )
 from sweepmore.studies import best_run, key_of, view
 from tests.helpers import ROOT, TrainHere, call_script, run_script
@@ -357,6 +359,16 @@ def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_
             config.rename(config.with_suffix(".json"))
     best = best_run(study)
     assert f"the run of the best is gone: {shown_path(best)}" in page.warnings
+
+
+def test_of_an_application_that_keeps_no_record_no_run_is_missed(tmp_path: Path) -> None:
+    trial = tmp_path / "studies" / "own" / "0003"
+    gone = [f"the run of the best is gone: {shown_path(trial)}"]
+    assert tell(application(tmp_path), trial).warnings == gone
+    trial.mkdir(parents=True)
+    assert tell(application(tmp_path), trial) == Told()
+    (trial / "config.yaml").touch()
+    assert tell(application(tmp_path), trial).warnings == gone
 
 
 # comparing

@@ -89,7 +89,9 @@ class Told:
 
 def tell(application: Application, run: Path) -> Told:
     """A run that is gone or cannot be opened (its data are elsewhere) is a warning, no failure:
-    the study itself lies in the database."""
+    the study itself lies in the database. Of an application that keeps no such record, nothing."""
+    if run.exists() and not (run / "config.yaml").exists():
+        return Told()
     if not (run / "result.json").exists():
         return Told(warnings=[f"the run of the best is gone: {shown_path(run)}"])
     try:
