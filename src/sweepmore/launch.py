@@ -43,7 +43,7 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
-        start = [sys.orig_argv[0], *start_words()]
+        start = [sys.executable, *start_words()]
         words = sys.orig_argv[len(start) :]
         command = frozen_command(start, words, self.search.frozen, *quiet)
         logs = self.search.folder / "workers"
