@@ -83,11 +83,12 @@ def check(arguments: Arguments) -> None:
 
 
 def of_runs(folders: list[Path], outputs: Path) -> None:
+    record.require_outputs(outputs)
     from nplm.insights import application
     from sweepmore.page import write
     from sweepmore.report import runs_page
 
-    page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
+    page = runs_page(folders, application(ROOT))
     name = page.title.replace(" and ", "-").replace("/", "-")
     done(write(page, outputs / "reports" / name), page)
 
@@ -101,7 +102,7 @@ def of_studies(
     from sweepmore.report import compare_studies, read_study, study_page
     from sweepmore.show import write_csv
 
-    ours = application(ROOT / "sweeps" / "looks")
+    ours = application(ROOT)
     if arguments.sync:
         from sweepmore.sync import sync_study
 
@@ -114,7 +115,7 @@ def of_studies(
         return
     where = cli.given(arguments, "outputs", "storage")
     one = len(studies) == 1
-    page = study_page(studies[0], ours, where) if one else compare_studies(studies, where)
+    page = study_page(studies[0], ours, where) if one else compare_studies(studies, ours, where)
     folder = outputs / "reports" / "-".join(record.safe_name(study.seen.name) for study in studies)
     path = write(page, folder)
     if arguments.csv:
@@ -133,12 +134,15 @@ def keep(study: Study) -> None:
     from sweepmore.show import write_csv
 
     folder = ROOT / "sweeps" / record.safe_name(study.seen.name)
-    provenance = read_json(study.winning_run / "provenance.json")
-    about = [
-        ("commit", provenance["commit"][:7] + ("+" if provenance["dirty_diff"] else "")),
-        ("versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())),
-        ("machine", f"{processor()}; Python {provenance['python']}"),
-    ]
+    about, provenance = [("machine", processor())], study.winning_run / "provenance.json"
+    if provenance.exists():  # another application may keep none
+        code = read_json(provenance)
+        commit = code["commit"] or "none"
+        about = [
+            ("commit", commit[:7] + ("+" if code["dirty_diff"] else "")),
+            ("versions", ", ".join(f"{k} {v}" for k, v in code["versions"].items())),
+            ("machine", f"{processor()}; Python {code['python']}"),
+        ]
     page = write(study_page(study, Application()), folder)
     page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
     write_csv(study.seen, folder / "trials.csv", study.attrs.get("as_text", ()))

@@ -48,7 +48,7 @@ def main(arguments: Arguments) -> None:
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:
         study = load(database, arguments.study)
-        seen = read_study(study, application(ROOT / "sweeps" / "looks"))
+        seen = read_study(study, application(ROOT))
         left = len(uploads(study).left)
     url = publish(seen, arguments.metric, arguments.entity, arguments.project)
     print(f"report   {url}")

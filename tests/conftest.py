@@ -17,6 +17,9 @@ from nplm.data import Splits, load_splits
 from sweepmore.cli import ROOT_VARIABLE
 from tests.helpers import ROOT, TrainHere, train_here
 
+# As in an environment that was activated: commands are printed as `python …`.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 # Files that start many processes, the longest first (n=1, 2026-11: 80 s down to 12 s on two busy
 # cores); a new one belongs here once it takes longer than the last.
 LONGEST = (

@@ -27,6 +27,7 @@ from nplm.data import (
     split_lines,
 )
 from nplm.vocabulary import Vocabulary, vocabulary_of
+from sweepmore.errors import DataError
 
 HERE = Path("a file")
 # Of 30 M tokens at block size 3: as measured (n=1), and a half.
@@ -127,17 +128,26 @@ def test_ten_million_lines_take_bounded_memory(
 
 @pytest.mark.parametrize(
     "content",
-    [b"anna\r\nben\r\ncleo\r\n", b"\xef\xbb\xbfanna\nben\ncleo\n", b"anna\nben\ncleo",
-     b"anna\n\n  \nben\ncleo\n\n"],
-    ids=["CRLF", "BOM", "no last newline", "blank lines"],
+    [b"anna\r\nben\r\ncleo\r\n", b"anna\rben\r\rcleo\r", b"anna\r\nben\rcleo\n",
+     b"\xef\xbb\xbfanna\nben\ncleo\n", b"anna\nben\ncleo", b"anna\n\n  \nben\ncleo\n\n"],
+    ids=["CRLF", "CR", "all three", "BOM", "no last newline", "blank lines"],
 )  # fmt: skip
 def test_line_ends_marks_and_blank_lines_change_nothing(tmp_path: Path, content: bytes) -> None:
     assert read_lines(written(tmp_path, content)) == ["anna", "ben", "cleo"]
 
 
-def test_a_line_of_the_greatest_length_is_read_with_either_line_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_the_line_of_a_wrong_byte_is_told_with_any_line_end(tmp_path: Path, end: bytes) -> None:
+    content = end.join([b"anna", b"ben", b"cl\xffo", b"dora"])
+    with pytest.raises(DataError, match="line 3: not UTF-8"):
+        read_lines(written(tmp_path, content))
+    with pytest.raises(DataError, match="line 3: contains a NUL byte"):
+        read_lines(written(tmp_path, content.replace(b"\xff", b"\0")))
+
+
+def test_a_line_of_the_greatest_length_is_read_with_any_line_end(tmp_path: Path) -> None:
     longest = "a" * 10_000
-    for end in ("\n", "\r\n"):
+    for end in ("\n", "\r\n", "\r"):
         content = f"{longest}{end}b{end}".encode()
         assert read_lines(written(tmp_path, content)) == [longest, "b"]
 

@@ -20,6 +20,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "typed": set(),
     "signals": set(),
     "process_state": set(),
+    "invocation": set(),
     "hydra_internals": {"hydra", "omegaconf"},
     "composing": {"hydra", "omegaconf", "yaml"},
     "overrides": {"hydra"},

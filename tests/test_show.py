@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from sweepmore.frozen import FrozenConfig
 from sweepmore.launch import frozen_command, resources
 from sweepmore.show import duration, short
 from sweepmore.studies import at_edge
@@ -53,15 +57,22 @@ def test_workers_times_threads_do_not_exceed_the_cores(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("argv", "command"),
+    ("words", "flags", "command"),
     [
-        (["py", "a.py", "-m", "x=1", "y=2"], "py a.py -m S x=1 y=2 --config-path C"),
-        (["py", "a.py", "x=1", "-m"], "py a.py S x=1 -m --config-path C"),
-        (["py", "-m", "pkg.app", "-m"], "py -m pkg.app -m S --config-path C"),
+        ("-m x=1 y=2", {"config-path": "C"}, "py a.py --config-path=C -m S x=1 y=2"),
+        ("x=1 -m", {}, "py a.py S x=1 -m"),
+        ("-m", {"config-path": "C"}, "py a.py --config-path=C -m S"),
+        ("~db -m -cp x=1", {"config-path": "C"}, "py a.py --config-path=C S ~db -m"),
+        ("-cn other --config-dir a -m x=1", {"config-path": "C", "config-dir": "D"},
+         "py a.py --config-name=other --config-dir=D --config-path=C -m S x=1"),
+        ("--own=1 -cn=other x=1 -m", {}, "py a.py --config-name=other --own=1 S x=1 -m"),
     ],
-)
-def test_a_worker_is_the_same_command_on_frozen_sources(argv: list[str], command: str) -> None:
-    assert " ".join(frozen_command(argv, "C", "S")) == command
+)  # fmt: skip
+def test_a_worker_is_the_same_command_on_frozen_sources(
+    words: str, flags: dict[str, str], command: str
+) -> None:
+    frozen = cast(FrozenConfig, SimpleNamespace(flags=flags, search_path_override="S"))
+    assert " ".join(frozen_command(["py", "a.py"], words.split(), frozen)) == command
 
 
 @pytest.mark.parametrize(

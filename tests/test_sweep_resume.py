@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.show import command_line
+from tests.helpers import ROOT
 from tests.sweep_apps import PATIENCE, App, Done, Words, refusal, slots_of, until
 
 GATED = ("does=gated", "x=range(0,6)", ":study_name=s")
@@ -49,11 +50,15 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
     assert "2 of 2 trials done, no more in " in out
     assert "3 of 3 trials done, 1 more in " in app.ok(*words[:2], ":n_trials=3")
     assert app.study("s").user_attrs["budget"] == {"n_trials": 3, "grid": False}
-    assert "hydra.sweeper.n_trials=3" in shlex.split(command_line(app.study("s").user_attrs))
+    command = app.study("s").user_attrs["command"]
+    assert "hydra.sweeper.n_trials=3" in shlex.split(command_line(command))
     assert len(app.seen()) == 3
 
 
 def test_what_comes_next_keeps_outputs_and_storage(app: App) -> None:
+    """Where the script is; of an application's own that is called so nothing is said."""
+    shutil.copy(ROOT / "confirm.py", app.folder)
+    (app.folder / "sample.py").write_text("print('mine')")
     out = app.ok("x=1,2", ":study_name=s", ":outputs=my runs", ":storage=sqlite:///mine.db")
     place = "'outputs=my runs' storage=sqlite:///mine.db"
     assert f"next:    python confirm.py study=s {place}\n" in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from nplm.training import Progress as Report
 from nplm.training import Result, State
 from nplm.vocabulary import Unit
 from sweepmore.cli import shown_path
+from sweepmore.tracking import is_synced, offline_runs
 
 # of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
 LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
@@ -173,11 +175,12 @@ def _short(line: str, width: int = 60) -> str:
     return f"{cut}…"
 
 
-def ways_on(folder: Path, tracked: Path | None, config: Config, result: Result) -> None:
-    """Where the run lies, and what can be done with it."""
+def ways_on(folder: Path, config: Config, result: Result) -> None:
+    """Where the run lies, and what can be done with it. A run that was resumed has a W&B run of
+    each attempt."""
     print(f"folder   {shown_path(folder)}")
-    if tracked is not None:
-        print(f"W&B      wandb sync {shown_path(tracked)}")
+    if offline := [run for run in offline_runs(folder) if not is_synced(run)]:
+        print(f"W&B      wandb sync {shlex.join(map(shown_path, offline))}")
     if result.status == "interrupted":
         print(f"go on    python train.py resume={shown_path(folder)}")
     elif result.status == "ok":

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nplm.config import Data, from_hydra
 from nplm.vocabulary import Unit, Vocabulary, unit_of, vocabulary_of
-from sweepmore.errors import DataError
+from sweepmore.errors import DataError, line_number
 
 SHIPPED = ("given_names", "austen")
 MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
@@ -163,17 +163,17 @@ def names_file() -> Path:
 
 
 def read_lines(data: Data) -> list[str]:
-    """The non-blank lines of the file in file order, without their ends (LF or CRLF) or a BOM,
+    """The non-blank lines of the file in file order, without their ends (LF, CRLF or CR) or a BOM,
     as their tokens spell them."""
     path, unit = origin_of(data), unit_of(data.unit, data.lower)
     content = _read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = line_number(content, error.start)
         cure = "Save the file as UTF-8."
         raise DataError(f"{path}, line {line}: not UTF-8.", value=line, cure=cure) from None
-    text = text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     _refuse(path, text.lower() if unit.lower else text, unit)
     lines = [unit.clean(line) for line in text.split("\n") if line.strip()]
     if data.duplicates == "drop":

@@ -36,13 +36,14 @@ COLUMNS, WIDEST = 4, 60  # of samples, and characters of the longest that has a 
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
-def application(receipts: Path) -> Application:
-    """nplm's part of a report; ``receipts`` is the folder of looks at test."""
+def application(root: Path) -> Application:
+    """nplm's part of a report; ``root`` is the folder of its scripts and of the looks at test."""
+    receipts = root / "sweeps" / "looks"
 
     def warnings(folder: Path) -> list[str]:
         return warnings_of(folder, receipts)
 
-    return Application(objectives, facts, warnings, sections)
+    return Application(objectives, facts, warnings, sections, root)
 
 
 def objectives(config: Mapping[str, Any]) -> list[str]:

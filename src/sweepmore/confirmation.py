@@ -15,7 +15,7 @@ from sweepmore.cli import shown_path
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.note import write_note
 from sweepmore.optuna_internals import storage_of
-from sweepmore.record import CONFIRM, NOISE, write_json
+from sweepmore.record import CONFIRM, NOISE, listed, write_json
 from sweepmore.retrain import Plan, folder_of, train_again
 from sweepmore.studies import view, words
 from sweepmore.winner import (
@@ -101,7 +101,7 @@ def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = No
     if name == "last":
         name = last(database, names) or name
     if name not in names:
-        known = f"Known: {', '.join(sorted(names)[:10]) or 'none'}.{did_you_mean(name, names)}"
+        known = f"{listed('Known', sorted(names))}{did_you_mean(name, names)}"
         raise StudyError(f"There is no study {name}.", value=name, cure=cure or known)
     study = optuna.load_study(study_name=name, storage=database)
     if "command" not in study.user_attrs:

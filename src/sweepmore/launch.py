@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import StudyError
+from sweepmore.frozen import FrozenConfig
+from sweepmore.invocation import flag_words, split_flags, start_words
 from sweepmore.owner import this_process
 from sweepmore.signals import STOPPING
 
@@ -41,9 +43,9 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
-        frozen = self.search.frozen
-        ours = [frozen.search_path_override, *quiet]
-        command = frozen_command(sys.orig_argv, str(frozen.main), *ours)
+        start = [sys.orig_argv[0], *start_words()]
+        words = sys.orig_argv[len(start) :]
+        command = frozen_command(start, words, self.search.frozen, *quiet)
         logs = self.search.folder / "workers"
         logs.mkdir(exist_ok=True)
         with (logs / f"{index}.log").open("ab") as log:
@@ -103,15 +105,23 @@ def starts_again(words: Sequence[str]) -> bool:
     return {*words} <= {*sys.orig_argv, *own}
 
 
-def frozen_command(argv: Sequence[str], config_path: str, *overrides: str) -> list[str]:
-    """The command line with the frozen sources instead of its own.
+def frozen_command(
+    start: Sequence[str], words: Sequence[str], frozen: FrozenConfig, *more: str
+) -> list[str]:
+    """The command line, what starts the application and its own words, with the frozen sources
+    instead of its own, and ``more`` words.
 
     Hydra's parser takes the overrides in one row only, so ours go behind the last of them.
     """
-    words = list(argv)
-    at = next((i for i, w in enumerate(words) if i and "=" in w and w[0] != "-"), len(words))
-    end = next((i for i, w in enumerate(words) if i > at and w[0] == "-"), len(words))
-    return [*words[:end], *overrides, *words[end:], "--config-path", config_path]
+    flags, others = split_flags(words)
+    overrides = [at for at, word in enumerate(others) if _is_override(word)]
+    end = overrides[-1] + 1 if overrides else len(others)
+    placed = [*others[:end], frozen.search_path_override, *more, *others[end:]]
+    return [*start, *flag_words({**flags, **frozen.flags}), *placed]
+
+
+def _is_override(word: str) -> bool:
+    return word.startswith("~") or ("=" in word and not word.startswith("-"))
 
 
 def resources(index: int, n_jobs: int) -> dict[str, str]:

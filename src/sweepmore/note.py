@@ -25,7 +25,8 @@ def write_note(study: optuna.Study, winner: Mapping[str, Any] | None = None) -> 
         for name, one in attrs["question"]["space"].items()
     }
     directions = ", ".join(direction.name.lower() for direction in study.directions)
-    lines = [f"**{directions}** over {described(space)}", "", "```", command_line(attrs), "```"]
+    command = command_line(attrs["command"])
+    lines = [f"**{directions}** over {described(space)}", "", "```", command, "```"]
     if winner is not None:
         params = " ".join(f"`{name}={value}`" for name, value in winner["params"].items())
         lines += [

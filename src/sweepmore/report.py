@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sweepmore import figures
-from sweepmore.cli import shown_path
+from sweepmore.cli import script_beside, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.importance import shares
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
@@ -60,13 +60,22 @@ def _nothing(folder: Path) -> list[Any]:
 
 @dataclass(frozen=True)
 class Application:
-    """What an application adds: names of its objectives by its fixed config, and what it can tell
-    of the run in a folder."""
+    """What an application adds: names of its objectives by its fixed config, what it can tell
+    of the run in a folder, and the folder of the scripts that pages may name."""
 
     objectives: Callable[[Mapping[str, Any]], Sequence[str]] = lambda config: ()
     facts: Callable[[Path], Sequence[tuple[str, str]]] = _nothing
     warnings: Callable[[Path], Sequence[str]] = _nothing
     sections: Callable[[Path], Sequence[Section]] = _nothing
+    scripts: Path | None = None
+
+    def command(self, label: str, script: str, words: str) -> list[tuple[str, str]]:
+        """A command of a page, where that script is there."""
+        start = None if self.scripts is None else script_beside(self.scripts, script)
+        return [] if start is None else [(label, f"{start} {words}")]
+
+
+NOTHING_ADDED = Application()
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,9 @@ class Told:
 
 def tell(application: Application, run: Path) -> Told:
     """A run that is gone or cannot be opened (its data are elsewhere) is a warning, no failure:
-    the study itself lies in the database."""
+    the study itself lies in the database. Of an application that keeps no such record, nothing."""
+    if run.exists() and not (run / "config.yaml").exists():
+        return Told()
     if not (run / "result.json").exists():
         return Told(warnings=[f"the run of the best is gone: {shown_path(run)}"])
     try:
@@ -191,7 +202,7 @@ def study_page(study: Study, application: Application, where: str = "") -> Page:
         facts=[*_facts(study), *told.facts],
         warnings=[*_warnings(study), *told.warnings],
         sections=[*evidence, *told.sections],
-        commands=_commands(study, where),
+        commands=_commands(study, where, application),
     )
 
 
@@ -397,36 +408,41 @@ def _lists(study: Study) -> list[Table]:
     return found
 
 
-def _commands(study: Study, where: str) -> list[tuple[str, str]]:
+def _commands(study: Study, where: str, application: Application) -> list[tuple[str, str]]:
     """What to do next comes first."""
-    name, found = f"{shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
+    name, found = f"study={shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
     if study.winner is not None and not study.tested:
-        found.append(("The number to report, once:", f"python evaluate_test.py study={name}"))
+        found += application.command("The number to report, once:", "evaluate_test.py", name)
     elif study.winner is None and len(study.seen.directions) == 1:
-        found.append(("Is the best better than the next ones?", f"python confirm.py study={name}"))
+        found += application.command("Is the best better than the next ones?", "confirm.py", name)
     if len(study.seen.directions) == 1:
         which = "best" if study.winner is None else "winner"
-        found.append((f"What the {which} writes:", f"python sample.py study={name}"))
+        found += application.command(f"What the {which} writes:", "sample.py", name)
     found.append(_going_on(study))
-    if not where:  # make knows the default place alone
-        found.append(("Contours, parallel coordinates, every trial:", "make dashboard"))
+    root = application.scripts
+    if root is not None and (root / "Makefile").exists() and not where:  # it knows no other place
+        there = "" if shown_path(root) == "." else f" -C {shlex.quote(shown_path(root))}"
+        found.append(("Contours, parallel coordinates, every trial:", f"make{there} dashboard"))
     return found
 
 
 def _going_on(study: Study) -> tuple[str, str]:
     """The study's command, with more trials where all are done."""
-    done, total, same = len(study.seen.counted), study.total, command_line(study.attrs)
+    command, done, total = study.attrs["command"], len(study.seen.counted), study.total
+    same = command_line(command, here=True)
     if total is None:
         return "The study's command; it goes on where it stopped:", same
     if done + len(study.seen.given_up) < total:
         return f"{done} of {total} trials are done; the same command goes on:", same
     if study.attrs["budget"]["grid"]:
         return f"The study's command; all {total} points of its grid are done:", same
-    more = command_line(study.attrs, 2 * total)
+    more = command_line(command, 2 * total, here=True)
     return f"All {total} trials are done; for more, n_trials is the new total:", more
 
 
-def compare_studies(studies: Sequence[Study], where: str = "") -> Page:
+def compare_studies(
+    studies: Sequence[Study], application: Application = NOTHING_ADDED, where: str = ""
+) -> Page:
     """Side by side at equal trials and equal time; StudyError where their data differ. ``where``
     is as of ``study_page``."""
     first = studies[0]
@@ -463,7 +479,9 @@ def compare_studies(studies: Sequence[Study], where: str = "") -> Page:
             Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
-        commands=[("One of them:", f"python report.py study={shlex.quote(views[0].name)}{where}")],
+        commands=application.command(
+            "One of them:", "report.py", f"study={shlex.quote(views[0].name)}{where}"
+        ),
     )
 
 
@@ -554,11 +572,13 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
         warnings=_warnings_of_runs(names, told),
         sections=sections,
         commands=[
-            (
-                f"New lines from {'it' if len(names) == 1 else name}:",
-                f"python sample.py run={shown_path(folder)}",
-            )
+            command
             for name, folder in zip(names, folders)
+            for command in application.command(
+                f"New lines from {'it' if len(names) == 1 else name}:",
+                "sample.py",
+                f"run={shlex.quote(shown_path(folder))}",
+            )
         ],
     )
 
@@ -610,7 +630,7 @@ def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
     lines = [f"# {page.title}", "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
-    lines += ["```", command_line(study.attrs), "```", ""]
+    lines += ["```", command_line(study.attrs["command"]), "```", ""]
     if page.warnings:
         lines += ["To mistrust:", "", *(f"- {warning}" for warning in page.warnings), ""]
     for section in page.sections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +20,7 @@ from sweepmore.composing import as_typed, resolved
 from sweepmore.database import is_of_environment, place_of, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.hydra_internals import SWEEP_DEFAULTS
+from sweepmore.invocation import flag_words, split_flags, start_words
 from sweepmore.overrides import override_text
 from sweepmore.search import SAMPLERS, STOCK_KEYS
 from sweepmore.space import Space, parse_space
@@ -88,12 +90,13 @@ class Sweep:
     storage_written: str | None
     config_name: str
     hydra_overrides: tuple[str, ...]
+    searchpath: tuple[str, ...]
     sources: tuple[Mapping[str, str], ...]
     job: str
     enqueued: tuple[Mapping[str, Any], ...]
     n_trials: int
     gridded: bool
-    cwd: Path
+    cwd: Path  # where the command was typed
     callbacks: tuple[str, ...]  # the names of Hydra's
     sweep_dir: str | None  # hydra.sweep.dir as it is written, where trials lie there
 
@@ -102,13 +105,33 @@ class Sweep:
         return self.root / self.settings.outputs
 
     @property
-    def where(self) -> str:
+    def command(self) -> dict[str, Any]:
+        """How the study's application is started again: in ``folder``, by ``script`` and the
+        ``flags`` that say which config. ``fixed`` and ``hydra`` are the overrides that all trials
+        share; ``words`` are all that were typed, for people."""
+        typed = (*self.arguments, *self.hydra_overrides, *self.searchpath)
+        return {
+            "folder": str(self.cwd),
+            "script": start_words(),
+            "flags": flag_words(split_flags(sys.argv[1:])[0]),
+            "fixed": list(self.space.fixed),
+            "hydra": list(self.hydra_overrides),
+            "words": [word for word in typed if not word.startswith("hydra.mode=")],  # which is -m
+        }
+
+    @property
+    def where(self) -> str | None:
         """Storage and outputs as the root scripts take them, where they are not the defaults. A
-        URL from the environment may hold a password: it is printed as it was written."""
+        URL from the environment may hold a password: it is printed as it was written. None where
+        it refers to the config, which no script reads, and is a server's, which may hold one."""
         written, outputs = self.storage_written, self.settings.outputs
         words = [f"outputs={outputs}"] if outputs != Settings.outputs else []
+        if written is not None and not is_of_environment(written):
+            if self.url.get_backend_name() != "sqlite":
+                return None
+            written = self.url.render_as_string()
         if written is not None:
-            words.append(f"storage={written if is_of_environment(written) else 'URL'}")
+            words.append(f"storage={written}")
         return "".join(f" {shlex.quote(word)}" for word in words)
 
     @property
@@ -187,6 +210,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     n_trials = settings.n_trials or (
         len(enqueued) + space.size if gridded else DEFAULT_TRIALS + len(enqueued)
     )
+    typed = as_typed(config.hydra.overrides.hydra)
     return Sweep(
         settings=settings,
         space=space,
@@ -196,11 +220,9 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         engine=place.engine,
         storage_written=place.written,
         config_name=config.hydra.job.config_name,
-        hydra_overrides=tuple(
-            word
-            for word in as_typed(config.hydra.overrides.hydra)
-            if not word.startswith("hydra.searchpath=")  # its folders are among the sources
-        ),
+        # the folders of a searchpath are among the sources
+        hydra_overrides=tuple(word for word in typed if not _is_searchpath(word)),
+        searchpath=tuple(word for word in typed if _is_searchpath(word)),
         sources=tuple(
             {"provider": source.provider, "path": f"{source.schema}://{source.path}"}
             for source in config.hydra.runtime.config_sources
@@ -220,6 +242,10 @@ def _sweep_dir(layout: str, config: DictConfig) -> str | None:
     assert isinstance(written, dict)
     is_set = any(written[key] != default for key, default in SWEEP_DEFAULTS.items())
     return str(written["dir"]) if layout == "hydra" or (layout == "auto" and is_set) else None
+
+
+def _is_searchpath(word: str) -> bool:
+    return word.lstrip("+").startswith("hydra.searchpath=")
 
 
 def _target(sampler: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shlex
 import statistics
 import time
@@ -21,9 +22,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sweepmore.cli import script_words, shown_path
+from sweepmore.cli import script_beside, shown_path
 from sweepmore.database import shown
 from sweepmore.errors import StudyError, writable
+from sweepmore.invocation import python
 from sweepmore.overrides import override_text
 from sweepmore.record import CONFIRM, NOISE, write_atomic
 from sweepmore.studies import (
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 # Without a terminal a line is printed when something changed, but not more often than this.
 LINE_SECONDS = 5.0
+# The overrides of Hydra's own keys that a single run has no use for, by how they begin.
+OF_A_SEARCH = tuple(f"hydra{mark}{key}" for key in ("sweep", "launcher") for mark in "./")
 
 
 def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> None:
@@ -218,8 +222,7 @@ def closing(
     for attempt in rows[: 2 * SHOWN]:
         print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], error)}  "
               f"{words(attempt.params)}")  # fmt: skip
-    name = shlex.quote(study.study_name)
-    print(_noise_line(error, asked, name))
+    print(_noise_line(error, asked, study.study_name))
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: of the best, {line}: look beyond it")
     best = "" if many else f"; the best: {shown_path(run_of(rows[0]))}"
@@ -228,12 +231,16 @@ def closing(
         return
     print(f"again:   {rerun(asked, rows[0])}")
     if len(seen.counted) >= asked.n_trials and not asked.gridded:
-        print(f"more:    {command_line(study.user_attrs, 2 * asked.n_trials)}")
-        print("         another hydra.sweeper.study_name starts afresh")
-    ways = [] if many else [f"python confirm.py study={name}{asked.where}"]
-    if (asked.root / "sample.py").exists():  # an application's own way to look at a run
-        ways.append(f"python sample.py study={name}{asked.where}")
-    if ways:
+        more, named = asked.command, asked.settings.study_name
+        if not named:  # another unnamed study of this question may come first
+            name = f"hydra.sweeper.study_name={override_text(study.study_name)}"
+            more = {**more, "words": [*more["words"], name]}
+        print(f"more:    {command_line(more, 2 * asked.n_trials, here=True)}")
+        fresh = "another hydra.sweeper.study_name" if named else "the same command"
+        print(f"         {fresh} starts afresh")
+    scripts = ["sample.py"] if many else ["confirm.py", "sample.py"]
+    ways = [_of_script(script, asked, study.study_name) for script in scripts]
+    if ways := [way for way in ways if way is not None]:
         print(f"next:    {' · '.join(ways)}")
 
 
@@ -245,16 +252,48 @@ def _lately(seen: StudyView, since: float) -> str:
     return f", {len(new) or 'no'} more in"
 
 
-def command_line(study_attrs: Mapping[str, Any], n_trials: int | None = None) -> str:
-    """The command that the study last went on by; with ``n_trials`` as many in all."""
-    parts = study_attrs["command"]
-    *module, script = parts["script"]
-    typed = list(parts["words"])
+def command_line(
+    command: Mapping[str, Any], n_trials: int | None = None, *, here: bool = False
+) -> str:
+    """The command that a study last went on by (``Sweep.command``), with ``n_trials`` as many in
+    all: a record for people, or one that runs ``here``."""
+    typed = list(command["words"])
     if n_trials is not None:
         key = "hydra.sweeper.n_trials="
         at = next((k for k, word in enumerate(typed) if word.startswith(key)), len(typed))
         typed[at : at + 1] = [f"{key}{n_trials}"]
-    return shlex.join(["python", *module, Path(script).name, "-m", *typed])
+    if here:
+        return _from_here(command, ["-m", *typed])
+    return shlex.join(["python", *_started(command), "-m", *typed])
+
+
+def _from_here(command: Mapping[str, Any], words: Sequence[str]) -> str:
+    """The application with these words, from the folder where its own were typed."""
+    line, folder = shlex.join([python(), *_started(command, here=True), *words]), _other(command)
+    return line if folder is None else f"cd {shlex.quote(shown_path(folder))} && {line}"
+
+
+def _other(command: Mapping[str, Any]) -> Path | None:
+    """The folder where the command was typed, unless it is this one or is not to be found."""
+    folder = command.get("folder")  # studies of older versions keep none
+    try:
+        return Path(folder) if folder and not os.path.samefile(folder, os.curdir) else None
+    except OSError:
+        return None
+
+
+def _started(command: Mapping[str, Any], here: bool = False) -> list[str]:
+    """What starts the application, and Hydra's flags. A whole path is shortened to what is left of
+    it in the command's folder; what lies elsewhere is of this machine, and no part of a record."""
+    folder, words = Path(command.get("folder") or os.curdir), list[str]()
+    for word in command["script"]:
+        path = Path(word)
+        if path.is_absolute() and path.is_relative_to(folder):
+            word = str(path.relative_to(folder))
+        elif path.is_absolute() and not here:
+            word = path.name
+        words.append(word)
+    return [*words, *command.get("flags", ())]
 
 
 def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
@@ -265,19 +304,46 @@ def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
     return " (tied)" if gap < 2 * (2**0.5) * error else ""
 
 
-def _noise_line(error: float | None, asked: Sweep, name: str) -> str:
+def _of_script(script: str, asked: Sweep, study: str) -> str | None:
+    """What a script beside the application has to say of the study, where there is one."""
+    start = script_beside(asked.root, script)
+    if start is None or asked.where is None:
+        return None
+    return f"{start} study={shlex.quote(study)}{asked.where}"
+
+
+def _noise_line(error: float | None, asked: Sweep, study: str) -> str:
     if len(asked.settings.directions) > 1:
         return "noise: compare repeated runs before you choose among them"
     if error is None:
-        cure = f"python confirm.py study={name}{asked.where} noise=true tells which are tied"
+        confirm = _of_script("confirm.py", asked, study)
+        cure = "hydra.sweeper.repeats runs each with several seeds"
+        if confirm is not None:
+            cure = f"{confirm} noise=true tells which are tied"
         return f"noise: unknown from one run each; {cure}"
     return f"noise: standard error {error:.2g} of a value; (tied) is within 2 of a difference"
 
 
 def rerun(asked: Sweep, attempt: Attempt) -> str:
     """A command line that runs the best once more."""
-    overrides = [*asked.space.fixed, *asked.space.overrides(attempt.params)]
-    return shlex.join(["python", *script_words(), *overrides])
+    params, parameters = attempt.params, asked.space.parameters
+    searched = [one.override(params[one.name]) for one in parameters if one.name in params]
+    # what a custom_search_space added, or an earlier version of the question searched
+    added = {name: params[name] for name in params if name not in asked.space.searched}
+    others = [f"{name}={override_text(value)}" for name, value in added.items()]
+    return _from_here(asked.command, [*_of_one_run(asked), *asked.space.fixed, *searched, *others])
+
+
+def _of_one_run(asked: Sweep) -> list[str]:
+    """The overrides of Hydra's own keys that a single run shares with the trials."""
+    modes = [word for word in asked.hydra_overrides if word.lstrip("+").startswith("hydra.mode=")]
+    kept = [
+        word
+        for word in (*asked.hydra_overrides, *asked.searchpath)
+        if word not in modes and not word.lstrip("+~").startswith(OF_A_SEARCH)
+    ]
+    # a search that nobody typed is one by the config itself
+    return kept if modes else [*kept, "hydra.mode=RUN"]
 
 
 def _print_failures(seen: StudyView) -> None:

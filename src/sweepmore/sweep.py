@@ -18,7 +18,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sweepmore import question as questions
 from sweepmore import show, slots
-from sweepmore.cli import script_words
 from sweepmore.composing import composing
 from sweepmore.errors import Interrupted
 from sweepmore.folders import check_subdir
@@ -80,7 +79,7 @@ class Parent:
     def is_local(self) -> bool:
         """More workers than one under Hydra's basic launcher are processes of this machine."""
         many = self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
-        return many and starts_again(self.command()["words"])
+        return many and starts_again(self.asked.command["words"])
 
     def run(self) -> None:
         asked, resolved = self.asked, self.sweep_dir()
@@ -118,7 +117,7 @@ class Parent:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
             again = f"{back} unfinished {'trial' if back == 1 else 'trials'} will begin again"
             print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
-            print(f"         {show.command_line(study.user_attrs)}")
+            print(f"         {show.command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
         if (attempt := slots.without_objective(study, self.since)) is not None:
             raise show.no_objective(attempt)
@@ -172,22 +171,7 @@ class Parent:
         """What a new study keeps of the command that begins it."""
         written = self.asked.sweep_dir
         placed = {} if written is None else {"written": written, "resolved": resolved}
-        return {"command": self.command()} | ({"sweep_dir": placed} if placed else {})
-
-    def command(self) -> dict[str, list[str]]:
-        """What confirm.py needs to run the study's configurations again: the application as it
-        was called, and the overrides that all trials share; ``words`` are all, for people."""
-        script = script_words()
-        return {
-            "script": script if script[0] == "-m" else [str(Path(script[0]).resolve())],
-            "fixed": list(self.asked.space.fixed),
-            "hydra": list(self.asked.hydra_overrides),
-            "words": [
-                word
-                for word in (*self.asked.arguments, *self.asked.hydra_overrides)
-                if not word.startswith("hydra.mode=")  # which is -m
-            ],
-        }
+        return {"command": self.asked.command} | ({"sweep_dir": placed} if placed else {})
 
     def warn_of_new_code(self, study: optuna.Study, search: Search) -> None:
         codes = {str(a.attrs["code"]) for a in view(study).attempts if "code" in a.attrs}

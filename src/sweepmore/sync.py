@@ -14,6 +14,7 @@ from sweepmore.errors import StudyError
 from sweepmore.optuna_internals import storage_of
 from sweepmore.record import CONFIRM
 from sweepmore.studies import view
+from sweepmore.tracking import is_synced, offline_runs
 
 # One start of W&B's program takes 0.5 s, and it uploads five runs at a time (both wandb 0.31):
 # a batch is what it does in a few rounds, and what is told at a time.
@@ -50,17 +51,6 @@ def folders_of(study: optuna.Study) -> list[Path]:
     running = {attempt.attrs["folder"] for attempt in begun if attempt.open}
     folders = dict.fromkeys(attempt.attrs["folder"] for attempt in begun)  # attempts share theirs
     return [Path(folder) for folder in folders if folder not in running]
-
-
-def offline_runs(folder: Path) -> list[Path]:
-    """Of a trial, and of its repeats one level below it; empty ones have nothing to upload."""
-    found = [*folder.glob("wandb/offline-run-*"), *folder.glob("*/wandb/offline-run-*")]
-    return sorted(run for run in found if any(run.glob("*.wandb")))
-
-
-def is_synced(run: Path) -> bool:
-    """Whether ``wandb sync`` left its mark (wandb 0.31), which it does once all has arrived."""
-    return any(run.glob("*.wandb.synced"))
 
 
 def sync_study(study: optuna.Study) -> None:

@@ -120,8 +120,9 @@ class Versions:
             except DuplicatedStudyError:
                 continue  # another process was first: it may ask the same
             if "question" in study.user_attrs:
-                words = {"words": self.about["command"]["words"]}
-                study.set_user_attr("command", {**study.user_attrs["command"], **words})
+                before = study.user_attrs["command"]
+                kept = {key: before[key] for key in ("fixed", "hydra")}  # what trials share
+                study.set_user_attr("command", {**self.asked.command, **kept})
             else:
                 self.introduce(study)
             return replace(version, study=study)

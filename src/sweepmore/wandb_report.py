@@ -96,7 +96,7 @@ def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
         raise StudyError(
             f"W&B has no project {entity}/{project}.",
             value=f"{entity}/{project}",
-            cure="Upload the runs first: python report.py study=NAME sync=true; or give project=…",
+            cure="Upload the study's runs first, or give project=….",
         )
     return Place(str(entity), project)
 
@@ -105,7 +105,7 @@ def describe(study: Study, runs: Runs, metric: str, place: Place) -> wr.Report:
     """The report, not yet saved; asks for the account's name alone."""
     blocks: list[wr.BlockTypes] = [
         wr.MarkdownBlock(text=answer(study)),
-        wr.CodeBlock(code=command_line(study.attrs), language=None),
+        wr.CodeBlock(code=command_line(study.attrs["command"]), language=None),
     ]
     if study.winner is not None:
         blocks += [wr.H2("What fresh seeds say"), wr.MarkdownBlock(text=winner_text(study.winner))]
