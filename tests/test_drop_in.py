@@ -62,6 +62,8 @@ y: 1
 z: 1
 """
 
+TPE = {"_target_": "optuna.samplers.TPESampler"}
+
 pytestmark = pytest.mark.system
 
 
@@ -76,7 +78,8 @@ class TestSampler:
     def test_a_seed_without_a_name_is_of_tpe(self, tmp_path: Path) -> None:
         """The stock plugin's example, and its command line."""
         app = example(tmp_path)
-        typed = ("hydra.sweeper.sampler.seed=124", ":study_name=typed")
+        keys = [f"hydra.sweeper.sampler.{key}" for key in ("seed=124", "multivariate=false")]
+        typed = (*keys, ":study_name=typed")
         unseeded = ("hydra.sweeper.sampler.seed=null", ":study_name=unseeded", ":n_trials=null")
         lines = ((), typed, unseeded)
         ended = app.each(*lines)
@@ -85,7 +88,9 @@ class TestSampler:
         assert "sampler tpe" in ended[()].stdout
         assert "sampler grid" in ended[unseeded].stdout
         asked = app.study("sphere").user_attrs["question"]["sampler"]
-        assert asked == {"_target_": "optuna.samplers.TPESampler", "seed": 123}
+        assert asked == {**TPE, "seed": 123}
+        asked = app.study("typed").user_attrs["question"]["sampler"]
+        assert asked == {**TPE, "seed": 124, "multivariate": False}
         assert len(app.trials("sphere")) == len(app.trials("typed")) == 6
         again = (":study_name=again",)
         assert app.each(again)[again].returncode == 0

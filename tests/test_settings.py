@@ -81,6 +81,7 @@ def test_the_cure_says_more_than_the_problem(key: str, value: Any, said: str) ->
 
 
 RANDOM = {"_target_": "optuna.samplers.RandomSampler"}
+TPE = {"_target_": "optuna.samplers.TPESampler", "seed": None}
 
 
 @pytest.mark.parametrize(
@@ -90,11 +91,18 @@ RANDOM = {"_target_": "optuna.samplers.RandomSampler"}
         ({**RANDOM, "seed": 0}, "auto", {**RANDOM, "seed": 0}),
         ({**RANDOM, "seed": None}, "random", {**RANDOM, "seed": None}),  # as it always was
         ({"_target_": "auto", "seed": None}, "auto", {"_target_": "auto", "seed": None}),
+        ({**RANDOM, "seed": None, "multivariate": None}, "auto", RANDOM),  # a key of the stock's
+        ({**RANDOM, "seed": 1, "mine": None}, "auto", {**RANDOM, "seed": 1, "mine": None}),
+        (
+            {**TPE, "multivariate": None, "n_startup_trials": 5},
+            "tpe",
+            {**TPE, "n_startup_trials": 5},
+        ),
         ("tpe", None, "tpe"),
         (None, None, None),
     ],
 )
-def test_the_seed_of_auto_is_no_setting_of_another_sampler(
+def test_what_options_declare_is_no_setting_of_a_sampler(
     sampler: Any, choice: str | None, read_as: Any
 ) -> None:
     assert own_sampler(sampler, choice) == read_as

@@ -167,6 +167,28 @@ def test_a_conditional_space(app: App) -> None:
     assert {row["width"] for row in rows.values()} == {10, 20}
 
 
+def test_a_custom_space_beside_what_the_command_fixes(app: App) -> None:
+    lines = [
+        (
+            "x=1,2",
+            f":custom_search_space=hooks.{function}",
+            *fixed,
+            ":n_trials=1",
+            f":study_name=s{at}",
+        )
+        for at, (function, fixed) in enumerate(
+            [("unless_fixed", ()), ("unless_fixed", ("y=3",)), ("whether_or_not", ("y=3",))]
+        )
+    ]
+    free, fixed, both = app.each(*lines).values()
+    assert free.returncode == fixed.returncode == 0, free.stderr + fixed.stderr
+    assert [set(app.trials(name)[0].params) for name in ("s0", "s1")] == [{"x", "y"}, {"x"}]
+    assert "y" not in app.trials("s1")[0].user_attrs  # shown, not stored
+    assert [row["y"] in ("5", "6") for row in app.seen()] == [True, False]
+    assert both.returncode == 1
+    assert "custom_search_space suggests y, which the command fixes" in both.stderr
+
+
 def test_several_objectives(app: App) -> None:
     out = app.ok("does=report", "two=true", "x=1,2,3", NAMED, ":direction=[minimize,maximize]")
     assert [t.values for t in app.trials()] == [[1, -1], [2, -2], [3, -3]]

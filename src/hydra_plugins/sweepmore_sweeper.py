@@ -12,7 +12,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sweepmore.search import PRUNERS, SAMPLERS
+from sweepmore.search import PRUNERS, SAMPLERS, STOCK_KEYS
 
 TARGET = "hydra_plugins.sweepmore_sweeper.SweepmoreSweeper"
 
@@ -74,7 +74,8 @@ def _register() -> None:
     for group, nodes in (("sampler", samplers), ("pruner", PRUNERS)):
         for name, member in nodes.items():
             place = f"hydra/sweeper/{group}"
-            store.store(group=place, name=name, node=dict(member), provider="sweepmore")
+            declared = dict.fromkeys(STOCK_KEYS.get(name, ())) if group == "sampler" else {}
+            store.store(group=place, name=name, node={**member, **declared}, provider="sweepmore")
 
 
 _register()

@@ -22,7 +22,7 @@ from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.hydra_internals import SWEEP_DEFAULTS
 from sweepmore.invocation import flag_words, split_flags, start_words
 from sweepmore.overrides import override_text
-from sweepmore.search import SAMPLERS
+from sweepmore.search import SAMPLERS, STOCK_KEYS
 from sweepmore.space import Space, parse_space
 from sweepmore.typed import build, setting
 
@@ -151,12 +151,17 @@ class Sweep:
 
 
 def own_sampler(sampler: Any, choice: str | None) -> Any:
-    """Without the null seed that the option ``auto`` brought to a class that a file names instead:
-    it is no setting of that class, and a study of before there was one asks the same."""
-    merged = isinstance(sampler, Mapping) and sampler.get("_target_", "auto") != "auto"
-    if choice != "auto" or not merged or sampler.get("seed") is not None:
+    """Without the nulls that its option declares, and without the null seed that the option
+    ``auto`` brought to a class that a file names instead: they are no settings of that class, and
+    a study of before they were declared asks the same."""
+    if not isinstance(sampler, Mapping):
         return sampler
-    return {key: value for key, value in sampler.items() if key != "seed"}
+    declared = {*STOCK_KEYS.get(choice or "", ())}
+    if choice == "auto" and sampler.get("_target_", "auto") != "auto":
+        declared.add("seed")
+    return {
+        key: value for key, value in sampler.items() if value is not None or key not in declared
+    }
 
 
 def named_sampler(sampler: Any) -> Any:

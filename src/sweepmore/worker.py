@@ -35,11 +35,11 @@ from optuna.exceptions import (
 from optuna.trial import TrialState
 
 from sweepmore import folders, slots
-from sweepmore.errors import Interrupted, described, is_disk_failure
+from sweepmore.errors import ConfigError, Interrupted, described, is_disk_failure
 from sweepmore.frozen import FrozenConfig
 from sweepmore.hydra_internals import callbacks_of, error_of
 from sweepmore.optuna_internals import as_running
-from sweepmore.overrides import override_text
+from sweepmore.overrides import fixed_values, override_text
 from sweepmore.owner import is_alive, on_this_host
 from sweepmore.patience import DatabaseAway, is_away
 from sweepmore.process_state import unchanged
@@ -148,7 +148,8 @@ class Worker:
 
     def _work(self, claimed: Attempt) -> None:
         """Run one trial and tell the study how it ended, whatever happens."""
-        self._trial = trial = as_running(self.study, claimed.number)
+        fixed = fixed_values(self.search.space.fixed)
+        self._trial = trial = as_running(self.study, claimed.number, fixed)
         self._told_to_stop = False
         self._place(self.search.folder / f"{claimed.root:04d}")
         self._set("code", self.search.code)
@@ -244,6 +245,11 @@ class Worker:
             del config["hydra"]
         call(self.search.custom_search_space, config, trial)
         added = {key: value for key, value in trial.params.items() if key not in before}
+        fixed = {key.lstrip("+") for key in fixed_values(self.search.space.fixed)}
+        if twice := [key for key in added if key.lstrip("+") in fixed]:
+            problem = f"custom_search_space suggests {twice[0]}, which the command fixes."
+            cure = "Leave it out of one of the two: trial.user_attrs holds what the command fixes."
+            raise ConfigError(problem, value=twice[0], cure=cure)
         return [f"{key}={override_text(value)}" for key, value in added.items()]
 
     def _keep_repeats(self, found: Sequence[Sequence[float]]) -> None:

@@ -18,6 +18,16 @@ def deeper(config: Any, trial: Any) -> None:
         trial.suggest_int("+extra", 2, 4)
 
 
+def unless_fixed(config: Any, trial: Any) -> None:
+    """As the stock plugin documents it."""
+    if "y" not in trial.user_attrs:
+        trial.suggest_int("y", 5, 6)
+
+
+def whether_or_not(config: Any, trial: Any) -> None:
+    trial.suggest_int("y", 5, 6)
+
+
 def signalled(config: Any, trial: Any) -> None:
     """A signal that comes between a trial's being taken and its task."""
     signal.raise_signal(signal.SIGTERM)
