@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from sweepmore.hydra_internals import IS_13
 from sweepmore.record import find_trial, safe_name
 from tests.sweep_apps import PATIENCE, App, errors, refusal, until
 
@@ -27,8 +28,8 @@ from omegaconf import DictConfig
 
 from sweepmore.trial import current_trial
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-"""
+@hydra.main(VERSION_BASE config_path="conf", config_name="config")
+""".replace("VERSION_BASE", 'version_base="1.3",' if IS_13 else "")
 TAIL = """
 if __name__ == "__main__":
     main()
@@ -558,7 +559,7 @@ max_z_difference_from_x: 0.5
         typed = ("x=range(0, 5)", "y=range(0, 3)", ":study_name=typed", "hydra.sweep.dir=typed",
                  "hydra/sweeper/sampler=random", "hydra.job.chdir=True")  # fmt: skip
         plain = ("hydra.sweep.dir=plain",)
-        ended = app.each(plain, typed)
+        ended = app.each(plain, typed, env={"PYTHONWARNINGS": "error"})  # as its own tests have it
         for line, name in ((plain, "multi-objective"), (typed, "typed")):
             assert ended[line].returncode == 0, errors(ended[line])
             assert len(app.trials(name)) == 12

@@ -168,8 +168,8 @@ def test_a_changed_question_in_other_ways(app: App) -> None:
     app.ok(*new)  # its own earlier answer, not a third one
     assert {name for name in app.names() if name.startswith("s")} == {"s", "s-2"}
     assert len(app.seen()) == 8
-    out = app.ok("x=1,2,3", ":study_name=s", ":on_change=continue")
-    assert "the question has changed: space of x" in out
+    out = app.ok("x=1,2", "seconds=0.02", ":study_name=s", ":on_change=continue")
+    assert "the question has changed: seconds" in out
 
 
 def test_what_is_ignored_does_not_matter(app: App) -> None:

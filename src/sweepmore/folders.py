@@ -47,7 +47,7 @@ def check_subdir(config: DictConfig) -> None:
     told = set()
     for number in (0, 1):
         with open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = number
+            config.hydra.job.id, config.hydra.job.num = str(number), number
         told.add(subdir_of(config))
     if len(told) < 2:
         written = OmegaConf.to_container(config.hydra.sweep, resolve=False)

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from sweepmore import slurm
 from sweepmore.cli import ROOT_VARIABLE
@@ -160,7 +160,7 @@ class Jobs(Crew[Job]):
         config = copy.deepcopy(self.config)
         if self._on_slurm:
             launcher = config.hydra.launcher
-            with open_dict(launcher):
+            with read_write(launcher), open_dict(launcher):
                 launcher.name = name
                 # it hands back when preempted and is replaced; requeued, it would come back as well
                 more = {"no-requeue": True, **launcher.additional_parameters}

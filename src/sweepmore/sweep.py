@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, read_write
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sweepmore import question as questions
@@ -142,7 +142,7 @@ class Parent:
             )
         sweep_dir = search.sweep_dir or resolved
         if search.sweep_dir is not None:
-            with open_dict(self.config):
+            with read_write(self.config.hydra):  # since 1.4 it is closed in a sweeper
                 self.config.hydra.sweep.dir = str(sweep_dir)
         if search.sweep_dir is not None or self.config.hydra.get("callbacks"):
             sweep_dir.mkdir(parents=True, exist_ok=True)
