@@ -280,7 +280,7 @@ def test_the_page_ends_with_what_to_do(outputs: Path, page_of_a: Path) -> None:
     text = text_of(page_of_a)
     end = text[text.index("What to do next") :]
     assert f"python evaluate_test.py study=a outputs={outputs} " in end
-    assert "All 10 trials are done; for more, n_trials is the new total:" in end
+    assert "10 trials are done; for more, n_trials is the new total:" in end
     assert "hydra.sweeper.n_trials=20" in end
     assert f"python sample.py study=a outputs={outputs} " in end
     assert "make dashboard" not in end  # it knows outputs/ alone

@@ -226,7 +226,7 @@ def test_every_run_of_a_study_is_uploaded_once(
     online.streams.clear()
     sync_study(study)
     assert (online.asked, online.streams) == ([], {})
-    assert capsys.readouterr().out == "W&B      4 of 4 runs were uploaded before\n"
+    assert capsys.readouterr().out == "W&B      4 of 4 runs uploaded before\n"
 
 
 @pytest.mark.system

@@ -26,6 +26,7 @@ from torch import Tensor
 from nplm.config import Data, from_hydra
 from nplm.vocabulary import Unit, Vocabulary, unit_of, vocabulary_of
 from sweepmore.errors import DataError, line_number
+from sweepmore.wording import plural
 
 SHIPPED = ("given_names", "austen")
 MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
@@ -232,7 +233,7 @@ def split_lines(lines: Sequence[str], data: Data) -> tuple[list[str], list[str],
     parts = ordered[:first], ordered[first:second], ordered[second:]
     if not all(parts):
         raise DataError(
-            f"{n} lines split by {list(data.split)} give "
+            f"{plural(n, 'line')} split by {list(data.split)} gives "
             f"{' / '.join(str(len(part)) for part in parts)} lines for train / dev / test.",
             value=n,
             cure="Each needs one at least: give more lines or other shares in data.split.",
