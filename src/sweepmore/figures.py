@@ -130,7 +130,7 @@ def so_far(seen: StudyView) -> list[SoFar]:
     sign = seen.sign()
     best, spent, found = math.inf, 0.0, list[SoFar]()
     for number, attempt in enumerate(sorted(seen.counted, key=lambda a: a.root), 1):
-        spent += attempt.seconds or 0.0
+        spent += seen.seconds_of(attempt) or 0.0
         if attempt.state is TrialState.COMPLETE and not attempt.infeasible:
             best = min(best, sign * _value(attempt))
         found.append(SoFar(number, spent, sign * best))

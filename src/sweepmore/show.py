@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,16 +100,10 @@ def _range(one: Any) -> str:
 
 
 def _expected(asked: Sweep, seen: StudyView | None) -> str:
-    if seen is None or (seconds := typical_seconds(seen)) is None:
+    if seen is None or (seconds := seen.seconds_left(asked.n_trials)) is None:
         return "not known before a trial is done"
     left = asked.n_trials - len(seen.counted)
-    return f"about {duration(left * seconds / asked.settings.n_jobs)} for {left} more"
-
-
-def typical_seconds(seen: StudyView) -> float | None:
-    """Mean time of a trial that counted; the mean, because the sum is what is waited for."""
-    known = [a.seconds for a in seen.counted if a.seconds is not None]
-    return statistics.fmean(known) if known else None
+    return f"about {duration(seconds / asked.settings.n_jobs)} for {left} more"
 
 
 def duration(seconds: float) -> str:
@@ -152,12 +145,11 @@ class Shown:
         if seen.ranked:
             best = seen.ranked[0]
             parts.append(f"best {value_of(best)} (trial {best.root}: {words(best.params)})")
-        seconds = typical_seconds(seen)
-        left = self.asked.n_trials - len(seen.counted)
+        seconds = seen.seconds_left(self.asked.n_trials)
         if self.stopping:
             parts.append("stopping")
-        elif seconds is not None and left > 0:
-            parts.append(f"{duration(left * seconds / self.workers)} left")
+        elif seconds is not None and seconds > 0:
+            parts.append(f"{duration(seconds / self.workers)} left")
         return " · ".join(parts)
 
     def _runs(self, seen: StudyView) -> str:
