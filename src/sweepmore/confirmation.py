@@ -15,7 +15,7 @@ from sweepmore.cli import shown_path
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.note import write_note
 from sweepmore.optuna_internals import storage_of
-from sweepmore.record import CONFIRM, NOISE, listed, write_json
+from sweepmore.record import CONFIRM, NOISE, listed, searched_name, write_json
 from sweepmore.retrain import Plan, folder_of, train_again
 from sweepmore.studies import view, words
 from sweepmore.winner import (
@@ -47,7 +47,7 @@ def run(
     """Train the best ``top`` of the study (with ``noise``: the best one) with ``seeds`` fresh
     seeds as the study ``STUDY.confirm`` (``STUDY.noise``), then print what that says; returns
     the study's name. ``storage`` is the URL of ``database`` as it was written."""
-    searched = load(database, study.removesuffix(CONFIRM))
+    searched = load(database, searched_name(study))
     suffix = NOISE if noise else CONFIRM
     plan = planned(searched, suffix, 1 if noise else top, seeds, seed_key)
     chosen = plan.chosen(searched)

@@ -29,6 +29,7 @@ from sweepmore.record import (
     read_json,
     read_metrics,
     read_overrides,
+    searched_name,
 )
 from sweepmore.show import command_line
 from sweepmore.studies import (
@@ -135,10 +136,16 @@ class Study:
         return runs_each(self.question.get("repeats"))
 
     @property
+    def is_search(self) -> bool:
+        """Whether it is no confirmation of another, nor a measure of its noise."""
+        return searched_name(self.seen.name) == self.seen.name
+
+    @property
     def may_be_luck(self) -> bool:
         """Whether the best is the best of many single seeds, and not yet confirmed."""
         seeds = "seed" in (self.question.get("repeats") or {})
-        return self.winner is None and not seeds and len(self.seen.directions) == 1
+        one = len(self.seen.directions) == 1
+        return self.winner is None and not seeds and one and self.is_search
 
     @property
     def winning_run(self) -> Path:
@@ -220,7 +227,7 @@ def _values(seen: StudyView, name: str) -> set[Any]:
 
 def _subtitle(study: Study) -> str:
     times = [a.started for a in study.seen.attempts if a.started is not None]
-    seconds = sum(a.seconds or 0.0 for a in study.seen.counted)
+    seconds = sum(study.seen.seconds_of(a) or 0.0 for a in study.seen.counted)
     start = f"{min(times):%Y-%m-%d %H:%M}" if times else "not begun"
     trials = plural(len(study.seen.counted), "trial")
     return f"{start} · {trials} · {seconds:,.0f} s of trials, added up"
@@ -355,7 +362,7 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
     rows = []
     for a in shown[:MOST_ROWS]:
         std = [a.attrs["std"] / len(a.attrs["repeats"]) ** 0.5 if "std" in a.attrs else None]
-        rows.append([a.root, *(a.values or ()), *(std if error else []), a.seconds,
+        rows.append([a.root, *(a.values or ()), *(std if error else []), seen.seconds_of(a),
                      *(a.params.get(name) for name in names)])  # fmt: skip
     best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
     roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
@@ -409,7 +416,11 @@ def _lists(study: Study) -> list[Table]:
 
 
 def _commands(study: Study, where: str) -> list[tuple[str, str]]:
-    """What to do next comes first."""
+    """What to do next comes first. A confirmation is not confirmed once more, nor asked for more
+    trials: confirm.py goes on with it, from the study that it confirms."""
+    if not study.is_search:
+        about = f"{shlex.quote(searched_name(study.seen.name))}{where}"
+        return [("The study that it is about:", f"python report.py study={about}")]
     name, found = f"{shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
     if study.winner is not None and not study.tested:
         found.append(("The number to report, once:", f"python evaluate_test.py study={name}"))
@@ -463,7 +474,7 @@ def compare_studies(studies: Sequence[Study], where: str = "") -> Page:
         Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
     ]
     facts, table = _side_by_side(studies)
-    left = [study.seen.name for study in studies if study.winner is None]
+    left = [study.seen.name for study in studies if study.winner is None and study.is_search]
     return Page(
         title=" and ".join(seen.name for seen in views),
         subtitle=f"{len(views)} studies of the same data and objective",
