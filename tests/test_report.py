@@ -23,6 +23,7 @@ import optuna
 import pytest
 from hydra import compose, initialize_config_dir
 from optuna.distributions import IntDistribution, distribution_to_json
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -552,7 +553,7 @@ def two_objectives() -> optuna.Study:
 
 def made_study(name: str, found: Sequence[tuple[tuple[float, ...], int]]) -> optuna.Study:
     """A trial for each values and n."""
-    directions = ["minimize"] * len(found[0][0])
+    directions = [StudyDirection.MINIMIZE] * len(found[0][0])
     study = optuna.create_study(study_name=name, directions=directions)
     one = IntDistribution(1, 9)
     space = {"n": json.loads(distribution_to_json(one))}

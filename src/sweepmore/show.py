@@ -56,7 +56,8 @@ def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> No
         f"search   {described(asked.space.searched)}",
         f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}",
         f"budget   {trials}{_of(asked)}; {', '.join(settings.directions)}; "
-        f"sampler {short(asked.sampler)}, pruner {short(settings.pruner)}",
+        f"sampler {short('grid' if asked.gridded else asked.sampler)}, "
+        f"pruner {short(settings.pruner)}",
         f"time     {_expected(asked, seen)}",
         f"storage  {shown(asked.url)}",
         f"workers  {workers}",
