@@ -34,7 +34,7 @@ FILES = {
     "missing": Bad(FILE, ("FILE: No such file", "data=text data.path=FILE")),
     "empty": Bad(FILE, ("FILE is empty", "one item a line"), b""),
     "blank lines": Bad(FILE, ("FILE has only blank lines", "one item a line"), b"\n \n\t\r\n\n"),
-    "one line": Bad(FILE, ("1 lines split", "0 / 0 / 1", "give more lines"), b"anna\n"),
+    "one line": Bad(FILE, ("1 line split", "0 / 0 / 1", "give more lines"), b"anna\n"),
     "two lines": Bad(FILE, ("2 lines split", "1 / 0 / 1", "give more lines"), b"anna\nben\n"),
     "three lines": Bad(FILE, ("3 lines split", "2 / 0 / 1", "data.split"), b"anna\nben\nc\n"),
     "not UTF-8": Bad(FILE, ("FILE, line 3: not UTF-8", "Save the file as UTF-8"),

@@ -18,6 +18,7 @@ from tests.helpers import ROOT
 SWEEPMORE: dict[str, set[str]] = {
     "errors": set(),
     "typed": set(),
+    "wording": set(),
     "signals": set(),
     "process_state": set(),
     "invocation": set(),

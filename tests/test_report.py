@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -23,6 +23,7 @@ import optuna
 import pytest
 from hydra import compose, initialize_config_dir
 from optuna.distributions import IntDistribution, distribution_to_json
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -280,7 +281,7 @@ def test_the_page_ends_with_what_to_do(outputs: Path, page_of_a: Path) -> None:
     text = text_of(page_of_a)
     end = text[text.index("What to do next") :]
     assert f"python evaluate_test.py study=a outputs={outputs} " in end
-    assert "All 10 trials are done; for more, n_trials is the new total:" in end
+    assert "10 trials are done; for more, n_trials is the new total:" in end
     assert "hydra.sweeper.n_trials=20" in end
     assert f"python sample.py study=a outputs={outputs} " in end
     assert "make dashboard" not in end  # it knows outputs/ alone
@@ -320,6 +321,19 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     winner = confirmed.user_attrs["winner"]
     assert states["a"] == ["tested", 10, f"{winner['mean']:.4f} ± {winner['half_width']:.4f}"]
     assert states["b"] == ["done", 2, open_study(outputs, "b").best_value]
+
+
+@pytest.mark.parametrize("ending", [".confirm", ".noise"])
+def test_a_confirmation_is_not_to_be_confirmed(ending: str) -> None:
+    """Nor to have more trials, nor is its best a matter of luck."""
+    study = one_objective(f"two{ending}")
+    page = study_page(read_study(study, Application()), Application(), " outputs=elsewhere")
+    told = ("The study that it is about:", "python report.py study=two outputs=elsewhere")
+    assert page.commands == [told]
+    assert not any("confirm.py" in warning for warning in page.warnings)
+    other = read_study(one_objective("other"), Application())
+    both = compare_studies([read_study(study, Application()), other])
+    assert [warning.split(" is")[0] for warning in both.warnings] == ["other"]
 
 
 def test_a_list_tells_its_members_apart(outputs: Path) -> None:
@@ -527,17 +541,27 @@ def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
     assert [warning.split(" is not")[0] for warning in half.warnings] == ["one"]
 
 
+def one_objective(name: str) -> optuna.Study:
+    """The losses of two trials."""
+    return made_study(name, [((1.0,), 5), ((2.0,), 2)])
+
+
 def two_objectives() -> optuna.Study:
     """Loss and seconds of four trials, the last one with the parameters of the first."""
-    study = optuna.create_study(study_name="two", directions=["minimize", "minimize"])
+    return made_study("two", [((1.0, 9.0), 5), ((2.0, 3.0), 2), ((2.5, 4.0), 3), ((2.75, 9.5), 5)])
+
+
+def made_study(name: str, found: Sequence[tuple[tuple[float, ...], int]]) -> optuna.Study:
+    """A trial for each values and n."""
+    directions = [StudyDirection.MINIMIZE] * len(found[0][0])
+    study = optuna.create_study(study_name=name, directions=directions)
     one = IntDistribution(1, 9)
     space = {"n": json.loads(distribution_to_json(one))}
     study.set_user_attr("question", {"space": space, "config": {}, "identity": None})
     study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
-    found = [(1.0, 9.0, 5), (2.0, 3.0, 2), (2.5, 4.0, 3), (2.75, 9.5, 5)]
-    for number, (loss, seconds, n) in enumerate(found):
+    for number, (values, n) in enumerate(found):
         attrs = {"slot": number, "root": number, "attempt": 0, "folder": "gone"}
-        study.add_trial(create_trial(values=[loss, seconds], params={"n": n},
+        study.add_trial(create_trial(values=values, params={"n": n},
                                      distributions={"n": one}, user_attrs=attrs))  # fmt: skip
     return study
 

@@ -26,10 +26,11 @@ from torch import Tensor
 from nplm.config import Data, from_hydra
 from nplm.vocabulary import Unit, Vocabulary, unit_of, vocabulary_of
 from sweepmore.errors import DataError, line_number
+from sweepmore.wording import plural
 
 SHIPPED = ("given_names", "austen")
 MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
-MAX_BYTES = 256 * 2**20  # of a file; its examples at block size 8 then fill about 17 GB
+MAX_BYTES = 256 * 2**20  # of a file; loading takes up to 24 GB then (docs/faults.md, Memory)
 
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
@@ -232,7 +233,7 @@ def split_lines(lines: Sequence[str], data: Data) -> tuple[list[str], list[str],
     parts = ordered[:first], ordered[first:second], ordered[second:]
     if not all(parts):
         raise DataError(
-            f"{n} lines split by {list(data.split)} give "
+            f"{plural(n, 'line')} split by {list(data.split)} gives "
             f"{' / '.join(str(len(part)) for part in parts)} lines for train / dev / test.",
             value=n,
             cure="Each needs one at least: give more lines or other shares in data.split.",

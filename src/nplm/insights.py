@@ -27,6 +27,7 @@ from sweepmore.page import Picture, Section, Table
 from sweepmore.receipts import looks
 from sweepmore.record import read_config, read_json
 from sweepmore.report import Application
+from sweepmore.wording import bounds, decimals, plural
 
 # Counts of more tokens than this cannot be read in one figure.
 MOST_TOKENS = 40
@@ -63,17 +64,19 @@ def facts(folder: Path) -> list[tuple[str, str]]:
     with 95 % intervals."""
     _, splits, _ = opened(folder)
     dev = splits.dev
-    found = [("data", f"{splits.name} · dev: {len(dev.lines):,} lines, {len(dev):,} tokens")]
+    found = [
+        ("data", f"{splits.name} · dev: {plural(len(dev.lines), 'line')}, {len(dev):,} tokens")
+    ]
     result = read_json(folder / "result.json")
     if (perplexity := result.get("dev_perplexity")) is not None:
         found.append(("dev perplexity", f"{perplexity:.2f}"))
     test = result.get("test")
     if test is not None:
         loss = Estimate(**test["loss"])
-        told = f"{loss.mean:.4f} [{loss.low:.4f}, {loss.high:.4f}]"
+        told = bounds(loss.mean, loss.low, loss.high)
         found.insert(0, (f"test loss (nats/token), look {test['look']}", told))
     for context, gain in gains(folder):
-        interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        interval = bounds(gain.mean, gain.low, gain.high, sign="+")
         found.append((f"gain over Kneser–Ney, {context} of context", interval))
     return found
 
@@ -100,7 +103,7 @@ def warnings_of(folder: Path, receipts: Path) -> list[str]:
     _, splits, _ = opened(folder)
     found = [
         f"counting with {context} of context (Kneser–Ney) is better on dev than this model, by "
-        f"{-gain.mean:.4f} nats/token"
+        f"{decimals(-gain.mean, gain.low)} nats/token"
         for context, gain in gains(folder)
         if gain.mean < 0
     ]
@@ -116,7 +119,7 @@ def warnings_of(folder: Path, receipts: Path) -> list[str]:
             "data.duplicates=drop keeps one of each"
         )
     seen = looks(receipts, splits.fingerprint)
-    found.append(f"this test split has had {seen} {'look' if seen == 1 else 'looks'}")
+    found.append(f"this test split has had {plural(seen, 'look')}")
     return found
 
 

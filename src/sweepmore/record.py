@@ -39,6 +39,12 @@ CONFIRM, NOISE = ".confirm", ".noise"
 # What a folder may be called on every system, and a W&B run's id begin with.
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
+
+def searched_name(study: str) -> str:
+    """The name of the search that a study confirms or measures the noise of; its own, else."""
+    return study.removesuffix(CONFIRM).removesuffix(NOISE)
+
+
 # Of names that a message lists.
 LISTED = 10
 

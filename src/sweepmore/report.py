@@ -29,6 +29,7 @@ from sweepmore.record import (
     read_json,
     read_metrics,
     read_overrides,
+    searched_name,
 )
 from sweepmore.show import command_line
 from sweepmore.studies import (
@@ -46,6 +47,7 @@ from sweepmore.studies import (
     words,
 )
 from sweepmore.typed import dotted
+from sweepmore.wording import decimals, plural, plus_minus
 
 # A study of more trials than this is shown by its best; csv=true writes them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20
@@ -143,10 +145,16 @@ class Study:
         return runs_each(self.question.get("repeats"))
 
     @property
+    def is_search(self) -> bool:
+        """Whether it is no confirmation of another, nor a measure of its noise."""
+        return searched_name(self.seen.name) == self.seen.name
+
+    @property
     def may_be_luck(self) -> bool:
         """Whether the best is the best of many single seeds, and not yet confirmed."""
         seeds = "seed" in (self.question.get("repeats") or {})
-        return self.winner is None and not seeds and len(self.seen.directions) == 1
+        one = len(self.seen.directions) == 1
+        return self.winner is None and not seeds and one and self.is_search
 
     @property
     def winning_run(self) -> Path:
@@ -228,9 +236,10 @@ def _values(seen: StudyView, name: str) -> set[Any]:
 
 def _subtitle(study: Study) -> str:
     times = [a.started for a in study.seen.attempts if a.started is not None]
-    seconds = sum(a.seconds or 0.0 for a in study.seen.counted)
+    seconds = sum(study.seen.seconds_of(a) or 0.0 for a in study.seen.counted)
     start = f"{min(times):%Y-%m-%d %H:%M}" if times else "not begun"
-    return f"{start} · {len(study.seen.counted)} trials · {seconds:,.0f} s of trials, added up"
+    trials = plural(len(study.seen.counted), "trial")
+    return f"{start} · {trials} · {seconds:,.0f} s of trials, added up"
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:
@@ -240,14 +249,16 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if study.winner is not None:
         mean, half = study.winner["mean"], study.winner["half_width"]
         facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
-        facts.append(("confirmed by fresh seeds", f"{mean:.4f} ± {half:.4f} (95 %)"))
+        facts.append(("confirmed by fresh seeds", f"{plus_minus(mean, half)} (95 %)"))
     for k, metric in enumerate(study.metrics[: len(seen.directions)]):
         one = seen.best_in(k)
         value = cell((one.values or ())[k])
         label = f"best {metric}" if study.winner is None else f"in the search alone: best {metric}"
         facts.append((label, f"{value} (trial {one.root})"))
     if len(seen.directions) > 1:
-        facts.append(("no trial beats", f"{len(seen.front)} of {len(seen.ranked)} trials"))
+        facts.append(
+            ("no trial beats", f"{len(seen.front)} of {plural(len(seen.ranked), 'trial')}")
+        )
     elif study.winner is None:
         facts.append(("its settings", words(best.params)))
     first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
@@ -255,13 +266,14 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if study.winner is not None:
         # the winner's mean is of n runs, trial 0's of k, each as noisy: half·√n is one run's share
         whole = half * math.sqrt(1 + study.winner["seeds"] / study.runs_each)
-        told = f"{study.sign * (start - mean):+.4f} ± {whole:.4f} "
+        told = f"{plus_minus(study.sign * (start - mean), whole, sign='+')} "
         told += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
         facts.append((f"gain over trial {first.root}", told))
     elif best.values and len(seen.directions) == 1:
         gain = study.sign * (start - best.values[0])
-        each = "one run" if study.runs_each == 1 else f"{study.runs_each} runs"
-        facts.append((f"gain over trial {first.root}", f"{gain:+.4f} ({each} each, not confirmed)"))
+        gained = decimals(gain, start, sign="+")
+        each = "one run" if study.runs_each == 1 else plural(study.runs_each, "run")
+        facts.append((f"gain over trial {first.root}", f"{gained} ({each} each, not confirmed)"))
     if len(seen.directions) == 1:
         facts.append((FOLDER, shown_path(study.winning_run)))
     counts = ", ".join(
@@ -285,11 +297,13 @@ def _warnings(study: Study) -> list[str]:
         share = len(seen.infeasible) / max(1, len(seen.counted))
         found.append(f"{share:.0%} of the trials have no finite value (diverged, or never there)")
     if seen.failed:
-        found.append(f"{len(seen.failed)} trials failed: error.txt in their folders says why")
+        failed = plural(len(seen.failed), "trial")
+        found.append(f"{failed} failed: error.txt in the folder of each says why")
     if again := len(seen.repeated):
+        counted = plural(len(seen.counted), "trial")
         found.append(
-            f"{again} of {len(seen.counted)} trials have the parameters of an earlier one: with "
-            "the same seed they tell nothing new"
+            f"{again} of {counted} have the parameters of an earlier one: with the same seed they "
+            "tell nothing new"
         )
     if study.may_be_luck:
         found.append(
@@ -311,8 +325,10 @@ def _confirmed(study: Study) -> Section:
     bias = study.winner["selection_bias"]
     than = "better" if study.sign * bias < 0 else "worse"
     text = (
-        f"The best were trained again with {study.winner['seeds']} fresh seeds, the same for all. "
-        f"Of the winner the search had shown {study.winner['searched']:.4f}, {abs(bias):.4f} "
+        f"The best were trained again with {plural(study.winner['seeds'], 'fresh seed')}, the same "
+        "for all. "
+        f"Of the winner the search had shown {decimals(study.winner['searched'])}, "
+        f"{decimals(abs(bias), study.winner['searched'])} "
         f"{than} than fresh seeds give. Tied are those whose difference to the best, seed by seed, "
         "may be zero; of the tied the simplest wins."
     )
@@ -355,7 +371,7 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
     rows = []
     for a in shown[:MOST_ROWS]:
         std = [a.attrs["std"] / len(a.attrs["repeats"]) ** 0.5 if "std" in a.attrs else None]
-        rows.append([a.root, *(a.values or ()), *(std if error else []), a.seconds,
+        rows.append([a.root, *(a.values or ()), *(std if error else []), seen.seconds_of(a),
                      *(a.params.get(name) for name in names)])  # fmt: skip
     best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
     roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
@@ -367,7 +383,7 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
 def _parameters(study: Study) -> list[Section]:
     seen, metric = study.seen, study.metrics[0]
     charts = figures.slices(seen, study.question["space"], metric)
-    caption = f"Each point is one of n = {len(seen.ranked)} trials."
+    caption = f"Each point is one of n = {plural(len(seen.ranked), 'trial')}."
     found = []
     if charts:
         found.append(
@@ -409,7 +425,11 @@ def _lists(study: Study) -> list[Table]:
 
 
 def _commands(study: Study, where: str, application: Application) -> list[tuple[str, str]]:
-    """What to do next comes first."""
+    """What to do next comes first. A confirmation is not confirmed once more, nor asked for more
+    trials: confirm.py goes on with it, from the study that it confirms."""
+    if not study.is_search:
+        about = f"study={shlex.quote(searched_name(study.seen.name))}{where}"
+        return application.command("The study that it is about:", "report.py", about)
     name, found = f"study={shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
     if study.winner is not None and not study.tested:
         found += application.command("The number to report, once:", "evaluate_test.py", name)
@@ -433,11 +453,14 @@ def _going_on(study: Study) -> tuple[str, str]:
     if total is None:
         return "The study's command; it goes on where it stopped:", same
     if done + len(study.seen.given_up) < total:
-        return f"{done} of {total} trials are done; the same command goes on:", same
+        return f"{done} of {plural(total, 'trial')} done; the same command goes on:", same
     if study.attrs["budget"]["grid"]:
-        return f"The study's command; all {total} points of its grid are done:", same
+        return f"The study's command; all of its grid is done ({plural(total, 'point')}):", same
     more = command_line(command, 2 * total, here=True)
-    return f"All {total} trials are done; for more, n_trials is the new total:", more
+    return (
+        f"{plural(total, 'trial is', 'trials are')} done; for more, n_trials is the new total:",
+        more,
+    )
 
 
 def compare_studies(
@@ -465,7 +488,7 @@ def compare_studies(
         Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
     ]
     facts, table = _side_by_side(studies)
-    left = [study.seen.name for study in studies if study.winner is None]
+    left = [study.seen.name for study in studies if study.winner is None and study.is_search]
     return Page(
         title=" and ".join(seen.name for seen in views),
         subtitle=f"{len(views)} studies of the same data and objective",
@@ -493,7 +516,7 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     seconds = min(way[-1].seconds if way else 0.0 for way in ways)
     early = [_last_best(one for one in way if one.trials <= trials) for way in ways]
     quick = [_last_best(one for one in way if one.seconds <= seconds) for way in ways]
-    number = "1 trial" if trials == 1 else f"{trials} trials"
+    number = plural(trials, "trial")
     equal = [(f"best after {number}", early), (f"best after {seconds:,.1f} s", quick)]
     rows = [
         [s.seen.name, len(way), way[-1].seconds if way else 0.0, early[k], quick[k],
@@ -508,12 +531,13 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     facts = []
     if None not in means:
         for k in _best_first(means, studies[0].sign):
-            told = f"{rows[k][6]:.4f} ± {rows[k][7]:.4f} (95 %)"
+            winner = studies[k].winner or {}
+            told = f"{plus_minus(winner['mean'], winner['half_width'])} (95 %)"
             facts.append((f"{rows[k][0]}, confirmed by fresh seeds", told))
         equal = [("", means)]
     leading = [(label, values, _best_first(values, studies[0].sign)) for label, values in equal]
     if not facts:
-        facts = [(label, f"{values[order[0]]:.4f} ({rows[order[0]][0]})")
+        facts = [(label, f"{decimals(values[order[0]] or 0.0)} ({rows[order[0]][0]})")
                  for label, values, order in leading if order]  # fmt: skip
     marked = sorted({order[0] for *_, order in leading if order})
     return facts, Table(head, rows, marked=marked)
@@ -561,13 +585,15 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
     else:
         sections += told[0].sections
     facts = [
-        (name, f"dev {result['dev_loss']:.4f}, train {result['train_loss']:.4f}"
+        (name, f"dev {decimals(result['dev_loss'])}, train {decimals(result['train_loss'])}"
          if result["status"] == "ok" else f"{result['status']}: {result['reason']}")
         for name, result in zip(names, results)
     ]  # fmt: skip
     return Page(
         title=" and ".join(names),
-        subtitle=" · ".join(f"{r['steps']:,} steps in {r['seconds']:.1f} s" for r in results),
+        subtitle=" · ".join(
+            f"{plural(r['steps'], 'step')} in {r['seconds']:.1f} s" for r in results
+        ),
         facts=[*facts, *(told[0].facts if len(folders) == 1 else ())],
         warnings=_warnings_of_runs(names, told),
         sections=sections,
@@ -676,7 +702,7 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
         known = {} if confirmed is None else confirmed.user_attrs
         value: float | str | None = None if best is None else (best.values or (None,))[0]
         if "winner" in known:  # a mean of fresh seeds, no best of many
-            value = f"{known['winner']['mean']:.4f} ± {known['winner']['half_width']:.4f}"
+            value = plus_minus(known["winner"]["mean"], known["winner"]["half_width"])
         data = None if best is None else data_of(run_of(best))
         total = study.user_attrs.get("budget", {}).get("n_trials")
         state = state_of(seen, total, known)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,9 @@ class Settings:
     params: Mapping[str, Any] | None = setting(
         None, "parameter → what is searched, in Hydra's grammar or a list"
     )
-    n_trials: int | None = setting(None, "in all; null: the whole grid, else 20", at_least=1)
+    n_trials: int | None = setting(
+        None, "in all, of a grid at most its points; null: the whole grid, else 20", at_least=1
+    )
     n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
     direction: Any = setting("minimize", "minimize | maximize, or a list of them")
     storage: Any = setting(None, "a database URL, or a node; null: studies.db in outputs")
@@ -139,15 +141,17 @@ class Sweep:
         named = named_sampler(self.settings.sampler)
         if named is not None:
             return named
-        return "grid" if self.gridded else "tpe"
+        # with n_trials it is asked nothing of a grid, and goes on where fewer trials had begun
+        return "grid" if self.gridded and self.settings.n_trials is None else "tpe"
 
-    def fixed_params(self, slot: int) -> Mapping[str, Any] | None:
-        """A slot's parameters: the enqueued ones first, then grid points, else free."""
-        if slot < len(self.enqueued):
-            return self.enqueued[slot]
-        if not self.gridded:
-            return {}
-        return next(islice(self.space.grid(), slot - len(self.enqueued), None), None)
+    def fixed_params(
+        self, slot: int, tried: Iterable[Mapping[str, Any]]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Parameters of the slots from ``slot`` on: the enqueued ones first, then the points of the
+        grid that no trial has ``tried``, else free."""
+        if self.gridded:
+            return self.space.untried(self.enqueued, tried)
+        return chain(self.enqueued[slot:], repeat({}))
 
 
 def own_sampler(sampler: Any, choice: str | None) -> Any:
@@ -199,17 +203,12 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     place = place_of(written.get("storage"), settings.storage)
     root = Path(os.environ.get(ROOT_VARIABLE) or config.hydra.runtime.cwd)
     enqueued = tuple(_enqueued(settings.enqueue or (), space))
-    gridded = (
-        named_sampler(settings.sampler) is None
-        and settings.n_trials is None
-        and space.is_discrete
-        and settings.custom_search_space is None
-    ) or _is_grid(settings.sampler)
-    if gridded and _is_grid(settings.sampler):
-        _ = space.size  # refuses intervals of floats with the cure
-    n_trials = settings.n_trials or (
-        len(enqueued) + space.size if gridded else DEFAULT_TRIALS + len(enqueued)
-    )
+    gridded = _is_gridded(settings, space)
+    if gridded:  # space.size refuses intervals of floats with the cure
+        n_trials = min(settings.n_trials or space.size, space.size)
+        enqueued = tuple(space.completed(enqueued))
+    else:
+        n_trials = settings.n_trials or DEFAULT_TRIALS + len(enqueued)
     typed = as_typed(config.hydra.overrides.hydra)
     return Sweep(
         settings=settings,
@@ -246,6 +245,19 @@ def _sweep_dir(layout: str, config: DictConfig) -> str | None:
 
 def _is_searchpath(word: str) -> bool:
     return word.lstrip("+").startswith("hydra.searchpath=")
+
+
+def _is_gridded(settings: Settings, space: Space) -> bool:
+    """Whether the grid's points are enumerated: where that was named, of which a smaller
+    ``n_trials`` takes the first; without a named sampler where no less than the whole grid is
+    asked for. Fewer trials than points are a search."""
+    if _is_grid(settings.sampler):
+        return True
+    if named_sampler(settings.sampler) is not None or settings.custom_search_space is not None:
+        return False
+    if settings.n_trials is None or not space.is_discrete:
+        return space.is_discrete
+    return bool(space.parameters) and space.size <= settings.n_trials
 
 
 def _target(sampler: Any) -> str:

@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import shlex
-import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +38,7 @@ from sweepmore.studies import (
     view,
     words,
 )
+from sweepmore.wording import decimals, plural
 
 if TYPE_CHECKING:
     from sweepmore.settings import Sweep
@@ -54,12 +54,14 @@ def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> No
     """Question, budget, time, storage, workers: what is about to happen, in eight lines."""
     settings = asked.settings
     done = len(seen.counted) if seen is not None else 0
+    trials = plural(asked.n_trials, "trial")
     lines = [
-        f"study    {name}" + (f", {done} of {asked.n_trials} trials done before" if done else ""),
+        f"study    {name}" + (f", {done} of {trials} done before" if done else ""),
         f"search   {described(asked.space.searched)}",
         f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}",
-        f"budget   {asked.n_trials} trials{_of(asked)}; {', '.join(settings.directions)}; "
-        f"sampler {short(asked.sampler)}, pruner {short(settings.pruner)}",
+        f"budget   {trials}{_of(asked)}; {', '.join(settings.directions)}; "
+        f"sampler {short('grid' if asked.gridded else asked.sampler)}, "
+        f"pruner {short(settings.pruner)}",
         f"time     {_expected(asked, seen)}",
         f"storage  {shown(asked.url)}",
         f"workers  {workers}",
@@ -76,9 +78,9 @@ def _of(asked: Sweep) -> str:
         parts.append("all known" if known == asked.n_trials else f"{known} known first")
     for key, values in (asked.settings.repeats or {}).items():
         few = [*map(str, values[:3]), *(["…"] if len(values) > 3 else [])]
-        parts.append(f"{len(values)} runs each, {key} {', '.join(few)}")
+        parts.append(f"{plural(len(values), 'run')} each, {key} {', '.join(few)}")
     if (each := runs_each(asked.settings.repeats)) > 1:
-        parts.append(f"{each * asked.n_trials} runs in all")
+        parts.append(f"{plural(each * asked.n_trials, 'run')} in all")
     return f" ({'; '.join(parts)})" if parts else ""
 
 
@@ -103,16 +105,10 @@ def _range(one: Any) -> str:
 
 
 def _expected(asked: Sweep, seen: StudyView | None) -> str:
-    if seen is None or (seconds := typical_seconds(seen)) is None:
+    if seen is None or (seconds := seen.seconds_left(asked.n_trials)) is None:
         return "not known before a trial is done"
     left = asked.n_trials - len(seen.counted)
-    return f"about {duration(left * seconds / asked.settings.n_jobs)} for {left} more"
-
-
-def typical_seconds(seen: StudyView) -> float | None:
-    """Mean time of a trial that counted; the mean, because the sum is what is waited for."""
-    known = [a.seconds for a in seen.counted if a.seconds is not None]
-    return statistics.fmean(known) if known else None
+    return f"about {duration(seconds / asked.settings.n_jobs)} for {left} more"
 
 
 def duration(seconds: float) -> str:
@@ -154,12 +150,11 @@ class Shown:
         if seen.ranked:
             best = seen.ranked[0]
             parts.append(f"best {value_of(best)} (trial {best.root}: {words(best.params)})")
-        seconds = typical_seconds(seen)
-        left = self.asked.n_trials - len(seen.counted)
+        seconds = seen.seconds_left(self.asked.n_trials)
         if self.stopping:
             parts.append("stopping")
-        elif seconds is not None and left > 0:
-            parts.append(f"{duration(left * seconds / self.workers)} left")
+        elif seconds is not None and seconds > 0:
+            parts.append(f"{duration(seconds / self.workers)} left")
         return " · ".join(parts)
 
     def _runs(self, seen: StudyView) -> str:
@@ -167,7 +162,7 @@ class Shown:
         if (each := runs_each(self.asked.settings.repeats)) == 1:
             return ""
         done = each * len(seen.counted) + sum(len(a.attrs.get("repeats", ())) for a in seen.running)
-        return f" ({done} of {each * self.asked.n_trials} runs)"
+        return f" ({done} of {plural(each * self.asked.n_trials, 'run')})"
 
 
 @contextmanager
@@ -182,14 +177,12 @@ def live(asked: Sweep) -> Iterator[Shown]:
 
 
 def value_of(attempt: Attempt) -> str:
-    """Four decimals, so that a column lines up; the standard deviation over repeats, where there
-    are."""
-    shown = ", ".join(_decimals(value) for value in attempt.values or ())
-    return f"{shown} (sd {attempt.attrs['std']:.4f})" if "std" in attempt.attrs else shown
-
-
-def _decimals(value: float) -> str:
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.4g}"
+    """With the standard deviation over repeats, where there are."""
+    values = attempt.values or ()
+    shown = ", ".join(map(decimals, values))
+    if "std" not in attempt.attrs:
+        return shown
+    return f"{shown} (sd {decimals(attempt.attrs['std'], values[0])})"
 
 
 def closing(
@@ -200,12 +193,15 @@ def closing(
     seen = view(study)
     pruned, failed = seen.count(TrialState.PRUNED), len(seen.failed)
     print(
-        f"{len(seen.counted)} of {asked.n_trials} trials done{_lately(seen, search.since)} "
-        f"{duration(elapsed)}: "
+        f"{len(seen.counted)} of {plural(asked.n_trials, 'trial')} done"
+        f"{_lately(seen, search.since)} {duration(elapsed)}: "
         f"{seen.count(TrialState.COMPLETE)} complete, {pruned} pruned, {failed} failed"
     )
     if seen.given_up:
-        print(f"given up after {asked.settings.max_retries} retries: slots {seen.given_up}")
+        print(
+            f"given up after {plural(asked.settings.max_retries, 'retry', 'retries')}: "
+            f"slots {seen.given_up}"
+        )
     if seen.infeasible:
         share = len(seen.infeasible) / max(1, len(seen.counted))
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
@@ -412,7 +408,7 @@ def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> Study
         trace = str(example.attrs.get("traceback", text)).strip()
         lines = trace.split("\n") if trace != text else []
         blocks.append("\n".join([f"{count} × {text}", *(f"    {line}" for line in lines)]))
-    problem = f"{failed} of {finished} trials failed, more than "
+    problem = f"{failed} of {plural(finished, 'trial')} failed, more than "
     problem += f"hydra.sweeper.max_failure_rate={asked.settings.max_failure_rate:g} allows:"
     error = StudyError(
         problem + "\n" + "\n".join(blocks),
