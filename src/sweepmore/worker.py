@@ -45,7 +45,7 @@ from sweepmore.patience import DatabaseAway, is_away
 from sweepmore.process_state import unchanged
 from sweepmore.question import call
 from sweepmore.record import safe_name
-from sweepmore.signals import STOPPING, Stop, unbroken
+from sweepmore.signals import Stop, answered, unbroken
 from sweepmore.space import Space
 from sweepmore.storage import FAILURES
 from sweepmore.studies import Attempt, view
@@ -391,7 +391,7 @@ class Worker:
             if self._in_task and (which == "second" or (which == "first" and not self._cooperates)):
                 raise Interrupted(signum)
 
-        before = {signum: signal.signal(signum, stop) for signum in STOPPING}
+        before = {signum: signal.signal(signum, stop) for signum in answered()}
         try:
             yield
         finally:
