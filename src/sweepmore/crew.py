@@ -64,8 +64,8 @@ class Crew(ABC, Generic[One]):
         """Last of all; some are left after a second signal or an error, and end at once."""
 
     @abstractmethod
-    def all_died(self, index: int) -> StudyError:
-        """What to say when ``MOST_BARREN_DEATHS`` is reached, by the last one's index."""
+    def all_died(self, index: int, last: One) -> StudyError:
+        """What to say when ``MOST_BARREN_DEATHS`` is reached, by the last one and its index."""
 
     def pid(self, one: One) -> int | None:
         """Of the process of this host that it is; None where nobody knows."""
@@ -113,7 +113,7 @@ class Crew(ABC, Generic[One]):
                             barren = barren + 1 if now == counted else 1
                             counted = now
                         if barren >= MOST_BARREN_DEATHS:
-                            raise self.all_died(index)
+                            raise self.all_died(index, one)
                         if not is_done(seen, self.asked):
                             start()
                     if not running and not told and self._left(stop):
