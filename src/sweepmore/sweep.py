@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from optuna.exceptions import DuplicatedStudyError
 
 from sweepmore import question as questions
 from sweepmore import show, slots
-from sweepmore.cli import script_words
+from sweepmore.cli import script_words, shown_path
 from sweepmore.composing import composing
 from sweepmore.errors import Interrupted, StudyError
 from sweepmore.follow import Follower
@@ -32,7 +33,7 @@ from sweepmore.launch import WORKER_VARIABLE, Processes, resources
 from sweepmore.note import write_note
 from sweepmore.optuna_internals import storage_of
 from sweepmore.overrides import override_text
-from sweepmore.owner import this_process
+from sweepmore.owner import on_this_host, this_process
 from sweepmore.patience import heed
 from sweepmore.question import Question
 from sweepmore.record import CONFIRM, NOISE
@@ -94,6 +95,7 @@ class Parent:
         study = self.open(question)
         budget = {"n_trials": asked.n_trials, "grid": asked.gridded}
         study.set_user_attr("budget", budget)  # the last one that was asked for, for reports
+        self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         search = search_of(asked, study, frozen, self.since)
         show.preview(asked, study.study_name, view(study), self.workers_shown())
@@ -271,6 +273,23 @@ class Parent:
             f"(hydra.sweeper.on_change=new finds one). {go_on}",
         )
 
+    def warn_of_lost_folders(self, study: optuna.Study) -> None:
+        """What a study's trials left is gone with its folder, their values are not. Of other hosts
+        and places nothing is known here."""
+        folders = Counter(
+            Path(a.attrs["folder"]).parent
+            for a in view(study).attempts
+            if "folder" in a.attrs and a.owner is not None and on_this_host(a.owner)
+        )
+        for folder, trials in folders.items():
+            if folder.parent == self.asked.outputs / "studies" and not folder.exists():
+                what = "a trial" if trials == 1 else f"{trials} trials"
+                print(
+                    f"warning: {shown_path(folder)} is gone, with all that {what} left there: "
+                    "their values count, and the next trials take the config as it is now",
+                    file=sys.stderr,
+                )
+
     def warn_of_new_code(self, study: optuna.Study, search: Search) -> None:
         codes = {str(a.attrs["code"]) for a in view(study).attempts if "code" in a.attrs}
         earlier = codes - {search.code}
@@ -307,7 +326,7 @@ class Parent:
 
     def launch(self, study: optuna.Study, search: Search, follower: Follower) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
-        crew = (self.asked, study, search, follower.stopping)
+        crew = (self.asked, study, search, follower.stopping, lambda: follower.gone)
         if self.is_local:
             return Processes(*crew).run()
         if self.launcher != BASIC_LAUNCHER:
@@ -318,7 +337,7 @@ class Parent:
             "parent": this_process(),
             "since": self.since,
         }
-        return work(self.asked, part, self.context, self.task)
+        return work(self.asked, part, self.context, self.task, gone=lambda: follower.gone)
 
 
 def check_named(asked: Sweep) -> None:
