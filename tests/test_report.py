@@ -249,7 +249,7 @@ def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
     assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %)" in head
     trial = next(t for t in study.trials if t.params == winner["params"])
     assert head.index(f"winner trial {trial.number}: optim.lr=") < head.index("best dev loss")
-    assert f"a.confirm/{winner['trial']:04d}/" in head
+    assert "a.confirm-final/0000/" in head
     assert re.search(r"gain over trial 0 [+-]\d", head)
     assert re.search(r"gain over Kneser–Ney, 3 tokens of context [+-]\d\.\d{4} \[", head)
     assert "this test split has had 0 looks" in head

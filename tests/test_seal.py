@@ -681,7 +681,7 @@ class TestStory:
     def test_the_winners_run_was_evaluated(self, story: Story) -> None:
         run = Path(story.winner["run"])
         assert f"run      {run}\n" in story.first
-        assert run.parent.parent.name == "s.confirm"
+        assert run.parent.parent.name == "s.confirm-final"
         result = records.read_json(run / "result.json")
         VALID.validate(result)
         assert result["seed"] == story.winner["seed"]

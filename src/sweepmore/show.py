@@ -25,18 +25,20 @@ from sweepmore.cli import script_words, shown_path
 from sweepmore.database import shown
 from sweepmore.errors import StudyError, writable
 from sweepmore.overrides import override_text
-from sweepmore.record import CONFIRM, NOISE, write_atomic
+from sweepmore.record import ending, write_atomic
 from sweepmore.studies import (
     SHOWN,
     Attempt,
+    Noise,
     StudyView,
     at_edge,
-    noise,
+    known_noise,
     run_of,
     runs_each,
     view,
     words,
 )
+from sweepmore.winner import told_apart_from
 
 if TYPE_CHECKING:
     from sweepmore.settings import Sweep
@@ -46,9 +48,10 @@ if TYPE_CHECKING:
 LINE_SECONDS = 5.0
 
 
-def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> None:
-    """Question, budget, time, storage, workers: what is about to happen, in eight lines."""
-    settings = asked.settings
+def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -> None:
+    """Question, budget, time, storage, workers: what is about to happen, in eight lines; a ninth
+    where the noise is known."""
+    settings, seen = asked.settings, None if study is None else view(study)
     done = len(seen.counted) if seen is not None else 0
     lines = [
         f"study    {name}" + (f", {done} of {asked.n_trials} trials done before" if done else ""),
@@ -56,12 +59,31 @@ def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> No
         f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}",
         f"budget   {asked.n_trials} trials{_of(asked)}; {', '.join(settings.directions)}; "
         f"sampler {short(asked.sampler)}, pruner {short(settings.pruner)}",
+        *_told_apart(asked, study),
         f"time     {_expected(asked, seen)}",
         f"storage  {shown(asked.url)}",
         f"workers  {workers}",
         "stop     Ctrl-C is safe: the same command goes on",
     ]
     print("\n".join(lines), flush=True)
+
+
+def _told_apart(asked: Sweep, study: optuna.Study | None) -> list[str]:
+    """What the budget can tell apart, which nobody knows of a study that has not begun; confirm.py
+    says it of its own."""
+    noise = None if study is None or ending(study.study_name) else known_noise(study)
+    if noise is None or len(asked.settings.directions) > 1:
+        return []
+    trials = f"{asked.n_trials} trials" if asked.n_trials > 1 else "1 trial"
+    return [
+        f"apart    {trials} can tell apart differences from {_least(asked, noise):.2g}; "
+        f"one run's standard deviation is {noise.deviation:.2g}"
+    ]
+
+
+def _least(asked: Sweep, noise: Noise) -> float:
+    """The smallest difference that the whole budget can tell apart."""
+    return told_apart_from(noise, asked.n_trials, runs_each(asked.settings.repeats))
 
 
 def _of(asked: Sweep) -> str:
@@ -207,19 +229,19 @@ def closing(
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
     write_csv(seen, search.folder / "trials.csv", study.user_attrs.get("as_text", ()))
-    confirms = study.study_name.endswith((CONFIRM, NOISE))  # confirm.py has its own table
+    confirms = ending(study.study_name)  # confirm.py has its own table
     if not seen.ranked or confirms:
         return
     many = len(seen.directions) > 1
     rows = seen.front if many else seen.ranked[:SHOWN]
     print("no trial beats these in every objective:" if many else "the best:")
-    # of the best: a bad setting is noisier than a good one
-    error = None if many else noise(rows) or study.user_attrs.get("noise")
+    noise = None if many else known_noise(study)
+    least = None if noise is None else _least(asked, noise)
     for attempt in rows[: 2 * SHOWN]:
-        print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], error)}  "
+        print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], least)}  "
               f"{words(attempt.params)}")  # fmt: skip
     name = shlex.quote(study.study_name)
-    print(_noise_line(error, asked, name))
+    print(_noise_line(noise, asked, name))
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: of the best, {line}: look beyond it")
     best = "" if many else f"; the best: {shown_path(run_of(rows[0]))}"
@@ -257,21 +279,25 @@ def command_line(study_attrs: Mapping[str, Any], n_trials: int | None = None) ->
     return shlex.join(["python", *module, Path(script).name, "-m", *typed])
 
 
-def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
-    """Within two standard errors of the difference of two means."""
-    if error is None or attempt is best:
+def _tied(attempt: Attempt, best: Attempt, least: float | None) -> str:
+    """Where the difference is smaller than the ``least`` that can be told apart."""
+    if least is None or attempt is best:
         return ""
     gap = abs((attempt.values or (0.0,))[0] - (best.values or (0.0,))[0])
-    return " (tied)" if gap < 2 * (2**0.5) * error else ""
+    return " (tied)" if gap < least else ""
 
 
-def _noise_line(error: float | None, asked: Sweep, name: str) -> str:
+def _noise_line(noise: Noise | None, asked: Sweep, name: str) -> str:
     if len(asked.settings.directions) > 1:
         return "noise: compare repeated runs before you choose among them"
-    if error is None:
+    if noise is None:
         cure = f"python confirm.py study={name}{asked.where} noise=true tells which are tied"
         return f"noise: unknown from one run each; {cure}"
-    return f"noise: standard error {error:.2g} of a value; (tied) is within 2 of a difference"
+    error = noise.deviation / runs_each(asked.settings.repeats) ** 0.5
+    return (
+        f"noise: standard error {error:.2g} of a value; {asked.n_trials} trials can tell apart "
+        f"differences from {_least(asked, noise):.2g}, (tied) is less"
+    )
 
 
 def rerun(asked: Sweep, attempt: Attempt) -> str:

@@ -35,13 +35,13 @@ from sweepmore.overrides import override_text
 from sweepmore.owner import this_process
 from sweepmore.patience import heed
 from sweepmore.question import Question
-from sweepmore.record import CONFIRM, NOISE
+from sweepmore.record import ending
 from sweepmore.results import write_results
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, check_name, read
 from sweepmore.space import Space
 from sweepmore.storage import existing_storage, open_storage, storage_errors
-from sweepmore.studies import StudyView, view
+from sweepmore.studies import view
 from sweepmore.worker import Search, too_many_failures
 
 # How long another process may take between a study's name and what it asks (guess: some commits).
@@ -87,8 +87,8 @@ class Parent:
         question = self.question(base)
         self.check_points()
         if asked.settings.dry:
-            name, seen = self.judge(question)
-            show.preview(asked, name, seen, self.workers_shown())
+            name, known = self.judge(question)
+            show.preview(asked, name, known, self.workers_shown())
             print("dry run: nothing was started")
             return
         study = self.open(question)
@@ -96,7 +96,7 @@ class Parent:
         study.set_user_attr("budget", budget)  # the last one that was asked for, for reports
         frozen = freeze(asked, study)
         search = search_of(asked, study, frozen, self.since)
-        show.preview(asked, study.study_name, view(study), self.workers_shown())
+        show.preview(asked, study.study_name, study, self.workers_shown())
         self.warn_of_new_code(study, search)
         follower = Follower(asked, study)
         stopped: int | None = None
@@ -106,7 +106,7 @@ class Parent:
             except Interrupted as interrupted:
                 stopped = interrupted.signum
             heed(storage_of(study), lambda: stopped)
-        if not study.study_name.endswith((CONFIRM, NOISE)):
+        if not ending(study.study_name):
             write_results(view(study), asked.space, search.folder, sweep_dir)
         show.closing(asked, study, search, follower.elapsed, stopped is not None)
         if stopped is not None:
@@ -157,9 +157,9 @@ class Parent:
         check_name(name)
         return [name, *(f"{name}-{k}" for k in range(2, 1000))]
 
-    def judge(self, question: Question) -> tuple[str, StudyView | None]:
+    def judge(self, question: Question) -> tuple[str, optuna.Study | None]:
         """What ``open`` would do or refuse, of a dry run, which creates nothing: the study's name,
-        and what it holds where it exists."""
+        and the study itself where it exists."""
         names = self.candidates(question)
         storage = existing_storage(self.asked.url, self.asked.engine)
         if storage is None:
@@ -172,7 +172,7 @@ class Parent:
             if self.is_left_behind(study):
                 return name, None
             if self.may_go_on(study, question):
-                return name, view(study)
+                return name, study
         raise self.too_many_versions(names[0])
 
     def open(self, question: Question) -> optuna.Study:
