@@ -50,18 +50,19 @@ LINE_SECONDS = 5.0
 
 def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -> None:
     """Question, budget, time, storage, workers: what is about to happen, in eight lines; a ninth
-    where the noise is known."""
+    where the noise is known, and five where another study's configurations run again."""
     settings, seen = asked.settings, None if study is None else view(study)
     done = len(seen.counted) if seen is not None else 0
+    again = bool(ending(name))
     lines = [
         f"study    {name}" + (f", {done} of {asked.n_trials} trials done before" if done else ""),
         f"search   {described(asked.space.searched)}",
-        f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}",
+        *([] if again else [f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}"]),
         f"budget   {asked.n_trials} trials{_of(asked)}; {', '.join(settings.directions)}; "
         f"sampler {short(asked.sampler)}, pruner {short(settings.pruner)}",
-        *_told_apart(asked, study),
-        f"time     {_expected(asked, seen)}",
-        f"storage  {shown(asked.url)}",
+        *([] if again else _told_apart(asked, study)),
+        *([] if again else [f"time     {_expected(asked, seen)}"]),
+        *([] if again else [f"storage  {shown(asked.url)}"]),
         f"workers  {workers}",
         "stop     Ctrl-C is safe: the same command goes on",
     ]
@@ -69,9 +70,8 @@ def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -
 
 
 def _told_apart(asked: Sweep, study: optuna.Study | None) -> list[str]:
-    """What the budget can tell apart, which nobody knows of a study that has not begun; confirm.py
-    says it of its own."""
-    noise = None if study is None or ending(study.study_name) else known_noise(study)
+    """What the budget can tell apart, which nobody knows of a study that has not begun."""
+    noise = None if study is None else known_noise(study)
     if noise is None or len(asked.settings.directions) > 1:
         return []
     trials = f"{asked.n_trials} trials" if asked.n_trials > 1 else "1 trial"

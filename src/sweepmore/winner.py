@@ -22,7 +22,11 @@ from sweepmore.studies import Attempt, Noise, StudyView, key_of
 
 LEVEL = 0.95
 # What these intervals hold, as benchmarks/truth.py measures it (RESULTS.md, "Intervals").
-HOLDS = "@@@"
+HOLDS = (
+    "By simulation such an interval holds the true mean in 95 of 100 confirmations where noise is "
+    "normal, and in 88 to 90 where it is strongly skewed; a configuration is called worse that is "
+    "not in 5 of 100, and in up to 16 where some are four times as noisy as others."
+)
 
 Floats = npt.NDArray[np.float64]
 
