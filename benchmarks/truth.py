@@ -81,17 +81,17 @@ def simulate(
 
 def is_worse(values: Floats, margin: Callable[[Floats], Floats]) -> npt.NDArray[np.bool_]:
     """Of each configuration of ``values`` (studies, k, n) whether a table would say so."""
-    ranked = np.take_along_axis(values, values.mean(-1).argsort(1)[..., None], axis=1)
-    gaps = ranked.mean(-1) - ranked.mean(-1)[:, :1]
-    margins = margin(ranked)
+    means, margins = values.mean(-1), margin(values)
+    gaps = means - means.min(1, keepdims=True)
     worse: npt.NDArray[np.bool_] = gaps > margins.reshape(len(margins), -1)
     return worse
 
 
 def bonferroni(values: Floats) -> Floats:
-    """Half the width of each difference to the first, as it was before."""
-    k, n = values.shape[-2:]
-    gaps = values - values[..., :1, :]
+    """Half the width of each difference to the best, as it was before."""
+    studies, k, n = values.shape
+    best = values.mean(-1).argmin(1)
+    gaps = values - values[np.arange(studies), best][:, None]
     quantile = t_quantile(1 - (1 - LEVEL) / (k - 1) / 2, n - 1)
     margins: Floats = quantile * gaps.std(-1, ddof=1) / np.sqrt(n)
     return margins
@@ -110,7 +110,8 @@ def report() -> str:
         "mean. False gain: the page claims one over trial 0. False worse: the table calls one so. "
         f"Finds: where one configuration is better by {GAP:g} standard deviations of a run, the "
         "share of the others that the table calls worse. Skewed: exponential noise. Unequal: "
-        "normal, the standard deviation of a configuration between 0.5 and 2, log-uniform."
+        "normal, the standard deviation of a configuration between 0.5 and 2, log-uniform. By "
+        "chance of the simulation a share of 5 % or 95 % may be off by 0.2 points."
     )
 
 

@@ -691,6 +691,34 @@ def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
     )
 
 
+def test_a_mixture_s_net_alone_stands_beside_it(finished: Path, tmp_path: Path) -> None:
+    """On the page of a run, of two, and of a study: by both losses, and in the table of trials."""
+    mixture, net = (tmp_path / name for name in ("mixture", "net"))
+    for folder in (mixture, net):
+        shutil.copytree(finished, folder)
+    mix = {"weight": 0.25, "order": 5, "net_dev_loss": 2.5, "net_train_loss": 2.25}
+    result = json.loads((mixture / "result.json").read_text())
+    (mixture / "result.json").write_text(json.dumps({**result, "mix": mix}))
+    told = "dev 2.5000, train 2.2500 (25% of the mixture is counting, of order 5)"
+    for folders in ([mixture], [mixture, net]):
+        page = runs_page(folders, Application())
+        assert page.facts[1] == ("mixture: the net alone", told)
+        assert len(page.facts) == 2 * len(folders) - (len(folders) - 1)
+        (losses,) = [one for one in page.sections if one.title == "Losses"]
+        assert losses.pictures[0].caption == "Of mixture the curves are the net's alone."
+    study = optuna.create_study(study_name="s")
+    study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    kept = {"net_dev_loss": mix["net_dev_loss"]}
+    attrs = {"slot": 0, "folder": str(mixture), "result": kept}
+    study.add_trial(create_trial(value=2.0, user_attrs=attrs))
+    of_study = study_page(read_study(study, Application()), Application())
+    assert ("its run's net alone", told) in of_study.facts
+    (trials,) = next(one for one in of_study.sections if one.title == "The trials").tables
+    assert trials.head[:3] == ["trial", "value 0", "the net alone"]
+    assert trials.rows[0][:3] == [0, 2.0, mix["net_dev_loss"]]
+
+
 def test_only_finite_numbers_sort_by_number() -> None:
     values = [1, 0.5, True, None, float("inf"), float("nan"), "1"]
     assert list(map(sorts_by_number, values)) == [True, True, *[False] * 5]
