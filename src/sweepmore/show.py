@@ -58,7 +58,7 @@ def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -
         f"study    {name}" + (f", {done} of {asked.n_trials} trials done before" if done else ""),
         f"search   {described(asked.space.searched)}",
         *([] if again else [f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}"]),
-        f"budget   {asked.n_trials} trials{_of(asked)}; {', '.join(settings.directions)}; "
+        f"budget   {_trials(asked)}{_of(asked)}; {', '.join(settings.directions)}; "
         f"sampler {short(asked.sampler)}, pruner {short(settings.pruner)}",
         *([] if again else _told_apart(asked, study)),
         *([] if again else [f"time     {_expected(asked, seen)}"]),
@@ -74,11 +74,14 @@ def _told_apart(asked: Sweep, study: optuna.Study | None) -> list[str]:
     noise = None if study is None else known_noise(study)
     if noise is None or len(asked.settings.directions) > 1:
         return []
-    trials = f"{asked.n_trials} trials" if asked.n_trials > 1 else "1 trial"
     return [
-        f"apart    {trials} can tell apart differences from {_least(asked, noise):.2g}; "
+        f"apart    {_trials(asked)} can tell apart differences from {_least(asked, noise):.2g}; "
         f"one run's standard deviation is {noise.deviation:.2g}"
     ]
+
+
+def _trials(asked: Sweep) -> str:
+    return "1 trial" if asked.n_trials == 1 else f"{asked.n_trials} trials"
 
 
 def _least(asked: Sweep, noise: Noise) -> float:
@@ -295,7 +298,7 @@ def _noise_line(noise: Noise | None, asked: Sweep, name: str) -> str:
         return f"noise: unknown from one run each; {cure}"
     error = noise.deviation / runs_each(asked.settings.repeats) ** 0.5
     return (
-        f"noise: standard error {error:.2g} of a value; {asked.n_trials} trials can tell apart "
+        f"noise: standard error {error:.2g} of a value; {_trials(asked)} can tell apart "
         f"differences from {_least(asked, noise):.2g}, (tied) is less"
     )
 
