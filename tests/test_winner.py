@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 from scipy import stats
 
@@ -294,7 +294,9 @@ class TestTruth:
         )
 
 
-def searched(*values: float, direction: str = "minimize") -> optuna.Study:
+def searched(
+    *values: float, direction: Literal["minimize", "maximize"] = "minimize"
+) -> optuna.Study:
     """A study of one trial a value, of parameters 0, 1, 2 …"""
     study = optuna.create_study(study_name="s", direction=direction)
     study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
@@ -304,7 +306,7 @@ def searched(*values: float, direction: str = "minimize") -> optuna.Study:
 
 
 def go_on(study: optuna.Study, *values: float, x: float | None = None) -> None:
-    one = {"x": FloatDistribution(0, 99)}
+    one: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 99)}
     for value in values:
         at = len(study.trials)
         study.add_trial(create_trial(
