@@ -1,4 +1,4 @@
-"""Train the best configurations of a study again with fresh seeds, and name the winner."""
+"""Train the best of a study again with fresh seeds, name the winner, and give it final seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Arguments:
 
     study: str | None = setting(None, "its name, or last")
     top: int = setting(5, "how many of the best configurations", at_least=1, at_most=1000)
-    seeds: int = setting(8, "fresh seeds for each, the same for all", at_least=2, at_most=1000)
+    seeds: int = setting(8, "fresh seeds for each, then for the winner", at_least=2, at_most=1000)
     noise: bool = setting(False, "only the best: how noisy is one run?")
     seed_key: str = setting("seed", "the application's setting that holds the seed")
     n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)

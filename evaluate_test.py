@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nplm.config import Config, from_hydra
 from sweepmore import record as records
@@ -68,6 +68,9 @@ class Arguments:
     trial: int | None = setting(None, "with study=: that trial's run, no winner", at_least=0)
     another_look: str | None = setting(None, "why a split is looked at once more; kept for ever")
     complete: bool = setting(False, "finish a look whose process died after its claim")
+    stale: Literal["refuse", "accept"] = setting(
+        "refuse", "accept: look although better trials are not confirmed; kept for ever"
+    )
     storage: str | None = setting(None, "a database URL; null: studies.db in outputs")
     outputs: str = setting("outputs", "where runs and studies lie")
     looks: str = setting("sweeps/looks", "the folder of receipts, meant to be committed")
@@ -78,7 +81,8 @@ class Asked:
     """The run that the arguments mean, and under which names its look is claimed.
 
     ``study`` is the confirmation that named it, ``confirmed`` the sha256 of the winner's weights
-    at that time; both are None for a run that was named itself.
+    at that time; both are None for a run that was named itself. ``since`` says what the search has
+    found after that, and ``next_round`` is the command that confirms it; empty where nothing.
     """
 
     folder: Path
@@ -86,6 +90,8 @@ class Asked:
     checkpoint: str
     study: optuna.Study | None = None
     confirmed: str | None = None
+    since: str = ""
+    next_round: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Subject:
             "unit": self.splits.vocabulary.unit.name,
             "dev_loss": self.dev_loss,
             "parameters": self.model.size,
+            **({"stale": self.asked.since} if self.asked.since else {}),
         }
 
 
@@ -133,6 +140,9 @@ def main(arguments: Arguments) -> None:
         ledger.unfinished(asked.fingerprint, asked.checkpoint)
     else:
         may_look(ledger, asked, arguments.another_look)
+        if asked.since and arguments.stale == "refuse":
+            cure = f"{asked.next_round} confirms what was found; or stale=accept, which is kept."
+            raise RunError(f"{asked.since}.", value=asked.since, cure=cure)
     subject = check(asked)
     ledger.prepare()
     show_subject(subject)
@@ -172,19 +182,28 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
         wanted = (arguments.run, arguments.study, arguments.trial)
         return named(records.find_named(*wanted, outputs, holding=WEIGHTS))
     from sweepmore.confirmation import load
+    from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
     from sweepmore.storage import opened
 
     assert arguments.study is not None
     with opened(arguments.storage, outputs) as database:
-        searched = load(database, arguments.study.removesuffix(records.CONFIRM)).study_name
-        cure = f"python confirm.py study={searched}"
-        study = load(database, searched + records.CONFIRM, cure)
+        searched = load(database, arguments.study.removesuffix(records.CONFIRM))
+        cure = f"python confirm.py study={searched.study_name}"
+        study = load(database, searched.study_name + records.CONFIRM, cure)
         winner = study.user_attrs.get("winner")
+        since, command = told_unconfirmed(unconfirmed(searched)), ""
+        if since:
+            where = cli.given(arguments, "storage", "outputs")
+            command = f"python confirm.py {next_round(searched, where)}"
     if winner is None:
         problem = f"{study.study_name} has not named a winner."
         raise RunError(problem, value=study.study_name, cure=cure)
     return dataclasses.replace(
-        named(Path(winner["run"])), study=study, confirmed=winner["files"].get(WEIGHTS)
+        named(Path(winner["run"])),
+        study=study,
+        confirmed=winner["files"].get(WEIGHTS),
+        since=since,
+        next_round=command,
     )
 
 
@@ -283,6 +302,8 @@ def show_asked(asked: Asked) -> None:
         f"settings {' '.join(records.read_overrides(asked.folder)) or 'the defaults'}\n"
         f"split    fingerprint {asked.fingerprint}"
     )
+    if asked.since:
+        print(f"since    {asked.since}")
 
 
 def show_subject(subject: Subject) -> None:

@@ -264,7 +264,8 @@ def keep(
     summary = result_json(config, splits, result)
     if trial is not None:
         kept = ("parameters", "steps", "seconds", "dev_loss", "train_loss")
-        trial.set("result", {key: summary[key] for key in kept})
+        alone = {"net_dev_loss": summary["mix"]["net_dev_loss"]} if "mix" in summary else {}
+        trial.set("result", {key: summary[key] for key in kept} | alone)
     tracker.summarise(dotted(summary))
     record.finish(summary)
     return samples

@@ -26,6 +26,7 @@ from benchmarks import (
     step,
     stock,
     study,
+    truth,
     words,
 )
 from benchmarks.common import TABLE_HEAD, Comparison, commit, machine, table_row
@@ -84,6 +85,7 @@ SECTIONS = (
     Section("Another algorithm", compared(level.compare)),
     Section("Where the time of a step goes", breakdown.report),
     Section("Words: 17,000 of them", words.report),
+    Section("Intervals: how often they tell the truth", truth.report),
     Section("The same algorithm: sweeps", compared(stock.compare), full=True),
     Section(
         "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True

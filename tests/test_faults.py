@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 import evaluate_test
-import sweepmore.sweep
+import sweepmore.versions
 import train
 from nplm import checkpoint, sealed, training
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
@@ -221,7 +221,7 @@ def plain_sweep(app: App) -> Callable[[Path], object]:
 def sweep_of(argv: list[str]) -> None:
     """A script as the interpreter would run it, in this process, which should be a fork; nobody
     else is creating its study."""
-    sweepmore.sweep.CREATION_SECONDS = 0.1
+    sweepmore.versions.CREATION_SECONDS = 0.1
     sys.argv[:] = sys.orig_argv[1:] = argv
     runpy.run_path(argv[0], run_name="__main__")
 
@@ -230,11 +230,11 @@ def sweep_of(argv: list[str]) -> None:
 def alone() -> Iterator[None]:
     """What a script changes of its process is put back."""
     argv, words, shown = sys.argv[:], sys.orig_argv[:], warnings.formatwarning
-    threshold, creation = gc.get_threshold(), sweepmore.sweep.CREATION_SECONDS
+    threshold, creation = gc.get_threshold(), sweepmore.versions.CREATION_SECONDS
     try:
         yield
     finally:
-        sweepmore.sweep.CREATION_SECONDS = creation
+        sweepmore.versions.CREATION_SECONDS = creation
         sys.argv[:], sys.orig_argv[:], warnings.formatwarning = argv, words, shown
         gc.set_threshold(*threshold)
 

@@ -14,7 +14,7 @@ ROWS, COLUMNS = 40, 100
 # What makes the sweep and the confirmation seconds long; all else is as the README has it.
 SHORTER = {
     "sweeps=minute": "sweeps=minute hydra.sweeper.n_trials=3",
-    "top=3 seeds=4": "top=1 seeds=2",
+    "top=3 seeds=4": "top=2 seeds=2",
 }
 
 

@@ -105,8 +105,8 @@ def test_a_study_that_keeps_the_best_alone_is_confirmed_and_evaluated(study: Stu
     outputs = f"outputs={study.outputs}"
     confirmed = call_script(confirm, "study=s", "top=2", "seeds=2", outputs)
     assert confirmed.returncode == 0, confirmed
-    runs = list((study.outputs / "studies" / "s.confirm").glob("[0-9]*/[0-9]*"))
-    assert len(runs) == 4
+    runs = list((study.outputs / "studies").glob("s.confirm*/[0-9]*/[0-9]*"))
+    assert len(runs) == 4 + 2
     assert all((run / WEIGHTS).exists() for run in runs)  # the winner's is one of any seed
     looks = f"looks={study.outputs.parent / 'looks'}"
     looked = call_script(evaluate_test, "study=s", outputs, looks)

@@ -252,7 +252,7 @@ def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
     assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %)" in head
     trial = next(t for t in study.trials if t.params == winner["params"])
     assert head.index(f"winner trial {trial.number}: optim.lr=") < head.index("best dev loss")
-    assert f"a.confirm/{winner['trial']:04d}/" in head
+    assert "a.confirm-final/0000/" in head
     assert re.search(r"gain over trial 0 [+-]\d", head)
     assert re.search(r"gain over Kneser–Ney, 3 tokens of context [+-]\d\.\d{4} \[", head)
     assert "this test split has had 0 looks" in head
@@ -327,7 +327,8 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
 def test_a_confirmation_is_not_to_be_confirmed(ending: str) -> None:
     """Nor to have more trials, nor is its best a matter of luck."""
     study = one_objective(f"two{ending}")
-    page = study_page(read_study(study, Application()), Application(), " outputs=elsewhere")
+    ours = Application(scripts=ROOT)
+    page = study_page(read_study(study, ours), ours, " outputs=elsewhere")
     told = ("The study that it is about:", "python report.py study=two outputs=elsewhere")
     assert page.commands == [told]
     assert not any("confirm.py" in warning for warning in page.warnings)
@@ -725,6 +726,34 @@ def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
     assert confirmed["gain over trial 0"] == (
         f"+0.2500 ± {half:.4f} (95 %; trial 0 is taken for as noisy as the winner)"
     )
+
+
+def test_a_mixture_s_net_alone_stands_beside_it(finished: Path, tmp_path: Path) -> None:
+    """On the page of a run, of two, and of a study: by both losses, and in the table of trials."""
+    mixture, net = (tmp_path / name for name in ("mixture", "net"))
+    for folder in (mixture, net):
+        shutil.copytree(finished, folder)
+    mix = {"weight": 0.25, "order": 5, "net_dev_loss": 2.5, "net_train_loss": 2.25}
+    result = json.loads((mixture / "result.json").read_text())
+    (mixture / "result.json").write_text(json.dumps({**result, "mix": mix}))
+    told = "dev 2.5000, train 2.2500 (25% of the mixture is counting, of order 5)"
+    for folders in ([mixture], [mixture, net]):
+        page = runs_page(folders, Application())
+        assert page.facts[1] == ("mixture: the net alone", told)
+        assert len(page.facts) == 2 * len(folders) - (len(folders) - 1)
+        (losses,) = [one for one in page.sections if one.title == "Losses"]
+        assert losses.pictures[0].caption == "Of mixture the curves are the net's alone."
+    study = optuna.create_study(study_name="s")
+    study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    kept = {"net_dev_loss": mix["net_dev_loss"]}
+    attrs = {"slot": 0, "folder": str(mixture), "result": kept}
+    study.add_trial(create_trial(value=2.0, user_attrs=attrs))
+    of_study = study_page(read_study(study, Application()), Application())
+    assert ("its run's net alone", told) in of_study.facts
+    (trials,) = next(one for one in of_study.sections if one.title == "The trials").tables
+    assert trials.head[:3] == ["trial", "value 0", "the net alone"]
+    assert trials.rows[0][:3] == [0, 2.0, mix["net_dev_loss"]]
 
 
 def test_only_finite_numbers_sort_by_number() -> None:

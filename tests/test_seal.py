@@ -21,6 +21,8 @@ from typing import Any
 import jsonschema
 import optuna
 import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import create_trial
 from sqlalchemy.engine import URL
 
 import evaluate_test
@@ -498,6 +500,38 @@ def confirmed(door: Door) -> optuna.Study:
     return study
 
 
+def test_a_stale_confirmation_is_refused_or_accepted(
+    door: Door, confirmed: optuna.Study, reads: list[str]
+) -> None:
+    """Trial 0 was confirmed and won; since then the search has found a better one."""
+    searched = optuna.load_study(study_name="s", storage=confirmed._storage)
+    for at, value in enumerate([1.0, 0.5]):
+        attrs = {"slot": at, "root": at}
+        searched.add_trial(create_trial(value=value, params={"x": at}, user_attrs=attrs,
+                                        distributions={"x": IntDistribution(0, 1)}))  # fmt: skip
+    plan = {"top": 1, "roots": [0], "seeds": [1, 2], "seed_key": "seed"}
+    searched.set_user_attr("plan.confirm", plan)
+    named = confirmed.user_attrs["winner"]
+    confirmed.set_user_attr("winner", {**named, "searched": 1.0, "top": 1, "roots": [0]})
+    refused = door.call("study=s")
+    assert (refused.code, reads, door.looks) == (2, [], [])
+    told = "1 trial looks better and is not confirmed"
+    assert told in refused.err
+    again = f"python confirm.py study=s top=1 seeds=2 outputs={door.place / 'outputs'}"
+    assert again in refused.err
+    assert door.call("study=s", "stale=maybe").code == 2
+    accepted = door.call("study=s", "stale=accept")
+    assert accepted.code == 0, accepted
+    assert f"since    {told}\n" in accepted.out
+    (look,) = door.looks
+    assert look.about["stale"] == told
+    (receipt,) = receipts(door.place / "looks", door.fingerprint)
+    assert receipt.about["stale"] == told
+    second = door.call("study=s")  # reads nothing, so nothing is refused
+    assert (second.code, len(reads)) == (0, 1)
+    assert told in second.out
+
+
 def looked_with_a_full_disk(door: Door, *words: str) -> Ended:
     """evaluate_test.py, to which nothing more can be written once the number is in the ledger."""
     faults = Faults(1, "ENOSPC", (door.place,), door.place.parent / "log", lasting=True)
@@ -681,7 +715,7 @@ class TestStory:
     def test_the_winners_run_was_evaluated(self, story: Story) -> None:
         run = Path(story.winner["run"])
         assert f"run      {run}\n" in story.first
-        assert run.parent.parent.name == "s.confirm"
+        assert run.parent.parent.name == "s.confirm-final"
         result = records.read_json(run / "result.json")
         VALID.validate(result)
         assert result["seed"] == story.winner["seed"]

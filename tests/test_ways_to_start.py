@@ -287,7 +287,7 @@ def test_a_script_is_found_though_its_folder_was_left(
     script = tmp_path / "example" / "sphere.py"
     script.parent.mkdir()
     script.touch()
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     monkeypatch.setattr(sys, "orig_argv", ["python", "example/sphere.py", "-m"])
     monkeypatch.setattr(sys, "argv", ["example/sphere.py", "-m"])
     monkeypatch.chdir(tmp_path)

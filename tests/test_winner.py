@@ -11,18 +11,35 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
+import optuna
 import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import create_trial
 from scipy import stats
 
 import confirm as confirm_script
+from benchmarks import truth
 from sweepmore import winner
-from sweepmore.confirmation import print_table, standing, told_apart
+from sweepmore.confirmation import (
+    Outcome,
+    Trainer,
+    print_table,
+    settle,
+    standing,
+    told_apart,
+)
 from sweepmore.errors import StudyError
-from sweepmore.studies import view
+from sweepmore.report import Application, list_studies, read_study, study_page
+from sweepmore.retrain import Plan
+from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
+from sweepmore.studies import Noise, known_noise, view
+from sweepmore.sync import folders_of
 from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
 from tests.helpers import ROOT, call_script, environment
 from tests.sweep_apps import PATIENCE, App, until
@@ -91,14 +108,23 @@ class TestTies:
         assert not row.tied
         assert row.interval.half > 0.3
 
-    def test_level_is_shared_among_the_comparisons(self) -> None:
-        """Bonferroni: with 5 candidates each of the 4 differences has level 98.75 %."""
-        random = np.random.default_rng(4)
-        found = confirm([candidate(*random.normal(k, 1, 8), root=k) for k in range(5)])
-        for row in found.rows[1:]:
-            gaps = np.subtract(row.candidate.values, found.rows[0].candidate.values)
-            quantile = stats.t.ppf(1 - 0.05 / 4 / 2, 7)
-            assert row.difference.half == pytest.approx(quantile * stats.sem(gaps))
+    def test_the_level_is_that_of_all_differences_together(self) -> None:
+        """Tukey's, seeds as blocks: noise is what is left of a least-squares fit of 5 + 8 means."""
+        values = np.random.default_rng(4).normal(0, 1, (5, 8)) + 3 * np.arange(8)
+        found = confirm([candidate(*row, root=k) for k, row in enumerate(values)])
+        rows, seeds = np.divmod(np.arange(40), 8)
+        of_both = [rows[:, None] == np.arange(5), seeds[:, None] == np.arange(8)]
+        design = np.hstack(of_both).astype(float)
+        fit = np.linalg.lstsq(design, values.ravel(), rcond=None)[0]
+        left = float(((values.ravel() - design @ fit) ** 2).sum())
+        quantile = stats.studentized_range.ppf(0.95, 5, 4 * 7)
+        half = quantile * math.sqrt(left / (4 * 7) / 8)
+        assert [row.difference.half for row in found.rows] == pytest.approx([half] * 5)
+
+    def test_two_are_compared_by_the_paired_t_interval(self) -> None:
+        values = np.random.default_rng(5).normal(0, 1, (2, 6))
+        (_, other) = confirm([candidate(*row, root=k) for k, row in enumerate(values)]).rows
+        assert other.difference.half == pytest.approx(t_interval(list(values[0] - values[1])).half)
 
     def test_the_same_values_are_tied(self) -> None:
         found = confirm([candidate(1, 2, 3, root=0), candidate(1, 2, 3, root=1)])
@@ -196,10 +222,15 @@ class TestTold:
         losses = np.random.default_rng(0).normal(2.13, 0.003, (5, 8))
         rows = [candidate(*row, root=k, cost=(1_234_567, 500), searched=2.1)
                 for k, row in enumerate(losses)]  # fmt: skip
-        print_table(confirm(rows), {"seeds": 8, "seed": 2**31 - 1, "run": "run"})
+        confirmation = confirm(rows)
+        final = replace(confirmation.winner, values=tuple(losses[0] + 0.001))
+        record = {"seeds": 8, "seed": 2**31 - 1, "run": "run", "mean": 2.13, "half_width": 0.0025}
+        print_table(Outcome(confirmation, final, tuple(range(8))), record)
         lines = capsys.readouterr().out.splitlines()
         assert sum(line.split()[-2:-1] == ["1,234,567"] for line in lines) == 5
         assert max(len(line) for line in lines if "seed 21474" not in line) <= 80
+        report = "report   2.1300 ± 0.0025 (95 %), over 8 final seeds, which did not choose it"
+        assert report in lines
 
 
 class TestSimulations:
@@ -234,6 +265,158 @@ class TestSimulations:
         random = np.random.default_rng(2)
         biases = [c.bias for _ in range(200) for c in self.study(random, (2.0,) * 5)]
         assert np.mean(biases) == pytest.approx(-1.867 * self.SD, rel=0.1)
+
+
+class TestTruth:
+    """benchmarks/truth.py in small: 4,000 studies in which nothing is better."""
+
+    def test_the_best_of_twenty_was_not_what_its_interval_said(self) -> None:
+        """Standard errors of these shares: 0.7, 0.4, 0.6 and 0.3 points."""
+        before, now = truth.simulate(20, 8, truth.normal, studies=4_000)
+        assert before.holds == pytest.approx(0.69, abs=0.03)
+        assert now.holds == pytest.approx(0.95, abs=0.015)
+        assert before.worse == pytest.approx(0.18, abs=0.03)
+        assert now.worse == pytest.approx(0.05, abs=0.015)
+        assert before.gain > 0.05 > now.gain
+        assert now.finds > before.finds
+
+    def test_a_sweep_of_noise_tells_few_apart(self) -> None:
+        """Of 40 equal trials some two differ by more than the least difference in 5 %."""
+        random = np.random.default_rng(0)
+        trials = random.normal(0, 0.01, (2_000, 40))
+        deviations = random.normal(0, 0.01, (2_000, 5, 4)).std(-1, ddof=1)
+        noise = [Noise(float(np.sqrt((one**2).mean())), 15) for one in deviations]
+        ranges = np.ptp(trials, axis=1)
+        apart = [winner.told_apart_from(one, 40, 1) < width for one, width in zip(noise, ranges)]
+        assert np.mean(apart) == pytest.approx(0.05, abs=0.015)
+        assert (
+            winner.told_apart_from(noise[0], 40, 4) == winner.told_apart_from(noise[0], 40, 1) / 2
+        )
+
+
+def searched(
+    *values: float, direction: Literal["minimize", "maximize"] = "minimize"
+) -> optuna.Study:
+    """A study of one trial a value, of parameters 0, 1, 2 …"""
+    study = optuna.create_study(study_name="s", direction=direction)
+    study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["app.py"], "fixed": [], "hydra": [], "words": []})
+    go_on(study, *values)
+    return study
+
+
+def go_on(study: optuna.Study, *values: float, x: float | None = None) -> None:
+    one: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 99)}
+    for value in values:
+        at = len(study.trials)
+        study.add_trial(create_trial(
+            value=value, params={"x": float(at) if x is None else x}, distributions=one,
+            user_attrs={"slot": at, "root": at, "folder": "gone"},
+        ))  # fmt: skip
+
+
+def name_winner(study: optuna.Study, top: int, roots: list[int], **record: Any) -> None:
+    """As confirm.py does: its first round was of the best two."""
+    plan = {"top": 2, "roots": [0, 1], "seeds": [1, 2, 3], "seed_key": "seed"}
+    study.set_user_attr("plan.confirm", plan)
+    confirmed = optuna.create_study(
+        study_name="s.confirm", storage=study._storage, load_if_exists=True
+    )
+    row = {"trial": 0, "params": {"x": 0.0}, "searched": 1.0, "mean": 1.1, "half_width": 0.2}
+    known: Mapping[str, Any] = {"top": top, "roots": roots, "rows": [{**row, "tied": True}] * 2}
+    final = {"seeds": [4, 5, 6], "values": [1.0, 1.1, 1.2]}
+    confirmed.set_user_attr("winner", {**row, "selection_bias": -0.1, "run": "gone", "seeds": 3,
+                                       "final": final, **known, **record})  # fmt: skip
+
+
+class TestFoundSince:
+    """Trials 0 and 1 were confirmed, and 0 with 1.0 in the search won."""
+
+    def test_what_looks_better_and_is_in_no_round(self) -> None:
+        study = searched(1.0, 1.5, 2.0)
+        name_winner(study, 5, [0, 1])
+        assert unconfirmed(study) == []  # the third is of the best five, but looks worse
+        go_on(study, 0.9)
+        assert told_unconfirmed(unconfirmed(study)) == "1 trial looks better and is not confirmed"
+        go_on(study, 0.8, 1.2, 0.7)
+        assert [attempt.root for attempt in unconfirmed(study)] == [6, 4, 3]
+        told = "3 trials look better and are not confirmed"
+        assert told_unconfirmed(unconfirmed(study)) == told
+        assert next_round(study, " n") == "study=s top=5 seeds=3 n"
+        name_winner(study, 5, [0, 1, 3, 4, 6])
+        assert unconfirmed(study) == []
+
+    def test_no_more_than_are_asked_for_are_missed(self) -> None:
+        study = searched(1.0, 1.5, 0.9, 0.8, 0.7)
+        name_winner(study, 2, [0, 1])
+        assert [attempt.root for attempt in unconfirmed(study)] == [4, 3]
+
+    def test_the_same_parameters_again_are_nothing_new(self) -> None:
+        study = searched(1.0, 1.5)
+        name_winner(study, 2, [0, 1])
+        go_on(study, 0.5, x=0.0)
+        assert unconfirmed(study) == []
+
+    def test_where_more_is_better(self) -> None:
+        study = searched(1.0, 0.5, direction="maximize")
+        name_winner(study, 2, [0, 1])
+        go_on(study, 0.9, 1.1)
+        assert [attempt.root for attempt in unconfirmed(study)] == [3]
+
+    def test_without_a_winner_nothing_is_stale(self) -> None:
+        study = searched(1.0, 1.5)
+        assert unconfirmed(study) == []
+
+    def test_a_record_from_before_there_were_rounds(self) -> None:
+        study = searched(1.0, 1.5)
+        name_winner(study, 2, [0, 1], final=None)
+        confirmed = optuna.load_study(study_name="s.confirm", storage=study._storage)
+        record = confirmed.user_attrs["winner"]
+        old = {key: one for key, one in record.items() if key not in ("top", "roots", "final")}
+        confirmed.set_user_attr("winner", old)
+        go_on(study, 0.9)
+        assert [attempt.root for attempt in unconfirmed(study)] == [2]
+        page = study_page(read_study(study, Application()), Application())
+        mean = "1.1000 ± 0.2000 (95 %, but the same seeds chose it among 2: confirm.py adds final "
+        assert dict(page.facts)["confirmed by fresh seeds"] == f"{mean}ones)"
+
+    def test_the_page_says_it_and_asks_for_the_round_first(self) -> None:
+        study = searched(1.0, 1.5)
+        name_winner(study, 2, [0, 1])
+        ours = Application(scripts=ROOT)
+        page = study_page(read_study(study, ours), ours)
+        assert page.commands[0][1] == "python evaluate_test.py study=s"
+        assert dict(page.facts)["confirmed by fresh seeds"] == "1.1000 ± 0.2000 (95 %)"
+        (text,) = [one.text for one in page.sections if one.title == "What fresh seeds say"]
+        assert "3 final seeds, which did not choose it" in text
+        assert winner.HOLDS in text
+        go_on(study, 0.9)
+        page = study_page(read_study(study, ours), ours, " outputs=o")
+        assert page.warnings[0] == "1 trial looks better and is not confirmed"
+        assert page.commands[0][1] == "python confirm.py study=s top=2 seeds=3 outputs=o"
+        assert not any("evaluate_test" in command for _, command in page.commands)
+
+
+class TestKnownNoise:
+    def test_repeats_are_pooled_by_their_freedom(self) -> None:
+        """Variances 1 (of 2 runs) and 4 (of 5 runs): (1·1 + 4·4) / 5."""
+        study = optuna.create_study(study_name="s")
+        for slot, (std, runs) in enumerate([(1.0, 2), (2.0, 5)]):
+            attrs = {"slot": slot, "std": std, "repeats": [0.0] * runs}
+            study.add_trial(create_trial(value=slot, user_attrs=attrs))
+        assert known_noise(study) == Noise(math.sqrt(17 / 5), 5)
+
+    def test_one_run_each_says_nothing_until_it_was_measured(self) -> None:
+        study = searched(1.0, 1.5)
+        assert known_noise(study) is None
+        study.set_user_attr("noise", 0.5)
+        assert known_noise(study) == Noise(0.5, 7)
+        study.set_user_attr("noise_freedom", 3)
+        assert known_noise(study) == Noise(0.5, 3)
+        confirmed = optuna.create_study(study_name="s.confirm", storage=study._storage)
+        attrs = {"slot": 0, "std": 0.25, "repeats": [1.0, 1.0, 1.0]}
+        confirmed.add_trial(create_trial(value=1.0, user_attrs=attrs))
+        assert known_noise(study) == Noise(0.25, 2)
 
 
 class TestFreshSeeds:
@@ -303,39 +486,71 @@ class TestConfirm:
         out = confirmed(app, "study=s", "top=2", "seeds=3")
         rows = app.seen()[3:]
         by_x = {x: [row["seed"] for row in rows if row["x"] == x] for x in ("0.5", "1.5", "3")}
-        assert by_x["0.5"] == by_x["1.5"]
-        assert (len({*by_x["0.5"]}), by_x["3"]) == (3, [])
+        final = by_x["0.5"][3:]  # the winner's, after all others
+        assert by_x["0.5"][:3] == by_x["1.5"]
+        assert (len({*by_x["0.5"]}), by_x["3"]) == (6, [])
         assert 7 not in by_x["0.5"]
         assert {row["y"] for row in rows} == {"1"}
         found = winner_of(app)
         assert found["params"] == {"x": 0.5}
         assert found["tied"] == 1  # the seeds' own effect is the same for both
-        assert found["seed"] == sorted(by_x["0.5"])[1]
-        assert found["run"].endswith(f"s.confirm/0000/{by_x['0.5'].index(found['seed'])}")
-        assert found["mean"] == pytest.approx(0.5 + 0.001 * statistics.fmean(by_x["0.5"]))
+        assert found["seed"] == sorted(final)[1]
+        assert found["run"].endswith(f"s.confirm-final/0000/{final.index(found['seed'])}")
+        assert found["final"]["seeds"] == final
+        assert found["mean"] == pytest.approx(0.5 + 0.001 * statistics.fmean(final))
+        assert found["half_width"] == pytest.approx(t_interval(found["final"]["values"]).half)
         assert found["selection_bias"] == pytest.approx(0.507 - found["mean"])
         assert "+1.0000 ± 0.0000  worse" in out
         assert "winner   x=0.5 (alone at the top)" in out
-        assert "2 configurations × 3 fresh seeds, 6 runs" in out
+        assert "s.confirm: 2 configurations × 3 fresh seeds, 6 runs" in out
+        assert "s.confirm-final: the winner × 3 final seeds, 3 runs" in out
+        assert f"report   {found['mean']:.4f} ± {found['half_width']:.4f} (95 %), over 3" in out
         assert re.search(r"budget +2 trials \(all known; 3 runs each, .*; 6 runs in all\)", out)
         gap = found["selection_bias"]
         better = "better" if gap < 0 else "worse"
-        assert f"the search had shown 0.5070, {abs(gap):.4f} {better} than fresh seeds" in out
+        assert f"the search had shown 0.5070, {abs(gap):.4f} {better} than final seeds" in out
         assert f"folder   {Path(found['run']).relative_to(app.folder)}" in out
         # by their numbers in the search: the second (x=0.5) and the third
         marks = [line.split()[:2] for line in out.splitlines() if re.match(r"[→ ] +\d+ +\d", line)]
         assert marks == [["→", "1"], ["2", "1.5070"]]
 
-    def test_the_same_command_goes_on_and_another_is_refused(self, app: App) -> None:
+    def test_the_same_command_goes_on_and_other_seeds_are_refused(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2,3", ":study_name=s")
         first = confirmed(app, "study=s", "top=2", "seeds=2")
         rows = app.seen()
         again = confirmed(app, "study=last", "top=2", "seeds=2")  # which is s, not s.confirm
         assert app.seen() == rows
-        assert first.partition("confirmed over")[2] == again.partition("confirmed over")[2]
-        for words in (("top=3", "seeds=2"), ("top=2", "seeds=3")):
-            told = refused(app, "study=s", *words)
-            assert "s.confirm has begun with top=2 seeds=2 seed_key=seed" in told
+        assert first[first.index("\nconfirmed:") :] == again[again.index("\nconfirmed:") :]
+        told = refused(app, "study=s", "top=2", "seeds=3")
+        assert "s.confirm has begun with seeds=2 seed_key=seed" in told
+
+    def test_another_round(self, app: App) -> None:
+        """Of what the search finds later, and of a larger top: into the same confirmation."""
+        words = ("does=noisy", "x=interval(0,4)", ":study_name=s",
+                 ":enqueue=[{x:3.0},{x:2.0},{x:3.5},{x:1.0},{x:0.5}]")  # fmt: skip
+        app.ok(*words, ":n_trials=3")
+        confirmed(app, "study=s", "top=2", "seeds=2")
+        first = winner_of(app)
+        assert (first["params"], first["rounds"]) == ({"x": 2.0}, 1)
+        assert "apart    5 trials can tell apart differences from" in app.ok(*words, ":n_trials=5")
+        done = len(app.seen())
+        out = confirmed(app, "study=s", "top=5", "seeds=2")
+        assert "since    2 trials look better and are not confirmed: another round" in out
+        found, rows = winner_of(app), app.seen()[done:]
+        assert [row["x"] for row in rows] == ["0.5"] * 2 + ["1.0"] * 2 + ["3.5"] * 2 + ["0.5"] * 2
+        assert {row["seed"] for row in rows[:6]} == {row["seed"] for row in app.seen()[3:7]}
+        assert [row["seed"] for row in rows[6:]] == first["final"]["seeds"]
+        assert (found["params"], found["rounds"], found["top"]) == ({"x": 0.5}, 2, 5)
+        assert [row["params"]["x"] for row in found["rows"]] == [0.5, 1.0, 2.0, 3.0, 3.5]
+        assert [row["trial"] for row in found["rows"]] == [4, 3, 1, 0, 2]
+        assert found["run"].rpartition("/studies/")[2].startswith("s.confirm-final-2/0000/")
+        done = len(app.seen())
+        assert "since" not in confirmed(app, "study=s", "top=3", "seeds=2")  # leaves none out
+        assert (len(app.seen()), winner_of(app)["rows"]) == (done, found["rows"])
+        study = app.study()
+        assert read_study(study, Application()).since is None
+        assert [row[0] for row in list_studies(study._storage).rows] == ["s"]
+        assert len(folders_of(study)) == 5 + 5 + 2  # trials, rounds, final seeds
 
     @pytest.mark.slow
     def test_killed_and_run_again(self, app: App) -> None:
@@ -352,7 +567,7 @@ class TestConfirm:
         app.open_gate()
         confirmed(app, *words)
         runs = Counter((row["x"], row["seed"]) for row in app.seen()[3:])
-        assert len(runs) == 6
+        assert len(runs) == 6 + 2  # with the winner's final seeds
         finished = {a.params["x"] for a in app.view("s.confirm").attempts if a.root in before}
         assert len(finished) == 1
         assert all(runs[key] == 1 for key in runs if float(key[0]) in finished)
@@ -368,7 +583,7 @@ class TestConfirm:
         assert {extra == "None" for _, _, extra in searched} == {True, False}
         confirmed(app, "study=s", "top=8", "seeds=2")
         rows = app.seen()[8:]
-        assert len(rows) == 16
+        assert len(rows) == 16 + 2
         assert {(r["width"], r["x"], r["extra"]) for r in rows} == searched
 
     @pytest.mark.slow
@@ -449,7 +664,46 @@ def test_distinct_best(app: App) -> None:
 
 
 def test_candidates_need_every_seed() -> None:
-    from sweepmore.studies import StudyView
+    study = searched(1.0, 1.5, 2.0)
+    chosen = view(study).ranked
+    confirmed = optuna.create_study(study_name="s.confirm", storage=study._storage)
+    for slot, repeats in enumerate([[1.0, None], [1.5, 2.5], None]):
+        attrs = {"slot": slot, "folder": "gone", **({"repeats": repeats} if repeats else {})}
+        confirmed.add_trial(create_trial(value=1.0, user_attrs=attrs))
+    (found,) = winner.candidates(chosen, view(confirmed))
+    assert (found.searched_root, found.values) == (1, (1.5, 2.5))
 
+
+class Scripted:
+    """Trains nothing: the values of each plan's candidates, by what its study's name ends with."""
+
+    def __init__(self, study: optuna.Study, **values: tuple[float, ...]) -> None:
+        self.searched, self.values, self.asked = study, values, list[str]()
+
+    def train(self, plan: Plan, suffix: str) -> list[Candidate]:
+        self.asked.append(suffix)
+        (root,) = plan.roots
+        values = self.values.get(f"final{root}")
+        return [] if values is None else [candidate(*values, root=root)]
+
+
+def test_a_winner_that_fails_under_a_final_seed_is_left_out() -> None:
+    study = searched(1.0, 1.5)
+    study.set_user_attr("uid", "a1b2c3")
+    plan = Plan(2, (0, 1), (1, 2), "seed")
+    trained = [replace(candidate(k, k + 0.5, root=k), searched_root=k) for k in (1, 2)]
+    scripted = Scripted(study, final2=(2.0, 2.25))
+    outcome = settle(cast(Trainer, scripted), plan, trained, among=2)
+    assert (outcome.final.values, outcome.has_final_seeds) == ((2.0, 2.25), True)
+    assert [row.candidate.root for row in outcome.confirmation.rows] == [2]
+    assert not {*outcome.seeds} & {1, 2}
     with pytest.raises(StudyError, match="confirmed nothing"):
-        winner.candidates([], StudyView("s.confirm", ("minimize",), ()))
+        settle(cast(Trainer, Scripted(study)), plan, trained, among=2)
+
+
+def test_of_a_single_configuration_the_fresh_seeds_have_chosen_nothing() -> None:
+    scripted = Scripted(searched(1.0))
+    plan = Plan(1, (0,), (1, 2), "seed")
+    outcome = settle(cast(Trainer, scripted), plan, [candidate(1.0, 1.5)], among=1)
+    assert (outcome.final.values, outcome.seeds, scripted.asked) == ((1.0, 1.5), (1, 2), [])
+    assert not outcome.has_final_seeds

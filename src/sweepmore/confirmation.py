@@ -1,4 +1,4 @@
-"""``confirm.py``: an ordinary study of the best configurations, then a table and a winner."""
+"""``confirm.py``: the best configurations with fresh seeds, a winner, and what final seeds say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,17 @@ import optuna
 from sweepmore.cli import shown_path
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.note import write_note
-from sweepmore.optuna_internals import storage_of
-from sweepmore.record import CONFIRM, NOISE, listed, searched_name, write_json
+from sweepmore.record import CONFIRM, FINAL, NOISE, ending, listed, searched_name, write_json
 from sweepmore.retrain import Plan, folder_of, train_again
+from sweepmore.rounds import (
+    check_repeats,
+    final_plan,
+    noise_plan,
+    round_suffix,
+    rounds,
+    told_unconfirmed,
+    unconfirmed,
+)
 from sweepmore.studies import view, words
 from sweepmore.winner import (
     Candidate,
@@ -25,11 +34,53 @@ from sweepmore.winner import (
     Row,
     candidates,
     confirm,
-    distinct_best,
-    fresh_seeds,
     smallest_difference,
+    t_interval,
 )
 from sweepmore.wording import decimals, plural, plus_minus
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains the configurations of a plan as a study of their own; one that is done is only read.
+
+    ``storage`` is the URL of ``database`` as it was written.
+    """
+
+    database: optuna.storages.BaseStorage
+    searched: optuna.Study
+    n_jobs: int
+    storage: str | None
+    outputs: Path
+
+    def train(self, plan: Plan, suffix: str) -> list[Candidate]:
+        """Those that neither failed nor diverged under one of the seeds."""
+        name, chosen = self.searched.study_name + suffix, plan.chosen(self.searched)
+        if not self._is_done(name, len(chosen)):
+            what = "the winner" if suffix.startswith(FINAL) else f"{len(chosen)} configurations"
+            kind = "final" if suffix.startswith(FINAL) else "fresh"
+            print(f"{name}: {what} × {len(plan.seeds)} {kind} seeds, "
+                  f"{len(chosen) * len(plan.seeds)} runs", flush=True)  # fmt: skip
+            train_again(self.searched, chosen, plan, name, self.n_jobs, self.storage, self.outputs)
+        return candidates(chosen, view(load(self.database, name)))
+
+    def _is_done(self, name: str, trials: int) -> bool:
+        names = optuna.get_all_study_names(self.database)
+        return name in names and len(view(load(self.database, name)).counted) == trials
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A confirmation, and its winner with the values to report, of ``seeds``: final ones, or of a
+    single configuration, among which none was chosen, its fresh ones."""
+
+    confirmation: Confirmation
+    final: Candidate
+    seeds: tuple[int, ...]
+
+    @property
+    def has_final_seeds(self) -> bool:
+        return self.final is not self.confirmation.winner
 
 
 def run(
@@ -45,55 +96,60 @@ def run(
     outputs: Path,
 ) -> str:
     """Train the best ``top`` of the study (with ``noise``: the best one) with ``seeds`` fresh
-    seeds as the study ``STUDY.confirm`` (``STUDY.noise``), then print what that says; returns
-    the study's name. ``storage`` is the URL of ``database`` as it was written."""
+    seeds and the winner with as many final ones, then print what that says; returns the study's
+    name. Where that has been done, what is missing of it alone is trained."""
     searched = load(database, searched_name(study))
-    suffix = NOISE if noise else CONFIRM
-    plan = planned(searched, suffix, 1 if noise else top, seeds, seed_key)
-    chosen = plan.chosen(searched)
-    name = searched.study_name + suffix
-    print(f"{name}: {plural(len(chosen), 'configuration')} × {plural(seeds, 'fresh seed')}, "
-          f"{plural(len(chosen) * seeds, 'run')}", flush=True)  # fmt: skip
-    train_again(searched, chosen, plan, name, n_jobs, storage, outputs)
-    confirmed = load(database, name)
-    found = candidates(chosen, view(confirmed))
+    trainer = Trainer(database, searched, n_jobs, storage, outputs)
+    check_repeats(searched, seed_key)
     if noise:
-        report_noise(searched, found[0], seeds)
+        measured = trainer.train(noise_plan(searched, seeds, seed_key), NOISE)
+        if not measured:
+            raise nothing_left(searched.study_name + NOISE)
+        report_noise(searched, measured[0], seeds)
         return searched.study_name
-    confirmation = confirm(found, maximize=confirmed.directions[0].name == "MAXIMIZE")
-    winner = winner_record(confirmation, confirmed, plan.seeds)
+    if told := told_unconfirmed(unconfirmed(searched)):
+        print(f"since    {told}: another round, with the same seeds", flush=True)
+    plans = rounds(searched, top, seeds, seed_key)
+    chosen = [attempt for plan in plans for attempt in plan.chosen(searched)]
+    trained = [
+        candidate
+        for number, plan in enumerate(plans, 1)
+        for candidate in trainer.train(plan, round_suffix(number))
+    ]
+    outcome = settle(trainer, plans[0], trained, among=len(chosen))
+    confirmed = load(database, searched.study_name + CONFIRM)
+    winner = winner_record(outcome, confirmed.study_name)
+    winner |= {"roots": [attempt.root for attempt in chosen], "top": top, "rounds": len(plans)}
     confirmed.set_user_attr("winner", winner)
     write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner)
-    print_table(confirmation, winner)
+    print_table(outcome, winner)
+    kept = [row.candidate.searched_root for row in outcome.confirmation.rows]
     for attempt in chosen:
-        if attempt.params not in [candidate.params for candidate in found]:
+        if attempt.root not in kept:
             print(f"left out {words(attempt.params)}: it failed or diverged under a fresh seed")
     return searched.study_name
 
 
-def planned(searched: optuna.Study, suffix: str, top: int, seeds: int, seed_key: str) -> Plan:
-    """The plan that has begun, or a new one; StudyError where another one has begun."""
-    question, name = searched.user_attrs["question"], searched.study_name + suffix
-    others = sorted({*(question.get("repeats") or {})} - {seed_key})
-    if others:
-        problem = f"{searched.study_name} repeats {', '.join(others)}, not only {seed_key}."
-        cure = "A confirmation varies the seed alone: seed_key=… names another setting for it."
-        raise StudyError(problem, value=others, cure=cure)
-    kept = Plan.kept(searched, suffix)
-    if kept is not None and name in optuna.get_all_study_names(storage_of(searched)):
-        if (kept.top, len(kept.seeds), kept.seed_key) != (top, seeds, seed_key):
-            problem = f"{name} has begun with top={kept.top} seeds={len(kept.seeds)} "
-            problem += f"seed_key={kept.seed_key}."
-            cure = "Go on with these: to choose anew after a look is what it guards against."
-            raise StudyError(problem, value=name, cure=cure)
-        return kept
-    roots = tuple(attempt.root for attempt in distinct_best(view(searched), top))
-    used = used_seeds(searched, seed_key)
-    fresh = fresh_seeds(searched.user_attrs["uid"], seeds, used)
-    plan = Plan(top, roots, tuple(fresh), seed_key)
-    plan.keep(searched, suffix)
-    return plan
+def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: int) -> Outcome:
+    """The winner of ``trained``, which ``among`` configurations were; one that fails under a final
+    seed is left out, and the next one wins."""
+    searched, left = trainer.searched, list(trained)
+    while left:
+        confirmation = confirm(left, maximize=searched.directions[0].name == "MAXIMIZE")
+        winner = confirmation.winner
+        if among == 1:
+            return Outcome(confirmation, winner, plan.seeds)
+        suffix, last = final_plan(searched, winner, plan)
+        if final := trainer.train(last, suffix):
+            return Outcome(confirmation, final[0], last.seeds)
+        left.remove(winner)
+    raise nothing_left(searched.study_name + CONFIRM)
+
+
+def nothing_left(name: str) -> StudyError:
+    cure = "Look at its failures, then run confirm.py again: it goes on."
+    return StudyError(f"{name} confirmed nothing.", value=name, cure=cure)
 
 
 def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = None) -> optuna.Study:
@@ -114,9 +170,7 @@ def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = No
 def last(database: optuna.storages.BaseStorage, names: Sequence[str]) -> str | None:
     """The study of sweepmore's, no confirmation, whose last trial began last."""
     found = [
-        optuna.load_study(study_name=name, storage=database)
-        for name in names
-        if not name.endswith((CONFIRM, NOISE))
+        optuna.load_study(study_name=name, storage=database) for name in names if not ending(name)
     ]
     own = [study for study in found if "command" in study.user_attrs]
     return max(own, key=began).study_name if own else None
@@ -127,34 +181,25 @@ def began(study: optuna.Study) -> float:
     return max(start.timestamp() for start in starts) if starts else 0.0
 
 
-def used_seeds(study: optuna.Study, seed_key: str) -> list[int]:
-    """Seeds that the search ran with: repeated ones, else the fixed one."""
-    question = study.user_attrs["question"]
-    repeated = (question.get("repeats") or {}).get(seed_key)
-    return list(repeated or [question["config"].get(seed_key, -1)])
-
-
-def winner_record(
-    confirmation: Confirmation, study: optuna.Study, seeds: Sequence[int]
-) -> dict[str, Any]:
-    """What opens the seal: parameters, fresh values, and the run of the lower-median seed with the
-    sha256 of each of its files."""
-    winner = confirmation.winner
-    row = next(row for row in confirmation.rows if row.candidate is winner)
-    trial = next(a for a in view(study).attempts if a.root == winner.root and a.counts)
-    run = Path(trial.attrs["folder"]) / str(winner.median_seed)
+def winner_record(outcome: Outcome, study: str) -> dict[str, Any]:
+    """What opens the seal: parameters, the values to report, and the run of their lower-median seed
+    with the sha256 of each of its files. Trials are numbered as in the search."""
+    confirmation, final = outcome.confirmation, outcome.final
+    run = Path(final.folder) / str(final.median_seed)
+    kept = {"seeds": list(outcome.seeds), "values": list(final.values)}
     return {
-        "study": study.study_name,
-        "trial": winner.root,
-        "params": dict(winner.params),
-        "searched": winner.searched,
-        "mean": winner.mean,
-        "half_width": row.interval.half,
-        "selection_bias": winner.bias,
+        "study": study,
+        "trial": final.searched_root,
+        "params": dict(final.params),
+        "searched": final.searched,
+        "mean": final.mean,
+        "half_width": t_interval(final.values).half,
+        "final": kept if outcome.has_final_seeds else None,
+        "selection_bias": final.bias,
         "tied": len(confirmation.tied),
         "rows": [
             {
-                "trial": row.candidate.root,
+                "trial": row.candidate.searched_root,
                 "params": dict(row.candidate.params),
                 "searched": row.candidate.searched,
                 "mean": row.candidate.mean,
@@ -163,8 +208,8 @@ def winner_record(
             }
             for row in confirmation.rows
         ],
-        "seeds": len(seeds),
-        "seed": seeds[winner.median_seed],
+        "seeds": len(outcome.seeds),
+        "seed": outcome.seeds[final.median_seed],
         "run": str(run),
         "files": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -177,6 +222,7 @@ def winner_record(
 def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
     deviation = statistics.stdev(candidate.values)
     study.set_user_attr("noise", deviation)
+    study.set_user_attr("noise_freedom", seeds - 1)
     told, smallest, single = (
         decimals(one, candidate.mean)
         for one in (deviation, smallest_difference(deviation, seeds), smallest_single(deviation))
@@ -193,24 +239,26 @@ def smallest_single(deviation: float) -> float:
     return 1.96 * math.sqrt(2) * deviation
 
 
-def print_table(confirmation: Confirmation, record: Mapping[str, Any]) -> None:
+def print_table(outcome: Outcome, record: Mapping[str, Any]) -> None:
     """In 80 columns; the settings, which may be long, stand below."""
-    print(
-        f"\nconfirmed: each mean is of the same {record['seeds']} fresh seeds, ± its 95 % interval"
-    )
+    confirmation, final = outcome.confirmation, outcome.final
+    seeds = len(confirmation.winner.values)
+    print(f"\nconfirmed: each mean is of the same {seeds} fresh seeds, ± its own 95 % interval")
     print("tied: by their differences seed by seed it may be as good as the best")
     print(" trial    search      fresh mean   behind the best         parameters  seconds")
     for row in confirmation.rows:
         print(_line(row, confirmation))
     for row in confirmation.rows:
         print(f"  trial {row.candidate.searched_root:>4}  {words(row.candidate.params)}")
-    winner = confirmation.winner
-    print(f"winner   {words(winner.params)} ({standing(confirmation)})")
-    if winner.bias:
-        than = "better" if (winner.bias < 0) != confirmation.maximize else "worse"
-        bias = decimals(abs(winner.bias), winner.searched)
-        print(f"         the search had shown {decimals(winner.searched)}, {bias} {than} "
-              "than fresh seeds give")  # fmt: skip
+    print(f"winner   {words(final.params)} ({standing(confirmation)})")
+    kind = "final seeds, which did not choose it" if outcome.has_final_seeds else "fresh seeds"
+    interval = plus_minus(record["mean"], record["half_width"])
+    print(f"report   {interval} (95 %), over {seeds} {kind}")
+    if final.bias:
+        than = "better" if (final.bias < 0) != confirmation.maximize else "worse"
+        bias = decimals(abs(final.bias), final.searched)
+        print(f"         the search had shown {decimals(final.searched)}, {bias} {than} "
+              f"than {'final' if outcome.has_final_seeds else 'fresh'} seeds give")  # fmt: skip
     print(f"folder   {shown_path(Path(record['run']))}")
     print(f"         of its {record['seeds']} runs the one in the middle, with seed "
           f"{record['seed']}: typical, not the luckiest")  # fmt: skip

@@ -33,16 +33,13 @@ from sweepmore.owner import is_alive, on_this_host, this_process
 
 Status = Literal["ok", "diverged", "pruned", "interrupted", "error"]
 
-# What the names of studies end with that confirm a winner or measure noise.
-CONFIRM, NOISE = ".confirm", ".noise"
+# What the names of studies end with that train another one's configurations again: a confirmation,
+# its later rounds (-2, -3 …) and the final seeds of its winners (-final, -final-2 …), or noise.
+CONFIRM, FINAL, NOISE = ".confirm", ".confirm-final", ".noise"
+_AGAIN = re.compile(r"\.(confirm(-final)?(-[0-9]+)?|noise)$")
 
 # What a folder may be called on every system, and a W&B run's id begin with.
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-def searched_name(study: str) -> str:
-    """The name of the search that a study confirms or measures the noise of; its own, else."""
-    return study.removesuffix(CONFIRM).removesuffix(NOISE)
 
 
 # Of names that a message lists.
@@ -52,11 +49,23 @@ LISTED = 10
 MAX_DIFF_CHARACTERS = 400_000
 
 
+def ending(study: str) -> str:
+    """Of a study that trains another one's configurations again what its name adds to the other's;
+    of any other study nothing."""
+    found = _AGAIN.search(study)
+    return found.group() if found else ""
+
+
+def searched_name(study: str) -> str:
+    """The name of the search that a study confirms or measures the noise of; its own, else."""
+    return study.removesuffix(ending(study))
+
+
 def safe_name(study: str) -> str:
     """A study's name as that of a folder: itself where it is one, else what is left of it and a
     hash, because two names may leave the same (``A/b``, ``a-b``, and ``A`` is ``a`` on some disks).
     """
-    suffix = next((end for end in (CONFIRM, NOISE) if study.endswith(end)), "")
+    suffix = ending(study)
     name = study.removesuffix(suffix)
     if _SAFE.fullmatch(name):
         return study
@@ -423,7 +432,7 @@ def last_study(outputs: Path) -> str:
         for run in ("[0-9]*", "[0-9]*/[0-9]*")  # a trial's only run, or those of its repeats
         for config in studies.glob(f"*/{run}/config.yaml")
     ]
-    own = [(when, name) for when, name in found if not name.endswith((CONFIRM, NOISE))]
+    own = [(when, name) for when, name in found if not ending(name)]
     if not own:
         cure = "Begin one first, with -m, or name another outputs=…."
         raise RunError(f"There is no study in {outputs}.", value="last", cure=cure)

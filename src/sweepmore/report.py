@@ -21,9 +21,8 @@ from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.importance import shares
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
 from sweepmore.record import (
-    CONFIRM,
-    NOISE,
     began,
+    ending,
     name_of,
     read_config,
     read_json,
@@ -31,6 +30,7 @@ from sweepmore.record import (
     read_overrides,
     searched_name,
 )
+from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.show import command_line
 from sweepmore.studies import (
     SHOWN,
@@ -47,6 +47,7 @@ from sweepmore.studies import (
     words,
 )
 from sweepmore.typed import dotted
+from sweepmore.winner import HOLDS, gain
 from sweepmore.wording import decimals, plural, plus_minus
 
 # A study of more trials than this is shown by its best; csv=true writes them all.
@@ -105,7 +106,8 @@ def tell(application: Application, run: Path) -> Told:
 @dataclass(frozen=True)
 class Study:
     """A study, read once. ``winner`` is what confirm.py left, its trials numbered as in the study;
-    ``tested`` whether it has had its look at test."""
+    ``tested`` whether it has had its look at test; ``since`` says what the search has found after
+    the winner was named, with the command that confirms it."""
 
     seen: StudyView
     attrs: Mapping[str, Any]
@@ -114,6 +116,7 @@ class Study:
     winner: Mapping[str, Any] | None
     tested: bool
     shares: Mapping[str, float]
+    since: tuple[str, str] | None = None
 
     @property
     def question(self) -> Mapping[str, Any]:
@@ -172,7 +175,9 @@ def read_study(study: optuna.Study, application: Application) -> Study:
     winner = as_searched(known["winner"], seen) if "winner" in known else None
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
     found = shares(seen, attrs["question"]["space"])
-    return Study(seen, attrs, reports, metrics, winner, "test" in known, found)
+    told = told_unconfirmed(unconfirmed(study))
+    since = (told, next_round(study)) if told else None
+    return Study(seen, attrs, reports, metrics, winner, "test" in known, found, since)
 
 
 def as_searched(winner: Mapping[str, Any], seen: StudyView) -> dict[str, Any]:
@@ -188,7 +193,8 @@ def as_searched(winner: Mapping[str, Any], seen: StudyView) -> dict[str, Any]:
 def study_page(study: Study, application: Application, where: str = "") -> Page:
     """``where`` are the words of outputs and storage that its commands need, " outputs=…"."""
     seen, metric = study.seen, study.metrics[0]
-    told = tell(application, study.winning_run)
+    told, run = tell(application, study.winning_run), study.winning_run / "result.json"
+    alone = net_alone("its run's net alone", read_json(run)) if run.exists() else []
     evidence = [
         Section("How the search went", pictures=[Picture([figures.history(seen, metric)])]),
         _trials(study),
@@ -207,7 +213,7 @@ def study_page(study: Study, application: Application, where: str = "") -> Page:
     return Page(
         title=seen.name,
         subtitle=_subtitle(study),
-        facts=[*_facts(study), *told.facts],
+        facts=[*_facts(study), *alone, *told.facts],
         warnings=[*_warnings(study), *told.warnings],
         sections=[*evidence, *told.sections],
         commands=_commands(study, where, application),
@@ -249,7 +255,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if study.winner is not None:
         mean, half = study.winner["mean"], study.winner["half_width"]
         facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
-        facts.append(("confirmed by fresh seeds", f"{plus_minus(mean, half)} (95 %)"))
+        facts.append(("confirmed by fresh seeds", confirmed_mean(study.winner)))
     for k, metric in enumerate(study.metrics[: len(seen.directions)]):
         one = seen.best_in(k)
         value = cell((one.values or ())[k])
@@ -264,14 +270,14 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
     start = (first.values or (math.nan,))[0]
     if study.winner is not None:
-        # the winner's mean is of n runs, trial 0's of k, each as noisy: half·√n is one run's share
-        whole = half * math.sqrt(1 + study.winner["seeds"] / study.runs_each)
-        told = f"{plus_minus(study.sign * (start - mean), whole, sign='+')} "
+        over = gain(study.sign * start, study.sign * mean, half, study.winner["seeds"],
+                    study.runs_each)  # fmt: skip
+        told = f"{plus_minus(over.mean, over.half, sign='+')} "
         told += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
         facts.append((f"gain over trial {first.root}", told))
     elif best.values and len(seen.directions) == 1:
-        gain = study.sign * (start - best.values[0])
-        gained = decimals(gain, start, sign="+")
+        better = study.sign * (start - best.values[0])
+        gained = decimals(better, start, sign="+")
         each = "one run" if study.runs_each == 1 else plural(study.runs_each, "run")
         facts.append((f"gain over trial {first.root}", f"{gained} ({each} each, not confirmed)"))
     if len(seen.directions) == 1:
@@ -290,9 +296,18 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     return [*facts, ("trials", counts + left)]
 
 
+def confirmed_mean(winner: Mapping[str, Any]) -> str:
+    """With its interval; that of an older record says what it lacks."""
+    among = len(winner.get("rows", ()))
+    lacks = winner.get("final") is None and among > 1
+    of = f", but the same seeds chose it among {among}: confirm.py adds final ones" if lacks else ""
+    return f"{plus_minus(winner['mean'], winner['half_width'])} (95 %{of})"
+
+
 def _warnings(study: Study) -> list[str]:
     seen, space = study.seen, study.question["space"]
-    found = [f"{line}: look beyond it" for line in _edges(study.answer, space)]
+    found = [] if study.since is None else [study.since[0]]
+    found += [f"{line}: look beyond it" for line in _edges(study.answer, space)]
     if seen.infeasible:
         share = len(seen.infeasible) / max(1, len(seen.counted))
         found.append(f"{share:.0%} of the trials have no finite value (diverged, or never there)")
@@ -332,6 +347,11 @@ def _confirmed(study: Study) -> Section:
         f"{than} than fresh seeds give. Tied are those whose difference to the best, seed by seed, "
         "may be zero; of the tied the simplest wins."
     )
+    if study.winner.get("final") is not None:
+        text += (
+            f" The winner was then trained with {study.winner['seeds']} final seeds, which did "
+            f"not choose it: {confirmed_mean(study.winner)} is the number to report. {HOLDS}"
+        )
     picture = Picture(
         [figures.confirmed(study.winner, study.metrics[0])],
         "On the line the search told the truth; bars are 95 % intervals.",
@@ -361,23 +381,32 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
     """A row each; marked is the best, or of several objectives what no trial beats."""
     seen, names = study.seen, list(study.question["space"])
     error = noise(seen.ranked[:SHOWN])
+    mixed = any(_alone(attempt) is not None for attempt in shown)
     head = [
         "trial",
         *study.metrics[: len(seen.directions)],
         *(["± s.e."] if error else []),
+        *(["the net alone"] if mixed else []),
         "seconds",
         *names,
     ]
     rows = []
     for a in shown[:MOST_ROWS]:
         std = [a.attrs["std"] / len(a.attrs["repeats"]) ** 0.5 if "std" in a.attrs else None]
-        rows.append([a.root, *(a.values or ()), *(std if error else []), seen.seconds_of(a),
+        rows.append([a.root, *(a.values or ()), *(std if error else []),
+                     *([_alone(a)] if mixed else []), seen.seconds_of(a),
                      *(a.params.get(name) for name in names)])  # fmt: skip
     best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
     roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
     marked = [k for k, row in enumerate(rows) if row[0] in roots]
     params = range(len(head) - len(names), len(head))
     return Table(head, rows, marked=marked, typed=[0, *params])
+
+
+def _alone(attempt: Attempt) -> float | None:
+    """The dev loss of a mixture's net without counting; None of any other run."""
+    loss = (attempt.attrs.get("result") or {}).get("net_dev_loss")
+    return None if loss is None else float(loss)
 
 
 def _parameters(study: Study) -> list[Section]:
@@ -431,7 +460,10 @@ def _commands(study: Study, where: str, application: Application) -> list[tuple[
         about = f"study={shlex.quote(searched_name(study.seen.name))}{where}"
         return application.command("The study that it is about:", "report.py", about)
     name, found = f"study={shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
-    if study.winner is not None and not study.tested:
+    if study.since is not None:
+        what = "What was found since, into the same confirmation:"
+        found += application.command(what, "confirm.py", study.since[1] + where)
+    elif study.winner is not None and not study.tested:
         found += application.command("The number to report, once:", "evaluate_test.py", name)
     elif study.winner is None and len(study.seen.directions) == 1:
         found += application.command("Is the best better than the next ones?", "confirm.py", name)
@@ -578,17 +610,15 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
     chart = figures.Chart("losses", title, "step", "loss (nats/token), whole split",
                           curves=curves, log_y=True)  # fmt: skip
     told = [tell(application, folder) for folder in folders]
-    sections = [Section("Losses", pictures=[Picture([chart])])]
+    mixtures = " and ".join(name for name, result in zip(names, results) if result.get("mix"))
+    caption = f"Of {mixtures} the curves are the net's alone." if mixtures else ""
+    sections = [Section("Losses", pictures=[Picture([chart], caption)])]
     if len(folders) > 1:
         sections.insert(0, Section("What differs", tables=[differing(folders)]))
         sections += side_by_side(names, told)
     else:
         sections += told[0].sections
-    facts = [
-        (name, f"dev {decimals(result['dev_loss'])}, train {decimals(result['train_loss'])}"
-         if result["status"] == "ok" else f"{result['status']}: {result['reason']}")
-        for name, result in zip(names, results)
-    ]  # fmt: skip
+    facts = [fact for name, result in zip(names, results) for fact in _losses(name, result)]
     return Page(
         title=" and ".join(names),
         subtitle=" · ".join(
@@ -607,6 +637,26 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
             )
         ],
     )
+
+
+def _losses(name: str, result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of a run; of a mixture beside them those of the net alone."""
+    if result["status"] != "ok":
+        return [(name, f"{result['status']}: {result['reason']}")]
+    losses = f"dev {decimals(result['dev_loss'])}, train {decimals(result['train_loss'])}"
+    told = [(name, losses)]
+    return told + net_alone(f"{name}: the net alone", result)
+
+
+def net_alone(label: str, result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a mixture is without counting; of any other run nothing."""
+    mix = result.get("mix")
+    if mix is None or mix["net_dev_loss"] is None:
+        return []
+    train = "–" if mix["net_train_loss"] is None else decimals(mix["net_train_loss"])
+    told = f"dev {decimals(mix['net_dev_loss'])}, train {train}"
+    told += f" ({mix['weight']:.0%} of the mixture is counting, of order {mix['order']})"
+    return [(label, told)]
 
 
 def _warnings_of_runs(names: Sequence[str], told: Sequence[Told]) -> list[str]:
@@ -691,7 +741,7 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
     names = optuna.get_all_study_names(database)
     found: list[tuple[datetime, list[Any]]] = []
     for name in names:
-        if name.endswith((CONFIRM, NOISE)):
+        if ending(name):
             continue
         study = optuna.load_study(study_name=name, storage=database)
         if "command" not in study.user_attrs:

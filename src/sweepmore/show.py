@@ -26,18 +26,20 @@ from sweepmore.database import shown
 from sweepmore.errors import StudyError, writable
 from sweepmore.invocation import python
 from sweepmore.overrides import override_text
-from sweepmore.record import CONFIRM, NOISE, write_atomic
+from sweepmore.record import ending, write_atomic
 from sweepmore.studies import (
     SHOWN,
     Attempt,
+    Noise,
     StudyView,
     at_edge,
-    noise,
+    known_noise,
     run_of,
     runs_each,
     view,
     words,
 )
+from sweepmore.winner import told_apart_from
 from sweepmore.wording import decimals, plural
 
 if TYPE_CHECKING:
@@ -50,24 +52,46 @@ LINE_SECONDS = 5.0
 OF_A_SEARCH = tuple(f"hydra{mark}{key}" for key in ("sweep", "launcher") for mark in "./")
 
 
-def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> None:
-    """Question, budget, time, storage, workers: what is about to happen, in eight lines."""
-    settings = asked.settings
+def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -> None:
+    """Question, budget, time, storage, workers: what is about to happen, in eight lines; a ninth
+    where the noise is known, and five where another study's configurations run again."""
+    settings, seen = asked.settings, None if study is None else view(study)
     done = len(seen.counted) if seen is not None else 0
-    trials = plural(asked.n_trials, "trial")
+    trials, again = plural(asked.n_trials, "trial"), bool(ending(name))
     lines = [
         f"study    {name}" + (f", {done} of {trials} done before" if done else ""),
         f"search   {described(asked.space.searched)}",
-        f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}",
+        *([] if again else [f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}"]),
         f"budget   {trials}{_of(asked)}; {', '.join(settings.directions)}; "
         f"sampler {short('grid' if asked.gridded else asked.sampler)}, "
         f"pruner {short(settings.pruner)}",
-        f"time     {_expected(asked, seen)}",
-        f"storage  {shown(asked.url)}",
+        *([] if again else _told_apart(asked, study)),
+        *([] if again else [f"time     {_expected(asked, seen)}"]),
+        *([] if again else [f"storage  {shown(asked.url)}"]),
         f"workers  {workers}",
         "stop     Ctrl-C is safe: the same command goes on",
     ]
     print("\n".join(lines), flush=True)
+
+
+def _told_apart(asked: Sweep, study: optuna.Study | None) -> list[str]:
+    """What the budget can tell apart, which nobody knows of a study that has not begun."""
+    noise = None if study is None else known_noise(study)
+    if noise is None or len(asked.settings.directions) > 1:
+        return []
+    return [
+        f"apart    {_trials(asked)} can tell apart differences from {_least(asked, noise):.2g}; "
+        f"one run's standard deviation is {noise.deviation:.2g}"
+    ]
+
+
+def _trials(asked: Sweep) -> str:
+    return "1 trial" if asked.n_trials == 1 else f"{asked.n_trials} trials"
+
+
+def _least(asked: Sweep, noise: Noise) -> float:
+    """The smallest difference that the whole budget can tell apart."""
+    return told_apart_from(noise, asked.n_trials, runs_each(asked.settings.repeats))
 
 
 def _of(asked: Sweep) -> str:
@@ -207,18 +231,18 @@ def closing(
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
     write_csv(seen, search.folder / "trials.csv", study.user_attrs.get("as_text", ()))
-    confirms = study.study_name.endswith((CONFIRM, NOISE))  # confirm.py has its own table
+    confirms = ending(study.study_name)  # confirm.py has its own table
     if not seen.ranked or confirms:
         return
     many = len(seen.directions) > 1
     rows = seen.front if many else seen.ranked[:SHOWN]
     print("no trial beats these in every objective:" if many else "the best:")
-    # of the best: a bad setting is noisier than a good one
-    error = None if many else noise(rows) or study.user_attrs.get("noise")
+    noise = None if many else known_noise(study)
+    least = None if noise is None else _least(asked, noise)
     for attempt in rows[: 2 * SHOWN]:
-        print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], error)}  "
+        print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], least)}  "
               f"{words(attempt.params)}")  # fmt: skip
-    print(_noise_line(error, asked, study.study_name))
+    print(_noise_line(noise, asked, study.study_name))
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: of the best, {line}: look beyond it")
     best = "" if many else f"; the best: {shown_path(run_of(rows[0]))}"
@@ -289,12 +313,12 @@ def _name_of_path(word: str) -> str:
     return Path(word).name if Path(word).is_absolute() else word
 
 
-def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
-    """Within two standard errors of the difference of two means."""
-    if error is None or attempt is best:
+def _tied(attempt: Attempt, best: Attempt, least: float | None) -> str:
+    """Where the difference is smaller than the ``least`` that can be told apart."""
+    if least is None or attempt is best:
         return ""
     gap = abs((attempt.values or (0.0,))[0] - (best.values or (0.0,))[0])
-    return " (tied)" if gap < 2 * (2**0.5) * error else ""
+    return " (tied)" if gap < least else ""
 
 
 def _of_script(script: str, asked: Sweep, study: str) -> str | None:
@@ -305,16 +329,20 @@ def _of_script(script: str, asked: Sweep, study: str) -> str | None:
     return f"{start} study={shlex.quote(study)}{asked.where}"
 
 
-def _noise_line(error: float | None, asked: Sweep, study: str) -> str:
+def _noise_line(noise: Noise | None, asked: Sweep, study: str) -> str:
     if len(asked.settings.directions) > 1:
         return "noise: compare repeated runs before you choose among them"
-    if error is None:
+    if noise is None:
         confirm = _of_script("confirm.py", asked, study)
         cure = "hydra.sweeper.repeats runs each with several seeds"
         if confirm is not None:
             cure = f"{confirm} noise=true tells which are tied"
         return f"noise: unknown from one run each; {cure}"
-    return f"noise: standard error {error:.2g} of a value; (tied) is within 2 of a difference"
+    error = noise.deviation / runs_each(asked.settings.repeats) ** 0.5
+    return (
+        f"noise: standard error {error:.2g} of a value; {_trials(asked)} can tell apart "
+        f"differences from {_least(asked, noise):.2g}, (tied) is less"
+    )
 
 
 def rerun(asked: Sweep, attempt: Attempt) -> str:

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.errors import StudyError
 from sweepmore.optuna_internals import id_of, storage_of
-from sweepmore.record import CONFIRM
+from sweepmore.record import CONFIRM, NOISE, ending
 
 # how a trial ended, beside Optuna's state
 Reason = Literal["exception", "died", "handed_back", "void"]
@@ -271,11 +271,20 @@ def runs_each(repeats: Mapping[str, Sequence[Any]] | None) -> int:
 
 
 def confirmation_of(study: optuna.Study) -> optuna.Study | None:
-    """The study of its fresh seeds, where confirm.py has begun one."""
+    """The study that confirm.py begins with, which keeps the winner of all rounds; None where it
+    has not begun."""
     name = study.study_name + CONFIRM
     if name not in optuna.get_all_study_names(storage_of(study)):
         return None
     return optuna.load_study(study_name=name, storage=storage_of(study))
+
+
+def parts_of(study: optuna.Study) -> list[optuna.Study]:
+    """All studies of its confirmation: the rounds, and the final seeds of each winner."""
+    storage, name = storage_of(study), study.study_name
+    ends = {one: ending(one) for one in optuna.get_all_study_names(storage)}
+    found = [one for one, end in ends.items() if end not in ("", NOISE) and one == name + end]
+    return [optuna.load_study(study_name=one, storage=storage) for one in sorted(found)]
 
 
 def best_of(seen: StudyView) -> Attempt:
@@ -319,6 +328,42 @@ def noise(ranked: Sequence[Attempt]) -> float | None:
         if len(a.attrs.get("repeats", ())) > 1
     ]
     return math.sqrt(sum(errors) / len(errors)) if errors else None
+
+
+@dataclass(frozen=True)
+class Noise:
+    """One run's standard deviation, and the degrees of freedom that it is known with."""
+
+    deviation: float
+    freedom: int
+
+
+# Of a noise that an older confirm.py measured: by its default of 8 seeds.
+_OLD_FREEDOM = 7
+
+
+def known_noise(study: optuna.Study) -> Noise | None:
+    """As the repeats of the best tell it, else the confirmation, else ``confirm.py noise=true``.
+
+    A bad setting is noisier than a good one, so the best are asked.
+    """
+    confirmed = confirmation_of(study)
+    found = _pooled(view(study).ranked[:SHOWN])
+    if found is None and confirmed is not None:
+        found = _pooled(view(confirmed).ranked)
+    measured = study.user_attrs.get("noise")
+    if found is None and measured is not None:
+        found = Noise(measured, study.user_attrs.get("noise_freedom", _OLD_FREEDOM))
+    return found
+
+
+def _pooled(trials: Sequence[Attempt]) -> Noise | None:
+    """Over the repeats of each; None without repeats."""
+    known = [(a.attrs["std"], len(a.attrs["repeats"]) - 1) for a in trials if "std" in a.attrs]
+    if not known:
+        return None
+    freedom = sum(each for _, each in known)
+    return Noise(math.sqrt(sum(each * std**2 for std, each in known) / freedom), freedom)
 
 
 def at_edge(params: Mapping[str, Any], space: Mapping[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ from sweepmore.overrides import override_text
 from sweepmore.owner import on_this_host, this_process
 from sweepmore.patience import heed
 from sweepmore.question import Question
-from sweepmore.record import CONFIRM, NOISE
+from sweepmore.record import ending
 from sweepmore.results import write_results
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep, read
@@ -43,9 +43,6 @@ from sweepmore.storage import existing_storage, open_storage, storage_errors
 from sweepmore.studies import view
 from sweepmore.versions import Versions
 from sweepmore.worker import Search, too_many_failures
-
-# How long another process may take between a study's name and what it asks (guess: some commits).
-CREATION_SECONDS = 5.0
 
 
 def sweep(
@@ -91,7 +88,7 @@ class Parent:
         versions = Versions(asked, question, self.about(resolved))
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
-            show.preview(asked, version.named, version.seen, self.workers_shown())
+            show.preview(asked, version.named, version.study, self.workers_shown())
             print("dry run: nothing was started")
             return
         version = versions.open(open_storage(asked.url, asked.engine))
@@ -102,7 +99,7 @@ class Parent:
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         search = search_of(asked, study, frozen, self.since)
-        show.preview(asked, version.named, version.seen, self.workers_shown())
+        show.preview(asked, version.named, study, self.workers_shown())
         self.warn_of_new_code(study, search)
         sweep_dir = self.make_sweep_dir(search, study, asked.cwd / resolved)
         follower = Follower(asked, study)
@@ -113,7 +110,7 @@ class Parent:
             except Interrupted as interrupted:
                 stopped = interrupted.signum
             heed(storage_of(study), lambda: stopped)
-        if not study.study_name.endswith((CONFIRM, NOISE)):
+        if not ending(study.study_name):
             write_results(view(study), asked.space, search.folder, sweep_dir)
         show.closing(asked, study, search, follower.elapsed, stopped is not None)
         if stopped is not None:

@@ -11,9 +11,7 @@ from pathlib import Path
 import optuna
 
 from sweepmore.errors import StudyError
-from sweepmore.optuna_internals import storage_of
-from sweepmore.record import CONFIRM
-from sweepmore.studies import view
+from sweepmore.studies import parts_of, view
 from sweepmore.tracking import is_synced, offline_runs
 from sweepmore.wording import plural
 
@@ -44,9 +42,7 @@ def folders_of(study: optuna.Study) -> list[Path]:
 
     Without those of trials that run now: half a run would be marked as uploaded.
     """
-    studies, name = [study], study.study_name + CONFIRM
-    if name in optuna.get_all_study_names(storage_of(study)):
-        studies.append(optuna.load_study(study_name=name, storage=storage_of(study)))
+    studies = [study, *parts_of(study)]
     attempts = [attempt for one in studies for attempt in view(one).attempts]
     begun = [attempt for attempt in attempts if "folder" in attempt.attrs]
     running = {attempt.attrs["folder"] for attempt in begun if attempt.open}

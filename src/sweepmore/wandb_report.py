@@ -140,6 +140,8 @@ def answer(study: Study) -> str:
             f"**Winner**: {words(study.winner['params'])}: {plus_minus(mean, half)} "
             "over fresh seeds (95 %)."
         )
+    if study.since is not None:
+        lines.append(f"{study.since[0]}.")
     return "\n\n".join(lines)
 
 
