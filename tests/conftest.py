@@ -24,9 +24,9 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 # cores); a new one belongs here once it takes longer than the last.
 LONGEST = (
     "faults", "soak", "sweep_outcomes", "report", "sweep_search", "sweep_resume", "sweep_stops",
-    "first_minutes", "sweep_launchers", "sweep_deaths", "sweep_nplm", "sweep_budget", "tour",
-    "winner", "sweep_slots", "wandb_report", "resume", "seal", "tracking", "bad_input", "cli",
-    "find_lr",
+    "first_minutes", "ways_to_start", "sweep_launchers", "sweep_deaths", "sweep_nplm",
+    "sweep_budget", "tour", "winner", "sweep_slots", "wandb_report", "resume", "seal", "tracking",
+    "bad_input", "cli", "find_lr",
 )  # fmt: skip
 
 # `make test` draws the same inputs each time, so that it fails by a change alone;

@@ -87,7 +87,7 @@ class TestUrl:
         monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not there
         with pytest.raises(StudyError, match=r"cannot be opened: .*psycopg") as refused:
             storage_url("postgresql://h/d", "postgresql://h/d", empty)
-        assert refused.value.cure == "Run: pip install -e '.[postgres]'"
+        assert refused.value.cure == "Run: pip install 'psycopg[binary]'"
 
     @pytest.mark.parametrize("url", WRITTEN)
     def test_a_written_password_is_refused(self, empty: Path, url: str) -> None:

@@ -59,20 +59,20 @@ def test_workers_times_threads_do_not_exceed_the_cores(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("words", "flags", "command"),
     [
-        ("-m x=1 y=2", {"config-path": "C"}, "py a.py --config-path=C -m S x=1 y=2"),
-        ("x=1 -m", {}, "py a.py S x=1 -m"),
-        ("-m", {"config-path": "C"}, "py a.py --config-path=C -m S"),
-        ("~db -m -cp x=1", {"config-path": "C"}, "py a.py --config-path=C S ~db -m"),
+        ("-m x=1 y=2", {"config-path": "C"}, "py a.py --config-path=C -m S x=1 y=2 MORE"),
+        ("x=1 -m", {}, "py a.py S x=1 MORE -m"),
+        ("-m", {"config-path": "C"}, "py a.py --config-path=C -m S MORE"),
+        ("~db -m -cp x=1", {"config-path": "C"}, "py a.py --config-path=C S ~db MORE -m"),
         ("-cn other --config-dir a -m x=1", {"config-path": "C", "config-dir": "D"},
-         "py a.py --config-name=other --config-dir=D --config-path=C -m S x=1"),
-        ("--own=1 -cn=other x=1 -m", {}, "py a.py --config-name=other --own=1 S x=1 -m"),
+         "py a.py --config-name=other --config-dir=D --config-path=C -m S x=1 MORE"),
+        ("--own=1 -cn=other x=1 -m", {}, "py a.py --config-name=other --own=1 S x=1 MORE -m"),
     ],
 )  # fmt: skip
 def test_a_worker_is_the_same_command_on_frozen_sources(
     words: str, flags: dict[str, str], command: str
 ) -> None:
     frozen = cast(FrozenConfig, SimpleNamespace(flags=flags, search_path_override="S"))
-    assert " ".join(frozen_command(["py", "a.py"], words.split(), frozen)) == command
+    assert " ".join(frozen_command(["py", "a.py"], words.split(), frozen, "MORE")) == command
 
 
 @pytest.mark.parametrize(

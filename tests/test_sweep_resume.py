@@ -43,7 +43,7 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
     app.ok(*words)
     out = app.ok(*words)
     more = next(line for line in out.splitlines() if line.startswith("more: "))
-    assert more.startswith("more:    python app.py -m ")
+    assert more.startswith(f"more:    python {app.folder / 'app.py'} -m ")
     assert " hydra.sweeper.n_trials=4" in more
     assert "n_trials=2" not in more
     assert "another hydra.sweeper.study_name starts afresh" in out

@@ -22,9 +22,17 @@ def start_words() -> list[str]:
     ``[-u, -m, package.app]``, ``[-m, coverage, run, app.py]``."""
     typed, own = sys.orig_argv[1:], sys.argv[1:]
     at = len(typed) - len(own)
-    if at > 0 and typed[at:] == own:
-        return typed[:at]
-    return typed[: _end_of_pythons(typed)]  # the application has changed its words
+    if at <= 0 or typed[at:] != own:  # the application has changed its words
+        at = _end_of_pythons(typed)
+    return [_from_anywhere(word) for word in typed[:at]]
+
+
+def _from_anywhere(word: str) -> str:
+    """Of a script the whole path, where the application has left the folder that it was typed in
+    before Hydra began."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    is_script = file is not None and Path(file).name == Path(word).name
+    return str(file) if is_script and not Path(word).exists() else word
 
 
 def _end_of_pythons(typed: Sequence[str]) -> int:

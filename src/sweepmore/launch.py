@@ -43,7 +43,7 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
-        start = [sys.orig_argv[0], *start_words()]
+        start = [sys.executable, *start_words()]
         words = sys.orig_argv[len(start) :]
         command = frozen_command(start, words, self.search.frozen, *quiet)
         logs = self.search.folder / "workers"
@@ -111,13 +111,15 @@ def frozen_command(
     """The command line, what starts the application and its own words, with the frozen sources
     instead of its own, and ``more`` words.
 
-    Hydra's parser takes the overrides in one row only, so ours go behind the last of them.
+    Hydra's parser takes the overrides in one row only. It reads the sources of the first search
+    path, so ours goes before them all; of other keys the last value counts.
     """
     flags, others = split_flags(words)
-    overrides = [at for at, word in enumerate(others) if _is_override(word)]
-    end = overrides[-1] + 1 if overrides else len(others)
-    placed = [*others[:end], frozen.search_path_override, *more, *others[end:]]
-    return [*start, *flag_words({**flags, **frozen.flags}), *placed]
+    found = [at for at, word in enumerate(others) if _is_override(word)] or [len(others)]
+    first, end = found[0], found[-1] + 1
+    row = [frozen.search_path_override, *others[first:end], *more]
+    ours = flag_words({**flags, **frozen.flags})
+    return [*start, *ours, *others[:first], *row, *others[end:]]
 
 
 def _is_override(word: str) -> bool:

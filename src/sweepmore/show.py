@@ -283,17 +283,14 @@ def _other(command: Mapping[str, Any]) -> Path | None:
 
 
 def _started(command: Mapping[str, Any], here: bool = False) -> list[str]:
-    """What starts the application, and Hydra's flags. A whole path is shortened to what is left of
-    it in the command's folder; what lies elsewhere is of this machine, and no part of a record."""
-    folder, words = Path(command.get("folder") or os.curdir), list[str]()
-    for word in command["script"]:
-        path = Path(word)
-        if path.is_absolute() and path.is_relative_to(folder):
-            word = str(path.relative_to(folder))
-        elif path.is_absolute() and not here:
-            word = path.name
-        words.append(word)
+    """What starts the application, and Hydra's flags, as typed; but a whole path is of this
+    machine, and no part of a record."""
+    words = command["script"] if here else [_name_of_path(word) for word in command["script"]]
     return [*words, *command.get("flags", ())]
+
+
+def _name_of_path(word: str) -> str:
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
