@@ -56,6 +56,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "retrain": {"optuna", "yaml"},
     "confirmation": {"optuna"},
     "receipts": set(),
+    "overlap": set(),
     "machine": set(),
     "ledger": {"sqlalchemy"},
     "importance": {"numpy"},
