@@ -1,6 +1,6 @@
 """Processes that claim the same split at the same time: ``race_ledger.py FOLDER SIZE ROUNDS``.
 
-With ``variants=FILE`` besides, each claims the same lines under a fingerprint of its own.
+With ``variants=FILE`` behind the rest, each claims the same lines under a fingerprint of its own.
 
 With ``URL FOLDER2`` besides, the rounds' databases are those of a server (``{}`` in the URL is the
 round), and every other process has its receipts in the second folder, as on another machine.
@@ -11,6 +11,7 @@ run has. Prints one JSON list a round: how each process's claim ended.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -104,9 +105,9 @@ if __name__ == "__main__":
     assert not heavy, heavy
     folder, size, rounds, *server = sys.argv[1:]
     places = [Place(Path(folder))]
-    if server and server[0].startswith("variants="):
-        places = [Place(Path(folder), variants=Path(server[0].removeprefix("variants=")))]
-    elif server:
+    variants = Path(server.pop()[9:]) if server and server[-1].startswith("variants=") else None
+    if server:
         places = [Place(Path(one), server[0]) for one in (folder, server[1])]
+    places = [dataclasses.replace(place, variants=variants) for place in places]
     for ended in race(places, int(size), int(rounds)):
         print(json.dumps(ended))

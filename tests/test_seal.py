@@ -24,6 +24,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 import evaluate_test
+import train
 from nplm import console, sealed
 from nplm.config import Config
 from nplm.data import Splits
@@ -822,3 +823,17 @@ def test_the_header_of_a_run_shows_the_looks(
         console.header(Config(), few, begin(Config(), few), seen)
         plural = "look" if number == 0 else "looks"
         assert f"sealed, {number + 1} {plural}\n" in capsys.readouterr().out
+
+
+def test_a_look_counts_by_its_row_alone(
+    few: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receipt that was removed does not make it 0 looks."""
+    monkeypatch.setattr(train, "ROOT", tmp_path)
+    assert train.looks_had(few) == 0
+    assert list(tmp_path.iterdir()) == []
+    url = URL.create("sqlite", database=str(tmp_path / "outputs" / "studies.db"))
+    ledger = Ledger(url, tmp_path / "sweeps" / "looks")
+    look = ledger.claim(few.fingerprint, "a" * 64, {})
+    ledger.path(look).unlink()
+    assert train.looks_had(few) == 1
