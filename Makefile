@@ -22,7 +22,7 @@ export PYTEST_DEBUG_TEMPROOT := $(shell \
 EVERY := not slow and not faults and not postgres and not slurm
 # of the sweeper and of what it takes from Hydra
 SWEEPER_TESTS := $(wildcard tests/test_sweep_*.py) $(addprefix tests/test_,$(addsuffix .py, \
-  space search settings composing bad_input database keep launch values drop_in))
+  space search settings composing bad_input database keep launch values drop_in ways_to_start))
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -52,9 +52,17 @@ def main(arguments: Arguments) -> None:
             outputs=root / arguments.outputs,
         )
     if not arguments.noise:
-        study = f"study={name}{cli.given(arguments, 'storage', 'outputs')}"
-        print(f"next     python report.py {study} · python sample.py {study}")
-        print(f"         python evaluate_test.py {study}, once")
+        print_next(f"study={name}{cli.given(arguments, 'storage', 'outputs')}")
+
+
+def print_next(study: str) -> None:
+    """By the scripts beside this one."""
+    beside = Path(__file__).resolve().parent
+    starts = [cli.script_beside(beside, script) for script in ("report.py", "sample.py")]
+    if ways := [f"{start} {study}" for start in starts if start is not None]:
+        print(f"next     {' · '.join(ways)}")
+    if (door := cli.script_beside(beside, "evaluate_test.py")) is not None:
+        print(f"         {door} {study}, once")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from sweepmore.errors import ConfigError, RunError, UserError
 from sweepmore.ledger import Ledger, Refused, UsedUp
 from sweepmore.receipts import Look
 from sweepmore.typed import dotted, setting
+from sweepmore.wording import bounds, decimals
 
 if TYPE_CHECKING:
     import optuna
@@ -321,7 +322,7 @@ def show_subject(subject: Subject) -> None:
     told = subject.splits.vocabulary.unit.told(subject.dev_loss)
     print(
         f"model    {subject.config.model}{mixed}; {subject.model.size:,} parameters\n"
-        f"dev      {subject.dev_loss:.4f} nats/token{told}, as recorded\n"
+        f"dev      {decimals(subject.dev_loss)} nats/token{told}, as recorded\n"
         f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}\n"
         f"         its {subject.splits.test_lines:,} test lines are read now",
         flush=True,
@@ -378,9 +379,7 @@ def _estimate(estimate: Mapping[str, float] | None, signed: bool = False) -> str
     if estimate is None:
         return "-"
     sign = "+" if signed else ""
-    return (
-        f"{estimate['mean']:{sign}.4f} [{estimate['low']:{sign}.4f}, {estimate['high']:{sign}.4f}]"
-    )
+    return bounds(estimate["mean"], estimate["low"], estimate["high"], sign=sign)
 
 
 if __name__ == "__main__":

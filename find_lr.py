@@ -28,6 +28,7 @@ from sweepmore.composing import as_typed, composing, resolved
 from sweepmore.errors import ConfigError
 from sweepmore.hydra_internals import register_resolver, store
 from sweepmore.typed import build, dotted, setting
+from sweepmore.wording import decimals, plural
 
 if TYPE_CHECKING:  # torch and matplotlib are imported once a sweep is certain to begin
     from nplm.data import Splits
@@ -139,7 +140,7 @@ def about(config: Config, splits: Splits) -> str:
 
 
 def about_sweep(wanted: Range) -> str:
-    seeds = "1 seed" if wanted.seeds == 1 else f"{wanted.seeds} seeds"
+    seeds = plural(wanted.seeds, "seed")
     return f"lr {10**wanted.lo:.2g} to {10**wanted.hi:.2g} in {wanted.steps:,} steps, {seeds}"
 
 
@@ -166,7 +167,8 @@ def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], fig
         if rate == bound:
             print(f"note     the range may go on beyond {bound:.2g}: widen find_lr.{key}")
     print(
-        f"lowest   {found.loss:.3f} nats/token, smoothed mean of the seeds, at lr {found.lr:.2g}\n"
+        f"lowest   {decimals(found.loss, places=3)} nats/token, smoothed mean of the seeds, at lr "
+        f"{found.lr:.2g}\n"
         f"rule     the bottom of the smoothed curve, where the lecture reads it off; the range is "
         f"where the loss is within {FLOOR:.0%} of the lowest\n"
         f"range    {found.low:.2g} to {found.high:.2g}\n"

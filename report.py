@@ -91,10 +91,11 @@ def ours(arguments: Arguments, outputs: Path) -> Application:
     from sweepmore.ledger import looks_at
 
     folder, url = ROOT / "sweeps" / "looks", typed_url(arguments.storage, outputs)
-    return application(folder, functools.partial(looks_at, folder=folder, url=url))
+    return application(ROOT, functools.partial(looks_at, folder=folder, url=url))
 
 
 def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
+    record.require_outputs(outputs)
     from sweepmore.page import write
     from sweepmore.report import runs_page
 
@@ -124,7 +125,7 @@ def of_studies(
         return
     where = cli.given(arguments, "outputs", "storage")
     one = len(studies) == 1
-    page = study_page(studies[0], nplm, where) if one else compare_studies(studies, where)
+    page = study_page(studies[0], nplm, where) if one else compare_studies(studies, nplm, where)
     folder = outputs / "reports" / "-".join(record.safe_name(study.seen.name) for study in studies)
     path = write(page, folder)
     if arguments.csv:
@@ -143,12 +144,15 @@ def keep(study: Study) -> None:
     from sweepmore.show import write_csv
 
     folder = ROOT / "sweeps" / record.safe_name(study.seen.name)
-    provenance = read_json(study.winning_run / "provenance.json")
-    about = [
-        ("commit", provenance["commit"][:7] + ("+" if provenance["dirty_diff"] else "")),
-        ("versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())),
-        ("machine", f"{processor()}; Python {provenance['python']}"),
-    ]
+    about, provenance = [("machine", processor())], study.winning_run / "provenance.json"
+    if provenance.exists():  # another application may keep none
+        code = read_json(provenance)
+        commit = code["commit"] or "none"
+        about = [
+            ("commit", commit[:7] + ("+" if code["dirty_diff"] else "")),
+            ("versions", ", ".join(f"{k} {v}" for k, v in code["versions"].items())),
+            ("machine", f"{processor()}; Python {code['python']}"),
+        ]
     page = write(study_page(study, Application()), folder)
     page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
     write_csv(study.seen, folder / "trials.csv", study.attrs.get("as_text", ()))

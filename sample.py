@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from nplm.config import Data, from_hydra
 from sweepmore.errors import ConfigError, DataError
-from sweepmore.record import find_named, name_of, read_config, read_json
+from sweepmore.record import find_named, name_of, read_config, read_json, require
 from sweepmore.typed import setting
 
 if TYPE_CHECKING:  # torch is imported once the arguments are read
     from nplm.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parent
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def asked_for(arguments: Arguments) -> Path:
     outputs, study = ROOT / arguments.outputs, arguments.study
     if study is None or arguments.trial is not None:
         wanted = (arguments.run, study, arguments.trial)
-        return find_named(*wanted, outputs, holding="model.safetensors")
+        return find_named(*wanted, outputs, holding=WEIGHTS)
     if arguments.run is not None:
         problem = f"run={arguments.run} and study={study} are two runs."
         raise ConfigError(problem, value=study, cure="Give one of them.")
@@ -72,7 +73,7 @@ def asked_for(arguments: Arguments) -> Path:
 
     with opened(arguments.storage, outputs) as database:
         folder = best_run(load(database, study))
-    return find_named(str(folder), None, None, outputs, holding="model.safetensors")
+    return require(folder, WEIGHTS)
 
 
 def same_run(arguments: Arguments) -> str:

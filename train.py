@@ -14,7 +14,6 @@ except ModuleNotFoundError as missing:
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,6 @@ from nplm.config import Config, Objective, from_hydra, register_defaults, to_pla
 from sweepmore import record as records
 from sweepmore.composing import as_typed
 from sweepmore.errors import ConfigError, Interrupted, RunError
-from sweepmore.owner import is_alive, on_this_host
 from sweepmore.receipts import looks
 from sweepmore.record import Record
 from sweepmore.signals import stop_signals
@@ -63,7 +61,7 @@ def main(node: DictConfig) -> float | list[float]:
     trial = current_trial()  # None outside a sweep
     splits = load_splits(config.data, config.model.block_size)
     if trial is not None and trial.attempt:
-        resumed = (folder / LAST).exists()  # an earlier attempt's
+        resumed = records.take_over(trial.earlier, folder, LAST)
     if config.overfit_batch:
         from nplm.drawing import first_batch
 
@@ -87,7 +85,7 @@ def main(node: DictConfig) -> float | list[float]:
             tracker.exit_code = 0 if result.status in ("ok", "pruned") else 1
     if trial is None:
         console.answer(config, splits, result, samples[:PRINTED])
-        console.ways_on(folder, tracker.folder, config, result)
+        console.ways_on(folder, config, result)
     if result.signum is not None:
         raise Interrupted(result.signum)
     values = [objective(one, config, splits, result, record) for one in config.objective]
@@ -117,21 +115,18 @@ def interrupted_run(name: str) -> tuple[Config, Path]:
             value=others,
             cure="Drop them, or begin a new run from its weights with start_from=FOLDER.",
         )
-    folder = records.find_run(name, ROOT / "outputs", holding=str(LAST))
+    folder = records.find_run(name, ROOT / "outputs", holding=str(LAST), stopped=True)
     result = folder / "result.json"
-    resumable = ("interrupted", "error")  # an error may be a full disk that has room again
-    if result.exists() and (status := records.read_json(result)["status"]) not in resumable:
+    if result.exists() and (status := records.read_json(result)["status"]) not in records.STOPPED:
         raise RunError(
             f"{folder} is not interrupted: its status is {status}.",
             value=status,
             cure="Begin a new run from its weights with start_from=FOLDER.",
         )
-    last_start = records.read_json(folder / "provenance.json")["starts"][-1]
-    elsewhere = last_start["pid"] != os.getpid() and on_this_host(last_start)
-    if elsewhere and is_alive(last_start):
+    if (pid := records.runs_elsewhere(folder)) is not None:
         raise RunError(
-            f"{folder} is still running, as process {last_start['pid']}.",
-            value=last_start["pid"],
+            f"{folder} is still running, as process {pid}.",
+            value=pid,
             cure="Stop that process first; Ctrl-C saves its state.",
         )
     if not (folder / LAST).exists():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sweepmore.errors import ConfigError
 from sweepmore.typed import setting
+from sweepmore.wording import plural
 
 ROOT = Path(__file__).resolve().parent
 
@@ -48,12 +49,13 @@ def main(arguments: Arguments) -> None:
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:
         study = load(database, arguments.study)
-        seen = read_study(study, application(ROOT / "sweeps" / "looks"))
+        seen = read_study(study, application(ROOT))
         left = len(uploads(study).left)
     url = publish(seen, arguments.metric, arguments.entity, arguments.project)
     print(f"report   {url}")
     if left:
-        print(f"W&B      {left} runs are still offline, and the report shows only what is there:")
+        offline = f"{plural(left, 'run')} still offline"
+        print(f"W&B      {offline}, and the report shows only what is there:")
         where = cli.given(arguments, "storage", "outputs")
         print(f"         python report.py study={study.study_name}{where} sync=true uploads them")
 

@@ -17,13 +17,16 @@ from nplm.data import Splits, load_splits
 from sweepmore.cli import ROOT_VARIABLE
 from tests.helpers import ROOT, TrainHere, train_here
 
+# As in an environment that was activated: commands are printed as `python …`.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 # Files that start many processes, the longest first (n=1, 2026-11: 80 s down to 12 s on two busy
 # cores); a new one belongs here once it takes longer than the last.
 LONGEST = (
     "faults", "soak", "sweep_outcomes", "report", "sweep_search", "sweep_resume", "sweep_stops",
-    "first_minutes", "sweep_launchers", "sweep_deaths", "sweep_nplm", "sweep_budget", "tour",
-    "winner", "sweep_slots", "wandb_report", "resume", "seal", "tracking", "bad_input", "cli",
-    "find_lr",
+    "first_minutes", "ways_to_start", "sweep_launchers", "sweep_deaths", "sweep_nplm",
+    "sweep_budget", "tour", "winner", "sweep_slots", "wandb_report", "resume", "seal", "tracking",
+    "bad_input", "cli", "find_lr",
 )  # fmt: skip
 
 # `make test` draws the same inputs each time, so that it fails by a change alone;

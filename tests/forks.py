@@ -22,6 +22,7 @@ def in_a_fork(argv: list[str]) -> tuple[int, str, str]:
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             sys.argv[:], sys.path[0] = argv, str(Path(argv[0]).parent)
+            sys.orig_argv[1:] = argv
             runpy.run_path(argv[0], run_name="__main__")
             sys.exit()
         _, status = os.waitpid(child, 0)

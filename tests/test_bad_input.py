@@ -34,7 +34,7 @@ FILES = {
     "missing": Bad(FILE, ("FILE: No such file", "data=text data.path=FILE")),
     "empty": Bad(FILE, ("FILE is empty", "one item a line"), b""),
     "blank lines": Bad(FILE, ("FILE has only blank lines", "one item a line"), b"\n \n\t\r\n\n"),
-    "one line": Bad(FILE, ("1 lines split", "0 / 0 / 1", "give more lines"), b"anna\n"),
+    "one line": Bad(FILE, ("1 line split", "0 / 0 / 1", "give more lines"), b"anna\n"),
     "two lines": Bad(FILE, ("2 lines split", "1 / 0 / 1", "give more lines"), b"anna\nben\n"),
     "three lines": Bad(FILE, ("3 lines split", "2 / 0 / 1", "data.split"), b"anna\nben\nc\n"),
     "not UTF-8": Bad(FILE, ("FILE, line 3: not UTF-8", "Save the file as UTF-8"),
@@ -76,9 +76,15 @@ SETTINGS = {
     "unknown experiment": Bad("experiment=quik", ("There is no experiment=quik", "mean quick?",
                                                   "lecture")),
     "unknown data": Bad("data=name", ("There is no data=name", "mean names?")),
+    "file for an option": Bad("data=names/file.txt",
+                              ("error: There is no data=names/file.txt.\n  Known: austen, ",
+                               "names, text. A group takes a name, not a path.")),
+    "path for an option": Bad("data=/tmp/names.txt", ("There is no data=/tmp/names.txt.\n",)),
+    "file of a group in a group": Bad("hydra/sweeper=a/b", ("There is no hydra/sweeper=a/b.\n",)),
+    "nothing for an option": Bad("data=", ("There is no data=.\n  Known: austen",)),
     "text for a number": Bad("model.emb=two", ("model.emb=two is not a whole number",)),
     "fraction for a count": Bad("optim.steps=1.5", ("optim.steps=1.5 is not a whole number",)),
-    "truth for a number": Bad("model.hidden=true", ("model.hidden=True is not a whole number",)),
+    "truth for a number": Bad("model.hidden=true", ("model.hidden=true is not a whole number",)),
     "null for a number": Bad("optim.lr=null", ("optim.lr=null is not a number",)),
     "value for a group": Bad("model=3", ("A group takes the name of an option", "Got int")),
     "list for a group's deletion": Bad("~model=[]", ("Hydra does not take ~model=[]",
@@ -147,7 +153,6 @@ def refused(
     folder: Path, words: list[str], capsys: pytest.CaptureFixture[str], run: Callable[..., Path]
 ) -> str:
     """The one message of a run that is refused with exit code 2 and leaves no folder."""
-    (folder.parent / "not empty").touch()  # parents that a run left empty are removed with it
     before = set(folder.parent.iterdir())
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
@@ -297,6 +302,26 @@ def test_weights_of_another_vocabulary_are_not_started_from(
     digits.write_text("\n".join(str(i) for i in range(100)))
     words = [f"start_from={finished}", f"data.path={digits}"]
     assert "its vocabulary is another one" in refused(tmp_path / "run", words, capsys, here)
+
+
+# what was there before
+
+
+@pytest.mark.parametrize(
+    ("folder", "there"), [("run", []), ("run", ["run"]), ("a/b/run", []), ("a/b/run", ["a"])]
+)
+@pytest.mark.parametrize("words", ["model.emb=-1", "resume=RUN"])
+@pytest.mark.usefixtures("here")
+def test_a_refused_command_removes_what_it_made_and_nothing_else(
+    words: str, folder: str, there: list[str], finished: Path, tmp_path: Path
+) -> None:
+    """In an empty folder, which it does not remove either."""
+    for name in there:
+        (tmp_path / name).mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        train_here(tmp_path / folder, words.replace("RUN", str(finished)))
+    assert stopped.value.code == 2
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == there
 
 
 # folders that cannot be written

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.utils import instantiate
@@ -20,7 +21,7 @@ from nplm.config import register_defaults
 from sweepmore import cli
 from sweepmore.composing import composing, resolved
 from sweepmore.errors import ConfigError, DataError
-from sweepmore.hydra_internals import IS_13, register_resolver
+from sweepmore.hydra_internals import IS_13, VERSION_BASE, register_resolver
 from tests.helpers import ROOT
 
 # Hydra 1.4 and OmegaConf 2.4, which reads YAML by libyaml, have other words
@@ -100,6 +101,40 @@ class TestRegion:
 
         with pytest.raises(BrokenPipeError), composing():
             OmegaConf.save(OmegaConf.create({"a": 1}), Pipe())  # type: ignore[arg-type]
+
+
+NUMBERS = """
+layers: [64, 32]
+of_numbers: {0: 64, 1: 32}
+nothing: null
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("layers.0=7", None),
+        ("layers.2=7", "There is no layers[2]: the list has 2, and the first is 0."),
+        ("layer.0=7", "Unknown key layer. Did you mean layers?"),
+        ("nothing.0=7", "Unknown key nothing.0. Did you mean nothing?"),
+        ("of_numbers.0=7", "of_numbers.0 cannot be overridden: its last part is a number there."
+         if IS_13 else None),
+        ("of_numbers={0:7}", None),
+    ],
+)  # fmt: skip
+def test_a_member_of_a_list_is_set_and_one_that_cannot_be_is_no_misspelling(
+    word: str, says: str | None, tmp_path: Path
+) -> None:
+    """Hydra 1.3 looks for the text 0 among keys that are numbers."""
+    (tmp_path / "config.yaml").write_text(NUMBERS)
+    with initialize_config_dir(str(tmp_path), **VERSION_BASE):
+        if says is None:
+            config = compose("config", [word])
+            assert 7 in (config.layers[0], config.of_numbers[0])
+        else:
+            with pytest.raises(ConfigError) as refused, composing():
+                compose("config", [word])
+            assert refused.value.problem == says
 
 
 def key(node: DictConfig) -> None:

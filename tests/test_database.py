@@ -87,7 +87,7 @@ class TestUrl:
         monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not there
         with pytest.raises(StudyError, match=r"cannot be opened: .*psycopg") as refused:
             storage_url("postgresql://h/d", "postgresql://h/d", empty)
-        assert refused.value.cure == "Run: pip install -e '.[postgres]'"
+        assert refused.value.cure == "Run: pip install 'psycopg[binary]'"
 
     @pytest.mark.parametrize("url", WRITTEN)
     def test_a_written_password_is_refused(self, empty: Path, url: str) -> None:
@@ -210,6 +210,21 @@ class TestScripts:
         assert "x.db cannot be opened: there is no such file" in said
         assert not (tmp_path / "x.db").exists()
 
+    def test_a_folder_that_is_not_there_is_not_made(
+        self, script: ModuleType, tmp_path: Path
+    ) -> None:
+        """Nor is a database in one that is there, nor tables in an empty one."""
+        said = self.refused(script, tmp_path / "typo", "study=known")
+        assert said.startswith(f"error: There is no folder {tmp_path / 'typo'}.\n  outputs= names")
+        assert list(tmp_path.iterdir()) == []
+        for empty in (False, True):
+            if empty:
+                (tmp_path / "studies.db").touch()
+            for name in ("known", "last"):
+                said = self.refused(script, tmp_path, f"study={name}")
+                assert said == f"error: There is no study {name}.\n  Known: none.\n"
+        assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
+
     def test_a_damaged_database_is_one_message(
         self, script: ModuleType, studies: Path, tmp_path: Path
     ) -> None:
@@ -247,6 +262,21 @@ def test_the_way_on_is_the_one_of_who_asked(error: Exception) -> None:
 def test_a_bug_is_no_failure_of_the_database() -> None:
     with pytest.raises(IntegrityError), storage_errors(make_url("sqlite:///x")):
         raise IntegrityError("INSERT", {}, sqlite3.IntegrityError("UNIQUE"))
+
+
+def test_a_page_of_a_run_makes_no_misspelt_folder(finished: Path, tmp_path: Path) -> None:
+    done = call_script(report, f"run={finished}", f"outputs={tmp_path / 'typo'}")
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+
+
+def test_a_list_of_a_folder_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "studies.db").touch()
+    for name in ("typo", "there"):
+        done = call_script(report, f"outputs={tmp_path / name}")
+        assert (done.returncode, done.stdout[:12]) == (0, "Nothing yet:")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there", "studies.db"]
+    assert (tmp_path / "there" / "studies.db").stat().st_size == 0
 
 
 def test_the_next_command_names_the_variable(studies: Path, tmp_path: Path) -> None:

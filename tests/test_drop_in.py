@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from sweepmore.hydra_internals import IS_13
 from sweepmore.record import find_trial, safe_name
 from tests.sweep_apps import PATIENCE, App, errors, refusal, until
 
@@ -27,8 +28,8 @@ from omegaconf import DictConfig
 
 from sweepmore.trial import current_trial
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-"""
+@hydra.main(VERSION_BASE config_path="conf", config_name="config")
+""".replace("VERSION_BASE", 'version_base="1.3",' if IS_13 else "")
 TAIL = """
 if __name__ == "__main__":
     main()
@@ -62,6 +63,8 @@ y: 1
 z: 1
 """
 
+TPE = {"_target_": "optuna.samplers.TPESampler"}
+
 pytestmark = pytest.mark.system
 
 
@@ -76,7 +79,8 @@ class TestSampler:
     def test_a_seed_without_a_name_is_of_tpe(self, tmp_path: Path) -> None:
         """The stock plugin's example, and its command line."""
         app = example(tmp_path)
-        typed = ("hydra.sweeper.sampler.seed=124", ":study_name=typed")
+        keys = [f"hydra.sweeper.sampler.{key}" for key in ("seed=124", "multivariate=false")]
+        typed = (*keys, ":study_name=typed")
         unseeded = ("hydra.sweeper.sampler.seed=null", ":study_name=unseeded", ":n_trials=null")
         lines = ((), typed, unseeded)
         ended = app.each(*lines)
@@ -85,7 +89,9 @@ class TestSampler:
         assert "sampler tpe" in ended[()].stdout
         assert "sampler grid" in ended[unseeded].stdout
         asked = app.study("sphere").user_attrs["question"]["sampler"]
-        assert asked == {"_target_": "optuna.samplers.TPESampler", "seed": 123}
+        assert asked == {**TPE, "seed": 123}
+        asked = app.study("typed").user_attrs["question"]["sampler"]
+        assert asked == {**TPE, "seed": 124, "multivariate": False}
         assert len(app.trials("sphere")) == len(app.trials("typed")) == 6
         again = (":study_name=again",)
         assert app.each(again)[again].returncode == 0
@@ -279,17 +285,17 @@ class TestDry:
         foreign.tell(foreign.ask(), 1.0)
         (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 9)
         refused = {
-            ("z=2",): "asks another question",
+            ("z=2", ":study_name=sphere"): "asks another question",
             (":study_name=foreign",): "was not made by sweepmore",
             (":storage=sqlite:///text.db",): "cannot be opened",
         }
         lines = [words for line in refused for words in (line, (*line, ":dry=true"))]
-        ended = app.each(*lines, ("z=2", ":on_change=new", ":dry=true"))
+        ended = app.each(*lines, ("z=2", ":dry=true"))
         for line, problem in refused.items():
             real, dry = (refusal(ended[words]) for words in (line, (*line, ":dry=true")))
             assert problem in real
             assert dry == real
-        assert "study    sphere-2" in ended["z=2", ":on_change=new", ":dry=true"].stdout
+        assert "study    sphere-2 (sphere asks" in ended["z=2", ":dry=true"].stdout
         assert app.names() == {"sphere", "foreign"}
 
     def test_shows_what_has_been_done(self, tmp_path: Path) -> None:
@@ -303,10 +309,8 @@ class TestDry:
         assert not (tmp_path / "new.db").exists()
 
 
-class TestKeptTarget:
-    """lightning-hydra-template's configs/hparams_search/mnist_optuna.yaml, but for one word."""
-
-    SEARCH = """
+# lightning-hydra-template's configs/hparams_search/mnist_optuna.yaml, but for one word.
+SEARCH = """
 # @package _global_
 
 # example hyperparameter optimization of some experiment with Optuna:
@@ -342,11 +346,11 @@ hydra:
     direction: maximize
 
     # total number of runs that will be executed
-    n_trials: 4
+    n_trials: 20
 
     # choose Optuna hyperparameter sampler
-    # you can choose bayesian sampler (tpe), random search (without optimization), grid sampler, etc
-    # docs: https://optuna.readthedocs.io/en/stable/reference/samplers/index.html
+    # you can choose bayesian sampler (tpe), random search (without optimization), grid sampler, and others
+    # docs: https://optuna.readthedocs.io/en/stable/reference/samplers.html
     sampler:
       _target_: optuna.samplers.TPESampler
       seed: 1234
@@ -357,7 +361,16 @@ hydra:
       model.optimizer.lr: interval(0.0001, 0.1)
       data.batch_size: choice(32, 64, 128, 256)
       model.net.lin1_size: choice(64, 128, 256)
-"""
+      model.net.lin2_size: choice(64, 128, 256)
+      model.net.lin3_size: choice(32, 64, 128, 256)
+"""  # noqa: E501  # as it is there
+# The line of it that has to go.
+KEPT = "    _target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper\n"
+
+
+class TestKeptTarget:
+    """The one message about it."""
+
     CONFIG = """
 defaults:
   - _self_
@@ -385,22 +398,11 @@ class OptunaSweeper(Sweeper):
 """
     WORDS = ("hparams_search=mnist_optuna",)
 
-    LINE = "    _target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper\n"
-
-    def app(self, folder: Path, search: str = SEARCH) -> App:
+    def app(self, folder: Path) -> App:
         app = example(folder, self.CODE, self.CONFIG)
         (folder / "conf" / "hparams_search").mkdir()
-        (folder / "conf" / "hparams_search" / "mnist_optuna.yaml").write_text(search)
+        (folder / "conf" / "hparams_search" / "mnist_optuna.yaml").write_text(SEARCH)
         return app
-
-    def test_the_file_works_without_the_line(self, tmp_path: Path) -> None:
-        assert self.LINE in self.SEARCH
-        app = self.app(tmp_path, self.SEARCH.replace(self.LINE, ""))
-        done = app.each(self.WORDS)[self.WORDS]
-        assert done.returncode == 0, errors(done)
-        (name,) = app.names()
-        assert len(app.trials(name)) == 4
-        assert "4 trials; maximize; sampler tpe" in done.stdout
 
     @pytest.mark.parametrize("installed", [False, True])
     def test_one_message_says_which_line_to_delete(self, installed: bool, tmp_path: Path) -> None:
@@ -423,7 +425,7 @@ class OptunaSweeper(Sweeper):
         """It looks the class up before anything of ours is asked."""
         done = self.app(tmp_path).each(self.WORDS)[self.WORDS]
         assert done.returncode == 1
-        assert self.LINE.split()[1] in done.stderr
+        assert KEPT.split()[1] in done.stderr
         assert not (tmp_path / "outputs").exists()
 
 
@@ -464,3 +466,324 @@ def main(cfg: DictConfig):
         assert "a number: the objective" in message
         (finished,) = (t for t in app.trials() if t.state.is_finished())
         assert finished.state is TrialState.FAIL
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Of the one sweep in this folder of Hydra's."""
+    (path,) = folder.rglob("optimization_results.yaml")
+    found = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+class TestExamples:
+    """The stock plugin's second and third, in its folders, but for one word in their configs; the
+    first is SPHERE."""
+
+    MULTI = """
+def main(cfg: DictConfig):
+    x: float = cfg.x
+    y: float = cfg.y
+    return 4 * x**2 + 4 * y**2, (x - 5) ** 2 + (y - 5) ** 2
+"""
+    MULTI_CONFIG = """
+defaults:
+  - override hydra/sweeper: sweepmore
+  - override hydra/sweeper/sampler: nsgaii
+
+hydra:
+  sweeper:
+    sampler:
+      seed: 123
+    direction: [minimize, minimize]
+    study_name: multi-objective
+    storage: null
+    n_trials: 12
+    n_jobs: 1
+    params:
+      x: range(0, 5, step=0.5)
+      y: range(0, 3, step=0.5)
+
+x: 1
+y: 1
+"""
+    CUSTOM = """
+def main(cfg: DictConfig) -> float:
+    return cfg.w**2 + cfg.x**2 + cfg.y**2 + cfg.z**2
+
+
+def configure(cfg: DictConfig, trial) -> None:
+    x_value = trial.params["x"]
+    trial.suggest_float(
+        "z",
+        x_value - cfg.max_z_difference_from_x,
+        x_value + cfg.max_z_difference_from_x,
+    )
+    trial.suggest_float("+w", 0.0, 1.0)  # note +w here, not w as w is a new parameter
+"""
+    CUSTOM_CONFIG = """
+defaults:
+  - override hydra/sweeper: sweepmore
+
+hydra:
+  sweeper:
+    sampler:
+      seed: 123
+    direction: minimize
+    study_name: custom-search-space
+    storage: null
+    n_trials: 8
+    n_jobs: 1
+
+    params:
+      x: range(-5.5, 5.5, 0.5)
+      y: choice(-5, 0, 5)
+    # `custom_search_space` should be a dotpath pointing to a
+    # callable that provides search-space configuration logic:
+    custom_search_space: custom-search-space-objective.configure
+
+x: 1
+y: 1
+z: 100
+max_z_difference_from_x: 0.5
+"""
+
+    def app(self, folder: Path, name: str, code: str, config: str) -> App:
+        (folder / "example" / "conf").mkdir(parents=True)
+        (folder / "example" / "conf" / "config.yaml").write_text(config)
+        (folder / "example" / name).write_text(HEAD + code + TAIL)
+        return App(folder, script=f"example/{name}")
+
+    def test_several_objectives(self, tmp_path: Path) -> None:
+        app = self.app(tmp_path, "multi-objective.py", self.MULTI, self.MULTI_CONFIG)
+        typed = ("x=range(0, 5)", "y=range(0, 3)", ":study_name=typed", "hydra.sweep.dir=typed",
+                 "hydra/sweeper/sampler=random", "hydra.job.chdir=True")  # fmt: skip
+        plain = ("hydra.sweep.dir=plain",)
+        ended = app.each(plain, typed, env={"PYTHONWARNINGS": "error"})  # as its own tests have it
+        for line, name in ((plain, "multi-objective"), (typed, "typed")):
+            assert ended[line].returncode == 0, errors(ended[line])
+            assert len(app.trials(name)) == 12
+        assert "minimize, minimize; sampler nsgaii" in ended[plain].stdout
+        for name, step in (("plain", 0.5), ("typed", 1)):
+            solutions = results(tmp_path / name)["solutions"]
+            assert solutions
+            for one in solutions:
+                assert one["params"]["x"] % step == one["params"]["y"] % step == 0
+                assert not any(
+                    all(a <= b for a, b in zip(other["values"], one["values"]))
+                    and other["values"] != one["values"]
+                    for other in solutions
+                )
+
+    def test_a_custom_search_space(self, tmp_path: Path) -> None:
+        script = "custom-search-space-objective.py"
+        app = self.app(tmp_path, script, self.CUSTOM, self.CUSTOM_CONFIG)
+        words = ("max_z_difference_from_x=0.3", "hydra.sweep.dir=swept", "hydra.job.chdir=True")
+        done = app.each(words)[words]
+        assert done.returncode == 0, errors(done)
+        trials = app.trials("custom-search-space")
+        assert len(trials) == 8
+        assert all(abs(t.params["x"] - t.params["z"]) <= 0.3 for t in trials)
+        found = results(tmp_path / "swept")
+        assert set(found["best_params"]) == {"x", "y", "z", "+w"}
+        assert found["best_value"] == pytest.approx(
+            sum(v**2 for v in found["best_params"].values())
+        )
+
+
+# What applications name in ``_target_``.
+PARTS = """
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Optional
+
+@dataclass
+class Optimizer:
+    lr: float
+    kind: Any = "sgd"
+    clip: Optional[float] = None
+    weight_decay: float = 0.0
+    params: Any = None
+
+@dataclass
+class Data:
+    batch_size: int
+
+@dataclass
+class Model:
+    optimizer: partial
+    net: Any
+
+    def accuracy(self, data: Data) -> float:
+        optimizer = self.optimizer(params=[self.net["lin1_size"]])
+        assert optimizer.params in ([64], [128], [256])
+        return optimizer.lr * data.batch_size
+"""
+
+
+class TestTemplate:
+    """The lightning template: its search file, its folders, its objects built by Hydra."""
+
+    CODE = """
+import os
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+
+os.environ["PROJECT_ROOT"] = str(Path(__file__).resolve().parent.parent)  # as rootutils does
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="train.yaml")
+def main(cfg):
+    Path(cfg.paths.output_dir, "here.txt").write_text(os.getcwd())
+    metrics = {"val/acc_best": instantiate(cfg.model).accuracy(instantiate(cfg.data))}
+    return metrics[cfg.optimized_metric]
+
+if __name__ == "__main__":
+    main()
+"""
+    CONFIG = """
+# @package _global_
+defaults:
+  - _self_
+  - experiment: null
+  - hparams_search: null
+  - optional local: default
+
+task_name: train
+tags: ["dev"]
+ckpt_path: null
+seed: null
+data: {_target_: parts.Data, batch_size: 64}
+model:
+  _target_: parts.Model
+  optimizer: {_target_: parts.Optimizer, _partial_: true, lr: 0.001, weight_decay: 0.0}
+  net: {_target_: builtins.dict, lin1_size: 64, lin2_size: 128, lin3_size: 64}
+paths:
+  root_dir: ${oc.env:PROJECT_ROOT}
+  log_dir: ${paths.root_dir}/logs
+  output_dir: ${hydra:runtime.output_dir}
+  work_dir: ${hydra:runtime.cwd}
+hydra:
+  run:
+    dir: ${paths.log_dir}/${task_name}/runs/${now:%Y-%m-%d}_${now:%H-%M-%S}
+  sweep:
+    dir: ${paths.log_dir}/${task_name}/multiruns/${now:%Y-%m-%d}_${now:%H-%M-%S}
+    subdir: ${hydra.job.num}
+  job_logging:
+    handlers:
+      file:
+        filename: ${hydra.runtime.output_dir}/${task_name}.log
+"""
+
+    def test_the_search_file_works_without_the_line(self, tmp_path: Path) -> None:
+        assert KEPT in SEARCH
+        (tmp_path / "configs" / "hparams_search").mkdir(parents=True)
+        (tmp_path / "configs" / "train.yaml").write_text(self.CONFIG)
+        place = tmp_path / "configs" / "hparams_search" / "mnist_optuna.yaml"
+        place.write_text(SEARCH.replace(KEPT, ""))
+        (tmp_path / "src").mkdir()
+        (tmp_path / "src" / "train.py").write_text(self.CODE)
+        (tmp_path / "src" / "parts.py").write_text(PARTS)
+        app = App(tmp_path, script="src/train.py")
+        words = ("hparams_search=mnist_optuna", ":n_trials=4")
+        moved = (*words, "hydra.job.chdir=true", "hydra.sweep.dir=moved", ":study_name=moved")
+        ended = app.each(words, moved)
+        for line in (words, moved):
+            assert ended[line].returncode == 0, errors(ended[line])
+            assert "4 trials; maximize; sampler tpe" in ended[line].stdout
+        for name in app.names():
+            trials = app.trials(name)
+            assert len(trials) == 4
+            for trial in trials:
+                folder, params = Path(trial.user_attrs["folder"]), trial.params
+                assert trial.value == params["model.optimizer.lr"] * params["data.batch_size"]
+                stands = folder if name == "moved" else tmp_path
+                assert (folder / "here.txt").read_text() == str(stands)
+                assert (folder / "train.log").exists()
+        for where in ("logs", "moved"):
+            assert {*results(tmp_path / where)} == {"name", "best_params", "best_value"}
+
+
+class TestStructured:
+    """Configs of dataclasses alone, whose objects Hydra builds."""
+
+    CODE = """
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, List, Optional
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.utils import instantiate
+from omegaconf import MISSING
+
+class Kind(Enum):
+    SGD = 1
+    ADAM = 2
+
+@dataclass
+class Plain:
+    _target_: str = "parts.Optimizer"
+    lr: float = MISSING
+    kind: Kind = Kind.SGD
+    clip: Optional[float] = None
+
+@dataclass
+class Heavy(Plain):
+    weight_decay: float = 0.5
+
+@dataclass
+class Config:
+    defaults: List[Any] = field(
+        default_factory=lambda: [
+            "_self_", {"optim": "plain"}, {"override hydra/sweeper": "sweepmore"}
+        ]
+    )
+    optim: Any = MISSING
+    run_name: str = "lr-${optim.lr}"
+    steps: List[int] = field(default_factory=lambda: [1, 2])
+
+@hydra.main(version_base="1.3", config_path=None, config_name="config")
+def main(cfg):
+    built = instantiate(cfg.optim)
+    assert type(built.lr) is float and cfg.run_name == f"lr-{built.lr}"
+    open("made.txt", "w").write(f"{built.kind} {built.clip} {built.weight_decay}")
+    return built.lr + (built.clip or 0) + built.weight_decay
+
+if __name__ == "__main__":
+    store = ConfigStore.instance()
+    store.store(name="config", node=Config)
+    store.store(group="optim", name="plain", node=Plain)
+    store.store(group="optim", name="heavy", node=Heavy)
+    main()
+"""
+
+    def test_they_are_searched_and_built(self, tmp_path: Path) -> None:
+        (tmp_path / "structured.py").write_text(self.CODE)
+        (tmp_path / "parts.py").write_text(PARTS)
+        app = App(tmp_path, script="structured.py")
+        words = ("optim=plain,heavy", "optim.lr=1,2", "optim.kind=SGD,ADAM",
+                 "optim.clip=null,0.25", "hydra.job.chdir=true", ":study_name=s")  # fmt: skip
+        wrong = ("optim.lr=1,fast", ":study_name=wrong")
+        ended = app.each(words, wrong)
+        assert ended[words].returncode == 0, errors(ended[words])
+        trials = app.trials()
+        assert len(trials) == 16
+        made = {(Path(t.user_attrs["folder"]) / "made.txt").read_text() for t in trials}
+        assert {text.split()[0] for text in made} == {"Kind.SGD", "Kind.ADAM"}
+        assert {tuple(text.split()[1:]) for text in made} == {
+            (clip, decay) for clip in ("None", "0.25") for decay in ("0.0", "0.5")
+        }
+        assert min(t.value or 0 for t in trials) == 1
+        assert "optim.lr=fast" in refusal(ended[wrong])
+        assert app.names() == {"s"}
+
+
+def test_the_joblib_launcher(tmp_path: Path) -> None:
+    """With which the stock plugin ran in parallel."""
+    app = example(tmp_path)
+    out = app.ok("hydra/launcher=joblib", ":n_jobs=2", "hydra.sweep.dir=swept")
+    assert "workers  2 by JoblibLauncher" in out
+    assert len(app.trials("sphere")) == 6
+    assert "best_value" in results(tmp_path / "swept")

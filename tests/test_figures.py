@@ -304,3 +304,23 @@ class TestDrawn:
         figure.canvas.draw()
         labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
         assert {"0.001", "0.01", "0.1"} <= set(labels)
+
+    @pytest.mark.parametrize("columns", [1, 3])
+    def test_each_axis_has_labels(self, columns: int) -> None:
+        """Of a logarithm, where values are positive; else it is linear."""
+        ends = [(1e-58, 1e-3), (1e13, 1e14), (2.0, 2.1), (1.0, 1e5), (-2.0, 3.0), (-1e13, -1e-58)]
+        charts = [
+            Chart("c", "", "x", "y", [Point(low, high, ""), Point(high, low, "")],
+                  log_x=True, log_y=True, better=None)
+            for low, high in ends
+        ]  # fmt: skip
+        figure = figures.draw(charts, columns)
+        figure.draw_without_rendering()
+        for axes, (low, _) in zip(figure.axes, ends, strict=True):
+            assert axes.get_yscale() == ("log" if low > 0 else "linear")
+            for axis, (start, end) in (
+                (axes.xaxis, axes.get_xlim()),
+                (axes.yaxis, axes.get_ylim()),
+            ):
+                ticks = [tick for tick in axis.get_major_ticks() if start <= tick.get_loc() <= end]
+                assert len([tick for tick in ticks if tick.label1.get_text()]) >= 2

@@ -88,11 +88,13 @@ def test_of_a_study_that_keeps_the_best_alone_the_others_are_light(
 def test_of_several_objectives_all_stay_that_no_other_beats(tmp_path: Path) -> None:
     """Trial 2 is beaten by 1, and 3 and 4 are equal; 5 still runs."""
     values = [(1.0, 5.0), (2.0, 2.0), (3.0, 2.0), (5.0, 1.0), (5.0, 1.0)]
-    done = [attempt(k, k, values=pair) for k, pair in enumerate(values)]
-    seen = StudyView("s", ("minimize", "minimize"), (*done, attempt(5, 5, "RUNNING")))
+    places = [{"folder": str(tmp_path / f"{k:04d}")} for k in range(6)]
+    done = [attempt(k, k, values=pair, attrs=places[k]) for k, pair in enumerate(values)]
+    running = attempt(5, 5, "RUNNING", attrs=places[5])
+    seen = StudyView("s", ("minimize", "minimize"), (*done, running))
     for k in range(6):
         (tmp_path / f"{k:04d}" / STATES).mkdir(parents=True)
-    BestOnly(tmp_path)(seen)
+    BestOnly()(seen)
     assert [k for k in range(6) if (tmp_path / f"{k:04d}" / STATES).exists()] == [0, 1, 3, 4, 5]
 
 

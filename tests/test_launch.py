@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from sweepmore.crew import Ending
-from sweepmore.launch import Processes
+from sweepmore.launch import Processes, starts_again
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,25 @@ def test_who_handed_back_did_not_die(script: str, ending: Ending) -> None:
     process = subprocess.Popen(["sh", "-c", script])
     process.wait()
     assert Processes.ending(cast(Any, None), process) is ending
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed", "starts"),
+    [
+        (["python", "app.py", "-m", "x=1,2"], ["app.py", "-m", "x=1,2"], True),
+        (["python", "app.py"], ["app.py", "-m", "x=1,2"], True),  # by the script itself
+        (["python", "-m", "pytest"], ["app.py", "-m", "x=1,2"], False),  # by a test
+        (["python", "-m", "pytest"], ["pytest"], False),
+    ],
+)
+def test_another_programs_command_line_starts_no_worker(
+    typed: list[str], completed: list[str], starts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "app.py" if "app.py" in typed else "pytest"
+    monkeypatch.setattr(sys, "orig_argv", typed)
+    monkeypatch.setattr(sys, "argv", completed)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", script)
+    assert starts_again(["x=1,2"]) is starts
 
 
 ASLEEP = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sweepmore.question import ask, barred
+from sweepmore.question import agreed, ask, barred
 from sweepmore.space import parse_space
 from tests.sweep_apps import App
 
@@ -77,8 +77,18 @@ def test_what_only_a_trial_can_resolve_stands_as_it_is_written() -> None:
 def test_a_missing_value_that_is_searched(tmp_path: Path) -> None:
     app = App.copied(tmp_path)
     path = app.folder / "conf" / "config.yaml"
-    path.write_text(path.read_text().replace("x: 0.0", "x: ???") + "name: run-${x}\n")
-    words = ("x=1,2", ":study_name=s")
+    missing = path.read_text().replace("x: 0.0", "x: ???").replace("seed: 0", "seed: ???")
+    path.write_text(missing + "name: run-${x}\n")
+    words = ("x=1,2", ":repeats={seed: [3]}", ":identity=hooks.asked_for", ":study_name=s")
     done = app.each(words)[words]
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(app.trials()) == 2
+    told = app.study().user_attrs["question"]["identity"]
+    assert told == [{"x": 1, "seed": 3}, {"x": 2, "seed": 3}]
+
+
+def test_an_identity_is_one_where_all_points_have_the_same() -> None:
+    assert agreed([]) is None
+    assert agreed([{"a": 1, "b": [2]}, {"b": [2], "a": 1}]) == {"a": 1, "b": [2]}
+    assert agreed([None, None]) is None
+    assert agreed([{"a": 2}, {"a": 1}]) == agreed([{"a": 1}, {"a": 2}, {"a": 1}])

@@ -21,6 +21,7 @@ from nplm.config import Model, from_hydra
 from nplm.data import Splits
 from sweepmore import record as records
 from sweepmore.errors import ConfigError, RunError
+from sweepmore.owner import this_process
 from tests.helpers import ROOT, TrainHere, result_of, rows_of
 
 SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text())
@@ -321,8 +322,47 @@ def test_no_run_and_a_misspelt_one_are_named(three_runs: Path, tmp_path: Path) -
         records.find_run("last", tmp_path / "nothing", "weights")
     (three_runs / "runs" / "first-run").mkdir()
     (three_runs / "runs" / "first-run" / "config.yaml").touch()
-    with pytest.raises(RunError, match=r"Did you mean first-run\?"):
+    with pytest.raises(RunError, match=r"Did you mean first-run\? Runs: b, a\."):
         records.find_run("frist-run", three_runs, "weights")
+
+
+def stopped(folder: Path, status: str | None, **start: Any) -> None:
+    """A run with this status (None: it did not end) that began by ``start``."""
+    if status is not None:
+        (folder / "result.json").write_text(json.dumps({"status": status}))
+    begun = {"time": "2026-01-01T00:00:00+00:00", **start}
+    (folder / "provenance.json").write_text(json.dumps({"starts": [begun]}))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the start of a process is read from /proc")
+def test_last_to_resume_is_the_last_that_did_not_come_to_its_end(three_runs: Path) -> None:
+    a, b, c = (three_runs / "runs" / name for name in "abc")
+    (c / "weights").touch()
+    with subprocess.Popen(["sleep", "600"]) as other:
+        try:
+            ticks = Path(f"/proc/{other.pid}/stat").read_text().split()[21]
+            started = {"ticks": int(ticks), "pid": other.pid}
+            stopped(c, None, **{**this_process(), **started})  # still on its way
+            stopped(b, "ok")
+            for status in ("interrupted", "error", None):
+                stopped(a, status)
+                found = records.find_run("last", three_runs, "weights", stopped=True)
+                assert found == a.resolve()
+                (a / "result.json").unlink(missing_ok=True)
+        finally:
+            other.kill()
+    with pytest.raises(RunError, match=r"is not a run.*\n.*Interrupted: c, a\.$"):
+        records.find_run("d", three_runs, "weights", stopped=True)
+    for folder in (a, c):
+        stopped(folder, "diverged")
+    with pytest.raises(RunError, match=r"No run in .* is interrupted.\n.*start_from=last"):
+        records.find_run("last", three_runs, "weights", stopped=True)
+
+
+def test_of_many_runs_the_first_ten_are_listed() -> None:
+    assert records.listed("Runs", []) == "Runs: none."
+    assert records.listed("Runs", list("abcdefghij")) == "Runs: a, b, c, d, e, f, g, h, i, j."
+    assert records.listed("Runs", list("abcdefghijk")).endswith("i, j, ….")
 
 
 # finding the run of a trial
@@ -370,7 +410,7 @@ def test_the_last_study_is_the_one_whose_last_run_began_last(studies: Path) -> N
 @pytest.mark.parametrize(
     ("study", "trial", "told", "cure"),
     [("new", 1, "new has no run of a trial 1.", "It has 2, from 0 to 17; a retried trial keeps"),
-     ("neww", 0, "There is no study neww in ", "Did you mean new?"),
+     ("neww", 0, "There is no study neww in ", "Known: new, new.confirm, old. Did you mean new?"),
      ("new", 0, "Trial 0 of new holds no weights: its status is diverged.", "one that is ok")],
 )  # fmt: skip
 def test_a_trial_that_is_not_there(
@@ -391,6 +431,34 @@ def test_one_run_is_named_and_no_more(
 ) -> None:
     with pytest.raises(ConfigError, match=told):
         records.find_named(*asked, studies, "weights")
+
+
+def test_a_trial_of_another_application_is_no_run_and_is_there_all_the_same(
+    studies: Path,
+) -> None:
+    (studies / "studies" / "own" / "0003").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"own/0003 holds no run of this application\.\n.*keeps"):
+        records.find_named(None, "own", 3, studies, "weights")
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [(("config.yaml", "weights"), None), (("config.yaml",), "holds no weights"),
+     ((), "no run of this application"), (None, "The run .*/0003 is gone.")],
+)  # fmt: skip
+def test_the_run_that_a_study_names_has_its_file_or_one_message(
+    tmp_path: Path, kept: tuple[str, ...] | None, told: str | None
+) -> None:
+    folder = tmp_path / "studies" / "own" / "0003"
+    if kept is not None:
+        folder.mkdir(parents=True)
+        for name in kept:
+            (folder / name).touch()
+    if told is None:
+        assert records.require(folder, "weights") == folder
+    else:
+        with pytest.raises(RunError, match=told):
+            records.require(folder, "weights")
 
 
 def test_no_study_at_all(tmp_path: Path) -> None:

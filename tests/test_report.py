@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -23,6 +23,7 @@ import optuna
 import pytest
 from hydra import compose, initialize_config_dir
 from optuna.distributions import IntDistribution, distribution_to_json
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -44,6 +45,7 @@ from sweepmore.record import find_run, read_config
 from sweepmore.report import (
     Application,
     Study,
+    Told,
     as_typed,
     compare_studies,
     list_runs,
@@ -53,6 +55,7 @@ from sweepmore.report import (
     set_words,
     state_of,
     study_page,
+    tell,
 )
 from sweepmore.studies import best_run, key_of, view
 from tests.helpers import ROOT, TrainHere, call_script, run_script
@@ -278,7 +281,7 @@ def test_the_page_ends_with_what_to_do(outputs: Path, page_of_a: Path) -> None:
     text = text_of(page_of_a)
     end = text[text.index("What to do next") :]
     assert f"python evaluate_test.py study=a outputs={outputs} " in end
-    assert "All 10 trials are done; for more, n_trials is the new total:" in end
+    assert "10 trials are done; for more, n_trials is the new total:" in end
     assert "hydra.sweeper.n_trials=20" in end
     assert f"python sample.py study=a outputs={outputs} " in end
     assert "make dashboard" not in end  # it knows outputs/ alone
@@ -300,7 +303,7 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     moved = tmp_path / "outputs"
     moved.mkdir()
     shutil.copy(outputs / "studies.db", moved)
-    ours, study = application(ROOT / "sweeps" / "looks"), open_study(moved, "a")
+    ours, study = application(ROOT), open_study(moved, "a")
     confirmed = open_study(moved, "a.confirm")
     test = {"look": 1, "loss": {"mean": 2.15234, "low": 2.13, "high": 2.1701}}
     confirmed.set_user_attr("test", test)
@@ -320,6 +323,19 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     assert states["b"] == ["done", 2, open_study(outputs, "b").best_value]
 
 
+@pytest.mark.parametrize("ending", [".confirm", ".noise"])
+def test_a_confirmation_is_not_to_be_confirmed(ending: str) -> None:
+    """Nor to have more trials, nor is its best a matter of luck."""
+    study = one_objective(f"two{ending}")
+    page = study_page(read_study(study, Application()), Application(), " outputs=elsewhere")
+    told = ("The study that it is about:", "python report.py study=two outputs=elsewhere")
+    assert page.commands == [told]
+    assert not any("confirm.py" in warning for warning in page.warnings)
+    other = read_study(one_objective("other"), Application())
+    both = compare_studies([read_study(study, Application()), other])
+    assert [warning.split(" is")[0] for warning in both.warnings] == ["other"]
+
+
 def test_a_list_tells_its_members_apart(outputs: Path) -> None:
     study = open_study(outputs, "a")
     page = study_page(read_study(study, Application()), Application())
@@ -334,7 +350,7 @@ def test_a_list_tells_its_members_apart(outputs: Path) -> None:
 
 
 def test_counting_that_is_better_is_a_warning(outputs: Path) -> None:
-    ours = application(ROOT / "sweeps" / "looks")
+    ours = application(ROOT)
     page = runs_page([outputs / "runs" / "one"], ours)
     lost = {label: told for label, told in page.facts if "Kneser" in label and told[0] == "-"}
     warned = [warning for warning in page.warnings if warning.startswith("counting with ")]
@@ -357,6 +373,16 @@ def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_
             config.rename(config.with_suffix(".json"))
     best = best_run(study)
     assert f"the run of the best is gone: {shown_path(best)}" in page.warnings
+
+
+def test_of_an_application_that_keeps_no_record_no_run_is_missed(tmp_path: Path) -> None:
+    trial = tmp_path / "studies" / "own" / "0003"
+    gone = [f"the run of the best is gone: {shown_path(trial)}"]
+    assert tell(application(tmp_path), trial).warnings == gone
+    trial.mkdir(parents=True)
+    assert tell(application(tmp_path), trial) == Told()
+    (trial / "config.yaml").touch()
+    assert tell(application(tmp_path), trial).warnings == gone
 
 
 # comparing
@@ -393,7 +419,7 @@ def test_two_runs_show_only_what_differs(outputs: Path) -> None:
 
 def test_two_runs_have_their_samples_side_by_side(outputs: Path) -> None:
     folders = [outputs / "runs" / name for name in ("one", "two")]
-    page = runs_page(folders, application(ROOT / "sweeps" / "looks"))
+    page = runs_page(folders, application(ROOT))
     (section,) = [section for section in page.sections if section.title == "What it writes"]
     assert [table.caption.split(".")[0] for table in section.tables] == ["one", "two"]
     for folder, table in zip(folders, section.tables, strict=True):
@@ -409,7 +435,7 @@ def test_a_net_beside_counting_has_the_tables_that_both_have(
     words = ["data=text", f"data.path={few_names}", "model=ngram", "model.order=3"]
     done = run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
-    ours, both = application(ROOT / "sweeps" / "looks"), [outputs / "runs" / "one", folder]
+    ours, both = application(ROOT), [outputs / "runs" / "one", folder]
     for folders in (both, both[::-1]):
         names = [folder.name for folder in folders]
         page = runs_page(folders, ours)
@@ -442,7 +468,7 @@ def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
     folder = outputs / "diverged"
     words = ["data=text", f"data.path={few_names}", "optim.lr=1e6", "optim.steps=50"]
     run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
-    page = runs_page([folder], application(ROOT / "sweeps" / "looks"))
+    page = runs_page([folder], application(ROOT))
     assert page.facts[0][1].startswith("diverged: ")
     assert page.warnings == [
         f"of diverged nothing more is known: {folder / 'model.safetensors'} is missing."
@@ -515,17 +541,27 @@ def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
     assert [warning.split(" is not")[0] for warning in half.warnings] == ["one"]
 
 
+def one_objective(name: str) -> optuna.Study:
+    """The losses of two trials."""
+    return made_study(name, [((1.0,), 5), ((2.0,), 2)])
+
+
 def two_objectives() -> optuna.Study:
     """Loss and seconds of four trials, the last one with the parameters of the first."""
-    study = optuna.create_study(study_name="two", directions=["minimize", "minimize"])
+    return made_study("two", [((1.0, 9.0), 5), ((2.0, 3.0), 2), ((2.5, 4.0), 3), ((2.75, 9.5), 5)])
+
+
+def made_study(name: str, found: Sequence[tuple[tuple[float, ...], int]]) -> optuna.Study:
+    """A trial for each values and n."""
+    directions = [StudyDirection.MINIMIZE] * len(found[0][0])
+    study = optuna.create_study(study_name=name, directions=directions)
     one = IntDistribution(1, 9)
     space = {"n": json.loads(distribution_to_json(one))}
     study.set_user_attr("question", {"space": space, "config": {}, "identity": None})
     study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
-    found = [(1.0, 9.0, 5), (2.0, 3.0, 2), (2.5, 4.0, 3), (2.75, 9.5, 5)]
-    for number, (loss, seconds, n) in enumerate(found):
+    for number, (values, n) in enumerate(found):
         attrs = {"slot": number, "root": number, "attempt": 0, "folder": "gone"}
-        study.add_trial(create_trial(values=[loss, seconds], params={"n": n},
+        study.add_trial(create_trial(values=values, params={"n": n},
                                      distributions={"n": one}, user_attrs=attrs))  # fmt: skip
     return study
 
@@ -559,7 +595,7 @@ def test_repeated_lines_are_a_warning(here: TrainHere, few_names: Path, tmp_path
     told = {}
     for rule in ("keep", "drop"):
         folder = here(tmp_path / rule, f"data.path={twice}", f"data.duplicates={rule}")
-        page = runs_page([folder], application(ROOT / "sweeps" / "looks"))
+        page = runs_page([folder], application(ROOT))
         told[rule] = [warning for warning in page.warnings if "repeat another" in warning]
     splits = load_splits(Data(name="text", path=str(twice)), 3)
     seen = Counter([*splits.train.lines, *splits.dev.lines])
@@ -783,7 +819,7 @@ class TestInABrowser:
         self, seen: Seen, page_of_a: Path, outputs: Path
     ) -> None:
         """Not the ticks and frames, but each point, curve, bar and count, inside its figure."""
-        ours = application(ROOT / "sweeps" / "looks")
+        ours = application(ROOT)
         page = study_page(read_study(open_study(outputs, "a"), ours), ours)
         pictures = [picture for section in page.sections for picture in section.pictures]
         seen.page.goto(page_of_a.as_uri())

@@ -54,7 +54,34 @@ def test_a_value_of_a_wrong_kind_is_refused_with_key_value_and_cure(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("n_trials", 1.5, "n_trials=1.5 is not a whole number.\n  Write digits alone, such as 10."),
+        ("n_trials", True, "n_trials=true is not a whole number.\n  Write digits alone"),
+        ("max_failure_rate", "x", "max_failure_rate=x is not a number.\n  Write it as 10, 0.1 or"),
+        ("max_failure_rate", 10**400, "is not a finite number.\n  Neither nan nor an infinity"),
+        ("dry", 5, "dry=5 is not true or false.\n  Write one of these words, without quotes."),
+        ("outputs", 5, "outputs=5 is not a text.\n  In quotes it is one: 'hydra.sweeper.outputs="),
+        ("keep", 5, "keep=5 is not one of all, best.\n  Choose among these."),
+        ("keep", "bets", "keep=bets is not one of all, best.\n  Did you mean best?"),
+        (
+            "params",
+            5,
+            "params=5 is not a group of keys.\n  Set its keys one by one: hydra.sweeper.",
+        ),
+        ("question_ignore", 5, "question_ignore=5 is not a list.\n  Write it in brackets: hydra.s"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_cure_says_more_than_the_problem(key: str, value: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_setting(key, value)
+    assert said in str(refused.value)
+
+
 RANDOM = {"_target_": "optuna.samplers.RandomSampler"}
+TPE = {"_target_": "optuna.samplers.TPESampler", "seed": None}
 
 
 @pytest.mark.parametrize(
@@ -64,11 +91,18 @@ RANDOM = {"_target_": "optuna.samplers.RandomSampler"}
         ({**RANDOM, "seed": 0}, "auto", {**RANDOM, "seed": 0}),
         ({**RANDOM, "seed": None}, "random", {**RANDOM, "seed": None}),  # as it always was
         ({"_target_": "auto", "seed": None}, "auto", {"_target_": "auto", "seed": None}),
+        ({**RANDOM, "seed": None, "multivariate": None}, "auto", RANDOM),  # a key of the stock's
+        ({**RANDOM, "seed": 1, "mine": None}, "auto", {**RANDOM, "seed": 1, "mine": None}),
+        (
+            {**TPE, "multivariate": None, "n_startup_trials": 5},
+            "tpe",
+            {**TPE, "n_startup_trials": 5},
+        ),
         ("tpe", None, "tpe"),
         (None, None, None),
     ],
 )
-def test_the_seed_of_auto_is_no_setting_of_another_sampler(
+def test_what_options_declare_is_no_setting_of_a_sampler(
     sampler: Any, choice: str | None, read_as: Any
 ) -> None:
     assert own_sampler(sampler, choice) == read_as

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
+from sweepmore.frozen import FrozenConfig
 from sweepmore.launch import frozen_command, resources
 from sweepmore.show import duration, short
-from sweepmore.studies import at_edge
+from sweepmore.studies import Attempt, StudyView, at_edge
 
 SPACE = {
     "lr": FloatDistribution(1e-3, 1.0, log=True),
@@ -53,15 +58,22 @@ def test_workers_times_threads_do_not_exceed_the_cores(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("argv", "command"),
+    ("words", "flags", "command"),
     [
-        (["py", "a.py", "-m", "x=1", "y=2"], "py a.py -m S x=1 y=2 --config-path C"),
-        (["py", "a.py", "x=1", "-m"], "py a.py S x=1 -m --config-path C"),
-        (["py", "-m", "pkg.app", "-m"], "py -m pkg.app -m S --config-path C"),
+        ("-m x=1 y=2", {"config-path": "C"}, "py a.py --config-path=C -m S x=1 y=2 MORE"),
+        ("x=1 -m", {}, "py a.py S x=1 MORE -m"),
+        ("-m", {"config-path": "C"}, "py a.py --config-path=C -m S MORE"),
+        ("~db -m -cp x=1", {"config-path": "C"}, "py a.py --config-path=C S ~db MORE -m"),
+        ("-cn other --config-dir a -m x=1", {"config-path": "C", "config-dir": "D"},
+         "py a.py --config-name=other --config-dir=D --config-path=C -m S x=1 MORE"),
+        ("--own=1 -cn=other x=1 -m", {}, "py a.py --config-name=other --own=1 S x=1 MORE -m"),
     ],
-)
-def test_a_worker_is_the_same_command_on_frozen_sources(argv: list[str], command: str) -> None:
-    assert " ".join(frozen_command(argv, "C", "S")) == command
+)  # fmt: skip
+def test_a_worker_is_the_same_command_on_frozen_sources(
+    words: str, flags: dict[str, str], command: str
+) -> None:
+    frozen = cast(FrozenConfig, SimpleNamespace(flags=flags, search_path_override="S"))
+    assert " ".join(frozen_command(["py", "a.py"], words.split(), frozen, "MORE")) == command
 
 
 @pytest.mark.parametrize(
@@ -69,6 +81,31 @@ def test_a_worker_is_the_same_command_on_frozen_sources(argv: list[str], command
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def study(*attempts: tuple[int, float | None, TrialState, str | None]) -> StudyView:
+    """Attempts by slot, seconds, state and reason."""
+    found = [
+        Attempt(k, slot, slot, k, 0, state, cast(Any, reason), None, None, {}, None, None, s, {})
+        for k, (slot, s, state, reason) in enumerate(attempts)
+    ]
+    return StudyView("s", ("minimize",), tuple(found))
+
+
+def test_a_trial_took_what_all_its_attempts_took_and_goes_on_where_it_stopped() -> None:
+    """But for one that died: nobody knows when."""
+    complete, fail, waits = TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING
+    seen = study(
+        (0, 10.0, complete, None),
+        (1, 6.0, fail, "handed_back"), (1, 90.0, fail, "died"), (1, 4.0, complete, None),
+        (2, 3.0, fail, "handed_back"), (2, None, waits, None),
+        (3, 70.0, fail, "handed_back"), (3, None, waits, None),
+    )  # fmt: skip
+    assert [seen.seconds_of(attempt) for attempt in seen.counted] == [10.0, 10.0]
+    # two of five are done; of the third seven seconds are left, the fourth is at its end
+    assert seen.seconds_left(5) == 3 * 10.0 - 3.0 - 10.0
+    assert seen.seconds_left(2) == 0.0
+    assert study((0, None, waits, None)).seconds_left(5) is None
 
 
 def test_short_names_of_samplers_and_pruners() -> None:

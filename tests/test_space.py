@@ -82,7 +82,8 @@ DISTRIBUTIONS: list[tuple[str, BaseDistribution]] = [
     ("x=range(1, 9, 4)", IntDistribution(1, 5, step=4)),
     ("x=range(5, 0, -2)", IntDistribution(1, 5, step=2)),
     ("x=range(7, 8, 3)", IntDistribution(7, 7, step=3)),
-    ("x=shuffle(range(1, 4))", IntDistribution(1, 3)),
+    ("x=shuffle(range(1, 4))", categorical(1, 2, 3)),  # as the stock plugin documents it
+    ("x=shuffle(range(0, 0.75, 0.25))", categorical(0.0, 0.25, 0.5)),
     ("x=range(0, 1, 0.25)", FloatDistribution(0, 0.75, step=0.25)),
     ("x=range(1, 0, -0.25)", FloatDistribution(0.25, 1, step=0.25)),
     ("x=float(range(1, 4))", FloatDistribution(1, 3, step=1)),
@@ -447,6 +448,10 @@ REFUSED: list[tuple[str, str]] = [
     ("x=range(nan,1)", "x=range(nan,1): start nan, stop 1, step 1 make no finite range."),
     ("x=range(0,1,1e-9)", "x=range(0,1,1e-9): 1000000000 members are more than 100000."),
     (
+        "x=shuffle(range(0,1000000))",
+        "x=shuffle(range(0,1000000)): 1000000 members are more than 100000.",
+    ),
+    (
         "x=range(0,9007199254740994)",
         "x=range(0,9007199254740994): integers beyond 2**53 = 9007199254740992 are not exact in"
         " Optuna.",
@@ -539,3 +544,29 @@ def test_an_interval_has_no_grid() -> None:
     for ask in (space.grid, lambda: space.size):
         with pytest.raises(ConfigError, match="An interval of floats has no grid: lr"):
             ask()
+
+
+class TestGridOnce:
+    """No point twice, whoever tried it, and by whatever number of processes."""
+
+    SPACE = parse_space(["x=range(0,1,0.25)", "y=true,1,1.0", "z=a,null"])
+
+    def test_what_was_tried_is_left_out(self) -> None:
+        points: list[dict[str, Any]] = list(self.SPACE.grid())
+        assert list(self.SPACE.untried([], [])) == points
+        assert list(self.SPACE.untried([], points)) == []
+        tried = [points[5], {**points[7], "x": points[7]["x"] + 1e-12}, {"x": 0.0}]
+        left = [point for k, point in enumerate(points) if k not in (5, 7)]
+        assert list(self.SPACE.untried([], tried)) == left
+
+    def test_first_ones_come_first_and_once(self) -> None:
+        points = list(self.SPACE.grid())
+        first = [points[9], points[2]]
+        found = list(self.SPACE.untried(first, [points[2], points[4]]))
+        rest = [point for k, point in enumerate(points) if k not in (9, 2, 4)]
+        assert found == [points[9], *rest]
+
+    def test_what_a_point_leaves_open_differs_from_those_before(self) -> None:
+        space = parse_space(["x=1,2", "y=1.0,2.0"])
+        found = list(space.completed([{"y": 2.0}, {"x": 1}, {"x": 1}, {"y": 2.0}, {"y": 2.0}]))
+        assert found == [{"x": 1, "y": 2.0}, {"x": 1, "y": 1.0}, {"x": 2, "y": 2.0}]

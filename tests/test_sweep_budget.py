@@ -34,6 +34,20 @@ def test_each_of_30_grid_points_runs_once_with_3_workers(app: App) -> None:
     assert len({row["pid"] for row in app.seen()}) > 1
 
 
+def test_a_search_that_goes_on_over_the_whole_grid_asks_no_point_twice(app: App) -> None:
+    """A budget that the grid is larger than was a search's; two workers and a known point."""
+    words = ("x=range(0,4)", "y=1,2", ":n_jobs=2", ":study_name=s", ":enqueue=[{x:3}]")
+    out = app.ok(*words, ":n_trials=2")
+    assert "2 trials (1 known first); minimize; sampler tpe" in out
+    first = {(t.params["x"], t.params["y"]) for t in app.trials()}
+    out = app.ok(*words, ":n_trials=20")
+    assert "8 trials (the whole grid; 1 known first); minimize; sampler grid" in out
+    points = [(t.params["x"], t.params["y"]) for t in app.trials()]
+    assert len(points) == 8
+    assert set(points[2:]).isdisjoint(first)
+    assert len(set(points[2:])) == 6
+
+
 def test_the_budget_is_exact_and_a_raised_one_adds_the_difference(app: App) -> None:
     app.ok(*FREE, ":n_trials=11")
     before = app.trials()

@@ -50,18 +50,26 @@ class TestErrors:
         assert (app.folder / "outputs" / "studies" / "s" / "trials.csv").exists()
 
     @pytest.mark.system
-    @pytest.mark.parametrize("code", [3, 0])
-    def test_a_worker_that_vanishes_has_died(self, app: App, code: int) -> None:
-        words = ("does=leave", f"value={code}", "fails_from=2", "x=range(0,5)", NAMED)
+    def test_a_worker_that_vanishes_has_died(self, app: App) -> None:
+        """Whatever exit code its task chose: those of a worker that was stopped are none's."""
+        leaves = {1: 3, 3: 0, 5: 143, 7: 130}
+        value = ",".join(f"{x}:{code}" for x, code in leaves.items())
+        words = ("does=leave", f"value={{{value}}}", "x=range(0,9)", NAMED, ":max_retries=1")
         out = app.ok(*words, ":n_jobs=2")
         trials = app.trials()
-        assert slots_of(trials) == list(range(5))
+        assert slots_of(trials) == list(range(9))
         died = [t.params["x"] for t in trials if t.user_attrs.get("reason") == "died"]
-        assert died == [2]
-        assert out.count("died (process") == 1
+        assert died == [*leaves]
+        assert out.count("died (process") == len(leaves)
+
+    @pytest.mark.system
+    def test_workers_that_leave_with_a_signals_code_are_replaced_no_more(self, app: App) -> None:
+        words = ("does=leave", "value={0:143}", "x=0,1", NAMED, "deaths=9", ":max_retries=9")
+        message = app.refused(*words, ":n_jobs=2")
+        assert "3 workers died without finishing a trial" in message
 
     def test_in_the_parents_own_process_the_next_command_says_so(self, app: App) -> None:
-        words = ("does=leave", "value=3", "fails_from=1", "x=range(0,2)", NAMED)
+        words = ("does=leave", "value={1:3}", "x=range(0,2)", NAMED)
         first, second = (done for done in app.each(words, (*words, ":n_jobs=1")).values())
         assert first.returncode == 3
         assert second.returncode == 0, errors(second)

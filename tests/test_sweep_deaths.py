@@ -11,6 +11,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from sweepmore.wording import plural
 from tests.sweep_apps import PATIENCE, App, slots_of, until
 
 GATED = ("does=gated", ":study_name=s")
@@ -66,7 +67,7 @@ def test_a_trial_that_always_dies_is_given_up(app: App, retries: int) -> None:
     died = [t for t in trials if t.user_attrs.get("reason") == "died"]
     assert len(died) == 1 + retries == len([r for r in app.seen() if r["x"] == "3"])
     assert app.view().given_up == [died[0].user_attrs["slot"]]
-    assert f"given up after {retries} retries" in out
+    assert f"given up after {plural(retries, 'retry', 'retries')}" in out
 
 
 @pytest.mark.faults

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import signal
 from pathlib import Path
@@ -86,10 +85,6 @@ def test_ctrl_c_reaches_submitits_workers(app: App) -> None:
     assert slots_of(trials) == []
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None,
-    reason="hydra-joblib-launcher is not installed",
-)
 def test_joblib_completes_a_study(app: App) -> None:
     app.ok("hydra/launcher=joblib", ":n_jobs=2", ":study_name=s", "x=range(0,8)")
     assert slots_of(app.trials()) == list(range(8))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from tests import held_train
@@ -117,6 +118,20 @@ def assert_small(folder: Path) -> None:
     told = ("config.yaml", "overrides.yaml", "provenance.json", "result.json", "samples.txt")
     assert sum(sizes[name] for name in told) - len(json.dumps(changes)) < 8_000
     assert sizes["figures/loss.png"] < 40_000
+
+
+def test_a_winner_that_holds_null_is_confirmed(train: Train) -> None:
+    """``choice(null,…)`` is no Hydra; a net whose gradients are cut to nothing learns nothing."""
+    train.sweep("optim=sgd", "optim.clip=null,1e-6", ":study_name=s")
+    words = ("study=s", "top=2", "seeds=2", f"outputs={train.folder}/outputs")
+    done = run_script("confirm.py", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    confirmed = train.folder / "outputs" / "studies" / "s.confirm"
+    winner = json.loads((confirmed / "winner.json").read_text())
+    assert winner["params"] == {"optim.clip": None}
+    configs = [yaml.safe_load(path.read_text()) for path in confirmed.glob("0*/*/config.yaml")]
+    assert sorted(str(one["optim"]["clip"]) for one in configs) == ["1e-06"] * 2 + ["None"] * 2
+    assert "winner   optim.clip=null" in done.stdout
 
 
 def attachments(trials: list[FrozenTrial]) -> list[str]:

@@ -141,7 +141,7 @@ class TestEnqueue:
     @pytest.mark.slow
     def test_before_a_grid_too(self, app: App) -> None:
         app.ok("y=1,2,3", ":enqueue=[{y:2}]", NAMED)
-        assert [t.params["y"] for t in app.trials()] == [2, 1, 2, 3]
+        assert [t.params["y"] for t in app.trials()] == [2, 1, 3]
 
     @pytest.mark.parametrize(("point", "told"), OUT_OF_SPACE)
     def test_refused_before_anything_is_made(self, refused: Refused, point: str, told: str) -> None:
@@ -165,6 +165,28 @@ def test_a_conditional_space(app: App) -> None:
         assert rows[trial.number]["width"] == (20 if large else 10)
         assert rows[trial.number]["extra"] == (repr(trial.params["+extra"]) if large else "None")
     assert {row["width"] for row in rows.values()} == {10, 20}
+
+
+def test_a_custom_space_beside_what_the_command_fixes(app: App) -> None:
+    lines = [
+        (
+            "x=1,2",
+            f":custom_search_space=hooks.{function}",
+            *fixed,
+            ":n_trials=1",
+            f":study_name=s{at}",
+        )
+        for at, (function, fixed) in enumerate(
+            [("unless_fixed", ()), ("unless_fixed", ("y=3",)), ("whether_or_not", ("y=3",))]
+        )
+    ]
+    free, fixed, both = app.each(*lines).values()
+    assert free.returncode == fixed.returncode == 0, free.stderr + fixed.stderr
+    assert [set(app.trials(name)[0].params) for name in ("s0", "s1")] == [{"x", "y"}, {"x"}]
+    assert "y" not in app.trials("s1")[0].user_attrs  # shown, not stored
+    assert [row["y"] in ("5", "6") for row in app.seen()] == [True, False]
+    assert both.returncode == 1
+    assert "custom_search_space suggests y, which the command fixes" in both.stderr
 
 
 def test_several_objectives(app: App) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timedelta
 from itertools import chain
@@ -26,9 +27,11 @@ from sqlalchemy.engine import URL
 
 from sweepmore import slots
 from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.settings import Sweep, read
 from sweepmore.storage import open_storage
 from sweepmore.studies import Attempt, StudyView, view, without_void
 from sweepmore.worker import Worker
+from tests.test_properties import _sweeper
 
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "ticks": 1}
 # It had the number of this process, and began at another time.
@@ -53,6 +56,15 @@ def attempt(number: int, slot: int, state: str = "COMPLETE", nth: int = 0, **mor
         "attrs": {},
     }
     return Attempt(**{**facts, **more})
+
+
+def swept(words: list[str], **keys: Any) -> Sweep:
+    """What the sweeper reads from a command with these keys of ``hydra.sweeper``."""
+    config, context = _sweeper()
+    config = copy.deepcopy(config)
+    for key, value in keys.items():
+        config.hydra.sweeper[key] = value
+    return read(words, config, context)
 
 
 def seen(*attempts: Attempt) -> StudyView:
@@ -124,8 +136,9 @@ class TestPlan:
     def planned(self, path: Path, before: StudyView, n_trials: int, last: int = 99) -> list[int]:
         study = database(path)
 
-        def fixed(slot: int) -> Mapping[str, Any] | None:
-            return {} if slot <= last else None
+        def fixed(slot: int, tried: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+            assert len(list(tried)) == len(before.attempts)
+            return ({} for _ in range(slot, last + 1))
 
         added = slots.plan(study, before, n_trials, fixed)
         new = [trial.user_attrs["slot"] for trial in study.get_trials()]
@@ -406,3 +419,37 @@ def test_a_lease_speaks_for_another_host() -> None:
     for owner in (ELSEWHERE, {**ELSEWHERE, "slurm": "elsewhere/0/7"}):
         assert slots.lives(owner, now - lease + 120)
         assert not slots.lives(owner, now - lease - 120)
+
+
+@pytest.mark.parametrize(
+    ("keys", "n_trials", "points"),
+    [
+        ({}, 6, [1, 2, 3, 4, 5, 6]),
+        ({"n_trials": 6}, 6, [1, 2, 3, 4, 5, 6]),
+        ({"n_trials": 50}, 6, [1, 2, 3, 4, 5, 6]),
+        ({"n_trials": 50, "enqueue": [{"x": 5}, {"x": 2}, {"x": 5}]}, 6, [5, 2, 1, 3, 4, 6]),
+        ({"enqueue": [{"x": 5}]}, 6, [5, 1, 2, 3, 4, 6]),
+        ({"n_trials": 4, "sampler": "grid"}, 4, [1, 2, 3, 4]),
+        ({"n_trials": 4, "sampler": "grid", "enqueue": [{"x": 6}]}, 4, [6, 1, 2, 3]),
+        ({"n_trials": 5}, 5, None),  # fewer than the grid has: a search
+        ({"n_trials": 50, "sampler": "tpe"}, 50, None),
+    ],
+)
+def test_a_grid_is_enumerated_once_in_whatever_steps(
+    tmp_path: Path, keys: dict[str, Any], n_trials: int, points: list[int] | None
+) -> None:
+    """Two parents plan in turn, each by what it saw a moment ago."""
+    sweep = swept(["x=range(1,7)"], **keys)
+    assert (sweep.n_trials, sweep.gridded) == (n_trials, points is not None)
+    if points is None:
+        return
+    study = database(tmp_path)
+    views = [view(study)] * 2
+    for _ in range(7):
+        slots.plan(study, views[0], sweep.n_trials, sweep.fixed_params)
+        views = [views[1], view(study)]
+        for attempt in views[1].waiting[:2]:
+            slots.fail(study, attempt.number, "exception")
+    planned = [attempt.fixed["x"] for attempt in view(study).attempts]
+    assert planned == points
+    assert slots.is_all_taken(view(study), n_trials, sweep.fixed_params)

@@ -50,7 +50,7 @@ def test_one_signal_hands_the_trials_back(
         told = f"{n_jobs} unfinished {'trial' if n_jobs == 1 else 'trials'} will begin again"
         last = out.splitlines()[-2:]
         assert last[0] == f"stopped: {told}; the same command goes on:"
-        assert last[1].startswith("         python app.py -m ")
+        assert last[1].startswith(f"         python {app.folder / 'app.py'} -m ")
         assert "next: " not in out
         assert "Traceback" not in err
         assert app.gone()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from nplm import training
+from nplm import console, training
+from nplm.config import from_hydra
+from nplm.training import Result
 from sweepmore import record as records
 from sweepmore.tracking import Tracking, track
 from tests import held_train
@@ -126,6 +129,24 @@ def test_offline_run_ends_with_exit_code_0_and_a_line_to_upload_it(
     uploaded = (Path.cwd() / line.split()[-1]).resolve()
     assert list(uploaded.glob("*.wandb"))
     assert uploaded.is_relative_to(folder)
+
+
+def test_the_line_to_upload_a_resumed_run_names_all_its_parts(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for those that are uploaded, or have nothing to upload."""
+    folder, config = tmp_path / "my run", from_hydra(records.read_config(finished))
+    parts = [folder / "wandb" / f"offline-run-{k}-a" for k in range(4)]
+    for part in parts:
+        part.mkdir(parents=True)
+    for part in parts[:3]:
+        (part / "run-a.wandb").touch()
+    (parts[0] / "run-a.wandb.synced").touch()
+    result = Result("interrupted", "SIGINT", cast(Any, None), 1, 1.0, None, None)
+    console.ways_on(folder, config, result)
+    (line,) = (one for one in capsys.readouterr().out.splitlines() if one.startswith("W&B"))
+    words = shlex.split(line.removeprefix("W&B      wandb sync "))
+    assert [Path(word).resolve() for word in words] == parts[1:3]
 
 
 def exit_codes(folder: Path) -> list[int]:

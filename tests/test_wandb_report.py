@@ -140,7 +140,7 @@ def test_report_tells_the_question_and_the_winner(
     ]
     (command,) = map(text_of, blocks_of(saved, "code-block"))
     assert command.startswith("python train.py -m ")
-    assert "4 runs are still offline" in out
+    assert "4 runs still offline" in out
 
 
 def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
@@ -226,7 +226,7 @@ def test_every_run_of_a_study_is_uploaded_once(
     online.streams.clear()
     sync_study(study)
     assert (online.asked, online.streams) == ([], {})
-    assert capsys.readouterr().out == "W&B      4 of 4 runs were uploaded before\n"
+    assert capsys.readouterr().out == "W&B      4 of 4 runs uploaded before\n"
 
 
 @pytest.mark.system

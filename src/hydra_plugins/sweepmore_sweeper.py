@@ -12,7 +12,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sweepmore.search import PRUNERS, SAMPLERS
+from sweepmore.search import PRUNERS, SAMPLERS, STOCK_KEYS
 
 TARGET = "hydra_plugins.sweepmore_sweeper.SweepmoreSweeper"
 
@@ -56,11 +56,12 @@ def _register() -> None:
         "study_name": None,
         "max_failure_rate": 0.5,
         "custom_search_space": None,
+        "layout": "auto",
         "keep": "all",
         "repeats": None,
         "enqueue": None,
         "max_retries": 3,
-        "on_change": "refuse",
+        "on_change": "auto",
         "identity": None,
         # by their usual names: where a run is tracked, computed and kept does not change its answer
         "question_ignore": ["wandb", "device", "paths"],
@@ -73,7 +74,8 @@ def _register() -> None:
     for group, nodes in (("sampler", samplers), ("pruner", PRUNERS)):
         for name, member in nodes.items():
             place = f"hydra/sweeper/{group}"
-            store.store(group=place, name=name, node=dict(member), provider="sweepmore")
+            declared = dict.fromkeys(STOCK_KEYS.get(name, ())) if group == "sampler" else {}
+            store.store(group=place, name=name, node={**member, **declared}, provider="sweepmore")
 
 
 _register()

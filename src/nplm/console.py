@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from nplm.training import Progress as Report
 from nplm.training import Result, State
 from nplm.vocabulary import Unit
 from sweepmore.cli import shown_path
+from sweepmore.tracking import is_synced, offline_runs
+from sweepmore.wording import decimals, plural
 
 # of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
 LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
@@ -42,13 +45,13 @@ def header(config: Config, splits: Splits, state: State, looks: int) -> None:
         f"split    train {len(train.lines):,} · dev {len(dev.lines):,} · "
         f"test {splits.test_lines:,} lines; {len(train):,} and {len(dev):,} examples; "
         f"fingerprint {splits.fingerprint[:8]}",
-        f"overlap  {splits.dev_in_train:,} of {len(dev.lines):,} dev lines "
+        f"overlap  {splits.dev_in_train:,} of {plural(len(dev.lines), 'dev line')} "
         f"({splits.dev_in_train / len(dev.lines):.1%}) also stand in train",
         *_unknown(splits),
-        f"test     sealed, {looks} look{'' if looks == 1 else 's'}",
+        f"test     sealed, {plural(looks, 'look')}",
         f"example  {_cut(splits, block)}",
-        f"model    {config.model}; {_parameters(state)}{state.device.type}, {config.threads} "
-        f"thread{'' if config.threads == 1 else 's'}",
+        f"model    {config.model}; {_parameters(state)}{state.device.type}, "
+        f"{plural(config.threads, 'thread')}",
         f"optim    {_optim(config, state.model.is_counted)}",
     ]
     if state.step:
@@ -135,12 +138,13 @@ def _optim(run: Config, is_counted: bool) -> str:
 def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str]) -> None:
     """The loss, what it compares with, a few samples."""
     if result.status != "ok" or result.dev_loss is None or result.train_loss is None:
-        print(f"{result.status}: {result.reason}, after {result.steps:,} steps")
+        print(f"{result.status}: {result.reason}, after {plural(result.steps, 'step')}")
         return
     if config.overfit_batch:
         print(
-            f"loss     {result.train_loss:.4f} nats/token on the batch of {len(splits.train):,} "
-            f"examples; no model of these contexts has less than {least_loss(splits.train):.4f}"
+            f"loss     {decimals(result.train_loss)} nats/token on the batch of "
+            f"{plural(len(splits.train), 'example')}; no model of these contexts has less than "
+            f"{decimals(least_loss(splits.train))}"
         )
         return
     unit, model = splits.vocabulary.unit, result.model
@@ -149,7 +153,7 @@ def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str
         assert result.net_dev_loss is not None
         assert result.net_train_loss is not None
         print(
-            f"dev loss {result.dev_loss:.3f} nats/token{unit.told(result.dev_loss)} · {seconds}\n"
+            f"dev loss {_loss(result.dev_loss, unit)} · {seconds}\n"
             f"mixed    {model.weight:.3f} of Kneser-Ney of order {model.ngram.shape.order}, "
             f"{model.ngram.size:,} numbers, with the net, {model.net.size:,} parameters\n"
             f"net      alone dev {_on_both(result.net_dev_loss, result.net_train_loss, unit)}"
@@ -158,15 +162,24 @@ def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str
         print(f"dev loss {_on_both(result.dev_loss, result.train_loss, unit)} · {seconds}")
     rival, loss = least_rival(splits)
     print(
-        f"compare  {rival} {loss:.3f}{unit.told(loss)} on this split{_lecture(config, splits)}\n"
+        f"compare  {rival} {_three(loss)}{unit.told(loss)} on this split"
+        f"{_lecture(config, splits)}\n"
         f"samples  {' · '.join(map(_short, samples))}"
     )
 
 
 def _on_both(dev: float, train: float, unit: Unit) -> str:
     """Losses of dev and train, and their gap."""
-    losses = f"{dev:.3f} nats/token{unit.told(dev)} · train {train:.3f}{unit.told(train)}"
-    return f"{losses} · gap {dev - train:.3f}"
+    losses = f"{_loss(dev, unit)} · train {_three(train)}{unit.told(train)}"
+    return f"{losses} · gap {decimals(dev - train, dev, places=3)}"
+
+
+def _loss(loss: float, unit: Unit) -> str:
+    return f"{_three(loss)} nats/token{unit.told(loss)}"
+
+
+def _three(loss: float) -> str:
+    return decimals(loss, places=3)
 
 
 def _short(line: str, width: int = 60) -> str:
@@ -178,11 +191,12 @@ def _short(line: str, width: int = 60) -> str:
     return f"{cut}…"
 
 
-def ways_on(folder: Path, tracked: Path | None, config: Config, result: Result) -> None:
-    """Where the run lies, and what can be done with it."""
+def ways_on(folder: Path, config: Config, result: Result) -> None:
+    """Where the run lies, and what can be done with it. A run that was resumed has a W&B run of
+    each attempt."""
     print(f"folder   {shown_path(folder)}")
-    if tracked is not None:
-        print(f"W&B      wandb sync {shown_path(tracked)}")
+    if offline := [run for run in offline_runs(folder) if not is_synced(run)]:
+        print(f"W&B      wandb sync {shlex.join(map(shown_path, offline))}")
     if result.status == "interrupted":
         print(f"go on    python train.py resume={shown_path(folder)}")
     elif result.status == "ok":
@@ -214,7 +228,7 @@ class Follower:
     def __call__(self, report: Report) -> None:
         if report.step == 0 and report.dev_loss is not None:
             text = (
-                f"start    dev loss {report.dev_loss:.3f} at step 0; "
+                f"start    dev loss {_three(report.dev_loss)} at step 0; "
                 f"a uniform guess has ln V = {self.uniform:.3f}"
             )
             print(text, flush=True)
@@ -227,8 +241,8 @@ class Follower:
     def status(self, report: Report) -> str:
         speed = report.step / report.seconds if report.seconds else 0.0
         parts = [
-            f"minibatch {report.smoothed_loss:.3f}" if report.smoothed_loss is not None else "",
-            f"dev {self.dev_loss:.3f}" if self.dev_loss is not None else "",
+            f"minibatch {_three(report.smoothed_loss)}" if report.smoothed_loss is not None else "",
+            f"dev {_three(self.dev_loss)}" if self.dev_loss is not None else "",
             f"lr {report.lr:.2g}",
             f"{speed:,.0f} steps/s",
         ]

@@ -28,11 +28,12 @@ from torch import Tensor
 
 from nplm.config import Data, from_hydra
 from nplm.vocabulary import Unit, Vocabulary, unit_of, vocabulary_of
-from sweepmore.errors import DataError, UserError
+from sweepmore.errors import DataError, UserError, line_number
+from sweepmore.wording import plural
 
 SHIPPED = ("given_names", "austen")
 MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
-MAX_BYTES = 256 * 2**20  # of a file; its examples at block size 8 then fill about 17 GB
+MAX_BYTES = 256 * 2**20  # of a file; loading takes up to 24 GB then (docs/faults.md, Memory)
 
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
@@ -166,17 +167,17 @@ def names_file() -> Path:
 
 
 def read_lines(data: Data) -> list[str]:
-    """The non-blank lines of the file in file order, without their ends (LF or CRLF) or a BOM,
+    """The non-blank lines of the file in file order, without their ends (LF, CRLF or CR) or a BOM,
     as their tokens spell them."""
     path, unit = origin_of(data), unit_of(data.unit, data.lower)
     content = _read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = line_number(content, error.start)
         cure = "Save the file as UTF-8."
         raise DataError(f"{path}, line {line}: not UTF-8.", value=line, cure=cure) from None
-    text = text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     _refuse(path, text.lower() if unit.lower else text, unit)
     lines = [unit.clean(line) for line in text.split("\n") if line.strip()]
     if data.duplicates == "drop":
@@ -235,7 +236,7 @@ def split_lines(lines: Sequence[str], data: Data) -> tuple[list[str], list[str],
     parts = ordered[:first], ordered[first:second], ordered[second:]
     if not all(parts):
         raise DataError(
-            f"{n} lines split by {list(data.split)} give "
+            f"{plural(n, 'line')} split by {list(data.split)} gives "
             f"{' / '.join(str(len(part)) for part in parts)} lines for train / dev / test.",
             value=n,
             cure="Each needs one at least: give more lines or other shares in data.split.",

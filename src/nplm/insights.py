@@ -27,6 +27,7 @@ from sweepmore.page import Picture, Section, Table
 from sweepmore.receipts import looks
 from sweepmore.record import read_config, read_json
 from sweepmore.report import Application
+from sweepmore.wording import bounds, decimals, plural
 
 # Counts of more tokens than this cannot be read in one figure.
 MOST_TOKENS = 40
@@ -36,14 +37,15 @@ COLUMNS, WIDEST = 4, 60  # of samples, and characters of the longest that has a 
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
-def application(receipts: Path, count: Callable[[str], int] | None = None) -> Application:
-    """nplm's part of a report; ``receipts`` is the folder of looks at test. ``count`` gives their
-    number by a split's fingerprint, where more is known of them than receipts."""
+def application(root: Path, count: Callable[[str], int] | None = None) -> Application:
+    """nplm's part of a report; ``root`` is the folder of its scripts and of the looks at test.
+    ``count`` gives their number by a split's fingerprint, where more is known than receipts."""
+    receipts = root / "sweeps" / "looks"
 
     def warnings(folder: Path) -> list[str]:
         return warnings_of(folder, count or functools.partial(looks, receipts))
 
-    return Application(objectives, facts, warnings, sections)
+    return Application(objectives, facts, warnings, sections, root)
 
 
 def objectives(config: Mapping[str, Any]) -> list[str]:
@@ -63,17 +65,19 @@ def facts(folder: Path) -> list[tuple[str, str]]:
     with 95 % intervals."""
     _, splits, _ = opened(folder)
     dev = splits.dev
-    found = [("data", f"{splits.name} · dev: {len(dev.lines):,} lines, {len(dev):,} tokens")]
+    found = [
+        ("data", f"{splits.name} · dev: {plural(len(dev.lines), 'line')}, {len(dev):,} tokens")
+    ]
     result = read_json(folder / "result.json")
     if (perplexity := result.get("dev_perplexity")) is not None:
         found.append(("dev perplexity", f"{perplexity:.2f}"))
     test = result.get("test")
     if test is not None:
         loss = Estimate(**test["loss"])
-        told = f"{loss.mean:.4f} [{loss.low:.4f}, {loss.high:.4f}]"
+        told = bounds(loss.mean, loss.low, loss.high)
         found.insert(0, (f"test loss (nats/token), look {test['look']}", told))
     for context, gain in gains(folder):
-        interval = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        interval = bounds(gain.mean, gain.low, gain.high, sign="+")
         found.append((f"gain over Kneser–Ney, {context} of context", interval))
     return found
 
@@ -100,7 +104,7 @@ def warnings_of(folder: Path, count: Callable[[str], int]) -> list[str]:
     _, splits, _ = opened(folder)
     found = [
         f"counting with {context} of context (Kneser–Ney) is better on dev than this model, by "
-        f"{-gain.mean:.4f} nats/token"
+        f"{decimals(-gain.mean, gain.low)} nats/token"
         for context, gain in gains(folder)
         if gain.mean < 0
     ]
@@ -116,7 +120,7 @@ def warnings_of(folder: Path, count: Callable[[str], int]) -> list[str]:
             "data.duplicates=drop keeps one of each"
         )
     seen = count(splits.fingerprint)
-    found.append(f"this test split has had {seen} {'look' if seen == 1 else 'looks'}")
+    found.append(f"this test split has had {plural(seen, 'look')}")
     return found
 
 

@@ -30,7 +30,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweepmore.composing import as_typed, composing, is_about_writing, known_keys
 from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, masked, nearest
-from sweepmore.hydra_internals import VERSION_BASE, flags_parser
+from sweepmore.hydra_internals import VERSION_BASE, before_folders, flags_parser
+from sweepmore.invocation import python, start_words
 from sweepmore.typed import build
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ def hydra_app(
     main = hydra.main(config_path=str(root / config_path), config_name=config_name, **VERSION_BASE)
     with errors_reported():
         refuse_flags(sys.argv[1:], root / config_path, config_name)
-        with composing():
+        with composing(), before_folders(remember):
             main(leave_nothing)()
 
 
@@ -117,7 +118,7 @@ def refuse_a_search(hydra_node: Any) -> None:
         raise ConfigError(
             f"{about[0]} is about a search, but without -m this is one run.",
             value=about,
-            cure=f"The search: {shlex.join(['python', *script_words(), '-m', *sys.argv[1:]])}",
+            cure=f"The search: {shlex.join([python(), *start_words(), '-m', *sys.argv[1:]])}",
         )
 
 
@@ -206,12 +207,15 @@ def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
     sys.exit(code)
 
 
-def script_words() -> list[str]:
-    """``[script.py]`` or ``[-m, package.module]`` of this process's command line."""
-    words = sys.orig_argv[1:]
-    if words[0] == "-m":
-        return words[:2]
-    return [next(word for word in words if not word.startswith("-"))]
+def script_beside(root: Path, name: str) -> str | None:
+    """``python confirm.py``, to be typed here, where ``root`` holds that script and it is one that
+    uses sweepmore: another application may have a script of that name."""
+    path = root / name
+    try:
+        ours = "sweepmore" in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return shlex.join([python(), shown_path(path)]) if ours else None
 
 
 def shown_path(path: Path) -> str:
@@ -223,9 +227,22 @@ def shown_path(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def remove_empty(folder: Path, levels: int = 2) -> None:
-    """Remove a run's folder and its parent while they are empty: Hydra made them too early."""
+# Of the folder of the run that Hydra last began, and of those it is in, what was there before.
+_there_before: set[Path] = set()
+
+
+def remember(folder: Path) -> None:
+    """Which folders are there, before Hydra makes that of a run."""
+    _there_before.clear()
+    _there_before.update(path for path in (folder, *folder.parents) if path.exists())
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a run's folder and those it is in while they are empty: Hydra made them too early.
+    What was there before stays; where nobody looked (a launcher's process), the next but one."""
+    made = (folder, *folder.parents)
     with contextlib.suppress(OSError):
-        folder.rmdir()
-        if levels > 1:
-            remove_empty(folder.parent, levels - 1)
+        for path in made if _there_before else made[:2]:
+            if path in _there_before:
+                return
+            path.rmdir()

@@ -26,11 +26,16 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigIndexError,
+    ConfigKeyError,
+    OmegaConfBaseException,
+)
 
-from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure
-from sweepmore.hydra_internals import ONE_BY_ONE, root_of
+from sweepmore.errors import ConfigError, UserError, did_you_mean, is_disk_failure, line_number
+from sweepmore.hydra_internals import NOT_FOUND, ONE_BY_ONE, root_of
 from sweepmore.typed import dotted
 
 # Who may raise in there without having a bug, by themselves or below them in the standard library,
@@ -132,13 +137,18 @@ def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | N
     """Problem and cure of what happens to everybody, with the nearest name that is known."""
     cause = error.__cause__ or error
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
-        known = _keys_beside(cause)
+        known, above = _keys_beside(cause), cause.full_key.rpartition(".")[0]
+        if cause.full_key in known:  # spelt alike, and Hydra 1.3 looks for a text
+            problem = f"{cause.full_key} cannot be overridden: its last part is a number there."
+            cure = f"Give the whole group, {above}={{…}}, or quote the number in its file."
+            return problem, cure
         return f"Unknown key {cause.full_key}.{did_you_mean(cause.full_key, known)}", _HELP
+    if isinstance(cause, ConfigIndexError) and isinstance(cause.parent_node, ListConfig):
+        key, length = str(cause.full_key), len(cause.parent_node)
+        cure = f"Give the whole list: {key.rpartition('[')[0]}=[…]."
+        return f"There is no {key}: the list has {length}, and the first is 0.", cure
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        options = [option for option in error.options or [] if option != "base"]
-        cure = f"Known: {', '.join(options)}." if options else _HELP
-        return f"There is no {group or 'config'}={name}.{did_you_mean(name, options)}", cure
+        return _no_option(error.missing_cfg_file, error.options or [], frames)
     if isinstance(cause, OverrideParseException):
         reason = cause.message.removeprefix(f"Error parsing override '{cause.override}'")
         return f"{cause.override} is not key=value: {_line(reason)}.", _HELP
@@ -152,6 +162,21 @@ def _known(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | N
     return _of_a_source(cause, frames)
 
 
+def _no_option(
+    missing: str, options: Sequence[str], frames: Sequence[FrameType]
+) -> tuple[str, str]:
+    """``missing`` is GROUP/NAME, either of which may hold a slash: Hydra knows where the group
+    ends."""
+    found = [f.f_locals.get("group") for f in frames if f.f_code.co_name == NOT_FOUND]
+    group = next(filter(None, found), missing.rpartition("/")[0])
+    name = missing.removeprefix(f"{group}/")
+    known = [option for option in options if option != "base"]
+    cure = f"Known: {', '.join(known)}." if known else _HELP
+    if "/" in name:
+        return f"There is no {group}={name}.", f"{cure} A group takes a name, not a path."
+    return f"There is no {group or 'config'}={name}.{did_you_mean(name, known)}", cure
+
+
 def _of_a_source(cause: BaseException, frames: Sequence[FrameType]) -> tuple[str, str] | None:
     """Of a file that Hydra was reading, by the variable that its reader has."""
     path = next((f.f_locals["full_path"] for f in frames if "full_path" in f.f_locals), None)
@@ -163,7 +188,7 @@ def _of_a_source(cause: BaseException, frames: Sequence[FrameType]) -> tuple[str
     if path is None:
         return None
     if isinstance(cause, UnicodeDecodeError):
-        line = Path(path).read_bytes().count(b"\n", 0, cause.start) + 1
+        line = line_number(Path(path).read_bytes(), cause.start)
         return f"{path}, line {line}: not UTF-8.", "Save the file as UTF-8."
     if isinstance(cause, OSError) and cause.errno is None:  # OmegaConf, of a file that holds 0
         return f"{path} holds no settings.", "Write key: value, a line each."

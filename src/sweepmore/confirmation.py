@@ -15,7 +15,7 @@ from sweepmore.cli import shown_path
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.note import write_note
 from sweepmore.optuna_internals import storage_of
-from sweepmore.record import CONFIRM, NOISE, write_json
+from sweepmore.record import CONFIRM, NOISE, listed, searched_name, write_json
 from sweepmore.retrain import Plan, folder_of, train_again
 from sweepmore.studies import view, words
 from sweepmore.winner import (
@@ -29,6 +29,7 @@ from sweepmore.winner import (
     fresh_seeds,
     smallest_difference,
 )
+from sweepmore.wording import decimals, plural, plus_minus
 
 
 def run(
@@ -46,13 +47,13 @@ def run(
     """Train the best ``top`` of the study (with ``noise``: the best one) with ``seeds`` fresh
     seeds as the study ``STUDY.confirm`` (``STUDY.noise``), then print what that says; returns
     the study's name. ``storage`` is the URL of ``database`` as it was written."""
-    searched = load(database, study.removesuffix(CONFIRM))
+    searched = load(database, searched_name(study))
     suffix = NOISE if noise else CONFIRM
     plan = planned(searched, suffix, 1 if noise else top, seeds, seed_key)
     chosen = plan.chosen(searched)
     name = searched.study_name + suffix
-    print(f"{name}: {len(chosen)} configurations × {seeds} fresh seeds, "
-          f"{len(chosen) * seeds} runs", flush=True)  # fmt: skip
+    print(f"{name}: {plural(len(chosen), 'configuration')} × {plural(seeds, 'fresh seed')}, "
+          f"{plural(len(chosen) * seeds, 'run')}", flush=True)  # fmt: skip
     train_again(searched, chosen, plan, name, n_jobs, storage, outputs)
     confirmed = load(database, name)
     found = candidates(chosen, view(confirmed))
@@ -101,7 +102,7 @@ def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = No
     if name == "last":
         name = last(database, names) or name
     if name not in names:
-        known = f"Known: {', '.join(sorted(names)[:10]) or 'none'}.{did_you_mean(name, names)}"
+        known = f"{listed('Known', sorted(names))}{did_you_mean(name, names)}"
         raise StudyError(f"There is no study {name}.", value=name, cure=cure or known)
     study = optuna.load_study(study_name=name, storage=database)
     if "command" not in study.user_attrs:
@@ -176,11 +177,14 @@ def winner_record(
 def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
     deviation = statistics.stdev(candidate.values)
     study.set_user_attr("noise", deviation)
-    smallest = smallest_difference(deviation, seeds)
+    told, smallest, single = (
+        decimals(one, candidate.mean)
+        for one in (deviation, smallest_difference(deviation, seeds), smallest_single(deviation))
+    )
     print(
-        f"noise    one run's standard deviation is {deviation:.4f} over {seeds} fresh seeds\n"
-        f"         {seeds} seeds each can tell apart differences from {smallest:.4f}; "
-        f"one run each, from {smallest_single(deviation):.4f}"
+        f"noise    one run's standard deviation is {told} over {plural(seeds, 'fresh seed')}\n"
+        f"         {plural(seeds, 'seed')} each can tell apart differences from {smallest}; "
+        f"one run each, from {single}"
     )
 
 
@@ -204,7 +208,8 @@ def print_table(confirmation: Confirmation, record: Mapping[str, Any]) -> None:
     print(f"winner   {words(winner.params)} ({standing(confirmation)})")
     if winner.bias:
         than = "better" if (winner.bias < 0) != confirmation.maximize else "worse"
-        print(f"         the search had shown {winner.searched:.4f}, {abs(winner.bias):.4f} {than} "
+        bias = decimals(abs(winner.bias), winner.searched)
+        print(f"         the search had shown {decimals(winner.searched)}, {bias} {than} "
               "than fresh seeds give")  # fmt: skip
     print(f"folder   {shown_path(Path(record['run']))}")
     print(f"         of its {record['seeds']} runs the one in the middle, with seed "
@@ -230,14 +235,16 @@ def _line(row: Row, confirmation: Confirmation) -> str:
     if row is not confirmation.rows[0]:
         gap, verdict = told_apart(row.difference), "tied" if row.tied else "worse"
     return (
-        f"{mark} {candidate.searched_root:>4}  {candidate.searched:>8.4f}  "
-        f"{candidate.mean:.4f} ± {row.interval.half:.4f}  {gap:<16}  {verdict:<5}  "
+        f"{mark} {candidate.searched_root:>4}  {decimals(candidate.searched):>8}  "
+        f"{plus_minus(candidate.mean, row.interval.half)}  {gap:<16}  {verdict:<5}  "
         f"{size:>10}  {seconds:>7}"
     )
 
 
 def told_apart(difference: Interval) -> str:
     """With as many digits as show on which side of zero its interval ends."""
+    if not 1e-3 <= max(abs(difference.mean), difference.half) < 1e5:
+        return plus_minus(difference.mean, difference.half, sign="+")
     for digits in range(4, 9):
         mean, half = f"{difference.mean:+.{digits}f}", f"{difference.half:.{digits}f}"
         if (abs(float(mean)) <= float(half)) == difference.includes_zero:

@@ -104,7 +104,7 @@ class Crew(ABC, Generic[One]):
                             continue
                         with unbroken():
                             seen = view(self.study)
-                        if ending is Ending.DONE and vanished(self.pid(one), seen):
+                        if vanished(self.pid(one), seen):
                             ending = Ending.DIED
                         if ending is Ending.DONE:
                             continue
@@ -138,8 +138,9 @@ class Crew(ABC, Generic[One]):
 
 
 def vanished(pid: int | None, seen: StudyView) -> bool:
-    """Whether a process that ended well left a trial unfinished: its task has left the process
-    (``os._exit(0)``). By now the trial may have been found dead by others."""
+    """Whether a process left a trial unfinished, whatever its exit code says: its task has left
+    the process (``os._exit(0)``, ``os._exit(143)``), or a worker that was stopped could not hand
+    it back. By now the trial may have been found dead by others."""
     return pid is not None and any(
         attempt.owner is not None
         and on_this_host(attempt.owner)

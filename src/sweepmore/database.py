@@ -149,7 +149,7 @@ def _require_driver(url: URL) -> None:
         raise not_opened(url, str(error), "Known: sqlite, postgresql, mysql.") from error
     except ImportError as error:
         ours = url.drivername == "postgresql+psycopg"
-        cure = "Run: pip install -e '.[postgres]'" if ours else "Install the driver that it names."
+        cure = "Run: pip install 'psycopg[binary]'" if ours else "Install the driver that it names."
         raise not_opened(url, f"{error}", cure) from error
 
 

@@ -112,9 +112,14 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def line_number(content: bytes, at: int) -> int:
+    """Of the byte at ``at``, for a file whose lines end in LF, CRLF or CR; the first is 1."""
+    return len(re.findall(rb"\r\n?|\n", content[:at])) + 1
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``' Did you mean X?'`` with the nearest known word, else an empty string."""
-    near = nearest(word, known)
+    near = nearest(word, {*known} - {word})
     return "" if near is None else f" Did you mean {near}?"
 
 

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
 from sweepmore.importance import fence
 from sweepmore.studies import Attempt, StudyView, short
+from sweepmore.wording import decimals, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,8 +110,9 @@ def history(seen: StudyView, metric: str) -> Chart:
     points += [Point(a.root, _value(a), told(a), "pruned") for a in cut]
     running = Curve("best so far", [a.root for a in done], stairs)
     pruned = f", {len(cut)} pruned" if cut else ""
-    return Chart("history", f"{seen.name}: n = {len(done)} complete trials{pruned}", "trial",
-                 metric, points, [running], steps=True, better=better(seen),
+    title = f"{seen.name}: n = {plural(len(done), 'complete trial')}{pruned}"
+    return Chart("history", title, "trial", metric, points, [running], steps=True,
+                 better=better(seen),
                  legend={"complete": "a trial", "pruned": "pruned"})  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def so_far(seen: StudyView) -> list[SoFar]:
     sign = seen.sign()
     best, spent, found = math.inf, 0.0, list[SoFar]()
     for number, attempt in enumerate(sorted(seen.counted, key=lambda a: a.root), 1):
-        spent += attempt.seconds or 0.0
+        spent += seen.seconds_of(attempt) or 0.0
         if attempt.state is TrialState.COMPLETE and not attempt.infeasible:
             best = min(best, sign * _value(attempt))
         found.append(SoFar(number, spent, sign * best))
@@ -168,7 +170,8 @@ def learning_curves(
     for k, row in enumerate(best):
         label = "the best" if k == 0 else f"the next {len(best) - 1}" if k == 1 else ""
         curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
-    title = f"{seen.name}: the best {len(best)} and the spread of all, n = {len(known_rows)} trials"
+    all_trials = plural(len(known_rows), "trial")
+    title = f"{seen.name}: the best {len(best)} and the spread of all, n = {all_trials}"
     return Chart("curves", title, "step", metric, curves=curves, log_y=True,
                  better=better(seen))  # fmt: skip
 
@@ -204,7 +207,7 @@ def importance(shares: Mapping[str, float], seen: StudyView) -> Chart | None:
         return None
     positive = {name: max(0.0, share) for name, share in shares.items()}
     bars = sorted(positive.items(), key=lambda row: -row[1])
-    title = f"{seen.name}: what the value depends on, n = {len(seen.ranked)} trials"
+    title = f"{seen.name}: what the value depends on, n = {plural(len(seen.ranked), 'trial')}"
     return Chart("importance", title, "share of the variance that it explains", "", bars=bars)
 
 
@@ -253,7 +256,8 @@ def train_against_dev(seen: StudyView) -> Chart | None:
     if len(points) < 2:
         return None
     title = (
-        f"{seen.name}: n = {len(points)} trials; the further above the line, the more overfitting"
+        f"{seen.name}: n = {plural(len(points), 'trial')}; "
+        "the further above the line, the more overfitting"
     )
     return Chart("fit", title, "train loss (nats/token), whole split",
                  "dev loss (nats/token), whole split", points, diagonal=True)  # fmt: skip
@@ -266,10 +270,10 @@ def confirmed(winner: Mapping[str, Any], metric: str) -> Chart:
         style = (
             "winner" if row["trial"] == winner["trial"] else "tied" if row["tied"] else "complete"
         )
-        text = f"trial {row['trial']}: {row['searched']:.4f} → {row['mean']:.4f}"
+        text = f"trial {row['trial']}: {decimals(row['searched'])} → {decimals(row['mean'])}"
         points.append(Point(row["searched"], row["mean"], text, style, row["half_width"]))
-    title = f"the search's promise and fresh seeds, n = {len(points)} configurations"
-    mean = f"{metric}, mean of {winner['seeds']} fresh seeds"
+    title = f"the search's promise and fresh seeds, n = {plural(len(points), 'configuration')}"
+    mean = f"{metric}, mean of {plural(winner['seeds'], 'fresh seed')}"
     legend = {"winner": "the winner", "tied": "tied with the best",
               "complete": "worse than the best, seed by seed"}  # fmt: skip
     return Chart("confirmed", title, f"{metric} in the search", mean, points, diagonal=True,
@@ -287,7 +291,7 @@ def front(seen: StudyView, labels: Sequence[str], group: str | None = None) -> C
             of_value = [a for a in seen.attempts if a.params.get(group) == value]
             part = StudyView(seen.name, seen.directions, tuple(of_value))
             curves.append(_front_curve(part, f"{group}={short(value)}"))
-    title = f"{seen.name}: n = {len(points)} trials"
+    title = f"{seen.name}: n = {plural(len(points), 'trial')}"
     return Chart("front", title, labels[1], labels[0], points, curves, log_x=True, steps=True,
                  better=better(seen))  # fmt: skip
 
@@ -358,10 +362,10 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
         axes.update_datalim([(low, low), (high, high)])
         axes.axline((low, low), slope=1, color=GREY, linewidth=0.8, zorder=0)
         axes.ticklabel_format(useOffset=False)  # 2.0962, not 0.0002 with +2.096 in a corner
-    if chart.log_x:
+    if chart.log_x and _has_logarithm(axes.dataLim.intervalx):
         axes.set_xscale("log")
         _plain_ticks(axes.xaxis, few=small)
-    if chart.log_y:
+    if chart.log_y and _has_logarithm(axes.dataLim.intervaly):
         axes.set_yscale("log")
         _plain_ticks(axes.yaxis, few=small)
     if chart.categories:
@@ -398,15 +402,21 @@ def _heat_map(axes: Axes, chart: Chart) -> None:
     axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
 
 
+def _has_logarithm(interval: Sequence[float]) -> bool:
+    """A share, a gain or a reward may be 0 or less: then the axis is linear."""
+    return bool(min(interval) > 0)
+
+
 def _plain_ticks(axis: Axis, few: bool) -> None:
-    """0.01, 0.02, 0.05 instead of powers of ten; within one decade matplotlib's own places."""
+    """0.01, 0.02, 0.05 instead of powers of ten; within one decade matplotlib's own places. Over
+    many decades it labels every second or third one, and none where 2 and 5 are asked for, too."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
     within_a_decade = high / low < 10
     axis.set_major_locator(
         MaxNLocator(4 if few else 7) if within_a_decade
-        else LogLocator(subs=(1,) if few and high / low > 100 else (1, 2, 5))
+        else LogLocator(subs=(1,) if high / low > (100 if few else 10_000) else (1, 2, 5))
     )  # fmt: skip
     axis.set_major_formatter("{x:.4g}")
     axis.set_minor_formatter(NullFormatter())

@@ -13,7 +13,6 @@ import optuna
 
 from sweepmore import show, slots
 from sweepmore.errors import said
-from sweepmore.join import study_folder
 from sweepmore.keep import BestOnly
 from sweepmore.owner import on_this_host, this_process
 from sweepmore.patience import DatabaseAway, is_away
@@ -35,7 +34,7 @@ class Follower:
     began: float = field(default_factory=time.monotonic)
 
     def __enter__(self) -> Follower:
-        self._thin_out = BestOnly(study_folder(self.asked, self.study))
+        self._thin_out = BestOnly()
         self._done = threading.Event()
         self._show = show.live(self.asked)
         self._shown = self._show.__enter__()

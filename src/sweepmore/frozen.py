@@ -28,6 +28,8 @@ from sweepmore.overrides import override_text
 
 # Folders whose files are not an application's sources.
 NOT_SOURCES = {"site-packages", "node_modules", "tests", "outputs", "__pycache__"}
+# Hydra's names for the providers of folders that its flags name.
+FLAGS = {"main": "config-path", "command-line": "config-dir"}
 
 
 @dataclass
@@ -102,11 +104,14 @@ class FrozenConfig:
         return f"hydra.searchpath={override_text(places)}"
 
     @property
-    def main(self) -> Path:
-        """The copy of the application's own config folder, for ``--config-path``."""
-        return self.folder / str(
-            next(e["copy"] for e in self._entries() if e["provider"] == "main")
-        )
+    def flags(self) -> dict[str, str]:
+        """Hydra's flags that name the copies of the application's own config folder and of the one
+        that was typed, where there are such: a config may live in code alone."""
+        return {
+            FLAGS[str(entry["provider"])]: str(self.folder / entry["copy"])
+            for entry in self._entries()
+            if entry["provider"] in FLAGS and entry["copy"] is not None
+        }
 
     def _entries(self) -> list[dict[str, str | None]]:
         return list(json.loads((self.folder / "sources.json").read_text()))
@@ -156,14 +161,19 @@ def _is_searchpath(entry: Mapping[str, str | None]) -> bool:
 
 
 def _directory(path: str) -> Path | None:
-    """The folder behind ``file://…`` or ``pkg://…``; None for sources that live in code."""
+    """The folder behind ``file://…`` or ``pkg://…``; None for sources that live in code, and for
+    a folder that is not there, of which Hydra only warns."""
     scheme, _, rest = path.partition("://")
-    if scheme == "file":
-        return Path(rest)
-    if scheme != "pkg":
-        return None
+    folder = Path(rest) if scheme == "file" else _of_package(rest) if scheme == "pkg" else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def _of_package(rest: str) -> Path | None:
     module, _, inside = rest.partition("/")
-    origin = importlib.util.find_spec(module)
+    try:
+        origin = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # a package above it
+        return None
     if origin is None or not origin.submodule_search_locations:
         return None
     return Path(origin.submodule_search_locations[0]) / inside
@@ -177,8 +187,7 @@ def _copy_yaml(source: Path, target: Path, skip: Path) -> None:
             continue
         if child.is_dir():
             _copy_yaml(child, target / child.name, skip)
+            if not any((target / child.name).iterdir()):
+                (target / child.name).rmdir()
         elif child.suffix in (".yaml", ".yml"):
             shutil.copyfile(child, target / child.name)
-    with_nothing = not any(target.iterdir())
-    if with_nothing:
-        target.rmdir()

@@ -7,8 +7,10 @@ what may be installed, because a private name can move in any release.
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -20,6 +22,7 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import ChoiceSweep, Override, ValueType
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
@@ -28,9 +31,18 @@ from omegaconf import DictConfig, OmegaConf
 # What ``hydra.launcher._target_`` is where nobody chose another launcher.
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
+# ``hydra.sweep`` where nobody has set it (hydra/conf/hydra/output/default.yaml).
+SWEEP_DEFAULTS = {
+    "dir": "multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",
+    "subdir": "${hydra.job.num}",
+}
+
 # The functions that take one override after another, by the end of their names: what a message is
 # about is the override in hand there; elsewhere a loop that has ended leaves its last one.
 ONE_BY_ONE = ("._apply_overrides_to_config", "Overrides.__init__")
+
+# The function that says that a group has no such option, which knows the ``group``.
+NOT_FOUND = "config_not_found_error"
 
 IS_13 = hydra.__version__.startswith("1.3.")
 # ``hydra.main(**VERSION_BASE)``: 1.3 warns without it, 1.4 with it, and what 1.4 does without it is
@@ -96,6 +108,24 @@ def name_after(task: Sequence[Override], config: DictConfig) -> None:
         )
 
 
+@contextmanager
+def before_folders(look: Callable[[Path], None]) -> Iterator[None]:
+    """``look(folder)`` whenever the folder of a run is known and not made yet. Hydra has no hook
+    there, but says to its ``HydraConfig`` which folder it will be."""
+    tell = HydraConfig.set_config
+
+    def told(self: HydraConfig, cfg: DictConfig) -> None:
+        tell(self, cfg)
+        if (folder := OmegaConf.select(cfg, "hydra.runtime.output_dir")) is not None:
+            look(Path(folder))
+
+    HydraConfig.set_config = told  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        HydraConfig.set_config = tell  # type: ignore[method-assign]
+
+
 def for_another_process(context: HydraContext) -> dict[str, Any]:
     """What ``context`` holds beside its loader and callbacks, which are of this process: since
     Hydra 1.4 the targets that the application allows to be instantiated."""
@@ -107,6 +137,16 @@ def fresh_context(config: DictConfig, more: Mapping[str, Any]) -> HydraContext:
     """A context in another process than the one that began; ``more`` as that one gave it."""
     loader = ConfigLoaderImpl(create_config_search_path(None))
     return HydraContext(config_loader=loader, callbacks=Callbacks(config), **more)
+
+
+def callbacks_of(config: DictConfig) -> Any:
+    """The callbacks that a composed config names, for a ``HydraContext``."""
+    return Callbacks(config)
+
+
+def without_callbacks(context: HydraContext) -> HydraContext:
+    """For what Hydra runs as a job and is none of the application's: a worker."""
+    return replace(context, callbacks=Callbacks())
 
 
 def choice_among(key: Override, values: list[Any]) -> Override:

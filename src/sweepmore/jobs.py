@@ -18,15 +18,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from sweepmore import slurm
 from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.composing import composing
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import Interrupted, StudyError
-from sweepmore.hydra_internals import for_another_process, fresh_context
+from sweepmore.hydra_internals import for_another_process, fresh_context, without_callbacks
 from sweepmore.join import is_done, work
+from sweepmore.overrides import override_text
 from sweepmore.owner import this_process
 from sweepmore.record import safe_name
 from sweepmore.settings import read
@@ -159,16 +160,21 @@ class Jobs(Crew[Job]):
         config = copy.deepcopy(self.config)
         if self._on_slurm:
             launcher = config.hydra.launcher
-            with open_dict(launcher):
+            with read_write(launcher), open_dict(launcher):
                 launcher.name = name
                 # it hands back when preempted and is replaced; requeued, it would come back as well
                 more = {"no-requeue": True, **launcher.additional_parameters}
                 launcher.additional_parameters = more
         with composing():
             launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=self.context, task_function=self._worker, config=config
+                hydra_context=without_callbacks(self.context),
+                task_function=self._worker,
+                config=config,
             )
-        return Job(launcher, list(self.asked.space.fixed), index, name)
+        # the job's own folder, which is none of a trial's
+        place = {"dir": str(config.hydra.sweep.dir), "subdir": f".workers/{index}"}
+        words = [f"hydra.sweep.{key}={override_text(value)}" for key, value in place.items()]
+        return Job(launcher, [*self.asked.space.fixed, *words], index, name)
 
     def wait(self, left: Sequence[Job]) -> None:
         time.sleep(0.1)

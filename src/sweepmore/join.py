@@ -39,7 +39,8 @@ def work(
     )
     frozen = freeze(asked, study)
     search = search_of(asked, study, frozen, part["since"])
-    worker = Worker(search, study, task, context, parent=part["parent"])
+    hears = bool(part.get("quiet"))
+    worker = Worker(search, study, task, context, parent=part["parent"], own_callbacks=hears)
     heed(storage_of(study), lambda: worker.stopped_by)
     worker.run()
     return worker.stopped_by
@@ -53,11 +54,11 @@ def load_study(asked: Sweep, name: str) -> optuna.Study:
     )
 
 
-def study_folder(asked: Sweep, study: optuna.Study) -> Path:
+def study_folder(outputs: Path, study: optuna.Study) -> Path:
     """``outputs/studies/NAME`` by its ``safe_name``; a second study of that name (another storage)
     gets a suffix."""
     uid = study.user_attrs["uid"]
-    folder = asked.outputs / "studies" / safe_name(study.study_name)
+    folder = outputs / "studies" / safe_name(study.study_name)
     if not _belongs(folder, uid):
         folder = folder.with_name(f"{folder.name}-{uid}")
         _belongs(folder, uid)
@@ -80,10 +81,17 @@ def _belongs(folder: Path, uid: str) -> bool:
     return mark.exists() and mark.read_text() == uid
 
 
+def sweep_dir_of(asked: Sweep, study: optuna.Study) -> Path | None:
+    """Hydra's sweep dir, where the study's trials lie there: as the study's first parent resolved
+    it, whatever the time is by now. A relative one is of the folder where the command is given."""
+    kept = study.user_attrs.get("sweep_dir")
+    return None if kept is None else asked.cwd / kept["resolved"]
+
+
 def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
     return freeze_sources(
         asked.sources,
-        study_folder(asked, study) / "conf",
+        study_folder(asked.outputs, study) / "conf",
         asked.config_name,
         asked.hydra_overrides,
         skip=asked.outputs,
@@ -95,7 +103,8 @@ def search_of(asked: Sweep, study: optuna.Study, frozen: FrozenConfig, since: fl
         study_name=study.study_name,
         space=asked.space,
         frozen=frozen,
-        folder=study_folder(asked, study),
+        folder=study_folder(asked.outputs, study),
+        sweep_dir=sweep_dir_of(asked, study),
         artifacts=asked.outputs / "artifacts",
         n_trials=asked.n_trials,
         max_failure_rate=asked.settings.max_failure_rate,

@@ -15,13 +15,12 @@ CHECKPOINTS = ("checkpoints", "*.safetensors", "*.pt", "*.pth", "*.ckpt")
 
 @dataclass
 class BestOnly:
-    """Removes the checkpoints of trials in ``folder`` that are finished and not the best.
+    """Removes the checkpoints of trials that are finished and not the best.
 
     A trial that is beaten once is never the best again, so each is looked at once; one that will
     be retried keeps its checkpoints. Of several objectives, all that no other trial beats stay.
     """
 
-    folder: Path
     _done: set[int] = field(default_factory=set)
 
     def __call__(self, seen: StudyView) -> None:
@@ -30,7 +29,9 @@ class BestOnly:
         many = len(seen.directions) > 1
         best = {a.root for a in (*seen.ranked[:1], *(seen.front if many else ()))}
         for root in finished - best - self._done:
-            remove_checkpoints(self.folder / f"{root:04d}")
+            for attempt in seen.attempts:
+                if attempt.root == root and "folder" in attempt.attrs:
+                    remove_checkpoints(Path(attempt.attrs["folder"]))
             self._done.add(root)
 
 

@@ -14,12 +14,15 @@ from collections.abc import Sequence
 
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import StudyError
+from sweepmore.frozen import FrozenConfig
+from sweepmore.invocation import flag_words, split_flags, start_words
 from sweepmore.owner import this_process
 from sweepmore.signals import STOPPING
 
 # A worker that was asked twice to stop is killed after this.
 KILL_SECONDS = 5.0
-# How a worker process learns that it is one: {"study", "index", "parent", "since"} as JSON.
+# How a worker process learns that it is one: {"study", "index", "parent", "since", "quiet"} as
+# JSON, where quiet are the words of its command that keep Hydra's callbacks from hearing of it.
 WORKER_VARIABLE = "SWEEPMORE_WORKER"
 
 
@@ -29,16 +32,20 @@ class Processes(Crew[subprocess.Popen[bytes]]):
     def start(self, index: int) -> subprocess.Popen[bytes]:
         """The same command with the frozen config, in a session of its own: Ctrl-C in the
         terminal is the parent's to hand on."""
+        # so that Hydra tells no callback of each worker that a sweep begins and ends
+        quiet = [f"~hydra.callbacks.{name}" for name in self.asked.callbacks]
         part = {
             "study": self.study.study_name,
             "index": index,
             "parent": this_process(),
             "since": self.search.since,
+            "quiet": quiet,
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
-        frozen = self.search.frozen
-        command = frozen_command(sys.orig_argv, str(frozen.main), frozen.search_path_override)
+        start = [sys.executable, *start_words()]
+        words = sys.orig_argv[len(start) :]
+        command = frozen_command(start, words, self.search.frozen, *quiet)
         logs = self.search.folder / "workers"
         logs.mkdir(exist_ok=True)
         with (logs / f"{index}.log").open("ab") as log:
@@ -89,14 +96,34 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         )
 
 
-def frozen_command(argv: Sequence[str], config_path: str, override: str) -> list[str]:
-    """The command line with the frozen sources instead of its own.
+def starts_again(words: Sequence[str]) -> bool:
+    """Whether this process's command line, typed or completed by its script, is that of the sweep
+    with these words. That of a program which calls Hydra by itself, such as a test, is not: it
+    would start that program."""
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    own = sys.argv if main and os.path.abspath(main) == os.path.abspath(sys.argv[0]) else []
+    return {*words} <= {*sys.orig_argv, *own}
 
-    Hydra's parser takes the overrides in one row only, so ours goes before the first of them.
+
+def frozen_command(
+    start: Sequence[str], words: Sequence[str], frozen: FrozenConfig, *more: str
+) -> list[str]:
+    """The command line, what starts the application and its own words, with the frozen sources
+    instead of its own, and ``more`` words.
+
+    Hydra's parser takes the overrides in one row only. It reads the sources of the first search
+    path, so ours goes before them all; of other keys the last value counts.
     """
-    words = list(argv)
-    at = next((i for i, w in enumerate(words) if i and "=" in w and w[0] != "-"), len(words))
-    return [*words[:at], override, *words[at:], "--config-path", config_path]
+    flags, others = split_flags(words)
+    found = [at for at, word in enumerate(others) if _is_override(word)] or [len(others)]
+    first, end = found[0], found[-1] + 1
+    row = [frozen.search_path_override, *others[first:end], *more]
+    ours = flag_words({**flags, **frozen.flags})
+    return [*start, *ours, *others[:first], *row, *others[end:]]
+
+
+def _is_override(word: str) -> bool:
+    return word.startswith("~") or ("=" in word and not word.startswith("-"))
 
 
 def resources(index: int, n_jobs: int) -> dict[str, str]:

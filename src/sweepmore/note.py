@@ -11,6 +11,7 @@ from optuna.distributions import json_to_distribution
 
 from sweepmore.optuna_internals import storage_of, study_id
 from sweepmore.show import command_line, described
+from sweepmore.wording import plus_minus
 
 # Both as optuna_dashboard.save_note has them, which takes over a second to import; a test reads
 # the note back with the dashboard's own function.
@@ -25,12 +26,13 @@ def write_note(study: optuna.Study, winner: Mapping[str, Any] | None = None) -> 
         for name, one in attrs["question"]["space"].items()
     }
     directions = ", ".join(direction.name.lower() for direction in study.directions)
-    lines = [f"**{directions}** over {described(space)}", "", "```", command_line(attrs), "```"]
+    command = command_line(attrs["command"])
+    lines = [f"**{directions}** over {described(space)}", "", "```", command, "```"]
     if winner is not None:
         params = " ".join(f"`{name}={value}`" for name, value in winner["params"].items())
         lines += [
             "",
-            f"**Winner**: {params}, {winner['mean']:.4f} ± {winner['half_width']:.4f} "
+            f"**Winner**: {params}, {plus_minus(winner['mean'], winner['half_width'])} "
             "(95 %, fresh seeds)",
         ]
     save_note(study, "\n".join(lines))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import optuna
 import sqlalchemy
 from optuna.samplers import BruteForceSampler
 from optuna.storages import BaseStorage, RDBStorage
@@ -41,9 +40,23 @@ def id_of(trial: FrozenTrial) -> int:
     return trial._trial_id
 
 
-def as_running(study: Study, number: int) -> Trial:
-    """A trial that is RUNNING already, to suggest and report in; ``Study.ask`` takes one itself."""
-    return optuna.Trial(study, trial_id(study, number))
+class RunningTrial(Trial):
+    """Shows what the command fixes among its attributes, where functions that were written for the
+    stock Optuna plugin look for it; stored it would be among ours."""
+
+    def __init__(self, study: Study, trial_id: int, fixed: Mapping[str, str]) -> None:
+        super().__init__(study, trial_id)
+        self._of_command = dict(fixed)
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        return {**super().user_attrs, **self._of_command}
+
+
+def as_running(study: Study, number: int, fixed: Mapping[str, str]) -> Trial:
+    """A trial that is RUNNING already, to suggest and report in; ``Study.ask`` takes one itself.
+    ``fixed`` are the overrides of every trial, key → text."""
+    return RunningTrial(study, trial_id(study, number), fixed)
 
 
 def fix(trial: Trial, params: Mapping[str, Any]) -> None:

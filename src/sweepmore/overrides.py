@@ -40,6 +40,12 @@ def read_overrides(arguments: Sequence[str], params: Mapping[str, Any]) -> list[
     return [override for override in preset if _bare_key(override) not in taken] + written
 
 
+def fixed_values(arguments: Sequence[str]) -> dict[str, str]:
+    """Key, with its plus, → the text of its value; what is deleted is left out."""
+    read = [override for override in read_overrides(arguments, {}) if not override.is_delete()]
+    return {one.get_key_element(): one.get_value_element_as_str() for one in read}
+
+
 def override_text(value: object) -> str:
     """``value`` in Hydra's grammar, such that Hydra reads exactly it back."""
     match value:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweepmore.figures import Chart, draw, save, svg
 from sweepmore.record import write_atomic
+from sweepmore.wording import decimals
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def cell(value: Any, typed: bool = False) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}" if 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+        return f"{value:.4g}" if typed else decimals(value)
     return f"{value:,}" if isinstance(value, int) and not typed else str(value)
 
 

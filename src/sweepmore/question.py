@@ -39,14 +39,14 @@ def ask(
     space: Mapping[str, BaseDistribution],
     config: DictConfig,
     settings: Mapping[str, Any],
-    identity: str | None,
+    identity: Callable[[], Any] | None,
     ignore: Sequence[str],
 ) -> Question:
     """The question as JSON: search space, settings of the search, fixed config, identity.
 
     ``config`` is composed without the searched overrides; keys that are searched or begin with
-    one of ``ignore`` do not matter. ``identity`` is the dotted path of a function of the config
-    that returns JSON (a data fingerprint, say).
+    one of ``ignore`` do not matter. ``identity`` tells what else does (a data fingerprint, say);
+    it is asked last, when all of ``config`` has been resolved.
     """
     config = _steady(config)
     fixed = {
@@ -58,7 +58,7 @@ def ask(
         "space": {name: json.loads(distribution_to_json(d)) for name, d in space.items()},
         **settings,
         "config": fixed,
-        "identity": identify(identity, config) if identity else None,
+        "identity": identity() if identity else None,
     }
     return dict(json.loads(json.dumps(found, default=str)))
 
@@ -66,6 +66,13 @@ def ask(
 def identify(path: str, config: DictConfig) -> Any:
     """What the application's function says of a config; it may refuse one."""
     return call(path, _steady(config))
+
+
+def agreed(answers: Iterable[Any]) -> Any:
+    """The one answer; where several differ all of these, in whatever order they came; or None."""
+    texts = sorted({json.dumps(answer, sort_keys=True, default=str) for answer in answers})
+    found = [json.loads(text) for text in texts]
+    return found[0] if len(found) == 1 else found or None
 
 
 def _steady(config: DictConfig) -> DictConfig:
@@ -156,10 +163,11 @@ def barred(old: Question, new: Question) -> list[str]:
     """The searched keys that no study can go on with: Optuna takes another range of the same kind
     for a parameter, but no other kind and no other choices."""
     before, after = old["space"], new["space"]
-    return [name for name in before if name in after and not _fits(before[name], after[name])]
+    return [name for name in before if name in after and not fits(before[name], after[name])]
 
 
-def _fits(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def fits(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether Optuna takes both of these distributions, as plain JSON, for one parameter."""
     old, new = (json_to_distribution(json.dumps(one)) for one in (before, after))
     try:
         check_distribution_compatibility(old, new)

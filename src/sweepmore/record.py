@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from typing import Any, Literal
 import yaml
 
 from sweepmore.errors import ConfigError, RunError, did_you_mean
-from sweepmore.owner import this_process
+from sweepmore.owner import is_alive, on_this_host, this_process
 
 Status = Literal["ok", "diverged", "pruned", "interrupted", "error"]
 
@@ -37,6 +38,15 @@ CONFIRM, NOISE = ".confirm", ".noise"
 
 # What a folder may be called on every system, and a W&B run's id begin with.
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def searched_name(study: str) -> str:
+    """The name of the search that a study confirms or measures the noise of; its own, else."""
+    return study.removesuffix(CONFIRM).removesuffix(NOISE)
+
+
+# Of names that a message lists.
+LISTED = 10
 
 # A diff longer than this is cut: guess, four times the longest diff one would call small.
 MAX_DIFF_CHARACTERS = 400_000
@@ -181,6 +191,21 @@ def reopen(folder: Path, last_step: int) -> Record:
     return Record(folder, provenance["run_id"], attempt=len(provenance["starts"]) - 1)
 
 
+def take_over(earlier: Sequence[Path], folder: Path, holding: Path) -> bool:
+    """Copy into ``folder`` the first of these runs that has the file ``holding``, where it has none
+    itself; returns whether it has one now. A kill in between leaves it without."""
+    source = next((run for run in earlier if (run / holding).exists()), None)
+    if source is not None and not (folder / holding).exists():
+        last = holding.parts[0]
+        # of W&B's and Hydra's own each run has one
+        others = shutil.ignore_patterns(last, "wandb", ".*")
+        shutil.copytree(source, folder, ignore=others, dirs_exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as fresh:
+            shutil.copytree(source / last, Path(fresh, last))
+            os.replace(Path(fresh, last), folder / last)
+    return (folder / holding).exists()
+
+
 def _as_name(text: str) -> str:
     """``[a-z0-9][a-z0-9._-]*``: what W&B ids and Optuna's study names both allow."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text.lower())
@@ -277,28 +302,87 @@ def began(folder: Path) -> tuple[float, int]:
     return (datetime.fromisoformat(starts[0]["time"]).timestamp() if starts else age / 1e9, age)
 
 
-def find_run(name: str, outputs: Path, holding: str) -> Path:
+def find_run(name: str, outputs: Path, holding: str, *, stopped: bool = False) -> Path:
     """The folder that ``name`` means: a path, a folder's name under ``outputs``, or ``last``.
 
-    ``last`` is the run that began last among those that hold the file ``holding``; the trials of
-    studies are not meant by it.
+    ``last`` is the run that began last among those that hold the file ``holding`` and, where
+    ``stopped``, did not come to their end; the trials of studies are not meant by it.
     """
     if name != "last":
         for folder in (Path(name), outputs / "runs" / name):
             if (folder / "config.yaml").exists():
                 return folder.resolve()
-    runs = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
-    if name != "last":
         if (outputs / "studies" / safe_name(name)).is_dir():
-            cure = f"Give study={name} instead, or a trial of {outputs.name}/studies/{name}."
+            cure = f"Give study={name} instead, or one of its trials: study={name} trial=N"
             raise RunError(f"{name} is a study, not a run.", value=name, cure=cure)
-        near = did_you_mean(name, [folder.name for folder in runs])
-        raise RunError(f"{name} is not a run.", value=name, cure=f"Give a run's folder.{near}")
-    usable = [folder for folder in runs if (folder / holding).exists()]
-    if not usable:
-        cure = "Train one first: python train.py experiment=quick"
-        raise RunError(f"No run in {outputs} holds {holding}.", value=name, cure=cure)
-    return max(usable, key=began).resolve()
+    runs = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
+    usable = [run for run in runs if (run / holding).exists() and not (stopped and has_ended(run))]
+    usable.sort(key=began, reverse=True)
+    if name != "last":
+        names = [run.name for run in usable]
+        near = did_you_mean(name, names) or did_you_mean(name, [run.name for run in runs])
+        cure = f"Give a run's folder.{near} {listed('Interrupted' if stopped else 'Runs', names)}"
+        raise RunError(f"{name} is not a run.", value=name, cure=cure)
+    if usable:
+        return usable[0].resolve()
+    if stopped and runs:
+        cure = "To begin with the weights of one that ended, give start_from=last."
+        raise RunError(f"No run in {outputs} is interrupted.", value=name, cure=cure)
+    cure = "Train one first, or name another outputs=…."
+    raise RunError(f"No run in {outputs} holds {holding}.", value=name, cure=cure)
+
+
+# Of a run that can be gone on with; an error may be a full disk that has room again.
+STOPPED = ("interrupted", "error")
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether a run came to its end, or is still on its way, in a process of this host."""
+    result = folder / "result.json"
+    if result.exists() and read_json(result).get("status") not in STOPPED:
+        return True
+    return runs_elsewhere(folder) is not None
+
+
+def runs_elsewhere(folder: Path) -> int | None:
+    """The other process of this host in which the run is on its way; None where there is none."""
+    path = folder / "provenance.json"
+    starts = read_json(path)["starts"] if path.exists() else []
+    for start in starts[-1:]:
+        pid = start.get("pid")
+        if pid not in (None, os.getpid()) and on_this_host(start) and is_alive(start):
+            return int(pid)
+    return None
+
+
+def listed(what: str, names: Sequence[str]) -> str:
+    """``Runs: b, a.``: what there is to choose from, the first few."""
+    few = [*names[:LISTED], *(["…"] if len(names) > LISTED else [])]
+    return f"{what}: {', '.join(few) or 'none'}."
+
+
+def require_outputs(outputs: Path) -> None:
+    """RunError where a script's ``outputs=`` names no folder: a misspelt one would be made."""
+    if not outputs.is_dir():
+        cure = "outputs= names the folder of runs and studies, relative to the application's."
+        raise RunError(f"There is no folder {outputs}.", value=str(outputs), cure=cure)
+
+
+def require(folder: Path, holding: str) -> Path:
+    """The folder of a run that was found in a study, where it holds that file; else RunError."""
+    if (folder / holding).exists():
+        return folder
+    if (folder / "config.yaml").exists():
+        raise RunError(
+            f"{folder} holds no {holding}.",
+            value=str(folder),
+            cure="It was removed, or the run did not come to it: train it again.",
+        )
+    if not folder.exists():
+        cure = "Its outputs were removed: train it again."
+        raise RunError(f"The run {folder} is gone.", value=str(folder), cure=cure)
+    cure = "Its study is another application's, which keeps something else of a trial."
+    raise RunError(f"{folder} holds no run of this application.", value=str(folder), cure=cure)
 
 
 def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "config.yaml") -> Path:
@@ -307,20 +391,22 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
     studies = outputs / "studies"
     name = last_study(outputs) if study in (None, "last") else str(study)
     if not (studies / safe_name(name)).is_dir():
-        near = did_you_mean(name, [folder.name for folder in studies.glob("[!.]*")])
-        cure = f"python report.py lists the studies.{near}"
+        known = sorted(folder.name for folder in studies.glob("[!.]*"))
+        cure = f"{listed('Known', known)}{did_you_mean(name, known)}"
         raise RunError(f"There is no study {name} in {outputs}.", value=name, cure=cure)
     study_folder = studies / safe_name(name)
     folder = study_folder / f"{trial:04d}"
     run = next((run for run in (folder, folder / "0") if (run / "config.yaml").exists()), None)
+    if run is None and folder.exists():
+        return require(folder, "config.yaml")
     if run is None:
         numbers = sorted(int(run.name) for run in study_folder.glob("[0-9]*"))
-        known = f"It has {len(numbers)}, from {numbers[0]} to {numbers[-1]}; " if numbers else ""
-        cure = f"{known}a retried trial keeps its first number."
+        has = f"It has {len(numbers)}, from {numbers[0]} to {numbers[-1]}; " if numbers else ""
+        cure = f"{has}a retried trial keeps its first number."
         raise RunError(f"{name} has no run of a trial {trial}.", value=trial, cure=cure)
     if not (run / holding).exists():
         result = run / "result.json"
-        status = read_json(result)["status"] if result.exists() else "not ended"
+        status = read_json(result).get("status", "not told") if result.exists() else "not ended"
         problem = f"Trial {trial} of {name} holds no {holding}: its status is {status}."
         cure = "Name one that is ok: trials.csv lists them."
         if status == "ok":
@@ -339,7 +425,7 @@ def last_study(outputs: Path) -> str:
     ]
     own = [(when, name) for when, name in found if not name.endswith((CONFIRM, NOISE))]
     if not own:
-        cure = "Begin one first: python train.py -m sweeps=minute"
+        cure = "Begin one first, with -m, or name another outputs=…."
         raise RunError(f"There is no study in {outputs}.", value="last", cure=cure)
     return max(own)[1]
 

@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sweepmore import figures
-from sweepmore.cli import shown_path
+from sweepmore.cli import script_beside, shown_path
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.importance import shares
 from sweepmore.page import Page, Picture, Section, Table, cell, markdown
@@ -29,6 +29,7 @@ from sweepmore.record import (
     read_json,
     read_metrics,
     read_overrides,
+    searched_name,
 )
 from sweepmore.show import command_line
 from sweepmore.studies import (
@@ -46,6 +47,7 @@ from sweepmore.studies import (
     words,
 )
 from sweepmore.typed import dotted
+from sweepmore.wording import decimals, plural, plus_minus
 
 # A study of more trials than this is shown by its best; csv=true writes them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20
@@ -60,13 +62,22 @@ def _nothing(folder: Path) -> list[Any]:
 
 @dataclass(frozen=True)
 class Application:
-    """What an application adds: names of its objectives by its fixed config, and what it can tell
-    of the run in a folder."""
+    """What an application adds: names of its objectives by its fixed config, what it can tell
+    of the run in a folder, and the folder of the scripts that pages may name."""
 
     objectives: Callable[[Mapping[str, Any]], Sequence[str]] = lambda config: ()
     facts: Callable[[Path], Sequence[tuple[str, str]]] = _nothing
     warnings: Callable[[Path], Sequence[str]] = _nothing
     sections: Callable[[Path], Sequence[Section]] = _nothing
+    scripts: Path | None = None
+
+    def command(self, label: str, script: str, words: str) -> list[tuple[str, str]]:
+        """A command of a page, where that script is there."""
+        start = None if self.scripts is None else script_beside(self.scripts, script)
+        return [] if start is None else [(label, f"{start} {words}")]
+
+
+NOTHING_ADDED = Application()
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,9 @@ class Told:
 
 def tell(application: Application, run: Path) -> Told:
     """A run that is gone or cannot be opened (its data are elsewhere) is a warning, no failure:
-    the study itself lies in the database."""
+    the study itself lies in the database. Of an application that keeps no such record, nothing."""
+    if run.exists() and not (run / "config.yaml").exists():
+        return Told()
     if not (run / "result.json").exists():
         return Told(warnings=[f"the run of the best is gone: {shown_path(run)}"])
     try:
@@ -132,10 +145,16 @@ class Study:
         return runs_each(self.question.get("repeats"))
 
     @property
+    def is_search(self) -> bool:
+        """Whether it is no confirmation of another, nor a measure of its noise."""
+        return searched_name(self.seen.name) == self.seen.name
+
+    @property
     def may_be_luck(self) -> bool:
         """Whether the best is the best of many single seeds, and not yet confirmed."""
         seeds = "seed" in (self.question.get("repeats") or {})
-        return self.winner is None and not seeds and len(self.seen.directions) == 1
+        one = len(self.seen.directions) == 1
+        return self.winner is None and not seeds and one and self.is_search
 
     @property
     def winning_run(self) -> Path:
@@ -191,7 +210,7 @@ def study_page(study: Study, application: Application, where: str = "") -> Page:
         facts=[*_facts(study), *told.facts],
         warnings=[*_warnings(study), *told.warnings],
         sections=[*evidence, *told.sections],
-        commands=_commands(study, where),
+        commands=_commands(study, where, application),
     )
 
 
@@ -217,9 +236,10 @@ def _values(seen: StudyView, name: str) -> set[Any]:
 
 def _subtitle(study: Study) -> str:
     times = [a.started for a in study.seen.attempts if a.started is not None]
-    seconds = sum(a.seconds or 0.0 for a in study.seen.counted)
+    seconds = sum(study.seen.seconds_of(a) or 0.0 for a in study.seen.counted)
     start = f"{min(times):%Y-%m-%d %H:%M}" if times else "not begun"
-    return f"{start} · {len(study.seen.counted)} trials · {seconds:,.0f} s of trials, added up"
+    trials = plural(len(study.seen.counted), "trial")
+    return f"{start} · {trials} · {seconds:,.0f} s of trials, added up"
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:
@@ -229,14 +249,16 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if study.winner is not None:
         mean, half = study.winner["mean"], study.winner["half_width"]
         facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
-        facts.append(("confirmed by fresh seeds", f"{mean:.4f} ± {half:.4f} (95 %)"))
+        facts.append(("confirmed by fresh seeds", f"{plus_minus(mean, half)} (95 %)"))
     for k, metric in enumerate(study.metrics[: len(seen.directions)]):
         one = seen.best_in(k)
         value = cell((one.values or ())[k])
         label = f"best {metric}" if study.winner is None else f"in the search alone: best {metric}"
         facts.append((label, f"{value} (trial {one.root})"))
     if len(seen.directions) > 1:
-        facts.append(("no trial beats", f"{len(seen.front)} of {len(seen.ranked)} trials"))
+        facts.append(
+            ("no trial beats", f"{len(seen.front)} of {plural(len(seen.ranked), 'trial')}")
+        )
     elif study.winner is None:
         facts.append(("its settings", words(best.params)))
     first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
@@ -244,13 +266,14 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if study.winner is not None:
         # the winner's mean is of n runs, trial 0's of k, each as noisy: half·√n is one run's share
         whole = half * math.sqrt(1 + study.winner["seeds"] / study.runs_each)
-        told = f"{study.sign * (start - mean):+.4f} ± {whole:.4f} "
+        told = f"{plus_minus(study.sign * (start - mean), whole, sign='+')} "
         told += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
         facts.append((f"gain over trial {first.root}", told))
     elif best.values and len(seen.directions) == 1:
         gain = study.sign * (start - best.values[0])
-        each = "one run" if study.runs_each == 1 else f"{study.runs_each} runs"
-        facts.append((f"gain over trial {first.root}", f"{gain:+.4f} ({each} each, not confirmed)"))
+        gained = decimals(gain, start, sign="+")
+        each = "one run" if study.runs_each == 1 else plural(study.runs_each, "run")
+        facts.append((f"gain over trial {first.root}", f"{gained} ({each} each, not confirmed)"))
     if len(seen.directions) == 1:
         facts.append((FOLDER, shown_path(study.winning_run)))
     counts = ", ".join(
@@ -274,11 +297,13 @@ def _warnings(study: Study) -> list[str]:
         share = len(seen.infeasible) / max(1, len(seen.counted))
         found.append(f"{share:.0%} of the trials have no finite value (diverged, or never there)")
     if seen.failed:
-        found.append(f"{len(seen.failed)} trials failed: error.txt in their folders says why")
+        failed = plural(len(seen.failed), "trial")
+        found.append(f"{failed} failed: error.txt in the folder of each says why")
     if again := len(seen.repeated):
+        counted = plural(len(seen.counted), "trial")
         found.append(
-            f"{again} of {len(seen.counted)} trials have the parameters of an earlier one: with "
-            "the same seed they tell nothing new"
+            f"{again} of {counted} have the parameters of an earlier one: with the same seed they "
+            "tell nothing new"
         )
     if study.may_be_luck:
         found.append(
@@ -300,8 +325,10 @@ def _confirmed(study: Study) -> Section:
     bias = study.winner["selection_bias"]
     than = "better" if study.sign * bias < 0 else "worse"
     text = (
-        f"The best were trained again with {study.winner['seeds']} fresh seeds, the same for all. "
-        f"Of the winner the search had shown {study.winner['searched']:.4f}, {abs(bias):.4f} "
+        f"The best were trained again with {plural(study.winner['seeds'], 'fresh seed')}, the same "
+        "for all. "
+        f"Of the winner the search had shown {decimals(study.winner['searched'])}, "
+        f"{decimals(abs(bias), study.winner['searched'])} "
         f"{than} than fresh seeds give. Tied are those whose difference to the best, seed by seed, "
         "may be zero; of the tied the simplest wins."
     )
@@ -344,7 +371,7 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
     rows = []
     for a in shown[:MOST_ROWS]:
         std = [a.attrs["std"] / len(a.attrs["repeats"]) ** 0.5 if "std" in a.attrs else None]
-        rows.append([a.root, *(a.values or ()), *(std if error else []), a.seconds,
+        rows.append([a.root, *(a.values or ()), *(std if error else []), seen.seconds_of(a),
                      *(a.params.get(name) for name in names)])  # fmt: skip
     best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
     roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
@@ -356,7 +383,7 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
 def _parameters(study: Study) -> list[Section]:
     seen, metric = study.seen, study.metrics[0]
     charts = figures.slices(seen, study.question["space"], metric)
-    caption = f"Each point is one of n = {len(seen.ranked)} trials."
+    caption = f"Each point is one of n = {plural(len(seen.ranked), 'trial')}."
     found = []
     if charts:
         found.append(
@@ -397,36 +424,48 @@ def _lists(study: Study) -> list[Table]:
     return found
 
 
-def _commands(study: Study, where: str) -> list[tuple[str, str]]:
-    """What to do next comes first."""
-    name, found = f"{shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
+def _commands(study: Study, where: str, application: Application) -> list[tuple[str, str]]:
+    """What to do next comes first. A confirmation is not confirmed once more, nor asked for more
+    trials: confirm.py goes on with it, from the study that it confirms."""
+    if not study.is_search:
+        about = f"study={shlex.quote(searched_name(study.seen.name))}{where}"
+        return application.command("The study that it is about:", "report.py", about)
+    name, found = f"study={shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
     if study.winner is not None and not study.tested:
-        found.append(("The number to report, once:", f"python evaluate_test.py study={name}"))
+        found += application.command("The number to report, once:", "evaluate_test.py", name)
     elif study.winner is None and len(study.seen.directions) == 1:
-        found.append(("Is the best better than the next ones?", f"python confirm.py study={name}"))
+        found += application.command("Is the best better than the next ones?", "confirm.py", name)
     if len(study.seen.directions) == 1:
         which = "best" if study.winner is None else "winner"
-        found.append((f"What the {which} writes:", f"python sample.py study={name}"))
+        found += application.command(f"What the {which} writes:", "sample.py", name)
     found.append(_going_on(study))
-    if not where:  # make knows the default place alone
-        found.append(("Contours, parallel coordinates, every trial:", "make dashboard"))
+    root = application.scripts
+    if root is not None and (root / "Makefile").exists() and not where:  # it knows no other place
+        there = "" if shown_path(root) == "." else f" -C {shlex.quote(shown_path(root))}"
+        found.append(("Contours, parallel coordinates, every trial:", f"make{there} dashboard"))
     return found
 
 
 def _going_on(study: Study) -> tuple[str, str]:
     """The study's command, with more trials where all are done."""
-    done, total, same = len(study.seen.counted), study.total, command_line(study.attrs)
+    command, done, total = study.attrs["command"], len(study.seen.counted), study.total
+    same = command_line(command, here=True)
     if total is None:
         return "The study's command; it goes on where it stopped:", same
     if done + len(study.seen.given_up) < total:
-        return f"{done} of {total} trials are done; the same command goes on:", same
+        return f"{done} of {plural(total, 'trial')} done; the same command goes on:", same
     if study.attrs["budget"]["grid"]:
-        return f"The study's command; all {total} points of its grid are done:", same
-    more = command_line(study.attrs, 2 * total)
-    return f"All {total} trials are done; for more, n_trials is the new total:", more
+        return f"The study's command; all of its grid is done ({plural(total, 'point')}):", same
+    more = command_line(command, 2 * total, here=True)
+    return (
+        f"{plural(total, 'trial is', 'trials are')} done; for more, n_trials is the new total:",
+        more,
+    )
 
 
-def compare_studies(studies: Sequence[Study], where: str = "") -> Page:
+def compare_studies(
+    studies: Sequence[Study], application: Application = NOTHING_ADDED, where: str = ""
+) -> Page:
     """Side by side at equal trials and equal time; StudyError where their data differ. ``where``
     is as of ``study_page``."""
     first = studies[0]
@@ -449,7 +488,7 @@ def compare_studies(studies: Sequence[Study], where: str = "") -> Page:
         Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
     ]
     facts, table = _side_by_side(studies)
-    left = [study.seen.name for study in studies if study.winner is None]
+    left = [study.seen.name for study in studies if study.winner is None and study.is_search]
     return Page(
         title=" and ".join(seen.name for seen in views),
         subtitle=f"{len(views)} studies of the same data and objective",
@@ -463,7 +502,9 @@ def compare_studies(studies: Sequence[Study], where: str = "") -> Page:
             Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
-        commands=[("One of them:", f"python report.py study={shlex.quote(views[0].name)}{where}")],
+        commands=application.command(
+            "One of them:", "report.py", f"study={shlex.quote(views[0].name)}{where}"
+        ),
     )
 
 
@@ -475,7 +516,7 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     seconds = min(way[-1].seconds if way else 0.0 for way in ways)
     early = [_last_best(one for one in way if one.trials <= trials) for way in ways]
     quick = [_last_best(one for one in way if one.seconds <= seconds) for way in ways]
-    number = "1 trial" if trials == 1 else f"{trials} trials"
+    number = plural(trials, "trial")
     equal = [(f"best after {number}", early), (f"best after {seconds:,.1f} s", quick)]
     rows = [
         [s.seen.name, len(way), way[-1].seconds if way else 0.0, early[k], quick[k],
@@ -490,12 +531,13 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     facts = []
     if None not in means:
         for k in _best_first(means, studies[0].sign):
-            told = f"{rows[k][6]:.4f} ± {rows[k][7]:.4f} (95 %)"
+            winner = studies[k].winner or {}
+            told = f"{plus_minus(winner['mean'], winner['half_width'])} (95 %)"
             facts.append((f"{rows[k][0]}, confirmed by fresh seeds", told))
         equal = [("", means)]
     leading = [(label, values, _best_first(values, studies[0].sign)) for label, values in equal]
     if not facts:
-        facts = [(label, f"{values[order[0]]:.4f} ({rows[order[0]][0]})")
+        facts = [(label, f"{decimals(values[order[0]] or 0.0)} ({rows[order[0]][0]})")
                  for label, values, order in leading if order]  # fmt: skip
     marked = sorted({order[0] for *_, order in leading if order})
     return facts, Table(head, rows, marked=marked)
@@ -543,22 +585,26 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
     else:
         sections += told[0].sections
     facts = [
-        (name, f"dev {result['dev_loss']:.4f}, train {result['train_loss']:.4f}"
+        (name, f"dev {decimals(result['dev_loss'])}, train {decimals(result['train_loss'])}"
          if result["status"] == "ok" else f"{result['status']}: {result['reason']}")
         for name, result in zip(names, results)
     ]  # fmt: skip
     return Page(
         title=" and ".join(names),
-        subtitle=" · ".join(f"{r['steps']:,} steps in {r['seconds']:.1f} s" for r in results),
+        subtitle=" · ".join(
+            f"{plural(r['steps'], 'step')} in {r['seconds']:.1f} s" for r in results
+        ),
         facts=[*facts, *(told[0].facts if len(folders) == 1 else ())],
         warnings=_warnings_of_runs(names, told),
         sections=sections,
         commands=[
-            (
-                f"New lines from {'it' if len(names) == 1 else name}:",
-                f"python sample.py run={shown_path(folder)}",
-            )
+            command
             for name, folder in zip(names, folders)
+            for command in application.command(
+                f"New lines from {'it' if len(names) == 1 else name}:",
+                "sample.py",
+                f"run={shlex.quote(shown_path(folder))}",
+            )
         ],
     )
 
@@ -610,7 +656,7 @@ def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
     lines = [f"# {page.title}", "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
-    lines += ["```", command_line(study.attrs), "```", ""]
+    lines += ["```", command_line(study.attrs["command"]), "```", ""]
     if page.warnings:
         lines += ["To mistrust:", "", *(f"- {warning}" for warning in page.warnings), ""]
     for section in page.sections:
@@ -656,7 +702,7 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
         known = {} if confirmed is None else confirmed.user_attrs
         value: float | str | None = None if best is None else (best.values or (None,))[0]
         if "winner" in known:  # a mean of fresh seeds, no best of many
-            value = f"{known['winner']['mean']:.4f} ± {known['winner']['half_width']:.4f}"
+            value = plus_minus(known["winner"]["mean"], known["winner"]["half_width"])
         data = None if best is None else data_of(run_of(best))
         total = study.user_attrs.get("budget", {}).get("n_trials")
         state = state_of(seen, total, known)

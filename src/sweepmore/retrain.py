@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import optuna
 import yaml
 
+from sweepmore.database import typed_url
 from sweepmore.frozen import FrozenConfig
+from sweepmore.join import study_folder
 from sweepmore.launch import frozen_command
 from sweepmore.optuna_internals import fix, storage_of
 from sweepmore.overrides import override_text, read_overrides
@@ -67,10 +69,11 @@ def train_again(
         "custom_search_space": question["custom_search_space"] and f"{__name__}.as_found",
         "pruner": "none",
         "sampler": "random",
-        "storage": storage,
+        "storage": from_anywhere(storage, outputs),
         "outputs": str(outputs),
         "direction": study.directions[0].name.lower(),  # winners are confirmed by the first
         "max_failure_rate": 0.0,
+        "layout": "study",  # its own trials, beside none of the search's
         "keep": "all",  # the winner's run is one of any of its seeds
     }
     replaced = tuple(
@@ -79,14 +82,34 @@ def train_again(
         for mark in "./"
     )
     kept = [word for word in command["hydra"] if not word.lstrip("+").startswith(replaced)]
-    words = [sys.executable, *command["script"], "-m", *command["fixed"], *kept, *searched]
+    words = [*command.get("flags", ()), "-m", *command["fixed"], *kept, *searched]
     words += [f"hydra.sweeper.{key}={override_text(value)}" for key, value in ours.items()]
-    frozen = FrozenConfig(folder_of(study).parent / "conf", "", ())
-    if frozen.exists:  # the study's own sources, whatever the files say by now
-        words = frozen_command(words, str(frozen.main), frozen.search_path_override)
-    done = subprocess.run(words, env=os.environ, check=False)
+    frozen = FrozenConfig(study_folder(outputs, study) / "conf", "", ())
+    start = own_start(command)
+    # the study's own sources, whatever the files say by now
+    words = frozen_command(start, words, frozen) if frozen.exists else [*start, *words]
+    done = subprocess.run(words, cwd=own_folder(command), env=os.environ, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
+
+
+def own_start(command: Mapping[str, Any]) -> list[str]:
+    """Python and what starts the application."""
+    return [sys.executable, *command["script"]]
+
+
+def own_folder(command: Mapping[str, Any]) -> str | None:
+    """Where the command was typed, from which a module and relative paths are found; None where
+    that is not there, on another machine or of an older study."""
+    folder = command.get("folder")
+    return folder if folder is not None and Path(folder).is_dir() else None
+
+
+def from_anywhere(storage: str | None, outputs: Path) -> str | None:
+    """A database's URL as it was written; a file's by its whole path."""
+    url = typed_url(storage, outputs)
+    is_file = storage is not None and url.get_backend_name() == "sqlite"
+    return url.render_as_string() if is_file else storage
 
 
 def choices(

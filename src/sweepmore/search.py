@@ -36,6 +36,24 @@ SAMPLERS: Mapping[str, Node] = {
     "bruteforce": {"_target_": "optuna.samplers.BruteForceSampler", "seed": None},
 }
 
+# What the stock plugin's options declare besides (config.py of its 1.4.0rc3), so that Hydra takes
+# hydra.sweeper.sampler.KEY=VALUE without a plus, here as there. Null is not given.
+_TPE = (
+    "consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints",
+    "n_startup_trials", "n_ei_candidates", "multivariate", "warn_independent_sampling",
+)  # fmt: skip
+_APART = ("independent_sampler", "warn_independent_sampling")
+STOCK_KEYS: Mapping[str, tuple[str, ...]] = {
+    "auto": _TPE,
+    "tpe": _TPE,
+    "cmaes": ("x0", "sigma0", *_APART, "consider_pruned_trials", "restart_strategy", "inc_popsize",
+              "use_separable_cma", "source_trials"),
+    "nsgaii": ("population_size", "mutation_prob", "crossover_prob", "swapping_prob",
+               "constraints_func"),
+    "gp": (*_APART, "n_startup_trials", "deterministic_objective", "constraints_func"),
+    "qmc": (*_APART, "qmc_type", "scramble", "warn_asynchronous_seeding"),
+}  # fmt: skip
+
 PRUNERS: Mapping[str, Node] = {
     "none": {"_target_": "optuna.pruners.NopPruner"},
     "median": {"_target_": "optuna.pruners.MedianPruner"},

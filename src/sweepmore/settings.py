@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +19,10 @@ from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.composing import as_typed, resolved
 from sweepmore.database import is_of_environment, place_of, storage_url
 from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.hydra_internals import SWEEP_DEFAULTS
+from sweepmore.invocation import flag_words, split_flags, start_words
 from sweepmore.overrides import override_text
-from sweepmore.search import SAMPLERS
+from sweepmore.search import SAMPLERS, STOCK_KEYS
 from sweepmore.space import Space, parse_space
 from sweepmore.typed import build, setting
 
@@ -37,7 +40,9 @@ class Settings:
     params: Mapping[str, Any] | None = setting(
         None, "parameter → what is searched, in Hydra's grammar or a list"
     )
-    n_trials: int | None = setting(None, "in all; null: the whole grid, else 20", at_least=1)
+    n_trials: int | None = setting(
+        None, "in all, of a grid at most its points; null: the whole grid, else 20", at_least=1
+    )
     n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
     direction: Any = setting("minimize", "minimize | maximize, or a list of them")
     storage: Any = setting(None, "a database URL, or a node; null: studies.db in outputs")
@@ -49,11 +54,16 @@ class Settings:
     repeats: Any = setting(None, "key → values: each trial runs for each; their mean counts")
     enqueue: tuple[Mapping[str, Any], ...] | None = setting(None, "configurations, tried first")
     max_retries: int = setting(3, "of a trial whose worker died", at_least=0)
-    on_change: Literal["refuse", "new", "continue"] = setting("refuse", "a changed question")
+    on_change: Literal["auto", "refuse", "new", "continue"] = setting(
+        "auto", "a changed question; auto: refuse where the command names the study, else new"
+    )
     identity: str | None = setting(None, "path of a function of the config: what else matters")
     question_ignore: tuple[str, ...] = setting((), "keys that do not matter")
     outputs: str = setting("outputs", "studies' folder, relative to the application's")
     seed: int | None = setting(None, "of the sampler", at_least=0, below=2**32)
+    layout: Literal["auto", "study", "hydra"] = setting(
+        "auto", "trials lie in: the study's folder | hydra.sweep.dir; auto: there where it is set"
+    )
     keep: Literal["all", "best"] = setting("all", "checkpoints of: all | best trial only")
     dry: bool = setting(False, "show and check, run nothing")
 
@@ -82,24 +92,48 @@ class Sweep:
     storage_written: str | None
     config_name: str
     hydra_overrides: tuple[str, ...]
+    searchpath: tuple[str, ...]
     sources: tuple[Mapping[str, str], ...]
     job: str
     enqueued: tuple[Mapping[str, Any], ...]
     n_trials: int
     gridded: bool
+    cwd: Path  # where the command was typed
+    callbacks: tuple[str, ...]  # the names of Hydra's
+    sweep_dir: str | None  # hydra.sweep.dir as it is written, where trials lie there
 
     @property
     def outputs(self) -> Path:
         return self.root / self.settings.outputs
 
     @property
-    def where(self) -> str:
+    def command(self) -> dict[str, Any]:
+        """How the study's application is started again: in ``folder``, by ``script`` and the
+        ``flags`` that say which config. ``fixed`` and ``hydra`` are the overrides that all trials
+        share; ``words`` are all that were typed, for people."""
+        typed = (*self.arguments, *self.hydra_overrides, *self.searchpath)
+        return {
+            "folder": str(self.cwd),
+            "script": start_words(),
+            "flags": flag_words(split_flags(sys.argv[1:])[0]),
+            "fixed": list(self.space.fixed),
+            "hydra": list(self.hydra_overrides),
+            "words": [word for word in typed if not word.startswith("hydra.mode=")],  # which is -m
+        }
+
+    @property
+    def where(self) -> str | None:
         """Storage and outputs as the root scripts take them, where they are not the defaults. A
-        URL from the environment may hold a password: it is printed as it was written."""
+        URL from the environment may hold a password: it is printed as it was written. None where
+        it refers to the config, which no script reads, and is a server's, which may hold one."""
         written, outputs = self.storage_written, self.settings.outputs
         words = [f"outputs={outputs}"] if outputs != Settings.outputs else []
+        if written is not None and not is_of_environment(written):
+            if self.url.get_backend_name() != "sqlite":
+                return None
+            written = self.url.render_as_string()
         if written is not None:
-            words.append(f"storage={written if is_of_environment(written) else 'URL'}")
+            words.append(f"storage={written}")
         return "".join(f" {shlex.quote(word)}" for word in words)
 
     @property
@@ -107,24 +141,31 @@ class Sweep:
         named = named_sampler(self.settings.sampler)
         if named is not None:
             return named
-        return "grid" if self.gridded else "tpe"
+        # with n_trials it is asked nothing of a grid, and goes on where fewer trials had begun
+        return "grid" if self.gridded and self.settings.n_trials is None else "tpe"
 
-    def fixed_params(self, slot: int) -> Mapping[str, Any] | None:
-        """A slot's parameters: the enqueued ones first, then grid points, else free."""
-        if slot < len(self.enqueued):
-            return self.enqueued[slot]
-        if not self.gridded:
-            return {}
-        return next(islice(self.space.grid(), slot - len(self.enqueued), None), None)
+    def fixed_params(
+        self, slot: int, tried: Iterable[Mapping[str, Any]]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Parameters of the slots from ``slot`` on: the enqueued ones first, then the points of the
+        grid that no trial has ``tried``, else free."""
+        if self.gridded:
+            return self.space.untried(self.enqueued, tried)
+        return chain(self.enqueued[slot:], repeat({}))
 
 
 def own_sampler(sampler: Any, choice: str | None) -> Any:
-    """Without the null seed that the option ``auto`` brought to a class that a file names instead:
-    it is no setting of that class, and a study of before there was one asks the same."""
-    merged = isinstance(sampler, Mapping) and sampler.get("_target_", "auto") != "auto"
-    if choice != "auto" or not merged or sampler.get("seed") is not None:
+    """Without the nulls that its option declares, and without the null seed that the option
+    ``auto`` brought to a class that a file names instead: they are no settings of that class, and
+    a study of before they were declared asks the same."""
+    if not isinstance(sampler, Mapping):
         return sampler
-    return {key: value for key, value in sampler.items() if key != "seed"}
+    declared = {*STOCK_KEYS.get(choice or "", ())}
+    if choice == "auto" and sampler.get("_target_", "auto") != "auto":
+        declared.add("seed")
+    return {
+        key: value for key, value in sampler.items() if value is not None or key not in declared
+    }
 
 
 def named_sampler(sampler: Any) -> Any:
@@ -162,17 +203,13 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     place = place_of(written.get("storage"), settings.storage)
     root = Path(os.environ.get(ROOT_VARIABLE) or config.hydra.runtime.cwd)
     enqueued = tuple(_enqueued(settings.enqueue or (), space))
-    gridded = (
-        named_sampler(settings.sampler) is None
-        and settings.n_trials is None
-        and space.is_discrete
-        and settings.custom_search_space is None
-    ) or _is_grid(settings.sampler)
-    if gridded and _is_grid(settings.sampler):
-        _ = space.size  # refuses intervals of floats with the cure
-    n_trials = settings.n_trials or (
-        len(enqueued) + space.size if gridded else DEFAULT_TRIALS + len(enqueued)
-    )
+    gridded = _is_gridded(settings, space)
+    if gridded:  # space.size refuses intervals of floats with the cure
+        n_trials = min(settings.n_trials or space.size, space.size)
+        enqueued = tuple(space.completed(enqueued))
+    else:
+        n_trials = settings.n_trials or DEFAULT_TRIALS + len(enqueued)
+    typed = as_typed(config.hydra.overrides.hydra)
     return Sweep(
         settings=settings,
         space=space,
@@ -182,11 +219,9 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         engine=place.engine,
         storage_written=place.written,
         config_name=config.hydra.job.config_name,
-        hydra_overrides=tuple(
-            word
-            for word in as_typed(config.hydra.overrides.hydra)
-            if not word.startswith("hydra.searchpath=")  # its folders are among the sources
-        ),
+        # the folders of a searchpath are among the sources
+        hydra_overrides=tuple(word for word in typed if not _is_searchpath(word)),
+        searchpath=tuple(word for word in typed if _is_searchpath(word)),
         sources=tuple(
             {"provider": source.provider, "path": f"{source.schema}://{source.path}"}
             for source in config.hydra.runtime.config_sources
@@ -195,7 +230,34 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         enqueued=enqueued,
         n_trials=n_trials,
         gridded=gridded,
+        cwd=Path(config.hydra.runtime.cwd),
+        callbacks=tuple(map(str, config.hydra.get("callbacks") or ())),
+        sweep_dir=_sweep_dir(settings.layout, config),
     )
+
+
+def _sweep_dir(layout: str, config: DictConfig) -> str | None:
+    written = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    assert isinstance(written, dict)
+    is_set = any(written[key] != default for key, default in SWEEP_DEFAULTS.items())
+    return str(written["dir"]) if layout == "hydra" or (layout == "auto" and is_set) else None
+
+
+def _is_searchpath(word: str) -> bool:
+    return word.lstrip("+").startswith("hydra.searchpath=")
+
+
+def _is_gridded(settings: Settings, space: Space) -> bool:
+    """Whether the grid's points are enumerated: where that was named, of which a smaller
+    ``n_trials`` takes the first; without a named sampler where no less than the whole grid is
+    asked for. Fewer trials than points are a search."""
+    if _is_grid(settings.sampler):
+        return True
+    if named_sampler(settings.sampler) is not None or settings.custom_search_space is not None:
+        return False
+    if settings.n_trials is None or not space.is_discrete:
+        return space.is_discrete
+    return bool(space.parameters) and space.size <= settings.n_trials
 
 
 def _target(sampler: Any) -> str:

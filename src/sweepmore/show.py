@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shlex
-import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sweepmore.cli import script_words, shown_path
+from sweepmore.cli import script_beside, shown_path
 from sweepmore.database import shown
 from sweepmore.errors import StudyError, writable
+from sweepmore.invocation import python
 from sweepmore.overrides import override_text
 from sweepmore.record import CONFIRM, NOISE, write_atomic
 from sweepmore.studies import (
@@ -37,6 +38,7 @@ from sweepmore.studies import (
     view,
     words,
 )
+from sweepmore.wording import decimals, plural
 
 if TYPE_CHECKING:
     from sweepmore.settings import Sweep
@@ -44,18 +46,22 @@ if TYPE_CHECKING:
 
 # Without a terminal a line is printed when something changed, but not more often than this.
 LINE_SECONDS = 5.0
+# The overrides of Hydra's own keys that a single run has no use for, by how they begin.
+OF_A_SEARCH = tuple(f"hydra{mark}{key}" for key in ("sweep", "launcher") for mark in "./")
 
 
 def preview(asked: Sweep, name: str, seen: StudyView | None, workers: str) -> None:
     """Question, budget, time, storage, workers: what is about to happen, in eight lines."""
     settings = asked.settings
     done = len(seen.counted) if seen is not None else 0
+    trials = plural(asked.n_trials, "trial")
     lines = [
-        f"study    {name}" + (f", {done} of {asked.n_trials} trials done before" if done else ""),
+        f"study    {name}" + (f", {done} of {trials} done before" if done else ""),
         f"search   {described(asked.space.searched)}",
         f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}",
-        f"budget   {asked.n_trials} trials{_of(asked)}; {', '.join(settings.directions)}; "
-        f"sampler {short(asked.sampler)}, pruner {short(settings.pruner)}",
+        f"budget   {trials}{_of(asked)}; {', '.join(settings.directions)}; "
+        f"sampler {short('grid' if asked.gridded else asked.sampler)}, "
+        f"pruner {short(settings.pruner)}",
         f"time     {_expected(asked, seen)}",
         f"storage  {shown(asked.url)}",
         f"workers  {workers}",
@@ -72,9 +78,9 @@ def _of(asked: Sweep) -> str:
         parts.append("all known" if known == asked.n_trials else f"{known} known first")
     for key, values in (asked.settings.repeats or {}).items():
         few = [*map(str, values[:3]), *(["…"] if len(values) > 3 else [])]
-        parts.append(f"{len(values)} runs each, {key} {', '.join(few)}")
+        parts.append(f"{plural(len(values), 'run')} each, {key} {', '.join(few)}")
     if (each := runs_each(asked.settings.repeats)) > 1:
-        parts.append(f"{each * asked.n_trials} runs in all")
+        parts.append(f"{plural(each * asked.n_trials, 'run')} in all")
     return f" ({'; '.join(parts)})" if parts else ""
 
 
@@ -99,16 +105,10 @@ def _range(one: Any) -> str:
 
 
 def _expected(asked: Sweep, seen: StudyView | None) -> str:
-    if seen is None or (seconds := typical_seconds(seen)) is None:
+    if seen is None or (seconds := seen.seconds_left(asked.n_trials)) is None:
         return "not known before a trial is done"
     left = asked.n_trials - len(seen.counted)
-    return f"about {duration(left * seconds / asked.settings.n_jobs)} for {left} more"
-
-
-def typical_seconds(seen: StudyView) -> float | None:
-    """Mean time of a trial that counted; the mean, because the sum is what is waited for."""
-    known = [a.seconds for a in seen.counted if a.seconds is not None]
-    return statistics.fmean(known) if known else None
+    return f"about {duration(seconds / asked.settings.n_jobs)} for {left} more"
 
 
 def duration(seconds: float) -> str:
@@ -150,12 +150,11 @@ class Shown:
         if seen.ranked:
             best = seen.ranked[0]
             parts.append(f"best {value_of(best)} (trial {best.root}: {words(best.params)})")
-        seconds = typical_seconds(seen)
-        left = self.asked.n_trials - len(seen.counted)
+        seconds = seen.seconds_left(self.asked.n_trials)
         if self.stopping:
             parts.append("stopping")
-        elif seconds is not None and left > 0:
-            parts.append(f"{duration(left * seconds / self.workers)} left")
+        elif seconds is not None and seconds > 0:
+            parts.append(f"{duration(seconds / self.workers)} left")
         return " · ".join(parts)
 
     def _runs(self, seen: StudyView) -> str:
@@ -163,7 +162,7 @@ class Shown:
         if (each := runs_each(self.asked.settings.repeats)) == 1:
             return ""
         done = each * len(seen.counted) + sum(len(a.attrs.get("repeats", ())) for a in seen.running)
-        return f" ({done} of {each * self.asked.n_trials} runs)"
+        return f" ({done} of {plural(each * self.asked.n_trials, 'run')})"
 
 
 @contextmanager
@@ -178,14 +177,12 @@ def live(asked: Sweep) -> Iterator[Shown]:
 
 
 def value_of(attempt: Attempt) -> str:
-    """Four decimals, so that a column lines up; the standard deviation over repeats, where there
-    are."""
-    shown = ", ".join(_decimals(value) for value in attempt.values or ())
-    return f"{shown} (sd {attempt.attrs['std']:.4f})" if "std" in attempt.attrs else shown
-
-
-def _decimals(value: float) -> str:
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.4g}"
+    """With the standard deviation over repeats, where there are."""
+    values = attempt.values or ()
+    shown = ", ".join(map(decimals, values))
+    if "std" not in attempt.attrs:
+        return shown
+    return f"{shown} (sd {decimals(attempt.attrs['std'], values[0])})"
 
 
 def closing(
@@ -196,12 +193,15 @@ def closing(
     seen = view(study)
     pruned, failed = seen.count(TrialState.PRUNED), len(seen.failed)
     print(
-        f"{len(seen.counted)} of {asked.n_trials} trials done{_lately(seen, search.since)} "
-        f"{duration(elapsed)}: "
+        f"{len(seen.counted)} of {plural(asked.n_trials, 'trial')} done"
+        f"{_lately(seen, search.since)} {duration(elapsed)}: "
         f"{seen.count(TrialState.COMPLETE)} complete, {pruned} pruned, {failed} failed"
     )
     if seen.given_up:
-        print(f"given up after {asked.settings.max_retries} retries: slots {seen.given_up}")
+        print(
+            f"given up after {plural(asked.settings.max_retries, 'retry', 'retries')}: "
+            f"slots {seen.given_up}"
+        )
     if seen.infeasible:
         share = len(seen.infeasible) / max(1, len(seen.counted))
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
@@ -218,8 +218,7 @@ def closing(
     for attempt in rows[: 2 * SHOWN]:
         print(f"  trial {attempt.root:>4}  {value_of(attempt)}{_tied(attempt, rows[0], error)}  "
               f"{words(attempt.params)}")  # fmt: skip
-    name = shlex.quote(study.study_name)
-    print(_noise_line(error, asked, name))
+    print(_noise_line(error, asked, study.study_name))
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: of the best, {line}: look beyond it")
     best = "" if many else f"; the best: {shown_path(run_of(rows[0]))}"
@@ -228,12 +227,16 @@ def closing(
         return
     print(f"again:   {rerun(asked, rows[0])}")
     if len(seen.counted) >= asked.n_trials and not asked.gridded:
-        print(f"more:    {command_line(study.user_attrs, 2 * asked.n_trials)}")
-        print("         another hydra.sweeper.study_name starts afresh")
-    ways = [] if many else [f"python confirm.py study={name}{asked.where}"]
-    if (asked.root / "sample.py").exists():  # an application's own way to look at a run
-        ways.append(f"python sample.py study={name}{asked.where}")
-    if ways:
+        more, named = asked.command, asked.settings.study_name
+        if not named:  # another unnamed study of this question may come first
+            name = f"hydra.sweeper.study_name={override_text(study.study_name)}"
+            more = {**more, "words": [*more["words"], name]}
+        print(f"more:    {command_line(more, 2 * asked.n_trials, here=True)}")
+        fresh = "another hydra.sweeper.study_name" if named else "the same command"
+        print(f"         {fresh} starts afresh")
+    scripts = ["sample.py"] if many else ["confirm.py", "sample.py"]
+    ways = [_of_script(script, asked, study.study_name) for script in scripts]
+    if ways := [way for way in ways if way is not None]:
         print(f"next:    {' · '.join(ways)}")
 
 
@@ -245,16 +248,45 @@ def _lately(seen: StudyView, since: float) -> str:
     return f", {len(new) or 'no'} more in"
 
 
-def command_line(study_attrs: Mapping[str, Any], n_trials: int | None = None) -> str:
-    """The command that the study last went on by; with ``n_trials`` as many in all."""
-    parts = study_attrs["command"]
-    *module, script = parts["script"]
-    typed = list(parts["words"])
+def command_line(
+    command: Mapping[str, Any], n_trials: int | None = None, *, here: bool = False
+) -> str:
+    """The command that a study last went on by (``Sweep.command``), with ``n_trials`` as many in
+    all: a record for people, or one that runs ``here``."""
+    typed = list(command["words"])
     if n_trials is not None:
         key = "hydra.sweeper.n_trials="
         at = next((k for k, word in enumerate(typed) if word.startswith(key)), len(typed))
         typed[at : at + 1] = [f"{key}{n_trials}"]
-    return shlex.join(["python", *module, Path(script).name, "-m", *typed])
+    if here:
+        return _from_here(command, ["-m", *typed])
+    return shlex.join(["python", *_started(command), "-m", *typed])
+
+
+def _from_here(command: Mapping[str, Any], words: Sequence[str]) -> str:
+    """The application with these words, from the folder where its own were typed."""
+    line, folder = shlex.join([python(), *_started(command, here=True), *words]), _other(command)
+    return line if folder is None else f"cd {shlex.quote(shown_path(folder))} && {line}"
+
+
+def _other(command: Mapping[str, Any]) -> Path | None:
+    """The folder where the command was typed, unless it is this one or is not to be found."""
+    folder = command.get("folder")  # studies of older versions keep none
+    try:
+        return Path(folder) if folder and not os.path.samefile(folder, os.curdir) else None
+    except OSError:
+        return None
+
+
+def _started(command: Mapping[str, Any], here: bool = False) -> list[str]:
+    """What starts the application, and Hydra's flags, as typed; but a whole path is of this
+    machine, and no part of a record."""
+    words = command["script"] if here else [_name_of_path(word) for word in command["script"]]
+    return [*words, *command.get("flags", ())]
+
+
+def _name_of_path(word: str) -> str:
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
@@ -265,19 +297,46 @@ def _tied(attempt: Attempt, best: Attempt, error: float | None) -> str:
     return " (tied)" if gap < 2 * (2**0.5) * error else ""
 
 
-def _noise_line(error: float | None, asked: Sweep, name: str) -> str:
+def _of_script(script: str, asked: Sweep, study: str) -> str | None:
+    """What a script beside the application has to say of the study, where there is one."""
+    start = script_beside(asked.root, script)
+    if start is None or asked.where is None:
+        return None
+    return f"{start} study={shlex.quote(study)}{asked.where}"
+
+
+def _noise_line(error: float | None, asked: Sweep, study: str) -> str:
     if len(asked.settings.directions) > 1:
         return "noise: compare repeated runs before you choose among them"
     if error is None:
-        cure = f"python confirm.py study={name}{asked.where} noise=true tells which are tied"
+        confirm = _of_script("confirm.py", asked, study)
+        cure = "hydra.sweeper.repeats runs each with several seeds"
+        if confirm is not None:
+            cure = f"{confirm} noise=true tells which are tied"
         return f"noise: unknown from one run each; {cure}"
     return f"noise: standard error {error:.2g} of a value; (tied) is within 2 of a difference"
 
 
 def rerun(asked: Sweep, attempt: Attempt) -> str:
     """A command line that runs the best once more."""
-    overrides = [*asked.space.fixed, *asked.space.overrides(attempt.params)]
-    return shlex.join(["python", *script_words(), *overrides])
+    params, parameters = attempt.params, asked.space.parameters
+    searched = [one.override(params[one.name]) for one in parameters if one.name in params]
+    # what a custom_search_space added, or an earlier version of the question searched
+    added = {name: params[name] for name in params if name not in asked.space.searched}
+    others = [f"{name}={override_text(value)}" for name, value in added.items()]
+    return _from_here(asked.command, [*_of_one_run(asked), *asked.space.fixed, *searched, *others])
+
+
+def _of_one_run(asked: Sweep) -> list[str]:
+    """The overrides of Hydra's own keys that a single run shares with the trials."""
+    modes = [word for word in asked.hydra_overrides if word.lstrip("+").startswith("hydra.mode=")]
+    kept = [
+        word
+        for word in (*asked.hydra_overrides, *asked.searchpath)
+        if word not in modes and not word.lstrip("+~").startswith(OF_A_SEARCH)
+    ]
+    # a search that nobody typed is one by the config itself
+    return kept if modes else [*kept, "hydra.mode=RUN"]
 
 
 def _print_failures(seen: StudyView) -> None:
@@ -349,7 +408,7 @@ def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> Study
         trace = str(example.attrs.get("traceback", text)).strip()
         lines = trace.split("\n") if trace != text else []
         blocks.append("\n".join([f"{count} × {text}", *(f"    {line}" for line in lines)]))
-    problem = f"{failed} of {finished} trials failed, more than "
+    problem = f"{failed} of {plural(finished, 'trial')} failed, more than "
     problem += f"hydra.sweeper.max_failure_rate={asked.settings.max_failure_rate:g} allows:"
     error = StudyError(
         problem + "\n" + "\n".join(blocks),

@@ -9,7 +9,8 @@ processes may do twice (plan, retry) is told apart afterwards by the trial's num
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -31,27 +32,32 @@ LEASE_SECONDS = 600.0
 # one of ours, and gets this long to mark it.
 OWNERLESS_SECONDS = 60.0
 
-FixedParams = Callable[[int], Mapping[str, Any] | None]
+# The parameters of the slots from the given one on, in order, by those of all trials so far.
+FixedParams = Callable[[int, Iterable[Mapping[str, Any]]], Iterator[Mapping[str, Any]]]
 
 
 def plan(study: optuna.Study, seen: StudyView, n_trials: int, fixed: FixedParams) -> int:
     """Enqueue the next slots, as far as the budget goes and up to ``AHEAD``; how many were.
 
-    ``fixed(slot)`` gives a slot's parameters, or None where the plan has no such slot (a grid
-    ends). Slots that were given up make room for later ones.
+    ``fixed`` may end before the budget, as a grid does. Slots that were given up make room for
+    later ones.
     """
     slots = {attempt.slot for attempt in seen.attempts}
     missing = n_trials - (len(slots) - len(seen.given_up))
     room = AHEAD - len(seen.waiting)
-    first = max(slots, default=-1) + 1
-    added = 0
-    for slot in range(first, first + max(0, min(missing, room))):
-        parameters = fixed(slot)
-        if parameters is None:
-            break
-        study.enqueue_trial(dict(parameters), user_attrs={"slot": slot})
+    first, added = _first_free(seen), 0
+    for parameters in islice(fixed(first, _tried(seen)), max(0, min(missing, room))):
+        study.enqueue_trial(dict(parameters), user_attrs={"slot": first + added})
         added += 1
     return added
+
+
+def _first_free(seen: StudyView) -> int:
+    return max((attempt.slot for attempt in seen.attempts), default=-1) + 1
+
+
+def _tried(seen: StudyView) -> Iterator[Mapping[str, Any]]:
+    return ({**attempt.fixed, **attempt.params} for attempt in seen.attempts)
 
 
 def is_all_taken(seen: StudyView, n_trials: int, fixed: FixedParams) -> bool:
@@ -61,7 +67,7 @@ def is_all_taken(seen: StudyView, n_trials: int, fixed: FixedParams) -> bool:
     slots = {attempt.slot for attempt in seen.attempts}
     if len(slots) - len(seen.given_up) >= n_trials:
         return True
-    return fixed(max(slots, default=-1) + 1) is None
+    return next(fixed(_first_free(seen), _tried(seen)), None) is None
 
 
 def claim(study: optuna.Study) -> Attempt | None:

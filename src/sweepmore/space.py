@@ -11,7 +11,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -39,7 +39,7 @@ from sweepmore.overrides import line, override_text, read_overrides, refusal
 Options = Callable[[str], Sequence[str]]
 
 LARGEST_INT = 2**53  # Optuna keeps numbers as doubles, which hold every integer up to here
-MOST_FLOAT_MEMBERS = 100_000  # guess; float members are listed one by one
+MOST_FLOAT_MEMBERS = 100_000  # guess; float members are listed one by one, and shuffled ones
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Parameter:
     def _floats(self) -> list[float]:
         return [member for member in self.members or () if isinstance(member, float)]
 
-    def override(self, value: Any) -> str:
-        """Hydra reads the member itself back from it: its type, every digit, every quote."""
+    def member(self, value: Any) -> Any:
+        """What was written, of a value as Optuna holds it: its type, every digit."""
         match self.distribution:
             case FloatDistribution():
                 value = float(value)  # 1 may have been enqueued for 1.0
@@ -86,6 +86,11 @@ class Parameter:
                     value = min(map(float, self.members), key=lambda member: abs(member - value))  # type: ignore[arg-type]  # floats, by _range
             case IntDistribution():
                 value = int(value)
+        return value
+
+    def override(self, value: Any) -> str:
+        """Hydra reads the member itself back from it: its type, every digit, every quote."""
+        value = self.member(value)
         return f"{self.key}={value if self.as_text else override_text(value)}"
 
 
@@ -114,6 +119,44 @@ class Space:
         """Every point as Optuna enqueues it; the last key moves fastest."""
         points = itertools.product(*self._members())
         return (dict(zip(self.searched, point, strict=True)) for point in points)
+
+    def untried(
+        self, first: Sequence[Mapping[str, Any]], tried: Iterable[Mapping[str, Any]]
+    ) -> Iterator[Mapping[str, Any]]:
+        """The points ``first``, then those of the grid; none of ``tried``, and each once."""
+        members = self._members()
+        exact = [set(of_one) for of_one in members]
+        names = [parameter.name for parameter in self.parameters]
+        known = {
+            tuple(
+                repr(point[p.name] if point[p.name] in known_members else p.member(point[p.name]))
+                for p, known_members in zip(self.parameters, exact)
+            )
+            for point in tried
+            if all(name in point for name in names)
+        }
+        for point in first:
+            key = tuple(repr(point[name]) for name in names)
+            if key not in known:
+                known.add(key)
+                yield point
+        texts = itertools.product(*([repr(member) for member in of_one] for of_one in members))
+        yield from (point for point, key in zip(self.grid(), texts) if key not in known)
+
+    def completed(self, points: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Points of the grid: what one leaves open is the first member by which it differs from
+        those before; one that cannot is left out."""
+        known = set[tuple[str, ...]]()
+        for point in points:
+            members = [
+                [parameter.member(point[parameter.name])] if parameter.name in point else of_one
+                for parameter, of_one in zip(self.parameters, self._members())
+            ]
+            for values in itertools.product(*members):
+                if (key := tuple(map(repr, values))) not in known:
+                    known.add(key)
+                    yield dict(zip(self.searched, values))
+                    break
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """One override a parameter, from a trial's ``params``; ``fixed`` is not among them."""
@@ -196,10 +239,11 @@ def _range(override: Override, sweep: RangeSweep) -> Parameter:
     if not members:
         cure = "Hydra excludes the end, and a falling range needs a negative step."
         raise refusal(override, "the range is empty", cure)
+    if sweep.shuffle:  # no order is left: a choice, as the stock plugin documents it
+        return _choice(override, members, shuffle=True)
     if type(members[0]) not in (int, float):  # cast to texts or booleans
-        return _choice(override, members, shuffle=sweep.shuffle)
-    order = _shuffled(override, members) if sweep.shuffle else members
-    return Parameter(override.get_key_element(), _steps(members, sweep.step), order)
+        return _choice(override, members)
+    return Parameter(override.get_key_element(), _steps(members, sweep.step), members)
 
 
 def _range_members(override: Override, sweep: RangeSweep) -> range | tuple[Any, ...]:
@@ -213,7 +257,7 @@ def _range_members(override: Override, sweep: RangeSweep) -> range | tuple[Any, 
         problem = f"start {start}, stop {stop}, step {step} make no finite range"
         raise refusal(override, problem, "Give finite numbers and a step other than 0.")
     members = sweep.range()
-    if isinstance(members, range) and not casts:
+    if isinstance(members, range) and not casts and not sweep.shuffle:
         return _exact(override, members)
     count = (stop - start) / step
     if count > MOST_FLOAT_MEMBERS:

@@ -19,7 +19,7 @@ from sweepmore.database import engine_options, not_opened, shown, typed_url
 from sweepmore.errors import StudyError, said
 from sweepmore.optuna_internals import claim_of
 from sweepmore.patience import DatabaseAway, Patience, PatientStorage, patient
-from sweepmore.record import create_private
+from sweepmore.record import create_private, require_outputs
 
 # Tries to create Optuna's tables beside other processes: each loses one of a dozen at most, which
 # is there at the next try, however slow the machine is.
@@ -77,14 +77,17 @@ def existing_storage(
 
 @contextmanager
 def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseStorage]:
-    """The database of a script's ``storage=``; to be used within ``with``, see the next. A file
-    that was named and is not there is refused: a new one would pass for a study without trials."""
+    """The database of a script's ``storage=``; to be used within ``with``, see the next. Who only
+    reads creates nothing: where studies are not there yet, a database of none is yielded. A file
+    or a folder that was named and is not there is refused."""
     url = typed_url(written, outputs)
     file = url.database if written and url.get_backend_name() == "sqlite" else None
     if file and not Path(file).exists():
         raise not_opened(url, "there is no such file", "Name the one that the study is in.")
+    if not written:
+        require_outputs(outputs)
     with storage_errors(url):
-        yield open_storage(url)
+        yield existing_storage(url) or optuna.storages.InMemoryStorage()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,6 +131,32 @@ class StudyView:
         """Slots whose every attempt died, without one left to come."""
         alive = {a.slot for a in self.attempts if a.counts or a.open}
         return sorted({a.slot for a in self.attempts} - alive)
+
+    @functools.cached_property
+    def _spent(self) -> Mapping[int, float]:
+        """Seconds by slot, see ``seconds_of``."""
+        spent: dict[int, float] = {}
+        for attempt in self.attempts:
+            if attempt.seconds is not None and (attempt.counts or attempt.reason == "handed_back"):
+                spent[attempt.slot] = spent.get(attempt.slot, 0.0) + attempt.seconds
+        return spent
+
+    def seconds_of(self, attempt: Attempt) -> float | None:
+        """What a trial took so far, the attempts that were handed back among it: it goes on where
+        they stopped. When a dead one stopped is not known."""
+        return self._spent.get(attempt.slot)
+
+    def seconds_left(self, n_trials: int) -> float | None:
+        """Work to come, by the mean of what a trial took (the mean, because the sum is what is
+        waited for), without what those that go on have behind them. None before a trial is done."""
+        done = {attempt.slot: self._spent.get(attempt.slot) for attempt in self.counted}
+        known = [seconds for seconds in done.values() if seconds is not None]
+        if not known:
+            return None
+        each = statistics.fmean(known)
+        begun = {attempt.slot for attempt in self.attempts if attempt.open} - done.keys()
+        behind = sum(min(each, self._spent.get(slot, 0.0)) for slot in begun)
+        return max(0.0, (n_trials - len(self.counted)) * each - behind)
 
     def count(self, state: TrialState) -> int:
         return sum(attempt.state is state for attempt in self.counted)

@@ -14,6 +14,8 @@ from sweepmore.errors import StudyError
 from sweepmore.optuna_internals import storage_of
 from sweepmore.record import CONFIRM
 from sweepmore.studies import view
+from sweepmore.tracking import is_synced, offline_runs
+from sweepmore.wording import plural
 
 # One start of W&B's program takes 0.5 s, and it uploads five runs at a time (both wandb 0.31):
 # a batch is what it does in a few rounds, and what is told at a time.
@@ -52,17 +54,6 @@ def folders_of(study: optuna.Study) -> list[Path]:
     return [Path(folder) for folder in folders if folder not in running]
 
 
-def offline_runs(folder: Path) -> list[Path]:
-    """Of a trial, and of its repeats one level below it; empty ones have nothing to upload."""
-    found = [*folder.glob("wandb/offline-run-*"), *folder.glob("*/wandb/offline-run-*")]
-    return sorted(run for run in found if any(run.glob("*.wandb")))
-
-
-def is_synced(run: Path) -> bool:
-    """Whether ``wandb sync`` left its mark (wandb 0.31), which it does once all has arrived."""
-    return any(run.glob("*.wandb.synced"))
-
-
 def sync_study(study: optuna.Study) -> None:
     """Upload what is not uploaded yet; StudyError at the first that fails, and again goes on."""
     found = uploads(study)
@@ -72,13 +63,13 @@ def sync_study(study: optuna.Study) -> None:
         cure = "Its runs were online, or had wandb.mode=disabled; or their folders are elsewhere."
         raise StudyError(problem, value=study.study_name, cure=cure)
     if found.done:
-        print(f"W&B      {len(found.done)} of {total} runs were uploaded before")
+        print(f"W&B      {len(found.done)} of {plural(total, 'run')} uploaded before")
     for start in range(0, len(found.left), BATCH):
         batch = found.left[start : start + BATCH]
         said = upload(batch)
         failed = [run for run in batch if not is_synced(run)]
         so_far = len(found.done) + start + len(batch) - len(failed)
-        print(f"W&B      {so_far} of {total} runs uploaded", flush=True)
+        print(f"W&B      {so_far} of {plural(total, 'run')} uploaded", flush=True)
         if failed:
             raise StudyError(
                 f"{failed[0]} was not uploaded: {reason(said)}",

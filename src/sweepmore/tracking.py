@@ -46,11 +46,6 @@ class Tracker:
     _lost: bool = field(default=False)
 
     @property
-    def folder(self) -> Path | None:
-        """What ``wandb sync`` takes; None where nothing is tracked."""
-        return None if self._run is None else Path(self._run.dir).parent
-
-    @property
     def run_id(self) -> str | None:
         return None if self._run is None else str(self._run.id)
 
@@ -159,6 +154,18 @@ def _open(
             return _open(offline, record, config, job_type)
         _warn(error)
         return None
+
+
+def offline_runs(folder: Path) -> list[Path]:
+    """Of a run, each of its attempts, and of the repeats of a trial one level below it, as the
+    folders that ``wandb sync`` takes; empty ones have nothing to upload."""
+    found = [*folder.glob("wandb/offline-run-*"), *folder.glob("*/wandb/offline-run-*")]
+    return sorted(run for run in found if any(run.glob("*.wandb")))
+
+
+def is_synced(run: Path) -> bool:
+    """Whether ``wandb sync`` left its mark (wandb 0.31), which it does once all has arrived."""
+    return any(run.glob("*.wandb.synced"))
 
 
 def _is_dead(error: Exception) -> bool:

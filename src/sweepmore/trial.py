@@ -22,7 +22,9 @@ class SweepTrial:
 
     ``root`` is the number of the trial's first attempt, ``attempt`` counts retries after a death
     or an interruption; ``repeat`` holds the repeated settings of this run (``{}`` without
-    repeats); ``run_id`` is unique for ever and fits W&B's ids.
+    repeats); ``run_id`` is unique for ever and fits W&B's ids. ``earlier`` are the folders of this
+    run's earlier attempts, the last one first, where these are others than its own: an
+    application that keeps checkpoints finds them there.
     """
 
     study: str
@@ -30,6 +32,7 @@ class SweepTrial:
     attempt: int
     run_id: str
     repeat: Mapping[str, Any] = field(default_factory=dict)
+    earlier: tuple[Path, ...] = ()
     _report: Callable[[int, float], bool] = lambda step, value: False
     _set: Callable[[str, Any], None] = lambda key, value: None
     _attach: Callable[[Path], None] = lambda path: None

@@ -39,7 +39,7 @@ def build(cls: type[T], node: Mapping[str, Any], path: str = "") -> T:
     wrong type, or a value outside its range (NaN is outside every range).
     """
     if not isinstance(node, Mapping):  # an override put one value in place of them all
-        raise _wrong(path.rstrip("."), node, "a group of keys")
+        raise _wrong(path.rstrip("."), node, GROUP)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name, value in node.items():
         if name not in fields:
@@ -94,8 +94,9 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
     if origin is typing.Literal:
         if value in arguments:
             return value
-        near = did_you_mean(str(value), map(str, arguments))
-        raise _wrong(key, value, f"one of {', '.join(map(str, arguments))}", near)
+        near = did_you_mean(str(value), map(str, arguments)).strip()
+        wanted = f"one of {', '.join(map(str, arguments))}", near or "Choose among these."
+        raise _wrong(key, value, wanted)
     if origin is tuple and isinstance(value, (list, tuple)):
         return _typed_tuple(arguments, value, key)
     if origin is Mapping and isinstance(value, Mapping):
@@ -106,7 +107,7 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         except OverflowError:  # a whole number beyond all of them
             number = math.inf
         if not math.isfinite(number):
-            raise _wrong(key, value, "a finite number")
+            raise _wrong(key, value, FINITE)
         return number
     if isinstance(hint, type) and type(value) is hint:
         return value
@@ -117,24 +118,40 @@ def _typed_tuple(arguments: tuple[Any, ...], value: Any, key: str) -> tuple[Any,
     if arguments[-1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
-        raise _wrong(key, value, f"a list of {len(arguments)} values")
+        wanted = f"a list of {len(arguments)} values", "Write all of them: {key}=[…,…]."
+        raise _wrong(key, value, wanted)
     return tuple(_typed(a, v, f"{key}[{i}]") for i, (a, v) in enumerate(zip(arguments, value)))
 
 
-def _wrong(key: str, value: Any, wanted: str, near: str = "") -> ConfigError:
-    return ConfigError(
-        f"{key}={_shown(value)} is not {wanted}.", value=value, cure=f"Give {wanted}.{near}"
-    )
+# What a value should be, and what to write to that end.
+Wanted = tuple[str, str]
+GROUP: Wanted = "a group of keys", "Set its keys one by one: {key}.KEY=VALUE."
+FINITE: Wanted = "a finite number", "Neither nan nor an infinity can be used here."
+LIST: Wanted = "a list", "Write it in brackets: {key}=[…,…]."
+SIMPLE: Mapping[Any, Wanted] = {
+    int: ("a whole number", "Write digits alone, such as 10."),
+    float: ("a number", "Write it as 10, 0.1 or 1e-3."),
+    bool: ("true or false", "Write one of these words, without quotes."),
+    str: ("a text", "In quotes it is one: '{key}=\"…\"'."),
+}
+
+
+def _wrong(key: str, value: Any, wanted: Wanted) -> ConfigError:
+    what, cure = wanted
+    problem = f"{key}={_shown(value)} is not {what}."
+    return ConfigError(problem, value=value, cure=cure.replace("{key}", key))
 
 
 def _shown(value: Any) -> str:
+    """As it is typed."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return "null" if value is None else str(value)
 
 
-def _described(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+def _described(hint: Any) -> Wanted:
     keyed = dataclasses.is_dataclass(hint) or typing.get_origin(hint) is Mapping
-    return names.get(hint, "a group of keys" if keyed else "a list")
+    return SIMPLE.get(hint, GROUP if keyed else LIST)
 
 
 def dotted(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sweepmore.show import command_line
 from sweepmore.studies import words
 from sweepmore.tracking import Tracking
 from sweepmore.typed import dotted
+from sweepmore.wording import plural, plus_minus
 
 # What a run logs at every evaluation (train.py, metrics_row).
 CURVES = ("dev_loss", "train_loss")
@@ -96,7 +97,7 @@ def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
         raise StudyError(
             f"W&B has no project {entity}/{project}.",
             value=f"{entity}/{project}",
-            cure="Upload the runs first: python report.py study=NAME sync=true; or give project=…",
+            cure="Upload the study's runs first, or give project=….",
         )
     return Place(str(entity), project)
 
@@ -105,7 +106,7 @@ def describe(study: Study, runs: Runs, metric: str, place: Place) -> wr.Report:
     """The report, not yet saved; asks for the account's name alone."""
     blocks: list[wr.BlockTypes] = [
         wr.MarkdownBlock(text=answer(study)),
-        wr.CodeBlock(code=command_line(study.attrs), language=None),
+        wr.CodeBlock(code=command_line(study.attrs["command"]), language=None),
     ]
     if study.winner is not None:
         blocks += [wr.H2("What fresh seeds say"), wr.MarkdownBlock(text=winner_text(study.winner))]
@@ -117,7 +118,7 @@ def describe(study: Study, runs: Runs, metric: str, place: Place) -> wr.Report:
         project=place.project,
         entity=place.entity,
         title=study.seen.name,
-        description=f"A study of {len(study.seen.counted)} trials, by sweepmore",
+        description=f"A study of {plural(len(study.seen.counted), 'trial')}, by sweepmore",
         blocks=blocks,
         width="fluid",
     )
@@ -136,7 +137,7 @@ def answer(study: Study) -> str:
     if study.winner is not None:
         mean, half = study.winner["mean"], study.winner["half_width"]
         lines.append(
-            f"**Winner**: {words(study.winner['params'])}: {cell(mean)} ± {cell(half)} "
+            f"**Winner**: {words(study.winner['params'])}: {plus_minus(mean, half)} "
             "over fresh seeds (95 %)."
         )
     return "\n\n".join(lines)

@@ -174,6 +174,6 @@ def candidates(searched: Sequence[Attempt], confirmed: StudyView) -> list[Candid
             )
         )
     if not found:
-        cure = "Look at its failures, then run confirm.py again: it goes on."
+        cure = "Look at its failures; the same command then goes on."
         raise StudyError(f"{confirmed.name} confirmed nothing.", value=confirmed.name, cure=cure)
     return found

@@ -34,12 +34,12 @@ from optuna.exceptions import (
 )
 from optuna.trial import TrialState
 
-from sweepmore import slots
-from sweepmore.errors import Interrupted, described, is_disk_failure
+from sweepmore import folders, slots
+from sweepmore.errors import ConfigError, Interrupted, described, is_disk_failure
 from sweepmore.frozen import FrozenConfig
-from sweepmore.hydra_internals import error_of
+from sweepmore.hydra_internals import callbacks_of, error_of
 from sweepmore.optuna_internals import as_running
-from sweepmore.overrides import override_text
+from sweepmore.overrides import fixed_values, override_text
 from sweepmore.owner import is_alive, on_this_host
 from sweepmore.patience import DatabaseAway, is_away
 from sweepmore.process_state import unchanged
@@ -72,6 +72,7 @@ class Search:
     space: Space
     frozen: FrozenConfig
     folder: Path
+    sweep_dir: Path | None  # Hydra's, where trials lie there and not in `folder`
     artifacts: Path
     n_trials: int
     max_failure_rate: float
@@ -101,17 +102,22 @@ class Worker:
     task: TaskFunction
     context: HydraContext
     parent: Mapping[str, Any]  # ends with it, where both are on one host
+    own_callbacks: bool = False  # Hydra's, of which its context has none
     stopped_by: int | None = None
     _trial: optuna.Trial | None = None
     _cooperates: bool = False  # the running task asks `report`, so it can be stopped by its answer
     _in_task: bool = False
     _told_to_stop: bool = False
     _named: bool = False  # the study's objectives
+    _folder: Path = Path()  # the running trial's
 
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
         self.composer = self.search.frozen.composer()
         self.context = replace(self.context, config_loader=self.composer.loader)
+        if self.own_callbacks:
+            base = self.composer.compose(self.search.space.fixed)
+            self.context = replace(self.context, callbacks=callbacks_of(base))
         looked = time.monotonic()
         with self._signals(), self._watch():
             while self.stopped_by is None and not must_end(self.study, self.search):
@@ -142,9 +148,10 @@ class Worker:
 
     def _work(self, claimed: Attempt) -> None:
         """Run one trial and tell the study how it ended, whatever happens."""
-        self._trial = trial = as_running(self.study, claimed.number)
+        fixed = fixed_values(self.search.space.fixed)
+        self._trial = trial = as_running(self.study, claimed.number, fixed)
         self._told_to_stop = False
-        self._set("folder", str(self._folder(claimed)))
+        self._place(self.search.folder / f"{claimed.root:04d}")
         self._set("code", self.search.code)
         try:
             values = self._values(trial, claimed)
@@ -166,7 +173,7 @@ class Worker:
             self._set("reason", "exception")
             if isinstance(error, NoObjective):
                 self._set("no_objective", True)
-            self._keep_error(claimed, error)
+            self._keep_error(error)
             self._tell(TrialState.FAIL)
         else:
             if self._told_to_stop:
@@ -187,14 +194,13 @@ class Worker:
         trials = self.study.get_trials(deepcopy=False)
         return trials[claimed.number].state.is_finished()
 
-    def _keep_error(self, claimed: Attempt, error: BaseException) -> None:
+    def _keep_error(self, error: BaseException) -> None:
         """With the trial, and as ``error.txt`` in its folder."""
         told, whole = described(error)
         self._set("error", told)
         self._set("traceback", whole)
-        folder = self._folder(claimed)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text(whole, encoding="utf-8")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "error.txt").write_text(whole, encoding="utf-8")
 
     def _complete(self, values: Sequence[float]) -> None:
         """NaN never reaches the storage: what is not finite is infinitely bad."""
@@ -239,6 +245,11 @@ class Worker:
             del config["hydra"]
         call(self.search.custom_search_space, config, trial)
         added = {key: value for key, value in trial.params.items() if key not in before}
+        fixed = {key.lstrip("+") for key in fixed_values(self.search.space.fixed)}
+        if twice := [key for key in added if key.lstrip("+") in fixed]:
+            problem = f"custom_search_space suggests {twice[0]}, which the command fixes."
+            cure = "Leave it out of one of the two: trial.user_attrs holds what the command fixes."
+            raise ConfigError(problem, value=twice[0], cure=cure)
         return [f"{key}={override_text(value)}" for key, value in added.items()]
 
     def _keep_repeats(self, found: Sequence[Sequence[float]]) -> None:
@@ -266,12 +277,16 @@ class Worker:
         """Compose one run's config, run the task in its folder, return its objectives."""
         job = [*overrides, *(f"{key}={override_text(value)}" for key, value in repeat.items())]
         config = self.composer.compose(job)
-        folder = self._folder(claimed)
         with open_dict(config):
             config.hydra.job.id = f"{safe_name(self.search.study_name)}-{claimed.root}"
             config.hydra.job.num = claimed.root
-            config.hydra.sweep.dir = str(folder.parent)
-            config.hydra.sweep.subdir = f"{folder.name}/{number}" if many else folder.name
+        if self.search.sweep_dir is not None and number == 0:
+            self._place(self._in_sweep_dir(claimed, config, self.search.sweep_dir))
+        parent = self.search.sweep_dir or self.search.folder
+        subdir = os.path.relpath(self._folder, parent)
+        with open_dict(config):
+            config.hydra.sweep.dir = str(parent)
+            config.hydra.sweep.subdir = f"{subdir}/{number}" if many else subdir
         trial = self._sweep_trial(claimed, repeat, number if many else None)
         with unchanged():
             ended = self._job(trial, config)
@@ -311,6 +326,11 @@ class Worker:
             attempt=claimed.attempt,
             run_id="-".join(names),
             repeat=repeat,
+            earlier=tuple(
+                folder if number is None else folder / str(number)
+                for folder in folders.earlier(self.study, claimed)
+                if folder != self._folder
+            ),
             _report=self._report if number is None else self._ask_only,
             _set=self._set,
             _attach=self._attach,
@@ -371,9 +391,18 @@ class Worker:
         self._set("reason", "handed_back")
         self._tell(TrialState.FAIL)
 
-    def _folder(self, claimed: Attempt) -> Path:
-        """The same for all attempts of a trial, so that a retry finds its checkpoint."""
-        return self.search.folder / f"{claimed.root:04d}"
+    def _place(self, folder: Path) -> None:
+        """From here on this is the running trial's folder."""
+        self._folder = folder
+        self._set("folder", str(folder))
+
+    def _in_sweep_dir(self, claimed: Attempt, config: DictConfig, sweep_dir: Path) -> Path:
+        """A folder of this attempt's own, as ``hydra.sweep`` says of its first run."""
+        subdir = folders.first_subdir(self.study, claimed) or folders.subdir_of(config)
+        self._set("subdir", subdir)
+        folder = folders.new_folder(sweep_dir, subdir)
+        folders.link(self.search.folder / f"{claimed.root:04d}", folder)
+        return folder
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

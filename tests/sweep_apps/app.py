@@ -156,10 +156,10 @@ def raises(cfg: DictConfig) -> float:
 
 
 def leave(cfg: DictConfig) -> float:
-    """Leaves its own process without a word in one trial's first attempt."""
+    """Leaves its own process without a word in the first attempts of some trials: x → code."""
     trial = current_trial()
-    if trial is not None and trial.attempt == 0 and cfg.x == cfg.fails_from:
-        os._exit(cfg.value)
+    if trial is not None and trial.attempt < cfg.deaths and cfg.x in cfg.value:
+        os._exit(cfg.value[cfg.x])
     return float(cfg.x)
 
 
@@ -299,6 +299,7 @@ def note(cfg: DictConfig) -> None:
         "repeat": None if trial is None else dict(trial.repeat),
         "pid": os.getpid(),
         "folder": os.path.relpath(str(HydraConfig.get().runtime.output_dir), str(HERE)),
+        "earlier": [os.path.relpath(folder, HERE) for folder in trial.earlier] if trial else [],
         "width": cfg.model.width,
         "x": repr(cfg.x),
         "y": repr(cfg.y),
