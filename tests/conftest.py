@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -24,9 +25,9 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 # cores); a new one belongs here once it takes longer than the last.
 LONGEST = (
     "faults", "soak", "sweep_outcomes", "report", "sweep_search", "sweep_resume", "sweep_stops",
-    "first_minutes", "ways_to_start", "sweep_launchers", "sweep_deaths", "sweep_nplm",
-    "sweep_budget", "tour", "winner", "sweep_slots", "wandb_report", "resume", "seal", "tracking",
-    "bad_input", "cli", "find_lr",
+    "sweep_losses", "first_minutes", "ways_to_start", "sweep_launchers", "sweep_deaths",
+    "sweep_nplm", "sweep_budget", "tour", "winner", "sweep_slots", "wandb_report", "resume",
+    "seal", "tracking", "bad_input", "cli", "find_lr",
 )  # fmt: skip
 
 # `make test` draws the same inputs each time, so that it fails by a change alone;
@@ -130,6 +131,14 @@ def finished(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return train_here(folder, *words, "optim.steps=300", "wandb.mode=disabled")
     finally:
         sys.argv, warnings.formatwarning = argv, formatter
+
+
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """What is started inside the test hears SIGHUP, also where the tests run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(autouse=True)

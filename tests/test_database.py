@@ -22,12 +22,13 @@ import evaluate_test
 import report
 import sample
 from sweepmore import cli
-from sweepmore import database as database_module
+from sweepmore import patience as patience_module
+from sweepmore import storage as storage_module
 from sweepmore.composing import composing
 from sweepmore.database import is_of_environment, shown, storage_url, typed_url
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.ledger import Ledger
-from sweepmore.patience import DatabaseAway
+from sweepmore.patience import DatabaseAway, Patience
 from sweepmore.storage import open_storage, storage_errors
 from tests.helpers import call_script
 
@@ -146,6 +147,7 @@ def test_sqlite_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_the_ledger_waits_for_a_lock_as_long_as_the_studies(studies: Path) -> None:
+    """These in many calls, each as long as SQLite itself would wait."""
     url = make_url(f"sqlite:///{studies}")
     of_studies = open_storage(url)._backend.engine  # type: ignore[attr-defined]  # RDB only
     engines = [of_studies, Ledger(url, studies.parent)._engine()]
@@ -153,7 +155,8 @@ def test_the_ledger_waits_for_a_lock_as_long_as_the_studies(studies: Path) -> No
     for engine in engines:
         with engine.connect() as connection:
             waits.append(connection.exec_driver_sql("PRAGMA busy_timeout").scalar())
-    assert waits == [300_000, 300_000]
+    assert waits == [5_000, 300_000]
+    assert Patience("d").limit == 300
 
 
 @pytest.fixture(scope="module")
@@ -242,12 +245,14 @@ def test_a_locked_database_ends_a_confirmation_with_one_message(
     studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can be read, so that the study is found; the plan of the fresh seeds cannot be kept."""
-    monkeypatch.setattr(database_module, "SQLITE_TIMEOUT", 0)
+    monkeypatch.setattr(storage_module, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(patience_module, "PATIENCE_SECONDS", 0.3)
     with contextlib.closing(sqlite3.connect(studies)) as another:
         another.execute("BEGIN IMMEDIATE")
         done = call_script(confirm, "study=known", THERE, f"outputs={tmp_path}")
     assert done.returncode == 2, done
-    assert "elsewhere.db failed: database is locked.\n  Make room, start or mend it" in done.stderr
+    assert "elsewhere.db has been locked by another program for " in done.stderr
+    assert " s.\n  End that program, or its transaction; the same command" in done.stderr
     assert done.stderr.count("error: ") == 1
 
 

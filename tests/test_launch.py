@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from sweepmore.crew import Ending
+from sweepmore.errors import StudyError
 from sweepmore.launch import Processes, starts_again
+from sweepmore.worker import Search
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,56 @@ def test_another_programs_command_line_starts_no_worker(
     monkeypatch.setattr(sys, "argv", completed)
     monkeypatch.setattr(sys.modules["__main__"], "__file__", script)
     assert starts_again(["x=1,2"]) is starts
+
+
+class TestLastWords:
+    """Of three workers that died: what the last one said, or why it said nothing."""
+
+    def told(self, folder: Path, last: str) -> StudyError:
+        """By a parent whose log holds words of an earlier start's worker."""
+        search = cast(Search, SimpleNamespace(folder=folder))
+        crew = Processes(*cast(Any, (None, None, search, None, None)))
+        log = folder / "workers" / "2.log"
+        log.parent.mkdir()
+        log.write_text("of an earlier start\n")
+        crew._begins[2] = log.stat().st_size
+        with log.open("ab") as file:
+            process = subprocess.Popen(["sh", "-c", last], stdout=file, stderr=file)
+            process.wait()
+        return crew.all_died(2, process)
+
+    def test_its_own_and_no_others(self, tmp_path: Path) -> None:
+        error = self.told(tmp_path, "echo one; echo two; exit 3")
+        assert error.problem == (
+            "3 workers died without finishing a trial. The last one said:\n    one\n    two"
+        )
+        assert str(tmp_path / "workers" / "2.log") in error.cure
+
+    def test_nothing_and_how_it_ended(self, tmp_path: Path) -> None:
+        error = self.told(tmp_path, "kill -9 $$")
+        assert error.problem.startswith(
+            "3 workers died without finishing a trial. The last one was killed by SIGKILL and said "
+            "nothing in "
+        )
+        assert "where memory is short" in error.cure
+
+    def test_nothing_because_nothing_can_be_written(self, tmp_path: Path) -> None:
+        """The file-size limit of a process stands for a full disk."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        heeded = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len("of an earlier start\n"), before[1]))
+            error = self.told(tmp_path, "exit 2")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, heeded)
+        assert "The last one ended with exit code 2 and said nothing: its log " in error.problem
+        assert error.problem.endswith(" could not be written (File too large).")
+        assert error.cure == "Make room, or mend the disk; then the same command goes on."
+
+    def test_a_log_that_is_gone(self, tmp_path: Path) -> None:
+        error = self.told(tmp_path, f"rm {tmp_path}/workers/2.log; exit 2")
+        assert "exit code 2; its log cannot be read: No such file or directory." in error.problem
 
 
 ASLEEP = """

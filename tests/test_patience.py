@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import threading
@@ -10,13 +11,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import optuna
 import pytest
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
+from sweepmore import patience as patience_module
 from sweepmore.errors import Interrupted, StudyError
-from sweepmore.patience import DatabaseAway, Patience, is_away
+from sweepmore.optuna_internals import storage_of
+from sweepmore.patience import DatabaseAway, Patience, StudyGone, is_away, is_locked
 from sweepmore.signals import stop_signals, unbroken
 from sweepmore.storage import open_storage
 
@@ -54,8 +59,115 @@ def test_a_server_that_refuses_is_away_whoever_says_so() -> None:
     assert is_away(told)
 
 
-def test_sqlite_has_no_server(tmp_path: Path) -> None:
-    assert not is_away(error_of(locked, tmp_path))
+def test_of_sqlites_errors_a_lock_alone_is_waited_for(tmp_path: Path) -> None:
+    error = error_of(locked, tmp_path)
+    assert is_away(error)
+    assert is_locked(error)
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    for final in (full, sqlite3.OperationalError("no such table: x")):
+        assert not is_away(sqlalchemy.exc.OperationalError("INSERT", {}, final))
+
+
+class TestLocked:
+    @pytest.fixture(autouse=True)
+    def at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(patience_module, "BUSY_SECONDS", 0.0)
+
+    def test_it_is_said_once_by_all_who_wait(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        left = [partial(locked, tmp_path / name) for name in "ab"]
+        for name in "ab":
+            (tmp_path / name).mkdir()
+
+        def asked() -> int:
+            if left:
+                left.pop()()
+            return 7
+
+        def in_thread() -> None:
+            with contextlib.suppress(sqlalchemy.exc.OperationalError):
+                Patience("sqlite:///s.db").call(asked)
+
+        thread = threading.Thread(target=in_thread)  # a parent's own, which does not wait
+        thread.start()
+        thread.join()
+        assert Patience("sqlite:///s.db").call(asked) == 7
+        away, back = capfd.readouterr().err.splitlines()
+        assert away.startswith(
+            "warning: the database sqlite:///s.db is locked by another program; waiting up to 5 min"
+        )
+        assert back.startswith("the database answers again after ")
+
+    def test_an_answer_from_memory_is_no_sign_of_the_database(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        patience, left = Patience("sqlite:///s.db"), [partial(locked, tmp_path)]
+
+        def asked() -> int:
+            if left:
+                left.pop()()
+            return 7
+
+        def from_memory() -> int:
+            return 8
+
+        def in_thread() -> None:
+            with contextlib.suppress(sqlalchemy.exc.OperationalError):
+                patience.call(asked)
+
+        thread = threading.Thread(target=in_thread)
+        thread.start()
+        thread.join()
+        assert patience.call(from_memory) == 8
+        assert "answers again" not in capfd.readouterr().err
+        assert patience.call(asked) == 7
+        assert "answers again" in capfd.readouterr().err
+
+    def test_it_gives_up_with_a_cure_of_its_own(self, tmp_path: Path) -> None:
+        error = error_of(locked, tmp_path)
+
+        def asked() -> None:
+            raise error
+
+        with pytest.raises(DatabaseAway, match=r"s\.db has been locked by another program") as away:
+            Patience("sqlite:///s.db", limit=0.3).call(asked)
+        assert "End that program, or its transaction" in away.value.cure
+
+
+def test_a_refusal_at_once_is_worth_no_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two that write at the same time: SQLite refuses one where they would wait for each other."""
+    left = [partial(locked, tmp_path)]
+
+    def asked() -> int:
+        if left:
+            left.pop()()
+        return 7
+
+    assert Patience("sqlite:///t.db").call(asked) == 7
+    assert capfd.readouterr().err == ""
+
+
+def test_a_study_that_was_deleted_is_gone_and_a_name_unknown(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'd.db'}"
+    study = optuna.create_study(study_name="s", storage=open_storage(make_url(url)))
+    study.enqueue_trial({})
+    optuna.delete_study(study_name="s", storage=url)
+    asked: list[Callable[[], object]] = [
+        study.get_trials,
+        lambda: study.user_attrs,
+        lambda: study.enqueue_trial({}),
+        lambda: storage_of(study).set_trial_user_attr(1, "key", 0),
+        lambda: storage_of(study).set_trial_state_values(1, TrialState.RUNNING),
+    ]
+    for action in asked:
+        with pytest.raises(StudyGone, match=r"is no longer in .*it was deleted"):
+            action()
+    with pytest.raises(KeyError):
+        optuna.load_study(study_name="s", storage=storage_of(study))
 
 
 def test_neither_a_bug_nor_a_refusal_is_waited_for() -> None:

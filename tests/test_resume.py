@@ -130,13 +130,16 @@ def test_a_stopped_run_resumes_to_the_same_bits(
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("hangups")
 def test_a_killed_run_resumes_to_the_same_bits(
     few_names: Path, uninterrupted: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """kill -9 after a checkpoint, further on than the checkpoint was."""
+    """kill -9 after a checkpoint, further on than the checkpoint was; before that its terminal was
+    closed."""
     folder = tmp_path / "run"
     words = words_of("sgd", few_names, folder)
-    stopped_by(signal.SIGTERM, words, folder)
+    assert stopped_by(signal.SIGHUP, words, folder)[0] == 129
+    assert result_of(folder)["status"] == "interrupted"
     with held([f"resume={folder}"], tmp_path / "gate", 2_500) as process:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=PATIENCE)

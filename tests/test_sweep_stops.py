@@ -1,15 +1,23 @@
-"""Ctrl-C and SIGTERM: nothing new starts, running trials are handed back, nobody is left over."""
+"""Ctrl-C, SIGTERM, a closed terminal: nothing new starts, running trials are handed back, nobody
+is left over."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+import subprocess
+import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from sweepmore.signals import ECHO_SECONDS, unbroken
+from sweepmore.signals import ECHO_SECONDS, signals_raise, stop_signals, unbroken
+from tests.helpers import environment
 from tests.sweep_apps import PATIENCE, App, slots_of, until
 
 # How the task takes a signal. Neither ends by itself while its gate is closed: a command that has
@@ -31,12 +39,15 @@ def app(tmp_path: Path) -> App:
         (COOPERATIVE, 2, signal.SIGINT),
         (UNCOOPERATIVE, 1, signal.SIGTERM),
         (UNCOOPERATIVE, 2, signal.SIGTERM),
+        (UNCOOPERATIVE, 2, signal.SIGHUP),
+        pytest.param(COOPERATIVE, 1, signal.SIGHUP, marks=SLOW),
         pytest.param(COOPERATIVE, 1, signal.SIGTERM, marks=SLOW),
         pytest.param(COOPERATIVE, 2, signal.SIGTERM, marks=SLOW),
         pytest.param(UNCOOPERATIVE, 1, signal.SIGINT, marks=SLOW),
         pytest.param(UNCOOPERATIVE, 2, signal.SIGINT, marks=SLOW),
     ],
 )
+@pytest.mark.usefixtures("hangups")
 def test_one_signal_hands_the_trials_back(
     app: App, task: str, n_jobs: int, signum: signal.Signals
 ) -> None:
@@ -97,6 +108,67 @@ def test_the_second_signal_stops_at_once(app: App, n_jobs: int) -> None:
         assert app.lines("heard") == [False] * n_jobs + [True] * n_jobs
         assert app.gone()
     assert {t.state for t in app.trials() if t.number < n_jobs} == {TrialState.FAIL}
+
+
+@contextmanager
+def in_a_terminal(app: App, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Its process and the other end of the terminal that it writes to; closed on leaving."""
+    ours, its = os.openpty()
+
+    def take_it() -> None:
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        app.command(*words), cwd=app.folder, env=environment({}), stdin=its, stdout=its, stderr=its,
+        start_new_session=True, preexec_fn=take_it,
+    )  # fmt: skip
+    os.close(its)
+    try:
+        yield process, ours
+    finally:
+        for left in app.processes():
+            left.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize(("task", "n_jobs"), [(COOPERATIVE, 1), (UNCOOPERATIVE, 2)])
+def test_a_closed_terminal_hands_the_trials_back(app: App, task: str, n_jobs: int) -> None:
+    """What is written to it from then on is an error, of which nobody may die."""
+    with in_a_terminal(app, *WORDS, task, f":n_jobs={n_jobs}") as (process, terminal):
+        until(lambda: len(app.running()) == n_jobs)
+        os.close(terminal)
+        assert process.wait(PATIENCE) == 129
+        assert app.gone()
+    back = [t for t in app.trials() if t.state is TrialState.FAIL]
+    assert [t.user_attrs["reason"] for t in back] == ["handed_back"] * n_jobs
+    assert TrialState.RUNNING not in {t.state for t in app.trials()}
+
+
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=SLOW)])
+def test_nohup_is_left_alone(app: App, n_jobs: int) -> None:
+    inside = App(app.folder, inside=("nohup",))
+    with inside.started(*WORDS, COOPERATIVE, f":n_jobs={n_jobs}") as process:
+        until(lambda: len(app.running()) == n_jobs)
+        for one in app.processes():
+            one.send_signal(signal.SIGHUP)
+        app.open_gate()
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, out + err
+    assert slots_of(app.trials()) == list(range(4))
+    assert len(app.seen()) == 4
+
+
+@pytest.mark.usefixtures("hangups")
+def test_a_hangup_is_a_signal_unless_it_is_ignored() -> None:
+    with stop_signals() as told:
+        signal.raise_signal(signal.SIGHUP)
+        assert told() == signal.SIGHUP
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_signals() as told, signals_raise(), unbroken():
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGHUP)
+    assert told() is None
 
 
 def test_slurms_signal_counts_as_one(app: App) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from optuna.trial import TrialState
 from sweepmore import slots
 from sweepmore.errors import StudyError
 from sweepmore.join import is_all_taken, is_done
-from sweepmore.owner import on_this_host
+from sweepmore.owner import is_stopped, on_this_host
 from sweepmore.settings import Sweep
 from sweepmore.signals import stop_signals, unbroken
 from sweepmore.studies import StudyView, view
@@ -47,6 +48,7 @@ class Crew(ABC, Generic[One]):
     study: optuna.Study
     search: Search
     stopping: Callable[[], None]  # tells the live line
+    gone: Callable[[], StudyError | None]  # what was removed under the sweep's hands
 
     @abstractmethod
     def start(self, index: int) -> One: ...
@@ -64,8 +66,8 @@ class Crew(ABC, Generic[One]):
         """Last of all; some are left after a second signal or an error, and end at once."""
 
     @abstractmethod
-    def all_died(self, index: int) -> StudyError:
-        """What to say when ``MOST_BARREN_DEATHS`` is reached, by the last one's index."""
+    def all_died(self, index: int, last: One) -> StudyError:
+        """What to say when ``MOST_BARREN_DEATHS`` is reached, by the last one and its index."""
 
     def pid(self, one: One) -> int | None:
         """Of the process of this host that it is; None where nobody knows."""
@@ -91,6 +93,7 @@ class Crew(ABC, Generic[One]):
                     start()
                 while running:
                     self.wait([*running.values()])
+                    self._refuse_if_gone()
                     if stop() is not None and not told:
                         told = True
                         self.stopping()
@@ -113,7 +116,7 @@ class Crew(ABC, Generic[One]):
                             barren = barren + 1 if now == counted else 1
                             counted = now
                         if barren >= MOST_BARREN_DEATHS:
-                            raise self.all_died(index)
+                            raise self.all_died(index, one)
                         if not is_done(seen, self.asked):
                             start()
                     if not running and not told and self._left(stop):
@@ -125,7 +128,9 @@ class Crew(ABC, Generic[One]):
     def _left(self, stop: Callable[[], int | None]) -> bool:
         """Whether there is a trial for a new worker: of one that died at the very end, or of
         another machine's that has died since. While its trials run, this parent waits."""
+        said = False
         while stop() is None:
+            self._refuse_if_gone()
             with unbroken():
                 slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
                 seen, ending = view(self.study), must_end(self.study, self.search)
@@ -133,8 +138,30 @@ class Crew(ABC, Generic[One]):
                 return False
             if not is_all_taken(seen, self.asked):
                 return True
+            said = said or say_who_is_stopped(seen)
             time.sleep(ELSEWHERE_SECONDS)
         return False
+
+    def _refuse_if_gone(self) -> None:
+        if (gone := self.gone()) is not None:
+            raise gone
+
+
+def say_who_is_stopped(seen: StudyView) -> bool:
+    """Whether one of the trials that are waited for is run by a process that stands still: it may
+    go on at any time, so its trial is nobody else's."""
+    for attempt in seen.running:
+        if attempt.owner is None or not on_this_host(attempt.owner):
+            continue
+        if is_stopped(attempt.owner):
+            print(
+                f"warning: trial {attempt.root} is waited for, and process {attempt.owner['pid']}, "
+                "which runs it, is stopped (by Ctrl-Z?): continue it (fg), or end it",
+                file=sys.stderr,
+                flush=True,
+            )
+            return True
+    return False
 
 
 def vanished(pid: int | None, seen: StudyView) -> bool:

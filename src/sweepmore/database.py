@@ -17,8 +17,11 @@ from sweepmore.typed import dotted
 
 # What a storage may be as a node.
 STORAGE_CLASS = "optuna.storages.RDBStorage"
-# SQLite's own busy timeout is 5 s; several processes that write at once need more patience.
+# How long the ledger waits for a lock in SQLite, whose own limit is 5 s.
 SQLITE_TIMEOUT = 300
+# How long the studies do within one call, in which no signal is heard: no process of 8 that write
+# at once needed more (n=360 trials). ``patience`` calls again, and says that it waits.
+BUSY_SECONDS = 5.0
 # What users type, and the driver that `pip install -e '.[postgres]'` brings: SQLAlchemy takes
 # psycopg2 for the first before 2.1, and does not know the second, which libpq does.
 POSTGRES = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
@@ -132,13 +135,19 @@ def _parsed(text: str) -> URL:
     return url.set(drivername=POSTGRES.get(url.drivername, url.drivername))
 
 
+def file_of(url: URL) -> Path | None:
+    """SQLite's file; None of a server, and of a database in memory."""
+    file = url.database or ":memory:"
+    if url.get_backend_name() != "sqlite" or file.startswith((":memory:", "file:")):
+        return None
+    return Path(file)
+
+
 def _anchored(url: URL) -> URL:
     """A file's whole path: a trial may change the working directory, and connections that begin
     then would find another file."""
-    file = url.database or ":memory:"
-    if url.get_backend_name() != "sqlite" or file.startswith((":memory:", "file:")):
-        return url
-    return url.set(database=str(Path(file).absolute()))
+    file = file_of(url)
+    return url if file is None else url.set(database=str(file.absolute()))
 
 
 def _require_driver(url: URL) -> None:
@@ -196,16 +205,19 @@ def shown(url: URL) -> str:
     ).render_as_string()
 
 
-def engine_options(url: URL, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """For ``sqlalchemy.create_engine``; what is given, or the URL says of libpq's, goes before."""
-    own, given = _own_options(url), dict(given or {})
+def engine_options(
+    url: URL, given: Mapping[str, Any] | None = None, busy: float | None = None
+) -> dict[str, Any]:
+    """For ``sqlalchemy.create_engine``; what is given, or the URL says of libpq's, goes before.
+    ``busy``: seconds for which SQLite waits for a lock."""
+    own, given = _own_options(url, SQLITE_TIMEOUT if busy is None else busy), dict(given or {})
     arguments = {**own.get("connect_args", {}), **given.get("connect_args", {})}
     return {**own, **given, **({"connect_args": arguments} if arguments else {})}
 
 
-def _own_options(url: URL) -> dict[str, Any]:
+def _own_options(url: URL, busy: float) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": SQLITE_TIMEOUT}}
+        return {"connect_args": {"timeout": busy}}
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.get_backend_name() == "postgresql" and url.get_driver_name() in LIBPQ_DRIVERS:
         told = {key: value for key, value in LIBPQ.items() if key not in url.query}

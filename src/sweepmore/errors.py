@@ -71,7 +71,8 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """128 + signal, the shell's convention: 130 for Ctrl-C, 143 for SIGTERM."""
+        """128 + signal, the shell's convention: 130 for Ctrl-C, 143 for SIGTERM, 129 for a closed
+        terminal."""
         return 128 + self.signum
 
 

@@ -7,17 +7,24 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import optuna
 
 from sweepmore import show, slots
-from sweepmore.errors import said
+from sweepmore.database import file_of, shown
+from sweepmore.errors import StudyError, said
+from sweepmore.join import study_folder
 from sweepmore.keep import BestOnly
-from sweepmore.owner import on_this_host, this_process
-from sweepmore.patience import DatabaseAway, is_away
+from sweepmore.owner import is_alive, on_this_host, this_process
+from sweepmore.patience import DatabaseAway, StudyGone, deleted, is_away
 from sweepmore.settings import Sweep
+from sweepmore.storage import removed
 from sweepmore.studies import StudyView, view
+from sweepmore.worker import MARK
 
 # How often the parent plans, reaps and shows.
 TICK_SECONDS = 0.25
@@ -27,13 +34,19 @@ AFTER_AN_ERROR = 2.0
 
 @dataclass
 class Follower:
-    """Runs inside its ``with`` block; survives a database that fails for a while."""
+    """Runs inside its ``with`` block; survives a database that fails for a while. What the sweep
+    works on is looked for as well: ``gone`` says that it was removed, and so does leaving."""
 
     asked: Sweep
     study: optuna.Study
     began: float = field(default_factory=time.monotonic)
+    gone: StudyError | None = None
 
     def __enter__(self) -> Follower:
+        self._folder = study_folder(self.asked.outputs, self.study)
+        self._uid = self.study.user_attrs["uid"]
+        self._file = file_of(self.asked.url)
+        self._file_id = None if self._file is None else _identity(self._file)
         self._thin_out = BestOnly()
         self._done = threading.Event()
         self._show = show.live(self.asked)
@@ -43,12 +56,15 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._done.set()
         self._thread.join()
         self._show.__exit__(None, None, None)
         if isinstance(error, DatabaseAway):  # which was waited for
             return
+        if self._is_gone():
+            assert self.gone is not None
+            raise self.gone from error
         with contextlib.suppress(Exception):
             # since the last tick the last trials ended, or workers that were stopped by force
             self._keep(self._reap(view(self.study)))
@@ -65,11 +81,41 @@ class Follower:
     def _follow(self) -> None:
         while not self._done.wait(TICK_SECONDS):
             try:
+                self._look()
                 self.tick()
             except Exception as error:  # a database that fails now may be back at the next tick
+                if self._is_gone():
+                    return
                 if not is_away(error):  # which has been said
                     print(f"warning: the study cannot be read: {said(error)}", file=sys.stderr)
                 self._done.wait(AFTER_AN_ERROR)
+
+    def _is_gone(self) -> bool:
+        if self.gone is None:
+            try:
+                self._look()
+            except StudyGone as gone:
+                self.gone = gone
+            except Exception:  # of a database that fails: it is there
+                pass
+        return self.gone is not None
+
+    def _look(self) -> None:
+        """StudyGone where the database's file, the study's folder or the study was removed; one
+        that was begun in its place since may have its number, but not its ``uid``."""
+        missing = []
+        if self._file is not None and _identity(self._file) != self._file_id:
+            missing.append(self._file)
+        if not (self._folder / MARK).exists():
+            missing.append(self._folder)
+        if missing:
+            raise removed(missing)
+        try:
+            uid = self.study.user_attrs.get("uid")
+        except StudyGone:
+            uid = None
+        if uid != self._uid:
+            raise deleted(f"The study {self.study.study_name}", shown(self.asked.url))
 
     def tick(self) -> None:
         asked = self.asked
@@ -102,11 +148,35 @@ class Follower:
         mine = {key: leader.get(key) for key in me} == me
         if leader and not mine:
             return False
-        if not mine or time.time() - leader["time"] > slots.LEASE_SECONDS / 10:
+        before = None if leader else self.study.user_attrs.get("leader")
+        if not mine or time.time() - leader["time"] > slots.LEADER_SECONDS / 10:
             self.study.set_user_attr("leader", {**me, "time": time.time()})
+        if before and {key: before.get(key) for key in me} != me:
+            self._say_that_it_is_silent(before)
         return True
+
+    def _say_that_it_is_silent(self, before: Mapping[str, Any]) -> None:
+        """From whom this parent takes over, unless it is known to have ended."""
+        if on_this_host(before) and not is_alive(before):
+            return
+        print(
+            f"warning: process {before['pid']} on {before['host']}, which planned the trials, has "
+            f"given no sign of life for {show.duration(time.time() - before['time'])} "
+            "(was it stopped by Ctrl-Z?): this one plans them now",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _resign(self) -> None:
         leader = self.study.user_attrs.get("leader")
         if leader is not None and leader["pid"] == os.getpid() and on_this_host(leader):
             self.study.set_user_attr("leader", None)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of a file, whatever its name is by now; None where it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

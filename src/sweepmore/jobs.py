@@ -212,7 +212,7 @@ class Jobs(Crew[Job]):
             cure = "Slurm has not taken their scancel"
             print(f"warning: jobs {', '.join(missed)} may work on: {cure}", file=sys.stderr)
 
-    def all_died(self, index: int) -> StudyError:
+    def all_died(self, index: int, last: Job) -> StudyError:
         return StudyError(
             f"The launcher's workers ended {MOST_BARREN_DEATHS} times without a trial.",
             value=MOST_BARREN_DEATHS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,29 @@ from hydra.types import HydraContext, TaskFunction
 
 from sweepmore import question as questions
 from sweepmore import slots
+from sweepmore.database import shown
+from sweepmore.errors import StudyError
 from sweepmore.frozen import FrozenConfig
 from sweepmore.frozen import freeze as freeze_sources
 from sweepmore.optuna_internals import storage_of
-from sweepmore.patience import heed
+from sweepmore.patience import deleted, heed
 from sweepmore.record import safe_name, write_atomic
 from sweepmore.search import build_pruner, build_sampler
 from sweepmore.settings import Sweep
 from sweepmore.storage import open_storage
 from sweepmore.studies import StudyView
-from sweepmore.worker import Search, Worker
+from sweepmore.worker import MARK, Search, Worker
 
 
 def work(
-    asked: Sweep, part: Mapping[str, Any], context: HydraContext, task: TaskFunction
+    asked: Sweep,
+    part: Mapping[str, Any],
+    context: HydraContext,
+    task: TaskFunction,
+    gone: Callable[[], StudyError | None] = lambda: None,
 ) -> int | None:
-    """A worker's life; returns the signal that ended it, or None."""
+    """A worker's life; returns the signal that ended it, or None. In the parent's own process
+    ``gone`` tells what the parent has found removed."""
     study = load_study(asked, part["study"])
     study.sampler = build_sampler(
         asked.sampler,
@@ -40,18 +47,22 @@ def work(
     frozen = freeze(asked, study)
     search = search_of(asked, study, frozen, part["since"])
     hears = bool(part.get("quiet"))
-    worker = Worker(search, study, task, context, parent=part["parent"], own_callbacks=hears)
+    worker = Worker(
+        search, study, task, context, parent=part["parent"], own_callbacks=hears, gone=gone
+    )
     heed(storage_of(study), lambda: worker.stopped_by)
     worker.run()
     return worker.stopped_by
 
 
 def load_study(asked: Sweep, name: str) -> optuna.Study:
-    return optuna.load_study(
-        study_name=name,
-        storage=open_storage(asked.url, asked.engine, wait=True),
-        pruner=build_pruner(asked.settings.pruner),
-    )
+    """The study that a parent has opened; StudyGone where it was deleted since."""
+    storage = open_storage(asked.url, asked.engine, wait=True)
+    pruner = build_pruner(asked.settings.pruner)
+    try:
+        return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+    except KeyError as error:
+        raise deleted(f"The study {name}", shown(asked.url)) from error
 
 
 def study_folder(outputs: Path, study: optuna.Study) -> Path:
@@ -72,12 +83,12 @@ def _belongs(folder: Path, uid: str) -> bool:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=".study-", dir=folder.parent))
         fresh.chmod(0o755)  # mkdtemp's 0700 would hide it from one's own group
-        write_atomic(fresh / "uid", uid)
+        write_atomic(fresh / MARK, uid)
         try:
             fresh.rename(folder)
         except OSError:  # another process was first
             shutil.rmtree(fresh)
-    mark = folder / "uid"
+    mark = folder / MARK
     return mark.exists() and mark.read_text() == uid
 
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from sweepmore.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.errors import StudyError
@@ -26,8 +28,13 @@ KILL_SECONDS = 5.0
 WORKER_VARIABLE = "SWEEPMORE_WORKER"
 
 
+@dataclass
 class Processes(Crew[subprocess.Popen[bytes]]):
     """Workers as processes of this machine: the same command again, told that it is a worker."""
+
+    _begins: dict[int, int] = field(
+        default_factory=dict, init=False
+    )  # of each in its log, in bytes
 
     def start(self, index: int) -> subprocess.Popen[bytes]:
         """The same command with the frozen config, in a session of its own: Ctrl-C in the
@@ -46,9 +53,10 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         start = [sys.executable, *start_words()]
         words = sys.orig_argv[len(start) :]
         command = frozen_command(start, words, self.search.frozen, *quiet)
-        logs = self.search.folder / "workers"
-        logs.mkdir(exist_ok=True)
-        with (logs / f"{index}.log").open("ab") as log:
+        log_path = self._log(index)
+        log_path.parent.mkdir(exist_ok=True)
+        with log_path.open("ab") as log:
+            self._begins[index] = log.tell()  # behind what workers of earlier starts said
             return subprocess.Popen(
                 command,
                 env=environment,
@@ -85,15 +93,55 @@ class Processes(Crew[subprocess.Popen[bytes]]):
                 process.kill()
                 process.wait()
 
-    def all_died(self, index: int) -> StudyError:
-        log = self.search.folder / "workers" / f"{index}.log"
-        tail = "\n    ".join(log.read_text(errors="replace").strip().splitlines()[-8:])
-        return StudyError(
-            f"{MOST_BARREN_DEATHS} workers died without finishing a trial. The last one said:\n"
-            f"    {tail}",
-            value=str(log),
-            cure=f"Its whole output is in {log}; the same command goes on after the repair.",
-        )
+    def all_died(self, index: int, last: subprocess.Popen[bytes]) -> StudyError:
+        log = self._log(index)
+        died = f"{MOST_BARREN_DEATHS} workers died without finishing a trial. The last one"
+        cure = f"Its whole output is in {log}; the same command goes on after the repair."
+        try:
+            lines = said_since(log, self._begins[index])[-8:]
+        except OSError as error:
+            told = f"{died} {ended(last.returncode)}; its log cannot be read: {error.strerror}."
+            cure = f"Its log is {log}; the same command goes on after the repair."
+        else:
+            told = "\n    ".join([f"{died} said:", *lines])
+            if not lines:
+                told, cure = silent(died, last.returncode, log)
+        return StudyError(told, value=str(log), cure=cure)
+
+    def _log(self, index: int) -> Path:
+        return self.search.folder / "workers" / f"{index}.log"
+
+
+def said_since(log: Path, begins: int) -> list[str]:
+    """The lines of a log from this byte on."""
+    with log.open("rb") as file:
+        file.seek(begins)
+        return file.read().decode(errors="replace").strip().splitlines()
+
+
+def silent(died: str, code: int, log: Path) -> tuple[str, str]:
+    """Problem and cure of a worker that left no word: whether it could have."""
+    told = f"{died} {ended(code)} and said nothing"
+    try:
+        with log.open("ab") as file:
+            file.write(b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        problem = f"{told}: its log {log} could not be written ({error.strerror})."
+        return problem, "Make room, or mend the disk; then the same command goes on."
+    cure = "Somebody or the system ended it from outside, as where memory is short (see dmesg)"
+    return f"{told} in {log}.", f"{cure}; the same command goes on after the repair."
+
+
+def ended(code: int) -> str:
+    """How, by subprocess's return code."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a number that Python has no name for
+        return f"was killed by signal {-code}"
 
 
 def starts_again(words: Sequence[str]) -> bool:

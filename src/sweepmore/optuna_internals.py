@@ -8,16 +8,25 @@ renewed, reaped and told by several processes needs the study's storage and its 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import optuna
 import sqlalchemy
 from optuna.samplers import BruteForceSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+
+
+def quiet() -> None:
+    """Optuna's warnings alone, without the one by which a storage says that it asks its database
+    again in another way: with the whole statement, whenever the database is away."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.ERROR)
 
 
 def storage_of(study: Study) -> BaseStorage:

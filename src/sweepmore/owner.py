@@ -67,6 +67,16 @@ def is_alive(owner: Mapping[str, Any]) -> bool:
         return False
 
 
+def is_stopped(owner: Mapping[str, Any]) -> bool:
+    """Whether a process of this host is there and does nothing, as after Ctrl-Z."""
+    if not is_alive(owner):
+        return False
+    try:
+        return bool(psutil.Process(owner["pid"]).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _is_same(process: psutil.Process, owner: Mapping[str, Any]) -> bool:
     if "ticks" in owner:
         return bool(owner["ticks"] == _ticks(process.pid))

@@ -1,7 +1,10 @@
-"""Ctrl-C and SIGTERM become a question that a loop asks at each step boundary."""
+"""Ctrl-C, SIGTERM and a hang-up become a question that a loop asks at each step boundary."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import signal
 import threading
 import time
@@ -12,14 +15,40 @@ from typing import Literal
 
 from sweepmore.errors import Interrupted
 
-# SIGUSR2 is what Slurm (through submitit) sends before it preempts a job; Windows has none.
-STOPPING = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR2") if hasattr(signal, name)
-)
+# SIGHUP is what a terminal sends when it is closed, SIGUSR2 what Slurm (through submitit) sends
+# before it preempts a job; Windows has neither.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2")
+STOPPING = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+HANGUP: int | None = getattr(signal, "SIGHUP", None)
 
 # Slurm's SIGTERM comes once from slurmd and once through srun, 34 ms apart (seen, 22.05): another
 # within this time is an echo, not a second wish. SIGINT has none, and people are fast.
 ECHO_SECONDS = 0.3
+
+
+def answered() -> tuple[int, ...]:
+    """Those of ``STOPPING`` that stop this process: not a hang-up that ``nohup`` has it ignore."""
+    return tuple(one for one in STOPPING if one != HANGUP or not _is_ignored(one))
+
+
+def _is_ignored(signum: int) -> bool:
+    return signal.getsignal(signum) is signal.SIG_IGN
+
+
+def leave_terminal() -> None:
+    """After a hang-up each write to the terminal would be an error (EIO), ours and the task's: what
+    is still written there goes nowhere, for nobody reads it."""
+    with contextlib.suppress(ImportError):  # Windows
+        import termios
+
+        for stream in (1, 2):
+            try:
+                termios.tcgetattr(stream)
+            except termios.error as error:
+                if error.args[0] == errno.EIO:
+                    nowhere = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nowhere, stream)
+                    os.close(nowhere)
 
 
 class Stop:
@@ -30,6 +59,8 @@ class Stop:
         self._at = 0.0
 
     def hear(self, signum: int) -> Literal["first", "echo", "second"]:
+        if signum == HANGUP:
+            leave_terminal()
         if self.signum is None:
             self.signum, self._at = signum, time.monotonic()
             return "first"
@@ -58,7 +89,7 @@ def stop_signals() -> Iterator[Callable[[], int | None]]:
     if threading.current_thread() is not threading.main_thread():
         yield requested
         return
-    before = {signum: signal.signal(signum, remember) for signum in STOPPING}
+    before = {signum: signal.signal(signum, remember) for signum in answered()}
     try:
         yield requested
     finally:
@@ -76,12 +107,14 @@ def signals_raise() -> Iterator[None]:
     nobody. The handlers that stood before are put back on leaving."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        if signum == HANGUP:
+            leave_terminal()
         raise Interrupted(signum)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {signum: signal.signal(signum, interrupt) for signum in STOPPING}
+    before = {signum: signal.signal(signum, interrupt) for signum in answered()}
     try:
         yield
     finally:
@@ -123,7 +156,7 @@ def unbroken() -> Iterator[None]:
     received: list[int] = []
     before = {
         signum: signal.signal(signum, lambda signum, frame: received.append(signum))
-        for signum in STOPPING
+        for signum in answered()
     }
     _unbroken.append(received)
     try:

@@ -28,6 +28,9 @@ from sweepmore.studies import Attempt, StudyView, attempt_of, attempts_of, view,
 AHEAD = 8
 # A process on another host is taken for dead after this; it renews its lease ten times as often.
 LEASE_SECONDS = 600.0
+# A parent that plans is no longer waited for after this, although its process is there, as after
+# Ctrl-Z: on its own host, whose clock it shares. It too renews ten times as often.
+LEADER_SECONDS = 120.0
 # A trial that is RUNNING without an owner was not claimed here: a foreign program's ``ask`` took
 # one of ours, and gets this long to mark it.
 OWNERLESS_SECONDS = 60.0
@@ -158,7 +161,10 @@ def lives(owner: Mapping[str, Any], leased: float) -> bool:
 def leader(study: optuna.Study) -> Mapping[str, Any] | None:
     """The parent that plans, or None where none does."""
     named = study.user_attrs.get("leader")
-    return named if named and lives(named, named["time"]) else None
+    if not named or not lives(named, named["time"]):
+        return None
+    silent = time.time() - named["time"]
+    return None if on_this_host(named) and silent > LEADER_SECONDS else named
 
 
 def renew_lease(study: optuna.Study, number: int) -> None:

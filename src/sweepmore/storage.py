@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,18 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
-from sweepmore.database import engine_options, not_opened, shown, typed_url
+from sweepmore.cli import shown_path
+from sweepmore.database import (
+    BUSY_SECONDS,
+    engine_options,
+    file_of,
+    not_opened,
+    shown,
+    typed_url,
+)
 from sweepmore.errors import StudyError, said
-from sweepmore.optuna_internals import claim_of
-from sweepmore.patience import DatabaseAway, Patience, PatientStorage, patient
+from sweepmore.optuna_internals import claim_of, quiet
+from sweepmore.patience import DatabaseAway, Patience, PatientStorage, StudyGone, patient
 from sweepmore.record import create_private, require_outputs
 
 # Tries to create Optuna's tables beside other processes: each loses one of a dozen at most, which
@@ -36,16 +44,19 @@ def open_storage(
     """Connect, and create the tables where there are none; StudyError where it cannot be.
 
     A server that does not answer is an error at once, unless ``wait`` says that it did before
-    (a worker's parent has used it). Later calls wait for it, see ``patience``.
+    (a worker's parent has used it); then a file that is not there was removed. Later calls wait
+    for it, see ``patience``; who finds SQLite locked waits from the start.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    patience = Patience(shown(url))
+    quiet()
+    patience, file = Patience(shown(url)), file_of(url)
     try:
-        if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
-            Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-            create_private(Path(str(url.database)))
-        connect = partial(_with_tables, url, engine_options(url, engine))
-        opened = patience.call(connect) if wait else connect()
+        if file is not None:
+            if wait and not file.exists():
+                raise removed([file])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            create_private(file)
+        connect = partial(_with_tables, url, engine_options(url, engine, BUSY_SECONDS))
+        opened = patience.call(connect) if wait or file is not None else connect()
     except TypeError as error:  # as SQLAlchemy says that it knows no such argument
         if not engine:
             raise
@@ -62,17 +73,33 @@ def existing_storage(
 ) -> optuna.storages.BaseStorage | None:
     """The database where it holds studies' tables, None where ``open_storage`` would create them:
     for those who only look. StudyError where it cannot be opened."""
-    file = url.database if url.get_backend_name() == "sqlite" else None
-    if file is not None and not Path(file).exists():
+    file = file_of(url)
+    if file is not None and not file.exists():
         return None
+
+    def look() -> bool:
+        connection = sqlalchemy.create_engine(url, **engine_options(url, engine, BUSY_SECONDS))
+        try:
+            return sqlalchemy.inspect(connection).has_table("studies")
+        finally:
+            connection.dispose()
+
     try:
-        connection = sqlalchemy.create_engine(url, **engine_options(url, engine))
-        has_tables = sqlalchemy.inspect(connection).has_table("studies")
-        connection.dispose()
+        has_tables = look() if file is None else Patience(shown(url)).call(look)
     except (sqlalchemy.exc.SQLAlchemyError, TypeError, OSError) as error:
         cure = "Check its URL, the server and its driver; nothing was changed."
         raise not_opened(url, said(error), cure) from error
     return open_storage(url, engine) if has_tables else None
+
+
+def removed(paths: Sequence[Path]) -> StudyGone:
+    """What to say where files or folders of a sweep are gone while it runs."""
+    names = " and ".join(shown_path(path) for path in paths)
+    return StudyGone(
+        f"{names} {'was' if len(paths) == 1 else 'were'} removed while the sweep ran.",
+        value=[*map(str, paths)],
+        cure="The same command makes anew what is missing; of what lay there nothing is left.",
+    )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sweepmore import question as questions
 from sweepmore import show, slots
+from sweepmore.cli import shown_path
 from sweepmore.composing import composing
 from sweepmore.errors import Interrupted
 from sweepmore.folders import check_subdir
@@ -29,7 +31,7 @@ from sweepmore.join import freeze, search_of, work
 from sweepmore.launch import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.optuna_internals import storage_of
 from sweepmore.overrides import override_text
-from sweepmore.owner import this_process
+from sweepmore.owner import on_this_host, this_process
 from sweepmore.patience import heed
 from sweepmore.question import Question
 from sweepmore.record import CONFIRM, NOISE
@@ -97,6 +99,7 @@ class Parent:
         assert study is not None
         budget = {"n_trials": asked.n_trials, "grid": asked.gridded}
         study.set_user_attr("budget", budget)  # the last one that was asked for, for reports
+        self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         search = search_of(asked, study, frozen, self.since)
         show.preview(asked, version.named, version.seen, self.workers_shown())
@@ -173,6 +176,23 @@ class Parent:
         placed = {} if written is None else {"written": written, "resolved": resolved}
         return {"command": self.asked.command} | ({"sweep_dir": placed} if placed else {})
 
+    def warn_of_lost_folders(self, study: optuna.Study) -> None:
+        """What a study's trials left is gone with its folder, their values are not. Of other hosts
+        and places nothing is known here."""
+        folders = Counter(
+            Path(a.attrs["folder"]).parent
+            for a in view(study).attempts
+            if "folder" in a.attrs and a.owner is not None and on_this_host(a.owner)
+        )
+        for folder, trials in folders.items():
+            if folder.parent == self.asked.outputs / "studies" and not folder.exists():
+                what = "a trial" if trials == 1 else f"{trials} trials"
+                print(
+                    f"warning: {shown_path(folder)} is gone, with all that {what} left there: "
+                    "their values count, and the next trials take the config as it is now",
+                    file=sys.stderr,
+                )
+
     def warn_of_new_code(self, study: optuna.Study, search: Search) -> None:
         codes = {str(a.attrs["code"]) for a in view(study).attempts if "code" in a.attrs}
         earlier = codes - {search.code}
@@ -218,7 +238,7 @@ class Parent:
 
     def launch(self, study: optuna.Study, search: Search, follower: Follower) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
-        crew = (self.asked, study, search, follower.stopping)
+        crew = (self.asked, study, search, follower.stopping, lambda: follower.gone)
         if self.is_local:
             return Processes(*crew).run()
         if self.launcher != BASIC_LAUNCHER:
@@ -229,7 +249,7 @@ class Parent:
             "parent": this_process(),
             "since": self.since,
         }
-        return work(self.asked, part, self.context, self.task)
+        return work(self.asked, part, self.context, self.task, gone=lambda: follower.gone)
 
 
 def check_named(asked: Sweep) -> None:

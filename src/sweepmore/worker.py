@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,31 +35,34 @@ from optuna.exceptions import (
 from optuna.trial import TrialState
 
 from sweepmore import folders, slots
-from sweepmore.errors import ConfigError, Interrupted, described, is_disk_failure
+from sweepmore.errors import ConfigError, Interrupted, StudyError, described, is_disk_failure
 from sweepmore.frozen import FrozenConfig
 from sweepmore.hydra_internals import callbacks_of, error_of
 from sweepmore.optuna_internals import as_running
 from sweepmore.overrides import fixed_values, override_text
 from sweepmore.owner import is_alive, on_this_host
-from sweepmore.patience import DatabaseAway, is_away
+from sweepmore.patience import DatabaseAway, StudyGone, is_away
 from sweepmore.process_state import unchanged
 from sweepmore.question import call
 from sweepmore.record import safe_name
-from sweepmore.signals import STOPPING, Stop, unbroken
+from sweepmore.signals import Stop, answered, unbroken
 from sweepmore.space import Space
-from sweepmore.storage import FAILURES
+from sweepmore.storage import FAILURES, removed
 from sweepmore.studies import Attempt, view
 from sweepmore.trial import SweepTrial, entered
 from sweepmore.values import NoObjective, returned
 
-# How long a worker sleeps when no trial waits although the budget is not planned yet.
-POLL_SECONDS = 0.02
+# How long a worker sleeps when no trial waits although the budget is not planned yet: longer, the
+# longer it has waited, for its parent may be stopped for hours.
+POLL_SECONDS, LONGEST_POLL = 0.02, 0.5
 # After this it asks whether any parent still plans: of one on another host it sees no process.
 LOOK_SECONDS = 10.0
 # How often a worker says that it lives; after a failure it tries ten times as often.
 RENEW_SECONDS = slots.LEASE_SECONDS / 10
 # How often a worker looks whether the parent that started it still lives.
 WATCH_SECONDS = 0.2
+# What tells a study's own folder from one that a task has made anew after it was removed.
+MARK = "uid"
 # MySQL's TEXT, the smallest column that Optuna keeps an attribute in, holds 65,535 bytes.
 LONGEST_ATTRIBUTE = 16_000
 
@@ -83,6 +86,11 @@ class Search:
     code: str
     since: float
 
+    @property
+    def is_without_folder(self) -> bool:
+        """Whether it was removed: no config can be composed then, and every trial would fail."""
+        return not (self.folder / MARK).exists()
+
     def runs(self) -> list[dict[str, Any]]:
         """The repeated settings of each run of a trial: every combination, or one without any."""
         combinations = itertools.product(*self.repeats.values())
@@ -103,6 +111,9 @@ class Worker:
     context: HydraContext
     parent: Mapping[str, Any]  # ends with it, where both are on one host
     own_callbacks: bool = False  # Hydra's, of which its context has none
+    # what the parent whose process this is has found removed: nothing is told to the study then,
+    # for another may have its number by now
+    gone: Callable[[], StudyError | None] = lambda: None
     stopped_by: int | None = None
     _trial: optuna.Trial | None = None
     _cooperates: bool = False  # the running task asks `report`, so it can be stopped by its answer
@@ -118,23 +129,24 @@ class Worker:
         if self.own_callbacks:
             base = self.composer.compose(self.search.space.fixed)
             self.context = replace(self.context, callbacks=callbacks_of(base))
-        looked = time.monotonic()
+        worked = looked = time.monotonic()
         with self._signals(), self._watch():
             while self.stopped_by is None and not must_end(self.study, self.search):
                 claimed = slots.claim(self.study)
                 if claimed is not None:
                     self._work_while_mine(claimed)
-                    looked = time.monotonic()
+                    worked = looked = time.monotonic()
                 elif slots.is_all_taken(
                     view(self.study), self.search.n_trials, self.search.fixed_params
                 ):
                     return
                 elif time.monotonic() - looked < LOOK_SECONDS:
-                    time.sleep(POLL_SECONDS)
-                elif slots.leader(self.study) is None:
-                    return
+                    idle = time.monotonic() - worked
+                    time.sleep(min(LONGEST_POLL, max(POLL_SECONDS, idle / 20)))
+                elif on_this_host(self.parent) or slots.leader(self.study) is not None:
+                    looked = time.monotonic()  # its parent lives, or another plans
                 else:
-                    looked = time.monotonic()
+                    return
 
     def _work_while_mine(self, claimed: Attempt) -> None:
         """Run one trial; where this worker was taken for dead meanwhile (its machine slept), what
@@ -157,18 +169,23 @@ class Worker:
             values = self._values(trial, claimed)
         except Interrupted as interrupted:
             self.stopped_by = self.stopped_by or interrupted.signum
+            self._refuse_if_gone()
             self._hand_back(claimed)
-        except DatabaseAway:
+        except (DatabaseAway, StudyGone):
             raise  # nothing can be told, and the trial is tried again by another worker
         except (_Pruned, optuna.TrialPruned):
             self._end_early(claimed)
         except BaseException as error:
             if isinstance(error, UpdateFinishedTrialError) and self._is_taken(claimed):
                 raise  # as above; of any other study of the task's own it is an error of the task
+            self._refuse_if_gone()
             if is_disk_failure(error) or is_storage_failure(error):
                 # says nothing of the trial, and the next ones would fail
                 self._hand_back(claimed)
                 raise
+            if self.search.is_without_folder:  # nor this
+                self._hand_back(claimed)
+                raise removed([self.search.folder]) from error
             self._set("status", "error")
             self._set("reason", "exception")
             if isinstance(error, NoObjective):
@@ -180,6 +197,10 @@ class Worker:
                 self._end_early(claimed)
             else:
                 self._complete(values)
+
+    def _refuse_if_gone(self) -> None:
+        if (gone := self.gone()) is not None:
+            raise gone
 
     def _end_early(self, claimed: Attempt) -> None:
         """Pruned, unless it was told to stop because this worker is stopping."""
@@ -340,6 +361,7 @@ class Worker:
     def _report(self, step: int, value: float) -> bool:
         """The application's report: to the pruner, and back whether to stop."""
         assert self._trial is not None
+        self._refuse_if_gone()
         if len(self.study.directions) == 1 and math.isfinite(value):
             with unbroken():
                 self._trial.report(value, step)
@@ -420,7 +442,7 @@ class Worker:
             if self._in_task and (which == "second" or (which == "first" and not self._cooperates)):
                 raise Interrupted(signum)
 
-        before = {signum: signal.signal(signum, stop) for signum in STOPPING}
+        before = {signum: signal.signal(signum, stop) for signum in answered()}
         try:
             yield
         finally:
@@ -429,7 +451,8 @@ class Worker:
 
     @contextmanager
     def _watch(self) -> Iterator[None]:
-        """Renew the running trial's lease, and stop like on SIGTERM when the parent is gone."""
+        """Renew the running trial's lease, and stop like on SIGTERM when the parent or the study
+        is gone."""
         done = threading.Event()
         thread = threading.Thread(target=self._watching, args=(done,), daemon=True)
         thread.start()
@@ -442,7 +465,8 @@ class Worker:
     def _watching(self, done: threading.Event) -> None:
         due, sent = time.monotonic() + RENEW_SECONDS, False
         while not done.wait(WATCH_SECONDS):
-            if not sent and on_this_host(self.parent) and not is_alive(self.parent):
+            orphaned = on_this_host(self.parent) and not is_alive(self.parent)
+            if not sent and (orphaned or self.gone() is not None):
                 os.kill(os.getpid(), signal.SIGTERM)
                 sent = True
             if time.monotonic() > due:
@@ -456,7 +480,7 @@ class Worker:
             return True
         try:
             slots.renew_lease(self.study, trial.number)
-        except UpdateFinishedTrialError:  # which the main thread finds, too
+        except (UpdateFinishedTrialError, StudyGone):  # which the main thread finds, too
             return True
         except Exception as error:  # the next renewal comes before the lease ends
             if not is_away(error):  # which has been said

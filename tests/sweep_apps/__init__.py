@@ -56,6 +56,16 @@ class App:
         shutil.copytree(HERE, folder / "app", ignore=shutil.ignore_patterns("__*"))
         return cls(folder / "app", inside=inside)
 
+    def with_constants(self, **values: float) -> App:
+        """Whose processes have these in the place of ours, such as ``slots__LEADER_SECONDS``."""
+        lines = ["import importlib, runpy", "from pathlib import Path"]
+        for name, value in values.items():
+            module, _, constant = name.partition("__")
+            lines.append(f"importlib.import_module('sweepmore.{module}').{constant} = {value}")
+        lines.append("runpy.run_path(str(Path(__file__).with_name('app.py')), run_name='__main__')")
+        (self.folder / "patched.py").write_text("\n".join(lines) + "\n")
+        return App(self.folder, "patched.py", self.inside)
+
     def command(self, *words: str) -> list[str]:
         full = [w.replace(":", SWEEPER, 1) if w.startswith(":") else w for w in words]
         return [*self.inside, sys.executable, str(self.folder / self.script), "-m", *full]
@@ -196,6 +206,30 @@ class App:
     def gone(self) -> bool:
         """Wait until none is left."""
         return bool(until(lambda: not self.processes()))
+
+
+# Takes a database for itself and says so, until its input ends; its command line does not name the
+# application's folder, for it is none of the processes that a sweep may leave.
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(input(), isolation_level=None, timeout=60)
+connection.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Inside the block another program keeps a database of SQLite to itself."""
+    command, pipe = [sys.executable, "-c", HOLDER], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        print(database, file=holder.stdin, flush=True)
+        assert holder.stdout.readline() == "held\n"
+        yield
+        # leaving closes its input
 
 
 def slots_of(trials: list[FrozenTrial]) -> list[int]:

@@ -29,7 +29,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from sweepmore.errors import UserError
 from sweepmore.hydra_internals import VERSION_BASE
 from sweepmore.record import write_json
-from sweepmore.signals import STOPPING
+from sweepmore.signals import STOPPING, answered
 from sweepmore.trial import current_trial
 
 logging.getLogger("app").setLevel(logging.INFO)
@@ -95,14 +95,14 @@ def stuck(cfg: DictConfig) -> float:
     trial = current_trial()
     assert trial is not None
     trial.report(0, cfg.x)
-    for signum in STOPPING:
+    for signum in answered():
         note_when_heard(signum)
     write_line("stuck.jsonl", trial.root)
     wait_for_gate()
     return float(cfg.x)
 
 
-def note_when_heard(signum: signal.Signals) -> None:
+def note_when_heard(signum: int) -> None:
     """Leave a line in ``heard.jsonl`` once the worker's handler has ended: whether it raised."""
     handler = signal.getsignal(signum)
     assert callable(handler)
