@@ -20,7 +20,7 @@ import hashlib
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from nplm.config import Config, from_hydra
 from sweepmore import record as records
 from sweepmore.database import typed_url
-from sweepmore.errors import ConfigError, RunError
-from sweepmore.ledger import Ledger, Refused
+from sweepmore.errors import ConfigError, RunError, UserError
+from sweepmore.ledger import Ledger, Refused, UsedUp
 from sweepmore.receipts import Look
 from sweepmore.typed import dotted, setting
 from sweepmore.wording import bounds, decimals
@@ -41,15 +41,19 @@ if TYPE_CHECKING:
     from nplm.data import Splits
     from nplm.kneser_ney import KneserNey
     from nplm.model import LanguageModel
+    from sweepmore.overlap import Items
 
 ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
+# The committed folder of looks: always read, wherever looks= points.
+LOOKS = "sweeps/looks"
 # The way on that is no second look, by data.order.
 PRACTICE = {
     "shuffled": "Any other data.seed is another split: search and confirm with it.",
     "contiguous": "data.order=contiguous has these test lines with any data.seed: search and "
     "confirm with data.order=shuffled.",
 }
+USED_UP = "Of these data no split is left: search and confirm on others."
 # The way on where the number is in the ledger, and the study cannot take it.
 KEPT = (
     "The number is in the ledger. Make room, start or mend the database; then the same command, "
@@ -73,7 +77,7 @@ class Arguments:
     )
     storage: str | None = setting(None, "a database URL; null: studies.db in outputs")
     outputs: str = setting("outputs", "where runs and studies lie")
-    looks: str = setting("sweeps/looks", "the folder of receipts, meant to be committed")
+    looks: str = setting(LOOKS, "the folder of receipts, meant to be committed")
 
 
 @dataclass(frozen=True)
@@ -120,20 +124,20 @@ class Subject:
 
 
 def main(arguments: Arguments) -> None:
-    """Check → show → claim → read → evaluate → record → print."""
+    """Check → hash → show → claim → read → evaluate → record → print."""
     if arguments.complete and arguments.another_look is not None:
         cure = "complete=true finishes a look, another_look begins one: give one of them."
         raise ConfigError("complete and another_look contradict each other.", value=None, cure=cure)
     outputs = ROOT / arguments.outputs
-    ledger = Ledger(typed_url(arguments.storage, outputs), ROOT / arguments.looks)
+    ledger = Ledger(typed_url(arguments.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
     asked = find(arguments, outputs)
-    done = finished(ledger.looks(asked.fingerprint), asked.checkpoint)
+    mend(ledger, asked)
+    done = finished(ledger.known(asked.fingerprint), asked.checkpoint)
     if done is not None and arguments.another_look is None:
         show_asked(asked)
         show_result(done, ledger.known(asked.fingerprint))
         print("recorded before: nothing was read now, no look was taken", file=sys.stderr)
-        with contextlib.suppress(OSError):  # a kill may have come between the record and these
-            ledger.mend(done)
+        with contextlib.suppress(OSError):  # a kill may have come between the record and this
             keep(asked, done, ledger.url)
         return
     if arguments.complete:
@@ -145,12 +149,15 @@ def main(arguments: Arguments) -> None:
             raise RunError(f"{asked.since}.", value=asked.since, cure=cure)
     subject = check(asked)
     ledger.prepare()
+    items = hashed(subject, ledger)
+    if not arguments.complete:
+        may_look(ledger, asked, arguments.another_look, items)
     show_subject(subject)
     if arguments.complete:
         look = ledger.resume(asked.fingerprint, asked.checkpoint)
     else:
         reason = arguments.another_look
-        look = ledger.claim(asked.fingerprint, asked.checkpoint, subject.about, reason)
+        look = ledger.claim(asked.fingerprint, asked.checkpoint, subject.about, reason, items)
     done = ledger.finish(look, evaluate(subject))
     show_result(done, ledger.known(asked.fingerprint))
     receipt = shlex.quote(cli.shown_path(ledger.path(done)))
@@ -163,10 +170,22 @@ def main(arguments: Arguments) -> None:
         print(f"next     python report.py study={searched}{where}", flush=True)
 
 
-def may_look(ledger: Ledger, asked: Asked, reason: str | None) -> None:
-    """Refused where the split has had a look and no ``reason`` for another is given."""
+def mend(ledger: Ledger, asked: Asked) -> None:
+    """Rows and receipts of the split's looks, each from the other; who only asks for a number
+    needs no ledger that can be written."""
+    with contextlib.suppress(UserError):
+        for told in ledger.mend(asked.fingerprint):
+            print(told, file=sys.stderr)
+
+
+def may_look(ledger: Ledger, asked: Asked, reason: str | None, items: Items | None = None) -> None:
+    """Refused where the split, or its lines under another fingerprint, had a look and no ``reason``
+    for another is given."""
     try:
-        ledger.check(asked.fingerprint, asked.checkpoint, reason)
+        ledger.check(asked.fingerprint, asked.checkpoint, reason, items)
+    except UsedUp as refused:
+        cure = f"{refused.cure}\n  {USED_UP}"
+        raise UsedUp(refused.problem, value=refused.value, cure=cure) from refused
     except Refused as refused:
         order = from_hydra(records.read_config(asked.folder)).data.order
         cure = f"{refused.cure}\n  Only practising? {PRACTICE[order]}"
@@ -258,6 +277,18 @@ def changed(problem: str, value: object) -> RunError:
     return RunError(problem, value=value, cure=cure)
 
 
+def hashed(subject: Subject, ledger: Ledger) -> Items:
+    """The test lines as prefixes of hashes, which is no look. Looks from before these were kept
+    get theirs, where the file of this run gives their split."""
+    from nplm import sealed
+    from nplm.data import reproduced
+
+    data = subject.config.data
+    older = reproduced(data, ledger.without_keys())
+    ledger.add_keys({name: sealed.hashed(one, name).keys for name, one in older.items()})
+    return sealed.hashed(data, subject.asked.fingerprint)
+
+
 def evaluate(subject: Subject) -> dict[str, Any]:
     """The test lines are read here, for the first time."""
     from nplm import sealed
@@ -338,12 +369,31 @@ def show_result(look: Look, known: Sequence[Look]) -> None:
         f"the model's difference {_estimate(result['difference'], signed=True)}\n"
         f"         intervals: 95 %, bootstrap over lines; run {look.about['run']}"
     )
+    for line in told_overlap(look.overlap or {}):
+        print(line)
     for one in sorted(known, key=lambda one: one.number != look.number):  # its own first
         after = "later" if one.number > look.number else "earlier"
         which = "look" if one.number == look.number else after
         why = f": {one.reason}" if one.reason else ""
         print(f"{which:<8} {one.number} of {known[-1].number}{why} ({one.claimed[:10]})")
     sys.stdout.flush()
+
+
+def told_overlap(overlap: Mapping[str, Any]) -> Iterator[str]:
+    """How many of its lines earlier looks had seen, each and all together."""
+    items = overlap.get("items", 0)
+    for one in overlap.get("looks", ()):
+        yield (
+            f"seen     {one['shared']:,} of {items:,} distinct lines by look {one['number']} at "
+            f"{one['fingerprint'][:8]} ({one['claimed'][:10]}); by chance {one['by_chance']:,.0f}"
+        )
+    if len(overlap.get("looks", ())) > 1:
+        yield f"seen     {overlap['union']:,} of {items:,} distinct lines by any of these looks"
+    for one in overlap.get("unknown", ()):
+        yield (
+            f"unknown  what look {one['number']} at {one['fingerprint'][:8]} saw: it kept no keys, "
+            "and this file does not give its split"
+        )
 
 
 def _estimate(estimate: Mapping[str, float] | None, signed: bool = False) -> str:

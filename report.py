@@ -9,6 +9,7 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from sweepmore.page import Page, Table
-    from sweepmore.report import Study
+    from sweepmore.report import Application, Study
 
 ROOT = Path(__file__).resolve().parent
 # Characters of a line of a list.
@@ -53,14 +54,15 @@ def main(arguments: Arguments) -> None:
     check(arguments)
     if arguments.trial is not None:
         asked = (arguments.run, arguments.study, arguments.trial)
-        of_runs([record.find_named(*asked, outputs, "result.json")], outputs)
+        of_runs([record.find_named(*asked, outputs, "result.json")], outputs, arguments)
         return
     if arguments.run is not None:
         names = arguments.run.split(",")
         if len(names) > 2:
             problem = f"{len(names)} runs were named."
             raise ConfigError(problem, value=names, cure="Name one or two.")
-        of_runs([record.find_run(name, outputs, "result.json") for name in names], outputs)
+        folders = [record.find_run(name, outputs, "result.json") for name in names]
+        of_runs(folders, outputs, arguments)
     elif arguments.study is not None:
         with opened(arguments.storage, outputs) as database:
             of_studies(arguments.study.split(","), database, outputs, arguments)
@@ -82,13 +84,22 @@ def check(arguments: Arguments) -> None:
             raise ConfigError(problem, value=True, cure="Give them in a second command.")
 
 
-def of_runs(folders: list[Path], outputs: Path) -> None:
-    record.require_outputs(outputs)
+def ours(arguments: Arguments, outputs: Path) -> Application:
+    """nplm's part of a page; looks at test count by receipt or by row."""
     from nplm.insights import application
+    from sweepmore.database import typed_url
+    from sweepmore.ledger import looks_at
+
+    folder, url = ROOT / "sweeps" / "looks", typed_url(arguments.storage, outputs)
+    return application(ROOT, functools.partial(looks_at, folder=folder, url=url))
+
+
+def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
+    record.require_outputs(outputs)
     from sweepmore.page import write
     from sweepmore.report import runs_page
 
-    page = runs_page(folders, application(ROOT))
+    page = runs_page(folders, ours(arguments, outputs))
     name = page.title.replace(" and ", "-").replace("/", "-")
     done(write(page, outputs / "reports" / name), page)
 
@@ -96,26 +107,25 @@ def of_runs(folders: list[Path], outputs: Path) -> None:
 def of_studies(
     names: list[str], database: BaseStorage, outputs: Path, arguments: Arguments
 ) -> None:
-    from nplm.insights import application
     from sweepmore.confirmation import load
     from sweepmore.page import write
     from sweepmore.report import compare_studies, read_study, study_page
     from sweepmore.show import write_csv
 
-    ours = application(ROOT)
+    nplm = ours(arguments, outputs)
     if arguments.sync:
         from sweepmore.sync import sync_study
 
         for name in names:
             sync_study(load(database, name))
         return
-    studies = [read_study(load(database, name), ours) for name in names]
+    studies = [read_study(load(database, name), nplm) for name in names]
     if arguments.keep:
         keep(studies[0])
         return
     where = cli.given(arguments, "outputs", "storage")
     one = len(studies) == 1
-    page = study_page(studies[0], ours, where) if one else compare_studies(studies, ours, where)
+    page = study_page(studies[0], nplm, where) if one else compare_studies(studies, nplm, where)
     folder = outputs / "reports" / "-".join(record.safe_name(study.seen.name) for study in studies)
     path = write(page, folder)
     if arguments.csv:

@@ -68,8 +68,7 @@ def main(node: DictConfig) -> float | list[float]:
         config, splits = first_batch(config, splits)
     state = starting_state(config, splits, folder if resumed else None)
     if trial is None:
-        seen = looks(ROOT / "sweeps" / "looks", splits.fingerprint)
-        console.header(config, splits, state, seen)
+        console.header(config, splits, state, looks_had(splits))
     else:
         trial.name(*map(str, config.objective))
 
@@ -91,6 +90,17 @@ def main(node: DictConfig) -> float | list[float]:
         raise Interrupted(result.signum)
     values = [objective(one, config, splits, result, record) for one in config.objective]
     return values[0] if len(values) == 1 else values
+
+
+def looks_had(splits: Splits) -> int:
+    """How many looks at its test lines this split has had here, by receipt or by row."""
+    folder, outputs = ROOT / "sweeps" / "looks", ROOT / "outputs"
+    if not (outputs / "studies.db").exists():  # no reason to load what reads one
+        return looks(folder, splits.fingerprint)
+    from sweepmore.database import storage_url
+    from sweepmore.ledger import looks_at
+
+    return looks_at(splits.fingerprint, folder, storage_url(None, None, outputs))
 
 
 def interrupted_run(name: str) -> tuple[Config, Path]:

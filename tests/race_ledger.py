@@ -1,5 +1,7 @@
 """Processes that claim the same split at the same time: ``race_ledger.py FOLDER SIZE ROUNDS``.
 
+With ``variants=FILE`` behind the rest, each claims the same lines under a fingerprint of its own.
+
 With ``URL FOLDER2`` besides, the rounds' databases are those of a server (``{}`` in the URL is the
 round), and every other process has its receipts in the second folder, as on another machine.
 
@@ -9,6 +11,8 @@ run has. Prints one JSON list a round: how each process's claim ended.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import json
 import multiprocessing
@@ -22,6 +26,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 
 from sweepmore.ledger import Ledger, Refused
+from sweepmore.overlap import Items
 
 FINGERPRINT = "f" * 32
 # Ends the race where a process died: the others would wait for it for ever.
@@ -38,20 +43,37 @@ class Place:
 
     folder: Path
     url: str | None = None
+    variants: Path | None = None
+
+    def asked(self, number: int) -> tuple[str, Items | None]:
+        """Fingerprint and items that the process of this number claims."""
+        if self.variants is None:
+            return FINGERPRINT, None
+        variants = read_variants(self.variants)
+        return variants[number % len(variants)]
 
     def ledger(self, turn: int) -> Ledger:
         alone = ledger_in(self.folder / str(turn))
         return alone if self.url is None else Ledger(make_url(self.url.format(turn)), alone.folder)
 
 
+@functools.cache
+def read_variants(path: Path) -> list[tuple[str, Items]]:
+    return [
+        (name, Items(frozenset(keys), times, share))
+        for name, keys, times, share in json.loads(path.read_text())
+    ]
+
+
 def racer(
     place: Place, rounds: int, start: Barrier, results: SimpleQueue[tuple[int, str]], number: int
 ) -> None:
+    fingerprint, items = place.asked(number)
     for turn in range(rounds):
         ledger = place.ledger(turn)
         start.wait(PATIENCE)
         try:
-            ledger.claim(FINGERPRINT, f"checkpoint {number}", {"by": number})
+            ledger.claim(fingerprint, f"checkpoint {number}", {"by": number}, items=items)
             results.put((turn, "won"))
         except Refused:
             results.put((turn, "refused"))
@@ -83,7 +105,9 @@ if __name__ == "__main__":
     assert not heavy, heavy
     folder, size, rounds, *server = sys.argv[1:]
     places = [Place(Path(folder))]
+    variants = Path(server.pop()[9:]) if server and server[-1].startswith("variants=") else None
     if server:
         places = [Place(Path(one), server[0]) for one in (folder, server[1])]
+    places = [dataclasses.replace(place, variants=variants) for place in places]
     for ended in race(places, int(size), int(rounds)):
         print(json.dumps(ended))

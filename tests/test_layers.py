@@ -61,6 +61,7 @@ SWEEPMORE: dict[str, set[str]] = {
     "rounds": {"optuna"},
     "confirmation": {"optuna"},
     "receipts": set(),
+    "overlap": set(),
     "machine": set(),
     "ledger": {"sqlalchemy"},
     "importance": {"numpy"},

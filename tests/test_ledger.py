@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL
 
 from sweepmore import owner
 from sweepmore.errors import UserError
-from sweepmore.ledger import Ledger, Refused
+from sweepmore.ledger import Ledger, Refused, looks_at
 from sweepmore.receipts import Look, looks, receipts, write_receipt
 from tests.helpers import ROOT
 from tests.race_ledger import FINGERPRINT, ledger_in
@@ -199,10 +199,11 @@ class TestLayersApart:
         look = done(book)
         receipt(book).unlink()
         assert book.looks(FINGERPRINT) == [look]
-        book.mend(look)
-        assert not receipt(book).exists()  # a deleted look shows in git: nobody brings it back
         with pytest.raises(Refused, match="has had look 1"):
             book.check(FINGERPRINT, MINE)
+        assert book.mend(FINGERPRINT) == [f"restored the receipt of {look}: {receipt(book)}"]
+        assert receipts(book.folder, FINGERPRINT) == [look]
+        assert book.mend(FINGERPRINT) == []
 
     def test_copied_database_with_its_row_elsewhere(self, book: Ledger, tmp_path: Path) -> None:
         look = done(book)
@@ -232,8 +233,71 @@ class TestLayersApart:
         shutil.copy(str(book.url.database), before)
         book.finish(book.resume(FINGERPRINT, MINE), RESULT)
         copied = Ledger(URL.create("sqlite", database=str(before)), book.folder)
-        with pytest.raises(Refused):
+        with pytest.raises(UserError, match="no claim without a result"):
             copied.resume(FINGERPRINT, MINE)
+        assert copied.looks(FINGERPRINT)[0].result is None
+        assert copied.mend(FINGERPRINT) == []  # nothing is new, but the row knows the result
+        assert copied.looks(FINGERPRINT)[0].result == RESULT
+
+    def test_a_row_is_restored_from_its_receipt(self, book: Ledger) -> None:
+        """So that a receipt which is deleted later is still a look."""
+        look = done(book)
+        Path(str(book.url.database)).unlink()
+        (told,) = book.mend(FINGERPRINT)
+        assert told == f"restored the row of {look}, from its receipt"
+        receipt(book).unlink()
+        assert book.looks(FINGERPRINT) == [look]
+        with pytest.raises(Refused):
+            claim(book)
+
+    def test_a_restored_claim_is_completed_where_it_was_claimed(
+        self, book: Ledger, tmp_path: Path
+    ) -> None:
+        """One receipt, two databases: the one that has it from the receipt looks at nothing."""
+        claim_and_die(book)
+        other = Ledger(URL.create("sqlite", database=str(tmp_path / "other.db")), book.folder)
+        assert len(other.mend(FINGERPRINT)) == 1
+        with pytest.raises(Refused, match="no row in this database"):
+            other.resume(FINGERPRINT, MINE)
+        look = book.finish(book.resume(FINGERPRINT, MINE), RESULT)
+        other.mend(FINGERPRINT)
+        assert other.looks(FINGERPRINT)[0].result == RESULT
+        assert receipts(book.folder, FINGERPRINT) == [look]
+
+    def test_a_receipt_that_its_process_may_still_write_is_left_to_it(self, book: Ledger) -> None:
+        look = claim(book)
+        receipt(book).unlink()
+        assert book.mend(FINGERPRINT) == []
+        assert not receipt(book).exists()
+        done = book.finish(look, RESULT)
+        assert receipts(book.folder, FINGERPRINT) == [done]
+
+    def test_a_dead_process_s_receipt_is_restored(self, book: Ledger) -> None:
+        claim_and_die(book)
+        receipt(book).unlink()
+        assert len(book.mend(FINGERPRINT)) == 1
+        assert receipts(book.folder, FINGERPRINT) == book.looks(FINGERPRINT)
+
+    def test_the_committed_folder_is_read_wherever_the_others_are(
+        self, book: Ledger, tmp_path: Path
+    ) -> None:
+        look = done(book)
+        elsewhere = tmp_path / "elsewhere"
+        other = dataclasses.replace(ledger_in(elsewhere), committed=book.folder)
+        with pytest.raises(Refused, match="no row in this database"):
+            claim(other)
+        other.mend(FINGERPRINT)
+        assert other.looks(FINGERPRINT) == [look]
+        assert list(other.folder.iterdir()) == []  # it is in one folder already
+
+    def test_looks_are_counted_by_row_or_receipt(self, book: Ledger) -> None:
+        done(book)
+        assert looks_at(FINGERPRINT, book.folder, book.url) == 1
+        receipt(book).unlink()
+        assert looks_at(FINGERPRINT, book.folder, book.url) == 1
+        book.mend(FINGERPRINT)
+        Path(str(book.url.database)).write_text("no database, but long enough to be one")
+        assert looks_at(FINGERPRINT, book.folder, book.url) == 1
 
     def test_two_databases_one_folder(self, book: Ledger, tmp_path: Path) -> None:
         """The receipt decides; the loser's claim counts, and cannot be completed either."""
@@ -273,7 +337,7 @@ class TestLayersApart:
         before = receipt(book).read_text()
         look = book.finish(look, RESULT)
         receipt(book).write_text(before)
-        book.mend(look)
+        assert book.mend(FINGERPRINT) == []
         assert receipts(book.folder, FINGERPRINT) == [look]
 
 

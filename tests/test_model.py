@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from examples.gru.gru import GRU
+from nplm import baselines, console
 from nplm.config import AdamW, Bigram, Config, Data, Model, Ngram, Own, Sgd, from_hydra, to_plain
 from nplm.data import Split, Splits, encode, load_splits
 from nplm.drawing import first_batch
@@ -140,6 +141,24 @@ def test_direct_connections_of_zero_are_none() -> None:
     direct.D.data.zero_()
     contexts = some_contexts()
     assert torch.equal(plain.logits(contexts), direct.logits(contexts))
+
+
+def test_direct_connections_beside_no_hidden_layer_are_there_twice(
+    few: Splits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same function with more parameters; whoever asks for it is told."""
+    shape = Model(emb=4, layers=0)
+    twice = build_model(dataclasses.replace(shape, direct=True), V, seeded(0))
+    once = build_model(shape, V, seeded(0))
+    once.W1.data.copy_(twice.W1 + twice.D)
+    contexts = some_contexts()
+    torch.testing.assert_close(once.logits(contexts), twice.logits(contexts))
+    assert twice.size == once.size + once.W1.numel()
+    for layers, direct in itertools.product((0, 1), (False, True)):
+        run = Config(model=Model(layers=layers, direct=direct))
+        console.header(run, few, begin(run, few), 0)
+        told = "model.direct=true adds nothing to model.layers=0" in capsys.readouterr().err
+        assert told is (layers == 0 and direct)
 
 
 def test_direct_connections_alone_are_a_linear_model() -> None:
@@ -366,6 +385,28 @@ def test_mixture_at_its_limits(net: LanguageModel, few_long: Splits) -> None:
     none, all_of_it = Mixture(net, ngram, 0.0), Mixture(net, ngram, 1.0)
     torch.testing.assert_close(none.logits(contexts), torch.log_softmax(net.logits(contexts), 1))
     torch.testing.assert_close(all_of_it.logits(contexts), ngram.logits(contexts))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_a_mixture_sums_to_one_in_every_context(order: int, tmp_path: Path) -> None:
+    """Seen, unseen, and such as no line can have; by all tokens at once and one by one."""
+    (tmp_path / "few").write_text("ab\nabc\nca\nbb\ncab\na\nbca\ncc\nba\nabab\n" * 2)
+    splits = load_splits(Data(name="text", path=str(tmp_path / "few")), 3)
+    size = len(splits.vocabulary)
+    contexts = torch.cartesian_prod(*[torch.arange(size)] * 3)
+    rows = torch.arange(len(contexts)).repeat_interleave(size)
+    targets = torch.arange(size).repeat(len(contexts))
+    net = build_model(Model(emb=2, hidden=4), size, seeded(0))
+    ngram = build_model(Ngram(order=order), size, seeded(0))
+    assert isinstance(ngram, baselines.Ngram)
+    ngram.count(splits)
+    for weight in (0.0, 0.3, 1.0):
+        mixture = Mixture(net, ngram, weight)
+        ones = torch.ones(len(contexts), dtype=torch.float64)
+        whole = mixture.logits(contexts).double().exp()
+        torch.testing.assert_close(whole.sum(1), ones, atol=1e-6, rtol=0)
+        single = mixture.log_probabilities(contexts, rows, targets).double().exp()
+        torch.testing.assert_close(single.view(-1, size), whole, atol=1e-6, rtol=0)
 
 
 def test_mixture_mixes_probabilities(net: LanguageModel, few_long: Splits) -> None:

@@ -453,6 +453,32 @@ def test_eight_processes_never_claim_the_same_trial(server: Server, url: URL) ->
     assert all(t.state is TrialState.RUNNING for t in study.get_trials())
 
 
+def test_of_all_variants_of_a_file_one_is_looked_at(server: Server, tmp_path: Path) -> None:
+    """Eight processes of two machines, each with a fingerprint of its own for the same lines."""
+    keys = [f"{number:016x}" for number in range(40)]
+    times = {f"{number:016x}": 1 for number in range(400)}
+    variants = tmp_path / "variants.json"
+    variants.write_text(json.dumps([(f"{name:032x}", keys, times, 0.1) for name in range(8)]))
+    urls = [server.database(f"variants-{turn}") for turn in range(5)]
+    here, there = tmp_path / "here", tmp_path / "there"
+    template = f"postgresql+psycopg://{urls[0].username}@127.0.0.1:{server.port}/variants-{{}}"
+    words = [sys.executable, "-m", "tests.race_ledger", here, 8, 5, template, there]
+    done = subprocess.run(
+        [str(word) for word in (*words, f"variants={variants}")],
+        cwd=ROOT,
+        env={**os.environ, **server.environment},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    ends = [Counter(json.loads(line)) for line in done.stdout.splitlines()]
+    assert ends == [Counter(won=1, refused=7)] * 5
+    for turn, url in enumerate(urls):
+        (row,) = Ledger(url, here / str(turn) / "looks").looks()
+        assert row.keys == " ".join(keys)
+
+
 @pytest.mark.parametrize(("size", "rounds"), [(2, 10), (8, 10), (32, 10)])
 def test_one_of_all_processes_of_both_machines_looks_at_test(
     server: Server, tmp_path: Path, size: int, rounds: int

@@ -45,7 +45,7 @@ from sweepmore.hydra_internals import VERSION_BASE
 from sweepmore.ledger import Ledger, Refused
 from sweepmore.overrides import override_text, read_overrides
 from sweepmore.owner import this_process
-from sweepmore.receipts import Look
+from sweepmore.receipts import Look, receipts
 from sweepmore.settings import Settings
 from sweepmore.settings import read as settings_of_a_sweep
 from sweepmore.sweep import check_named, without_hydra
@@ -388,6 +388,7 @@ class LedgerStates(RuleBasedStateMachine):
         self.book = Ledger(url, self.place / "looks")
         self.numbers: set[int] = set()  # claimed, and not deleted in both layers
         self.rows: set[int] = set()
+        self.restored: set[int] = set()  # rows that came from receipts
         self.results: dict[int, Any] = {}
         self.mine: list[Look] = []  # owned and unfinished
         self.patch = pytest.MonkeyPatch()
@@ -425,7 +426,7 @@ class LedgerStates(RuleBasedStateMachine):
     @rule(loss=st.floats(0, 9))
     def finish(self, loss: float) -> None:
         look = self.mine.pop()
-        if look.number not in self.rows:
+        if look.number not in self.rows - self.restored:
             with pytest.raises((Refused, UserError)):
                 self.book.finish(look, {"loss": loss})
             return
@@ -440,7 +441,7 @@ class LedgerStates(RuleBasedStateMachine):
         except UserError:
             return
         assert (look.number, look.checkpoint) == (last, checkpoint)
-        assert look.number in self.rows
+        assert look.number in self.rows - self.restored
         assert look.number not in self.results
         assert look not in self.mine
         self.mine.append(look)
@@ -462,9 +463,24 @@ class LedgerStates(RuleBasedStateMachine):
     def delete_the_database(self) -> None:
         (self.place / "studies.db").unlink(missing_ok=True)
         self.rows.clear()
+        self.restored.clear()
         self.results.clear()
         kept = self.book.folder.iterdir() if self.book.folder.exists() else ()
         self.numbers &= {number_of(path) for path in kept}
+
+    @rule()
+    def mend(self) -> None:
+        """Rows come from receipts that can be read, results from either layer, and none changes."""
+        self.book.mend(SPLIT)
+        rows = {look.number: look for look in self.book.looks(SPLIT)}
+        assert rows.keys() >= self.rows
+        self.restored |= rows.keys() - self.rows
+        self.rows = set(rows)
+        results = {number: look.result for number, look in rows.items() if look.result}
+        assert results.items() >= self.results.items()
+        self.results = results
+        torn = {look.number for look in receipts(self.book.folder, SPLIT) if look.is_torn}
+        assert torn == self.numbers - self.rows
 
     @invariant()
     def no_look_is_forgotten(self) -> None:

@@ -26,6 +26,7 @@ from optuna.trial import create_trial
 from sqlalchemy.engine import URL
 
 import evaluate_test
+import train
 from nplm import console, sealed
 from nplm.config import Config
 from nplm.data import Splits
@@ -179,13 +180,43 @@ class TestOneLook:
         assert second.code == 0, second.err
         assert result_in(first) == result_in(second)
 
-    def test_whatever_the_receipt(self, door: Door) -> None:
+    def test_a_receipt_that_was_removed_is_told_and_restored(self, door: Door) -> None:
         first = door.call()
+        kept = receipts(door.place / "looks")
         shutil.rmtree(door.place / "looks")
         second = door.call()
         assert second.code == 0
         assert result_in(first) == result_in(second)
-        assert not (door.place / "looks").exists()
+        assert "restored the receipt of look 1" in second.err
+        assert receipts(door.place / "looks") == kept == door.looks
+        assert "restored" not in door.call().err
+
+    def test_a_database_that_was_removed_gets_its_row_again(
+        self, door: Door, reads: list[str]
+    ) -> None:
+        """As in a fresh clone, whose receipts are committed."""
+        first, kept = door.call(), door.looks
+        (door.place / "outputs" / "studies.db").unlink()
+        second = door.call()
+        assert (second.code, len(reads)) == (0, 1), second.err
+        assert result_in(first) == result_in(second)
+        assert "restored the row of look 1" in second.err
+        shutil.rmtree(door.place / "looks")
+        assert door.looks == kept
+
+    def test_the_committed_looks_are_read_whatever_the_settings(
+        self, door: Door, reads: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = door.call()
+        monkeypatch.setattr(evaluate_test, "LOOKS", str(door.place / "looks"))
+        elsewhere = door.place / "elsewhere"
+        words = f"run={door.run}", f"outputs={elsewhere}", f"looks={elsewhere / 'looks'}"
+        for more in ((), (f"storage=sqlite:///{elsewhere / 'other.db'}",)):
+            called = call_script(evaluate_test, *words, *more)
+            assert called.returncode == 0, called.stderr
+            assert result_in(first) == called.stdout[called.stdout.index("test     ") :]
+        assert len(reads) == 1
+        assert receipts(elsewhere / "looks") == []
 
     def test_result_json_fits_the_schema(self, door: Door) -> None:
         before = door.result()
@@ -254,6 +285,34 @@ class TestAnotherLook:
         assert first.code == 0
         assert "look     1 of 2 (20" in first.out
         assert "later    2 of 2: why (20" in first.out
+
+    def test_of_the_same_lines_under_another_fingerprint(
+        self, door: Door, here: TrainHere, reads: list[str]
+    ) -> None:
+        """Settings that change none of these lines; another seed is another split."""
+        door.call()
+        runs = door.place / "outputs" / "runs"
+        words = f"data.path={door.data}", "optim.steps=8"
+        same = here(runs / "same", *words, "data.lower=true")
+        refused = door.call(f"run={same}")
+        assert refused.code == 3
+        told = f"40 of its 40 items were looked at before, under the fingerprint {door.fingerprint}"
+        assert told in refused.err
+        assert "Any other data.seed is another split" in refused.err
+        assert refused.out == ""
+        assert len(reads) == 1
+        assert door.call(f"run={same}", "another_look=a slip").code == 0
+        assert records.read_json(same / "result.json")["test"]["reason"] == "a slip"
+        other = here(runs / "other", *words, "data.seed=5")
+        called = door.call(f"run={other}")
+        assert called.code == 0, called.err
+        seen = [line for line in called.out.splitlines() if line.startswith("seen ")]
+        by = {line.split(" by look 1 at ")[1].split()[0] for line in seen[:-1]}
+        assert by >= {look.fingerprint[:8] for look in door.ledger.known()} - {reads[-1][:8]}
+        assert "by any of these looks" in seen[-1]
+        (look,) = door.ledger.looks(reads[-1])
+        assert look.reason is None
+        assert result_in(called) == result_in(door.call(f"run={other}"))
 
     def test_with_complete_contradicts(self, door: Door) -> None:
         called = door.call("another_look=a", "complete=true")
@@ -390,6 +449,7 @@ KILLS: list[tuple[object, str, str, str]] = [
     (evaluate_test, "check", "before", "free"),
     (evaluate_test, "check", "after", "free"),
     (Ledger, "prepare", "after", "free"),
+    (evaluate_test, "hashed", "after", "free"),
     (evaluate_test, "show_subject", "after", "free"),
     (Ledger, "claim", "before", "free"),
     (ledgers, "write_receipt", "before", "claimed"),  # the row is there
@@ -797,3 +857,17 @@ def test_the_header_of_a_run_shows_the_looks(
         console.header(Config(), few, begin(Config(), few), seen)
         plural = "look" if number == 0 else "looks"
         assert f"sealed, {number + 1} {plural}\n" in capsys.readouterr().out
+
+
+def test_a_look_counts_by_its_row_alone(
+    few: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receipt that was removed does not make it 0 looks."""
+    monkeypatch.setattr(train, "ROOT", tmp_path)
+    assert train.looks_had(few) == 0
+    assert list(tmp_path.iterdir()) == []
+    url = URL.create("sqlite", database=str(tmp_path / "outputs" / "studies.db"))
+    ledger = Ledger(url, tmp_path / "sweeps" / "looks")
+    look = ledger.claim(few.fingerprint, "a" * 64, {})
+    ledger.path(look).unlink()
+    assert train.looks_had(few) == 1

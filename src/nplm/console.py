@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from nplm import config
 from nplm.baselines import least_rival
-from nplm.config import Config, Data
+from nplm.config import Config, Data, Model
 from nplm.data import Splits
 from nplm.losses import least_loss
 from nplm.mixture import Mixture
@@ -69,6 +69,11 @@ def _warnings(config: Config, splits: Splits) -> Iterator[str]:
         yield (
             "most dev lines also stand in train: the dev loss says little about new lines; "
             "data.duplicates=drop keeps one of each"
+        )
+    if isinstance(config.model, Model) and config.model.direct and not config.model.layers:
+        yield (
+            "model.direct=true adds nothing to model.layers=0, whose output layer is that "
+            "connection: the same function at twice the cost"
         )
     if splits.vocabulary.unit.of_words and not config.overfit_batch:
         in_train, in_dev = _unknown_shares(splits)

@@ -6,13 +6,16 @@ Token 0 is the boundary (``.`` between characters): it pads a context on the lef
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,7 +28,7 @@ from torch import Tensor
 
 from nplm.config import Data, from_hydra
 from nplm.vocabulary import Unit, Vocabulary, unit_of, vocabulary_of
-from sweepmore.errors import DataError, line_number
+from sweepmore.errors import DataError, UserError, line_number
 from sweepmore.wording import plural
 
 SHIPPED = ("given_names", "austen")
@@ -254,6 +257,22 @@ def fingerprint(lines: Sequence[str], data: Data) -> str:
     digest = hashlib.sha256(json.dumps(rule).encode())
     digest.update("\n".join(lines).encode())
     return digest.hexdigest()[:32]
+
+
+def reproduced(data: Data, fingerprints: Collection[str]) -> dict[str, Data]:
+    """Which of these splits the file of ``data`` gives, and with which settings: those of ``data``,
+    or some of them at their defaults. Of the lines it tells nothing."""
+    names = ("seed", "split", "duplicates", "order", "unit", "lower", "min_count")
+    changed = [name for name in names if getattr(data, name) != getattr(Data, name)]
+    found: dict[str, Data] = {}
+    sizes = range(len(changed) + 1)
+    for back in itertools.chain(*(itertools.combinations(changed, size) for size in sizes)):
+        if set(fingerprints) <= found.keys():
+            break
+        with contextlib.suppress(UserError):  # settings that go neither together nor with the file
+            one = dataclasses.replace(data, **{name: getattr(Data, name) for name in back})
+            found.setdefault(fingerprint(read_lines(one), one), one)
+    return {name: one for name, one in found.items() if name in fingerprints}
 
 
 def encode(lines: Sequence[str], vocabulary: Vocabulary, block_size: int) -> Split:

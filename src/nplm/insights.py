@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,13 @@ COLUMNS, WIDEST = 4, 60  # of samples, and characters of the longest that has a 
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
-def application(root: Path) -> Application:
-    """nplm's part of a report; ``root`` is the folder of its scripts and of the looks at test."""
+def application(root: Path, count: Callable[[str], int] | None = None) -> Application:
+    """nplm's part of a report; ``root`` is the folder of its scripts and of the looks at test.
+    ``count`` gives their number by a split's fingerprint, where more is known than receipts."""
     receipts = root / "sweeps" / "looks"
 
     def warnings(folder: Path) -> list[str]:
-        return warnings_of(folder, receipts)
+        return warnings_of(folder, count or functools.partial(looks, receipts))
 
     return Application(objectives, facts, warnings, sections, root)
 
@@ -99,7 +100,7 @@ def gains(folder: Path) -> list[tuple[str, Estimate]]:
     return found
 
 
-def warnings_of(folder: Path, receipts: Path) -> list[str]:
+def warnings_of(folder: Path, count: Callable[[str], int]) -> list[str]:
     _, splits, _ = opened(folder)
     found = [
         f"counting with {context} of context (Kneser–Ney) is better on dev than this model, by "
@@ -118,7 +119,7 @@ def warnings_of(folder: Path, receipts: Path) -> list[str]:
             f"{again:,} of the {len(lines):,} train and dev lines repeat another one: "
             "data.duplicates=drop keeps one of each"
         )
-    seen = looks(receipts, splits.fingerprint)
+    seen = count(splits.fingerprint)
     found.append(f"this test split has had {plural(seen, 'look')}")
     return found
 

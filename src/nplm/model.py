@@ -99,7 +99,8 @@ class LanguageModel(nn.Module):
 class MLP(LanguageModel):
     """The embeddings of the last b tokens through ``layers`` hidden layers; a single one of tanh
     units without direct connections is the lecture's model. With none the output layer is linear
-    in the embeddings: the paper's model of no hidden units."""
+    in the embeddings: the paper's model of no hidden units, and the same function with direct
+    connections, which are then there twice."""
 
     shape: config.Model
     W1: nn.Parameter  # and so on

@@ -1,22 +1,27 @@
 """The test lines and their evaluation. Only ``evaluate_test.py`` may import this module, and it
 claims the split before it calls ``load_test``; a test of the imports enforces the first half.
+What ``hashed`` tells of the lines is no look.
 """
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from nplm.config import Data
-from nplm.data import Split, encode, fingerprint, read_lines, split_lines
+from nplm.data import Split, encode, read_lines, split_lines
+from nplm.data import fingerprint as fingerprint_of
 from nplm.estimates import Estimate, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import KneserNey
 from nplm.losses import token_losses
 from nplm.model import LanguageModel
 from nplm.vocabulary import Vocabulary, perplexity
 from sweepmore.errors import DataError
+from sweepmore.overlap import Items, key_of
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,30 @@ class TestResult:
         return asdict(self)
 
 
+def hashed(data: Data, fingerprint: str) -> Items:
+    """Prefixes of hashes and nothing else, before the claim: by them the test lines are known
+    under any settings. DataError where the file no longer holds the split of that fingerprint."""
+    lines = read_lines(data)
+    if (found := fingerprint_of(lines, data)) != fingerprint:
+        cure = "Restore the file; nothing was claimed."
+        raise DataError("The data changed before the claim.", value=found, cure=cure)
+    test = split_lines(lines, data)[2]
+    times = Counter(map(_key, lines))
+    return Items(frozenset(map(_key, test)), times, len(test) / len(lines))
+
+
+def _key(line: str) -> str:
+    """The same for lines that differ in capitals, in how many blanks part their words, or in how
+    Unicode writes the same letters."""
+    folded = unicodedata.normalize("NFC", line).casefold()
+    return key_of(" ".join(unicodedata.normalize("NFC", folded).split()))
+
+
 def load_test(data: Data, vocabulary: Vocabulary, block_size: int, claimed: str) -> Split:
     """Read the test lines. Whoever calls this has claimed the split with that fingerprint;
     DataError where the file holds another one by now."""
     lines = read_lines(data)
-    if (found := fingerprint(lines, data)) != claimed:
+    if (found := fingerprint_of(lines, data)) != claimed:
         cure = "Restore the file, then finish the claim with complete=true."
         raise DataError("The data changed after the claim.", value=found, cure=cure)
     return encode(split_lines(lines, data)[2], vocabulary, block_size)

@@ -21,7 +21,8 @@ PRIVATE = 0o600
 @dataclass(frozen=True)
 class Look:
     """One look. ``result`` is None while it is claimed without a result; ``reason`` says why it
-    was taken after an earlier one."""
+    was taken after an earlier one. ``overlap`` says what earlier looks had seen of its items,
+    ``keys`` which items it saw; a look that was taken before there were keys has neither."""
 
     fingerprint: str
     number: int
@@ -31,6 +32,23 @@ class Look:
     about: Mapping[str, Any]
     reason: str | None = None
     result: Mapping[str, Any] | None = None
+    overlap: Mapping[str, Any] | None = None
+    keys: str | None = None  # apart by blanks: one line of a file that people read
+
+    @property
+    def items(self) -> frozenset[str] | None:
+        return None if self.keys is None else frozenset(self.keys.split())
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether its receipt no longer tells who claimed it."""
+        return self.claimed == UNKNOWN
+
+    def is_same_claim(self, other: Look) -> bool:
+        mine, theirs = (
+            (look.fingerprint, look.number, look.claimed, look.checkpoint) for look in (self, other)
+        )
+        return mine == theirs and not self.is_torn
 
     def __str__(self) -> str:
         state = "claimed, no result" if self.result is None else "done"
@@ -43,8 +61,8 @@ def looks(folder: Path, fingerprint: str) -> int:
     return len(receipts(folder, fingerprint))
 
 
-def receipts(folder: Path, fingerprint: str) -> list[Look]:
-    """The receipts of a split, first one first; one that cannot be read still counts."""
+def receipts(folder: Path, fingerprint: str = "*") -> list[Look]:
+    """The receipts of a split or of all, first one first; one that cannot be read still counts."""
     return [
         read_receipt(path) for path in sorted(folder.glob(f"{fingerprint}-*.json"), key=_number_of)
     ]
