@@ -165,7 +165,7 @@ def main(arguments: Arguments) -> None:
     print(f"commit the receipt: {commit}", file=sys.stderr)
     keep(asked, done, ledger.url)
     if asked.study is not None:
-        searched = asked.study.study_name.removesuffix(records.CONFIRM)
+        searched = records.searched_name(asked.study.study_name)
         where = cli.given(arguments, "storage", "outputs")
         print(f"next     python report.py study={searched}{where}", flush=True)
 
@@ -206,7 +206,7 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
 
     assert arguments.study is not None
     with opened(arguments.storage, outputs) as database:
-        searched = load(database, arguments.study.removesuffix(records.CONFIRM))
+        searched = load(database, records.searched_name(arguments.study))
         cure = f"python confirm.py study={searched.study_name}"
         study = load(database, searched.study_name + records.CONFIRM, cure)
         winner = study.user_attrs.get("winner")
