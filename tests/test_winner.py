@@ -41,6 +41,7 @@ from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.studies import Noise, known_noise, view
 from sweepmore.sync import folders_of
 from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
+from sweepmore.wording import decimals
 from tests.helpers import ROOT, call_script, environment
 from tests.sweep_apps import PATIENCE, App, until
 
@@ -508,7 +509,8 @@ class TestConfirm:
         assert re.search(r"budget +2 trials \(all known; 3 runs each, .*; 6 runs in all\)", out)
         gap = found["selection_bias"]
         better = "better" if gap < 0 else "worse"
-        assert f"the search had shown 0.5070, {abs(gap):.4f} {better} than final seeds" in out
+        told = f"{decimals(abs(gap), 0.507)} {better} than final seeds"
+        assert f"the search had shown 0.5070, {told}" in out
         assert f"folder   {Path(found['run']).relative_to(app.folder)}" in out
         # by their numbers in the search: the second (x=0.5) and the third
         marks = [line.split()[:2] for line in out.splitlines() if re.match(r"[→ ] +\d+ +\d", line)]
@@ -616,7 +618,10 @@ class TestConfirm:
 
     @pytest.mark.parametrize("name", ["nowhere", "last"])
     def test_study_that_is_none(self, app: App, name: str) -> None:
-        assert f"There is no study {name}" in refused(app, f"study={name}")
+        assert f"There is no folder {app.folder / 'outputs'}." in refused(app, f"study={name}")
+        assert not (app.folder / "outputs").exists()
+        (app.folder / "outputs").mkdir()
+        assert f"There is no study {name}." in refused(app, f"study={name}")
 
     def test_study_without_a_result(self, app: App) -> None:
         app.ok("does=give", "value=nan", "x=1,2", ":study_name=s")
@@ -632,8 +637,8 @@ def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
     assert [row["x"] for row in rows] == ["1"] * 4  # the best: a bad setting is noisier
     deviation = 0.001 * statistics.stdev(row["seed"] for row in rows)
     assert app.study().user_attrs["noise"] == pytest.approx(deviation)
-    assert f"standard deviation is {deviation:.4f} over 4 fresh seeds" in out
-    assert f"from {winner.smallest_difference(deviation, 4):.4f};" in out
+    assert f"standard deviation is {decimals(deviation)} over 4 fresh seeds" in out
+    assert f"from {decimals(winner.smallest_difference(deviation, 4))};" in out
     table = app.ok(*words)
     assert f"noise: standard error {deviation:.2g}" in table
     assert "2.0000 (tied)  x=2" in table
