@@ -81,7 +81,10 @@ def claim_and_die(book: Ledger) -> None:
 class TestRace:
     """Fresh processes on an empty database: the table's creation is part of the race."""
 
-    @pytest.mark.parametrize(("size", "rounds"), [(2, 10), (8, 6), (32, 2)])
+    @pytest.mark.parametrize(
+        ("size", "rounds"),
+        [(2, 10), *(pytest.param(*many, marks=pytest.mark.system) for many in ((8, 6), (32, 2)))],
+    )
     def test_exactly_one_wins(self, tmp_path: Path, size: int, rounds: int) -> None:
         race(tmp_path, size, rounds)
 

@@ -635,7 +635,7 @@ def test_a_study_that_cannot_take_the_number_gets_it_later(
     assert door.result()["test"]["look"] == 2
 
 
-@pytest.mark.parametrize("size", [2, 8])
+@pytest.mark.parametrize("size", [2, pytest.param(8, marks=pytest.mark.system)])
 def test_of_many_that_start_together_one_reads(door: Door, size: int) -> None:
     """The whole script in processes that start at a barrier; each read leaves a line."""
     context = multiprocessing.get_context("fork")
