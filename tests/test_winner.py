@@ -41,7 +41,7 @@ from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.studies import Noise, known_noise, view
 from sweepmore.sync import folders_of
 from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
-from sweepmore.wording import decimals
+from sweepmore.wording import decimals, plus_minus
 from tests.helpers import ROOT, call_script, environment
 from tests.sweep_apps import PATIENCE, App, until
 
@@ -505,7 +505,7 @@ class TestConfirm:
         assert "winner   x=0.5 (alone at the top)" in out
         assert "s.confirm: 2 configurations × 3 fresh seeds, 6 runs" in out
         assert "s.confirm-final: the winner × 3 final seeds, 3 runs" in out
-        assert f"report   {found['mean']:.4f} ± {found['half_width']:.4f} (95 %), over 3" in out
+        assert f"report   {plus_minus(found['mean'], found['half_width'])} (95 %), over 3" in out
         assert re.search(r"budget +2 trials \(all known; 3 runs each, .*; 6 runs in all\)", out)
         gap = found["selection_bias"]
         better = "better" if gap < 0 else "worse"

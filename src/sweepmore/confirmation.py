@@ -57,10 +57,13 @@ class Trainer:
         """Those that neither failed nor diverged under one of the seeds."""
         name, chosen = self.searched.study_name + suffix, plan.chosen(self.searched)
         if not self._is_done(name, len(chosen)):
-            what = "the winner" if suffix.startswith(FINAL) else f"{len(chosen)} configurations"
+            what = (
+                "the winner" if suffix.startswith(FINAL) else plural(len(chosen), "configuration")
+            )
             kind = "final" if suffix.startswith(FINAL) else "fresh"
-            print(f"{name}: {what} × {len(plan.seeds)} {kind} seeds, "
-                  f"{len(chosen) * len(plan.seeds)} runs", flush=True)  # fmt: skip
+            seeds, runs = len(plan.seeds), len(chosen) * len(plan.seeds)
+            print(f"{name}: {what} × {plural(seeds, f'{kind} seed')}, {plural(runs, 'run')}",
+                  flush=True)  # fmt: skip
             train_again(self.searched, chosen, plan, name, self.n_jobs, self.storage, self.outputs)
         return candidates(chosen, view(load(self.database, name)))
 

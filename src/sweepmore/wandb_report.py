@@ -97,7 +97,7 @@ def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
         raise StudyError(
             f"W&B has no project {entity}/{project}.",
             value=f"{entity}/{project}",
-            cure="Upload the study's runs first, or give project=….",
+            cure="Upload the study's runs first (sync=true), or give project=….",
         )
     return Place(str(entity), project)
 
