@@ -80,13 +80,9 @@ def _told_apart(asked: Sweep, study: optuna.Study | None) -> list[str]:
     if noise is None or len(asked.settings.directions) > 1:
         return []
     return [
-        f"apart    {_trials(asked)} can tell apart differences from {_least(asked, noise):.2g}; "
+        f"apart    {plural(asked.n_trials, 'trial')} can tell apart differences from {_least(asked, noise):.2g}; "
         f"one run's standard deviation is {noise.deviation:.2g}"
     ]
-
-
-def _trials(asked: Sweep) -> str:
-    return "1 trial" if asked.n_trials == 1 else f"{asked.n_trials} trials"
 
 
 def _least(asked: Sweep, noise: Noise) -> float:
@@ -340,7 +336,7 @@ def _noise_line(noise: Noise | None, asked: Sweep, study: str) -> str:
         return f"noise: unknown from one run each; {cure}"
     error = noise.deviation / runs_each(asked.settings.repeats) ** 0.5
     return (
-        f"noise: standard error {error:.2g} of a value; {_trials(asked)} can tell apart "
+        f"noise: standard error {error:.2g} of a value; {plural(asked.n_trials, 'trial')} can tell apart "
         f"differences from {_least(asked, noise):.2g}, (tied) is less"
     )
 
