@@ -61,6 +61,8 @@ KEPT = (
 )
 # A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
 TOLERANCE = 1e-5
+# What is typed to leave a setting out, and is no reason for another look.
+NO_REASONS = ("", "none", "null", "no", "false")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ def main(arguments: Arguments) -> None:
     if arguments.complete and arguments.another_look is not None:
         cure = "complete=true finishes a look, another_look begins one: give one of them."
         raise ConfigError("complete and another_look contradict each other.", value=None, cure=cure)
+    if (reason := arguments.another_look) is not None and reason.strip().lower() in NO_REASONS:
+        cure = 'Say why the split is looked at again: another_look="…"; it is kept permanently.'
+        raise ConfigError(f"another_look={reason!r} gives no reason.", value=reason, cure=cure)
     outputs = ROOT / arguments.outputs
     ledger = Ledger(typed_url(arguments.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
     asked = find(arguments, outputs)

@@ -84,7 +84,7 @@ class TestSweepDir:
         assert {folder for event, folder, _ in events if event == "job_end"} == {*map(str, places)}
         assert all(exists for event, _, exists in events if event != "multirun_start")
         assert events[-1][1] == str(sweep_dir)
-        assert "is not what it was" not in out
+        assert "hydra.sweep.dir has changed" not in out
 
     def test_an_attempt_has_a_folder_of_its_own(self, tmp_path: Path) -> None:
         app = App.copied(tmp_path)
@@ -105,7 +105,7 @@ class TestSweepDir:
         )
         for line, done in app.each(began, more, moved).items():
             assert done.returncode == 0, errors(done)
-            assert ("hydra.sweep.dir is not what it was" in done.stderr) is (line == moved)
+            assert ("hydra.sweep.dir has changed" in done.stderr) is (line == moved)
         (sweep_dir,) = (app.folder / "placed").iterdir()
         assert len([*sweep_dir.glob("[0-9]*")]) == 3
 
@@ -116,7 +116,9 @@ class TestSweepDir:
         own = ("x=1,2", "hydra.sweep.dir=e", ":layout=study", ":study_name=own")
         refused, *others = app.each(shared, numbered, own).values()
         message = refusal(refused)
-        assert "hydra.sweep.subdir=x${x} is the same for trials of equal values" in message
+        assert (
+            "hydra.sweep.subdir=x${x} gives two trials with equal values the same folder" in message
+        )
         assert "${hydra.job.num}" in message
         for done in others:
             assert done.returncode == 0, errors(done)

@@ -83,7 +83,7 @@ class TestLastWords:
             "3 workers died without finishing a trial. The last one was killed by SIGKILL and said "
             "nothing in "
         )
-        assert "where memory is short" in error.cure
+        assert "for lack of memory" in error.cure
 
     def test_nothing_because_nothing_can_be_written(self, tmp_path: Path) -> None:
         """The file-size limit of a process stands for a full disk."""

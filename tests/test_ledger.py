@@ -324,7 +324,7 @@ class TestLayersApart:
         book.folder.mkdir()
         receipt(book).write_text(torn)
         assert looks(book.folder, FINGERPRINT) == 1
-        with pytest.raises(Refused, match="look 1 of unknown"):
+        with pytest.raises(Refused, match="look 1, at an unknown time"):
             claim(book)
         assert book.looks(FINGERPRINT) == []
         assert claim(book, reason="torn").number == 2

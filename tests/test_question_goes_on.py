@@ -49,7 +49,7 @@ def test_it_is_refused_before_any_trial(tmp_path: Path) -> None:
     for words in (asked, offered):
         assert done[words].returncode == 2
         assert "on_change=continue" not in done[words].stderr
-        assert "no other choices" in done[words].stderr
+        assert "allows neither other choices" in done[words].stderr
     assert "on_change=continue" in done[wider].stderr
     assert len(app.trials()) == 2
 
@@ -78,11 +78,13 @@ def test_a_missing_value_that_is_searched(tmp_path: Path) -> None:
     app = App.copied(tmp_path)
     path = app.folder / "conf" / "config.yaml"
     missing = path.read_text().replace("x: 0.0", "x: ???").replace("seed: 0", "seed: ???")
-    path.write_text(missing + "name: run-${x}\n")
-    words = ("x=1,2", ":repeats={seed: [3]}", ":identity=hooks.asked_for", ":study_name=s")
-    done = app.each(words)[words]
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(app.trials()) == 2
+    missing = missing.replace("model: small", "model: ???")
+    path.write_text(missing + "name: run-${x}\nunread: ${oc.env:NOT_SET}\n")
+    words = ("x=1,2", "model=small,large", ":repeats={seed: [3]}", ":identity=hooks.asked_for")
+    heard = ("+hydra.callbacks.events._target_=hooks.Events", ":n_jobs=2", ":study_name=heard")
+    for line in ((*words, ":study_name=s"), (*words, *heard)):
+        app.ok(*line)
+    assert len(app.trials()) == len(app.trials("heard")) == 4
     told = app.study().user_attrs["question"]["identity"]
     assert told == [{"x": 1, "seed": 3}, {"x": 2, "seed": 3}]
 

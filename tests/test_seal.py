@@ -276,7 +276,7 @@ class TestAnotherLook:
         other = here(door.place / "outputs" / "runs" / "other", "seed=8", f"data.path={door.data}")
         refused = door.call(f"run={other}")
         assert refused.code == 3
-        assert "looked at before, with another checkpoint: look 1 of 20" in refused.err
+        assert "looked at before, with another checkpoint: look 1, taken 20" in refused.err
         assert "claimed, no result" not in refused.err
         assert "Any other data.seed is another split" in refused.err
         assert len(reads) == 1
@@ -871,3 +871,11 @@ def test_a_look_counts_by_its_row_alone(
     look = ledger.claim(few.fingerprint, "a" * 64, {})
     ledger.path(look).unlink()
     assert train.looks_had(few) == 1
+
+
+@pytest.mark.parametrize("reason", ["none", "None", "' '"])
+def test_a_word_that_is_no_reason_opens_nothing(door: Door, reason: str) -> None:
+    refused = door.call(f"another_look={reason}")
+    assert refused.code == 2
+    assert "gives no reason" in refused.err
+    assert not door.looks

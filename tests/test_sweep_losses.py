@@ -115,7 +115,7 @@ class TestRemoved:
         values = [trial.value for trial in app.trials()][:2]
         shutil.rmtree(app.folder / "outputs" / "studies" / "s")
         said = finishes(app, *words, ":n_trials=4")
-        assert "warning: outputs/studies/s is gone, with all that 2 trials left there" in said
+        assert "warning: outputs/studies/s was removed, with the files of 2 trials." in said
         assert [trial.value for trial in app.trials()][:2] == values
         assert (app.folder / "outputs" / "studies" / "s" / "0003").is_dir()
         assert "is gone" not in app.ok(*words, ":n_trials=4")
@@ -134,7 +134,7 @@ class TestLocked:
         assert process.returncode == 0, out + err
         assert first == (
             "warning: the database sqlite:///outputs/studies.db is locked by another program; "
-            "waiting up to 5 min. Nothing is lost; Ctrl-C ends it\n"
+            "waiting up to 5 min. Nothing is lost; Ctrl-C stops waiting\n"
         )
         assert "is locked" not in err
         assert err.count("the database answers again after ") == 1

@@ -122,7 +122,8 @@ def run(
     outcome = settle(trainer, plans[0], trained, among=len(chosen))
     confirmed = load(database, searched.study_name + CONFIRM)
     winner = winner_record(outcome, confirmed.study_name)
-    winner |= {"roots": [attempt.root for attempt in chosen], "top": top, "rounds": len(plans)}
+    most = max(plan.top for plan in plans)  # a smaller top later takes nothing back
+    winner |= {"roots": [attempt.root for attempt in chosen], "top": most, "rounds": len(plans)}
     confirmed.set_user_attr("winner", winner)
     write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner)

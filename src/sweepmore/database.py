@@ -74,7 +74,7 @@ def place_of(written: Any, resolved: Any) -> Place:
     known = {"url", "engine_kwargs", "skip_compatibility_check", "skip_table_creation"}
     for key, value in resolved.items():
         if key not in known and not key.startswith("_") and value is not None:
-            cure = "Leave it out: a worker that died is told by its lease, and its trial retried."
+            cure = "Leave it out: a dead worker is detected by its lease, and its trial is retried."
             raise ConfigError(
                 f"hydra.sweeper.storage.{key} is not used here.", value=key, cure=cure
             )

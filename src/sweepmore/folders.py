@@ -53,8 +53,8 @@ def check_subdir(config: DictConfig) -> None:
         written = OmegaConf.to_container(config.hydra.sweep, resolve=False)
         assert isinstance(written, dict)
         raise ConfigError(
-            f"hydra.sweep.subdir={written['subdir']} is the same for trials of equal values, "
-            "which a search may ask twice.",
+            f"hydra.sweep.subdir={written['subdir']} gives two trials with equal values the "
+            "same folder, and a search may try the same values twice.",
             value=written["subdir"],
             cure="Add the trial's number: ${hydra.job.num}",
         )

@@ -130,7 +130,7 @@ def silent(died: str, code: int, log: Path) -> tuple[str, str]:
     except OSError as error:
         problem = f"{told}: its log {log} could not be written ({error.strerror})."
         return problem, "Make room, or mend the disk; then the same command goes on."
-    cure = "Somebody or the system ended it from outside, as where memory is short (see dmesg)"
+    cure = "It was killed from outside, for example for lack of memory (see dmesg)"
     return f"{told} in {log}.", f"{cure}; the same command goes on after the repair."
 
 

@@ -268,7 +268,8 @@ class Ledger:
                 if row.keys is None and row.fingerprint in texts:
                     self._fill(_completed(row, texts))
             for receipt in self._receipts():
-                if receipt.keys is None and receipt.fingerprint in texts:
+                # a torn one may hold more than can be read, as between git's marks of a conflict
+                if receipt.keys is None and receipt.fingerprint in texts and not receipt.is_torn:
                     _rewrite(self.path(receipt), _completed(receipt, texts))
 
     def _fill(self, look: Look) -> None:

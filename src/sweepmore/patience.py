@@ -157,7 +157,7 @@ class Patience:
             how = "is locked by another program" if locked else f"does not answer ({said(error)})"
             print(
                 f"warning: the database {self.name} {how}; waiting up "
-                f"to {self.limit / 60:.3g} min. Nothing is lost; Ctrl-C ends it",
+                f"to {self.limit / 60:.3g} min. Nothing is lost; Ctrl-C stops waiting",
                 file=sys.stderr,
                 flush=True,
             )
@@ -236,7 +236,7 @@ def deleted(study: str, database: str) -> StudyGone:
     return StudyGone(
         f"{study} is no longer in {database}: it was deleted while it was in use.",
         value=study,
-        cure="The same command begins it anew, in another folder; what its trials left stays.",
+        cure="The same command starts it again in another folder; the old trials' files stay.",
     )
 
 

@@ -33,6 +33,7 @@ class Snapshot:
 
     folder: str | None  # None where it is gone
     environment: Mapping[str, str]
+    words: tuple[str, ...]  # of the command line
     handlers: Mapping[int, Any]  # none outside the main thread, which alone may set them
     loggers: Mapping[str, LoggerState]
     disabled_logging: int
@@ -44,8 +45,9 @@ class Snapshot:
     def taken(cls) -> Snapshot:
         in_main = threading.current_thread() is threading.main_thread()
         return cls(
-            folder=_folder(),
+            folder=working_folder(),
             environment=dict(os.environ),
+            words=tuple(sys.argv),
             handlers={one: signal.getsignal(one) for one in _SIGNALS} if in_main else {},
             loggers={name: _state(logger) for name, logger in _loggers().items()},
             disabled_logging=logging.root.manager.disable,
@@ -63,6 +65,7 @@ class Snapshot:
             if handler is not None and signal.getsignal(signum) is not handler:
                 signal.signal(signum, handler)
         self._restore_folder()
+        sys.argv[:] = self.words
         if dict(os.environ) != self.environment:
             for name in os.environ.keys() - self.environment.keys():
                 del os.environ[name]
@@ -76,11 +79,7 @@ class Snapshot:
             put_back()
 
     def _restore_folder(self) -> None:
-        if self.folder is None or _folder() == self.folder:
-            return
-        with contextlib.suppress(OSError):
-            Path(self.folder).mkdir(parents=True, exist_ok=True)
-            os.chdir(self.folder)
+        return_to(None if self.folder is None else Path(self.folder))
 
     def _restore_logging(self) -> None:
         logging.disable(self.disabled_logging)
@@ -92,7 +91,17 @@ class Snapshot:
                 logger.handlers[:], logger.filters[:] = handlers, filters
 
 
-def _folder() -> str | None:
+def return_to(folder: Path | None) -> None:
+    """Make it the working directory again, and anew where it is gone."""
+    if folder is None or working_folder() == str(folder):
+        return
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chdir(folder)
+
+
+def working_folder() -> str | None:
+    """None where it is gone."""
     try:
         return os.getcwd()
     except OSError:

@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    InterpolationKeyError,
-    InterpolationToMissingValueError,
-    OmegaConfBaseException,
-)
+from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import (
     BaseDistribution,
     check_distribution_compatibility,
@@ -92,8 +88,8 @@ def _steady(config: DictConfig) -> DictConfig:
 
 
 def _left_open(config: DictConfig) -> DictConfig:
-    """What refers to a key that has no value without the searched ones stands as it is written:
-    Hydra, too, resolves it in the trial that reads it."""
+    """What cannot be resolved without the searched values stands as it is written: Hydra, too,
+    resolves it in the trial that reads it, if one does."""
 
     def kept(value: Any, path: str) -> Any:
         if isinstance(value, dict):
@@ -103,10 +99,8 @@ def _left_open(config: DictConfig) -> DictConfig:
         if isinstance(value, str) and "${" in value:
             try:
                 OmegaConf.select(config, path)
-            except (InterpolationKeyError, InterpolationToMissingValueError):
-                return _ANY.sub(r"\\\g<0>", value)
             except OmegaConfBaseException:
-                return value  # ``resolved`` says why not
+                return _ANY.sub(r"\\\g<0>", value)
         return value
 
     opened = OmegaConf.create(kept(OmegaConf.to_container(config, resolve=False), ""))

@@ -53,7 +53,10 @@ class Look:
     def __str__(self) -> str:
         state = "claimed, no result" if self.result is None else "done"
         why = f': "{self.reason}"' if self.reason else ""
-        return f"look {self.number} of {self.claimed[:16].replace('T', ' ')} UTC ({state}){why}"
+        if self.is_torn:
+            return f"look {self.number}, at an unknown time: its receipt is damaged{why}"
+        when = self.claimed[:16].replace("T", " ")
+        return f"look {self.number}, taken {when} UTC ({state}){why}"
 
 
 def looks(folder: Path, fingerprint: str) -> int:

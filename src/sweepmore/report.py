@@ -269,7 +269,9 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         facts.append(("its settings", words(best.params)))
     first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
     start = (first.values or (math.nan,))[0]
-    if study.winner is not None:
+    if first.root == (best if study.winner is None else answer).root:
+        pass  # nothing was gained over itself
+    elif study.winner is not None:
         over = gain(study.sign * start, study.sign * mean, half, study.winner["seeds"],
                     study.runs_each)  # fmt: skip
         told = f"{plus_minus(over.mean, over.half, sign='+')} "

@@ -405,7 +405,7 @@ def write_csv(seen: StudyView, path: Path, as_text: Sequence[str] = ()) -> None:
 
 # What the settings of a sweep that ended by its failures are to be afterwards.
 _STAY = (
-    "Those that failed stay counted: raise hydra.sweeper.n_trials by as many, or start afresh "
+    "The failed trials still count: raise hydra.sweeper.n_trials by as many, or start afresh "
     "with another hydra.sweeper.study_name."
 )
 

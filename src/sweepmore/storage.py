@@ -98,7 +98,7 @@ def removed(paths: Sequence[Path]) -> StudyGone:
     return StudyGone(
         f"{names} {'was' if len(paths) == 1 else 'were'} removed while the sweep ran.",
         value=[*map(str, paths)],
-        cure="The same command makes anew what is missing; of what lay there nothing is left.",
+        cure="The same command recreates what is missing; the removed files are lost.",
     )
 
 

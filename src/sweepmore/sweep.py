@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sweepmore import question as questions
 from sweepmore import show, slots
 from sweepmore.cli import shown_path
-from sweepmore.composing import composing
+from sweepmore.composing import as_typed, composing
 from sweepmore.errors import Interrupted
 from sweepmore.folders import check_subdir
 from sweepmore.follow import Follower
@@ -136,8 +136,8 @@ class Parent:
         kept = study.user_attrs.get("sweep_dir", {}).get("written")
         if kept != self.asked.sweep_dir:
             print(
-                f"warning: hydra.sweep.dir is not what it was: the trials of {study.study_name} go "
-                f"on in {search.sweep_dir or search.folder}",
+                f"warning: hydra.sweep.dir has changed; the trials of {study.study_name} stay in "
+                f"{search.sweep_dir or search.folder}",
                 file=sys.stderr,
             )
         sweep_dir = search.sweep_dir or resolved
@@ -151,8 +151,12 @@ class Parent:
     def compose_base(self) -> DictConfig:
         """The config without the searched overrides, from the sources as they are now."""
         loader = self.context.config_loader
+        words = [*as_typed(self.config.hydra.overrides.hydra), *self.asked.space.fixed]
         with composing():
-            return loader.load_sweep_config(self.config, list(self.asked.space.fixed))
+            # as for a multirun, where a group that is searched may have no option yet
+            base = loader.load_configuration(self.asked.config_name, words, RunMode.MULTIRUN)
+            OmegaConf.copy_cache(from_config=self.config, to_config=base)
+            return base
 
     def question(self, base: DictConfig) -> Question:
         settings = self.asked.settings
@@ -185,8 +189,8 @@ class Parent:
             if folder.parent == self.asked.outputs / "studies" and not folder.exists():
                 what = "a trial" if trials == 1 else f"{trials} trials"
                 print(
-                    f"warning: {shown_path(folder)} is gone, with all that {what} left there: "
-                    "their values count, and the next trials take the config as it is now",
+                    f"warning: {shown_path(folder)} was removed, with the files of {what}. Their "
+                    "values still count; new trials use the config files as they are now",
                     file=sys.stderr,
                 )
 

@@ -33,6 +33,7 @@ from sweepmore.question import Question
 from sweepmore.search import build_pruner
 from sweepmore.settings import Sweep, check_name
 from sweepmore.studies import StudyView, view
+from sweepmore.wording import plural
 
 # How long another process may take between a study's name and what it asks (guess: some commits).
 CREATION_SECONDS = 5.0
@@ -159,8 +160,8 @@ class Versions:
 
     def changed(self, name: str, changed: list[str], barred: list[str]) -> StudyError:
         go_on = (
-            f"It cannot go on with both: Optuna takes no other choices and no other kind of range "
-            f"for {', '.join(barred)}."
+            f"One study cannot hold both: Optuna allows neither other choices nor another kind of "
+            f"range for {', '.join(barred)}."
             if barred
             else "To go on all the same, with trials of both questions in one study: "
             "hydra.sweeper.on_change=continue."
@@ -169,8 +170,8 @@ class Versions:
             f"The study {name} asks another question; it was → it is now:\n    "
             + "\n    ".join(changed),
             value=changed,
-            cure=f"Take that back, or begin another study by another {NAME_KEY} "
-            f"(hydra.sweeper.on_change=new finds one). {go_on}",
+            cure=f"Undo the change, or start a new study under another {NAME_KEY} "
+            f"(hydra.sweeper.on_change=new picks a name). {go_on}",
         )
 
     def against_foreign(self, study: optuna.Study) -> str:
@@ -188,17 +189,17 @@ class Versions:
         if self.on_change == "continue" and not misfits:
             print(
                 f"warning: {study.study_name} was not made by sweepmore: the sampler learns from "
-                f"its {len(trials)} trials; n_trials and ranks count only those to come",
+                f"its {plural(len(trials), 'trial')}; n_trials and ranks count only those to come",
                 file=sys.stderr,
             )
             return ""
         problem = f"The study {study.study_name} was not made by sweepmore"
         cure = f"Choose another {NAME_KEY}."
         if misfits:
-            problem += f", and it cannot be gone on with: {'; '.join(misfits)}"
+            problem += f", and it cannot be continued: {'; '.join(misfits)}"
         else:
             cure += (
-                " Or go on with it, the sampler learning from its trials: "
+                " Or continue it, so that the sampler learns from its trials: "
                 "hydra.sweeper.on_change=continue."
             )
         raise StudyError(f"{problem}.", value=study.study_name, cure=cure)

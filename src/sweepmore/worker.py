@@ -42,7 +42,7 @@ from sweepmore.optuna_internals import as_running
 from sweepmore.overrides import fixed_values, override_text
 from sweepmore.owner import is_alive, on_this_host
 from sweepmore.patience import DatabaseAway, StudyGone, is_away
-from sweepmore.process_state import unchanged
+from sweepmore.process_state import return_to, unchanged, working_folder
 from sweepmore.question import call
 from sweepmore.record import safe_name
 from sweepmore.signals import Stop, answered, unbroken
@@ -110,7 +110,7 @@ class Worker:
     task: TaskFunction
     context: HydraContext
     parent: Mapping[str, Any]  # ends with it, where both are on one host
-    own_callbacks: bool = False  # Hydra's, of which its context has none
+    own_callbacks: bool = False  # Hydra's are not in its context yet: the first config has them
     # what the parent whose process this is has found removed: nothing is told to the study then,
     # for another may have its number by now
     gone: Callable[[], StudyError | None] = lambda: None
@@ -121,14 +121,14 @@ class Worker:
     _told_to_stop: bool = False
     _named: bool = False  # the study's objectives
     _folder: Path = Path()  # the running trial's
+    _home: Path | None = None  # the working directory
 
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
         self.composer = self.search.frozen.composer()
+        home = working_folder()
+        self._home = Path(home) if home else None
         self.context = replace(self.context, config_loader=self.composer.loader)
-        if self.own_callbacks:
-            base = self.composer.compose(self.search.space.fixed)
-            self.context = replace(self.context, callbacks=callbacks_of(base))
         worked = looked = time.monotonic()
         with self._signals(), self._watch():
             while self.stopped_by is None and not must_end(self.study, self.search):
@@ -298,6 +298,9 @@ class Worker:
         """Compose one run's config, run the task in its folder, return its objectives."""
         job = [*overrides, *(f"{key}={override_text(value)}" for key, value in repeat.items())]
         config = self.composer.compose(job)
+        if self.own_callbacks:
+            self.context = replace(self.context, callbacks=callbacks_of(config))
+            self.own_callbacks = False
         with open_dict(config):
             config.hydra.job.id = f"{safe_name(self.search.study_name)}-{claimed.root}"
             config.hydra.job.num = claimed.root
@@ -309,6 +312,7 @@ class Worker:
             config.hydra.sweep.dir = str(parent)
             config.hydra.sweep.subdir = f"{subdir}/{number}" if many else subdir
         trial = self._sweep_trial(claimed, repeat, number if many else None)
+        return_to(self._home)  # another worker's task may have removed it
         with unchanged():
             ended = self._job(trial, config)
         return objectives(ended, len(self.study.directions), self._told_to_stop)
