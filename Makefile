@@ -21,8 +21,9 @@ export PYTEST_DEBUG_TEMPROOT := $(shell \
 # pytest's -m: what belongs to every change; make test leaves the system's tests out (pyproject.toml)
 EVERY := not slow and not faults and not postgres and not slurm
 # of the sweeper and of what it takes from Hydra; what is lost of files and databases is none of it
-SWEEPER_TESTS := $(filter-out tests/test_sweep_losses.py,$(wildcard tests/test_sweep_*.py)) $(addprefix tests/test_,$(addsuffix .py, \
-  space search settings composing bad_input database keep launch values drop_in ways_to_start))
+SWEEPER_TESTS := $(filter-out tests/test_sweep_losses.py,$(wildcard tests/test_sweep_*.py)) \
+  $(addprefix tests/test_,$(addsuffix .py, space search settings composing bad_input database \
+  keep launch values drop_in ways_to_start folders versions question_goes_on))
 
 VENV := .venv
 BIN := $(VENV)/bin
