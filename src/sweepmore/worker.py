@@ -41,7 +41,7 @@ from sweepmore.hydra_internals import callbacks_of, error_of
 from sweepmore.optuna_internals import as_running
 from sweepmore.overrides import fixed_values, override_text
 from sweepmore.owner import is_alive, on_this_host
-from sweepmore.patience import DatabaseAway, StudyGone, is_away
+from sweepmore.patience import DatabaseAway, StudyGone, deleted, is_away
 from sweepmore.process_state import return_to, unchanged, working_folder
 from sweepmore.question import call
 from sweepmore.record import safe_name
@@ -122,9 +122,11 @@ class Worker:
     _named: bool = False  # the study's objectives
     _folder: Path = Path()  # the running trial's
     _home: Path | None = None  # the working directory
+    _uid: str = ""  # the study's
 
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
+        self._uid = self.study.user_attrs["uid"]
         self.composer = self.search.frozen.composer()
         home = working_folder()
         self._home = Path(home) if home else None
@@ -412,6 +414,8 @@ class Worker:
 
     def _hand_back(self, claimed: Attempt) -> None:
         assert self._trial is not None
+        if self.study.user_attrs.get("uid") != self._uid:  # another study has its number by now
+            raise deleted(f"The study {self.study.study_name}", "its database")
         now = next(a for a in view(self.study).attempts if a.number == claimed.number)
         slots.retry(self.study, now, died=False)
         self._set("reason", "handed_back")
