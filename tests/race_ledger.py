@@ -16,8 +16,11 @@ import functools
 import itertools
 import json
 import multiprocessing
+import os
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
@@ -31,6 +34,20 @@ from sweepmore.overlap import Items
 FINGERPRINT = "f" * 32
 # Ends the race where a process died: the others would wait for it for ever.
 PATIENCE = 120
+
+
+def race_ended(*words: object, env: Mapping[str, str] | None = None) -> list[Counter[str]]:
+    """Run this program with these words; how often each ending came, a round each."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.race_ledger", *map(str, words)],
+        cwd=Path(__file__).resolve().parents[1],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return [Counter(json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def ledger_in(folder: Path) -> Ledger:

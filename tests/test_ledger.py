@@ -9,8 +9,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +22,7 @@ from sweepmore import owner
 from sweepmore.errors import UserError
 from sweepmore.ledger import Ledger, Refused, looks_at
 from sweepmore.receipts import Look, looks, receipts, write_receipt
-from tests.helpers import ROOT
-from tests.race_ledger import FINGERPRINT, ledger_in
+from tests.race_ledger import FINGERPRINT, ledger_in, race_ended
 
 MINE, OTHER = "a" * 64, "b" * 64
 RESULT = {"loss": {"mean": 2.1, "low": 2.0, "high": 2.2}}
@@ -86,20 +83,17 @@ class TestRace:
         [(2, 10), *(pytest.param(*many, marks=pytest.mark.system) for many in ((8, 6), (32, 2)))],
     )
     def test_exactly_one_wins(self, tmp_path: Path, size: int, rounds: int) -> None:
-        race(tmp_path, size, rounds)
+        one_wins(tmp_path, size, rounds)
 
     @pytest.mark.faults
     @pytest.mark.slow
     @pytest.mark.parametrize("size", [2, 8, 32])
     def test_exactly_one_wins_each_of_200_rounds(self, tmp_path: Path, size: int) -> None:
-        race(tmp_path, size, 200)
+        one_wins(tmp_path, size, 200)
 
 
-def race(folder: Path, size: int, rounds: int) -> None:
-    words = [sys.executable, "-m", "tests.race_ledger", str(folder), str(size), str(rounds)]
-    out = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=280)
-    assert out.returncode == 0, out.stderr
-    ends = [Counter(json.loads(line)) for line in out.stdout.splitlines()]
+def one_wins(folder: Path, size: int, rounds: int) -> None:
+    ends = race_ended(folder, size, rounds)
     assert ends == [Counter(won=1, refused=size - 1)] * rounds
     for turn in range(rounds):
         book = ledger_in(folder / str(turn))

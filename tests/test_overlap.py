@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +23,7 @@ from sweepmore.ledger import Ledger, Refused, UsedUp
 from sweepmore.overlap import DIGITS, Items, compare, key_of
 from sweepmore.receipts import Look, receipts, write_receipt
 from tests.helpers import ROOT
-from tests.race_ledger import ledger_in
+from tests.race_ledger import ledger_in, race_ended
 
 Lines = list[str]
 
@@ -331,16 +329,7 @@ def race(folder: Path, lines: Lines, size: int, rounds: int) -> None:
     variants = folder / "variants.json"
     content = [(s.fingerprint, sorted(s.items.keys), s.items.times, s.items.share) for s in splits]
     variants.write_text(json.dumps(content))
-    words = [sys.executable, "-m", "tests.race_ledger", folder / "races", size, rounds]
-    out = subprocess.run(
-        [str(word) for word in (*words, f"variants={variants}")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert out.returncode == 0, out.stderr
-    ends = [Counter(json.loads(line)) for line in out.stdout.splitlines()]
+    ends = race_ended(folder / "races", size, rounds, f"variants={variants}")
     assert ends == [Counter(won=1, refused=size - 1)] * rounds
     for turn in range(rounds):
         (row,) = ledger_in(folder / "races" / str(turn)).looks()

@@ -14,7 +14,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -42,7 +41,7 @@ from sweepmore.storage import open_storage, start
 from sweepmore.studies import view
 from tests.helpers import ROOT, run_script
 from tests.postgres import Lossy, Server, free_port
-from tests.race_ledger import FINGERPRINT
+from tests.race_ledger import FINGERPRINT, race_ended
 from tests.secrets_of import pickles, traces
 from tests.sweep_apps import PATIENCE, App, slots_of, until
 
@@ -462,17 +461,8 @@ def test_of_all_variants_of_a_file_one_is_looked_at(server: Server, tmp_path: Pa
     urls = [server.database(f"variants-{turn}") for turn in range(5)]
     here, there = tmp_path / "here", tmp_path / "there"
     template = f"postgresql+psycopg://{urls[0].username}@127.0.0.1:{server.port}/variants-{{}}"
-    words = [sys.executable, "-m", "tests.race_ledger", here, 8, 5, template, there]
-    done = subprocess.run(
-        [str(word) for word in (*words, f"variants={variants}")],
-        cwd=ROOT,
-        env={**os.environ, **server.environment},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    ends = [Counter(json.loads(line)) for line in done.stdout.splitlines()]
+    words = (here, 8, 5, template, there)
+    ends = race_ended(*words, f"variants={variants}", env=server.environment)
     assert ends == [Counter(won=1, refused=7)] * 5
     for turn, url in enumerate(urls):
         (row,) = Ledger(url, here / str(turn) / "looks").looks()
@@ -488,17 +478,8 @@ def test_one_of_all_processes_of_both_machines_looks_at_test(
     urls = [server.database(f"race-{size}-{turn}") for turn in range(rounds)]
     here, there = tmp_path / "here", tmp_path / "there"
     template = f"postgresql+psycopg://{urls[0].username}@127.0.0.1:{server.port}/race-{size}-{{}}"
-    words = [sys.executable, "-m", "tests.race_ledger", here, size, rounds, template, there]
-    done = subprocess.run(
-        [str(word) for word in words],
-        cwd=ROOT,
-        env={**os.environ, **server.environment},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    ends = [Counter(json.loads(line)) for line in done.stdout.splitlines()]
+    words = (here, size, rounds, template, there)
+    ends = race_ended(*words, env=server.environment)
     assert ends == [Counter(won=1, refused=size - 1)] * rounds
     for turn, url in enumerate(urls):
         books = [Ledger(url, place / str(turn) / "looks") for place in (here, there)]

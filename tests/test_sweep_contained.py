@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from sweepmore.cli import shown_path
 from sweepmore.database import shown, storage_url
-from sweepmore.process_state import unchanged
+from sweepmore.process_state import return_to, unchanged, working_folder
 from tests.helpers import environment
 from tests.sweep_apps import App, errors, slots_of
 from tests.sweep_apps.app import RAISED
@@ -87,6 +87,8 @@ class TestNothingLeaks:
         assert len(others) == 3
         if n_jobs == 1:
             assert others == [first] * 3
+        assert all("mess" not in found["words"] for found in (first, *others))
+        assert "mess" not in done.stdout.split()
         draws = app.lines("draws")
         assert len({str(row) for row in draws}) == 4
         assert random.Random(0).random() not in {row[0] for row in draws}  # which each seeded
@@ -102,6 +104,18 @@ class TestNothingLeaks:
         assert done.returncode == 0, errors(done)
         assert [found["folder"] for found in app.lines("found")] == [str(here)] * 3
         assert "the best:" in done.stdout
+
+    def test_a_folder_that_another_worker_removed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = tmp_path / "here"
+        here.mkdir()
+        monkeypatch.chdir(here)
+        home = working_folder()
+        here.rmdir()
+        assert working_folder() is None
+        return_to(home)
+        assert working_folder() == home == here
 
     def test_torch_keeps_its_draws_and_threads(self) -> None:
         torch.manual_seed(3)

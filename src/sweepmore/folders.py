@@ -8,7 +8,6 @@ In its own folder all attempts of a trial share ``NNNN``, so that a retry finds 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -63,22 +62,27 @@ def check_subdir(config: DictConfig) -> None:
 def new_folder(sweep_dir: Path, subdir: str) -> Path:
     """Make the folder, or the first of ``SUBDIR.1``, ``SUBDIR.2`` … that is not there: an earlier
     attempt's, or another study's in the same sweep dir, stays as it is."""
-    for number in itertools.count():
-        folder = sweep_dir / (f"{subdir}.{number}" if number else subdir)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
+    folder, number = sweep_dir / subdir, 0
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
             folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = sweep_dir / f"{subdir}.{number}"
+        else:
             return folder
-    raise AssertionError("unreachable")
 
 
 def link(place: Path, folder: Path) -> None:
     """Have ``place`` lead to ``folder``. A disk that knows no links does without: the study itself
     knows where its trials lie."""
     fresh = place.with_name(f".{place.name}-{secrets.token_hex(3)}")
-    with contextlib.suppress(OSError):
+    try:
         fresh.symlink_to(folder)
         os.replace(fresh, place)
+    except OSError:  # or a folder is in its place, of a trial whose config could not be composed
+        fresh.unlink(missing_ok=True)
 
 
 def earlier(study: optuna.Study, claimed: Attempt) -> tuple[Path, ...]:

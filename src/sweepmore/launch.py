@@ -32,9 +32,8 @@ WORKER_VARIABLE = "SWEEPMORE_WORKER"
 class Processes(Crew[subprocess.Popen[bytes]]):
     """Workers as processes of this machine: the same command again, told that it is a worker."""
 
-    _begins: dict[int, int] = field(
-        default_factory=dict, init=False
-    )  # of each in its log, in bytes
+    # where the words of each begin in its log, in bytes
+    _begins: dict[int, int] = field(default_factory=dict, init=False)
 
     def start(self, index: int) -> subprocess.Popen[bytes]:
         """The same command with the frozen config, in a session of its own: Ctrl-C in the

@@ -31,7 +31,7 @@ _SIGNALS = tuple(
 class Snapshot:
     """The state of this process that is not a trial's own."""
 
-    folder: str | None  # None where it is gone
+    folder: Path | None  # None where it is gone
     environment: Mapping[str, str]
     words: tuple[str, ...]  # of the command line
     handlers: Mapping[int, Any]  # none outside the main thread, which alone may set them
@@ -64,7 +64,7 @@ class Snapshot:
         for signum, handler in self.handlers.items():
             if handler is not None and signal.getsignal(signum) is not handler:
                 signal.signal(signum, handler)
-        self._restore_folder()
+        return_to(self.folder)
         sys.argv[:] = self.words
         if dict(os.environ) != self.environment:
             for name in os.environ.keys() - self.environment.keys():
@@ -78,9 +78,6 @@ class Snapshot:
         for put_back in self.libraries:
             put_back()
 
-    def _restore_folder(self) -> None:
-        return_to(None if self.folder is None else Path(self.folder))
-
     def _restore_logging(self) -> None:
         logging.disable(self.disabled_logging)
         for name, logger in _loggers().items():
@@ -93,17 +90,17 @@ class Snapshot:
 
 def return_to(folder: Path | None) -> None:
     """Make it the working directory again, and anew where it is gone."""
-    if folder is None or working_folder() == str(folder):
+    if folder is None or working_folder() == folder:
         return
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
 
 
-def working_folder() -> str | None:
+def working_folder() -> Path | None:
     """None where it is gone."""
     try:
-        return os.getcwd()
+        return Path.cwd()
     except OSError:
         return None
 

@@ -42,6 +42,7 @@ from sweepmore.space import Space
 from sweepmore.storage import existing_storage, open_storage, storage_errors
 from sweepmore.studies import view
 from sweepmore.versions import Versions
+from sweepmore.wording import plural
 from sweepmore.worker import Search, too_many_failures
 
 
@@ -115,7 +116,7 @@ class Parent:
         show.closing(asked, study, search, follower.elapsed, stopped is not None)
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
-            again = f"{back} unfinished {'trial' if back == 1 else 'trials'} will begin again"
+            again = f"{plural(back, 'unfinished trial')} will begin again"
             print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
             print(f"         {show.command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
@@ -187,10 +188,10 @@ class Parent:
         )
         for folder, trials in folders.items():
             if folder.parent == self.asked.outputs / "studies" and not folder.exists():
-                what = "a trial" if trials == 1 else f"{trials} trials"
                 print(
-                    f"warning: {shown_path(folder)} was removed, with the files of {what}. Their "
-                    "values still count; new trials use the config files as they are now",
+                    f"warning: {shown_path(folder)} was removed, with the files of "
+                    f"{plural(trials, 'trial')}. Their values still count; new trials use the "
+                    "config files as they are now",
                     file=sys.stderr,
                 )
 

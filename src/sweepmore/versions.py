@@ -32,7 +32,7 @@ from sweepmore.note import write_note
 from sweepmore.question import Question
 from sweepmore.search import build_pruner
 from sweepmore.settings import Sweep, check_name
-from sweepmore.studies import StudyView, view
+from sweepmore.studies import view
 from sweepmore.wording import plural
 
 # How long another process may take between a study's name and what it asks (guess: some commits).
@@ -55,10 +55,6 @@ class Version:
     @property
     def named(self) -> str:
         return f"{self.name} ({self.passed})" if self.passed else self.name
-
-    @property
-    def seen(self) -> StudyView | None:
-        return None if self.study is None else view(self.study)
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class Versions:
         """What ``open`` would do or refuse; changes nothing."""
         known = set() if storage is None else set(optuna.get_all_study_names(storage))
         passed = ""
-        for name in (self.first, *(f"{self.first}-{k}" for k in range(2, VERSIONS))):
+        for name in (self.first, *(f"{self.first}-{k}" for k in range(2, VERSIONS + 1))):
             if storage is None or name not in known:
                 return Version(name, None, passed)
             pruner = build_pruner(self.asked.settings.pruner)
@@ -103,7 +99,7 @@ class Versions:
             if not (reason := self.against(study)):
                 return Version(name, study, passed)
             passed = passed or f"{name} {reason}"
-        problem = f"{self.first} has 1,000 versions."
+        problem = f"{self.first} has {VERSIONS:,} versions."
         raise StudyError(problem, value=self.first, cure="Choose another name.")
 
     def open(self, storage: BaseStorage) -> Version:

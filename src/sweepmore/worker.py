@@ -128,8 +128,7 @@ class Worker:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
         self._uid = self.study.user_attrs["uid"]
         self.composer = self.search.frozen.composer()
-        home = working_folder()
-        self._home = Path(home) if home else None
+        self._home = working_folder()
         self.context = replace(self.context, config_loader=self.composer.loader)
         worked = looked = time.monotonic()
         with self._signals(), self._watch():
@@ -344,8 +343,7 @@ class Worker:
     def _sweep_trial(
         self, claimed: Attempt, repeat: Mapping[str, Any], number: int | None
     ) -> SweepTrial:
-        uid = self.study.user_attrs["uid"]
-        names = [safe_name(self.search.study_name)[:40], uid, f"{claimed.root:04d}"]
+        names = [safe_name(self.search.study_name)[:40], self._uid, f"{claimed.root:04d}"]
         names += [] if number is None else [f"s{number}"]
         return SweepTrial(
             study=self.search.study_name,

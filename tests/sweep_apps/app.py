@@ -181,6 +181,7 @@ def messy(cfg: DictConfig) -> float:
     torch: Any = sys.modules.get("torch")
     found = state()
     found["threads"] = torch and torch.get_num_threads()
+    found["words"] = sys.argv[1:]
     write_line("found.jsonl", found)
     draws = [random.random(), float(numpy.random.random())]
     draws += [] if torch is None else [float(torch.rand(()))]
@@ -192,6 +193,7 @@ def messy(cfg: DictConfig) -> float:
         shutil.rmtree(found["folder"])
     gone.rmdir()
     os.environ["MESS"] = "1"
+    sys.argv[1:] = ["mess"]
     del os.environ["KEPT"]
     for signum in STOPPING:
         signal.signal(signum, signal.SIG_IGN)
