@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from sweepmore import cli
+    from sweepmore.compose import cli
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
@@ -32,8 +32,8 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
-    from sweepmore import confirmation
-    from sweepmore.storage import opened
+    from sweepmore.confirm import confirmation
+    from sweepmore.storage.opening import opened
 
     if arguments.study is None:
         cure = "python confirm.py study=NAME, or study=last"

@@ -8,7 +8,7 @@ does not stop: somebody who edits the code or reads the file.
 from __future__ import annotations
 
 try:
-    from sweepmore import cli
+    from sweepmore.compose import cli
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nplm.config import Config, from_hydra
-from sweepmore import record as records
-from sweepmore.database import typed_url
 from sweepmore.errors import ConfigError, RunError, UserError
-from sweepmore.ledger import Ledger, Refused, UsedUp
-from sweepmore.receipts import Look
+from sweepmore.runs import record as records
+from sweepmore.seal.ledger import Ledger, Refused, UsedUp
+from sweepmore.seal.receipts import Look
+from sweepmore.storage.urls import typed_url
 from sweepmore.typed import dotted, setting
 from sweepmore.wording import bounds, decimals
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from nplm.data import Splits
     from nplm.kneser_ney import KneserNey
     from nplm.model import LanguageModel
-    from sweepmore.overlap import Items
+    from sweepmore.seal.overlap import Items
 
 ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
@@ -205,9 +205,9 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
     if arguments.run is not None or arguments.trial is not None:
         wanted = (arguments.run, arguments.study, arguments.trial)
         return named(records.find_named(*wanted, outputs, holding=WEIGHTS))
-    from sweepmore.confirmation import load
-    from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
-    from sweepmore.storage import opened
+    from sweepmore.confirm.confirmation import load
+    from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
+    from sweepmore.storage.opening import opened
 
     assert arguments.study is not None
     with opened(arguments.storage, outputs) as database:
@@ -315,11 +315,11 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
     known = records.read_json(path)
     if known.get("test", {}).get("look", 0) >= look.number:
         return
-    from sweepmore.tracking import track
+    from sweepmore.runs.tracking import track
 
     group = None
     if asked.study is not None:
-        from sweepmore.storage import storage_errors  # Optuna's, as the study is
+        from sweepmore.storage.opening import storage_errors  # Optuna's, as the study is
 
         with storage_errors(url, KEPT):
             asked.study.set_user_attr("test", test)

@@ -6,7 +6,7 @@ A range test with the settings of train.py: fresh parameters, a rate that grows 
 from __future__ import annotations
 
 try:
-    from sweepmore import cli
+    from sweepmore.compose import cli
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
@@ -23,10 +23,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from nplm.config import Config, from_hydra, register_defaults, to_plain
-from sweepmore import record as records
-from sweepmore.composing import as_typed, composing, resolved
+from sweepmore.compose.composing import as_typed, composing, resolved
+from sweepmore.compose.hydra_internals import register_resolver, store
 from sweepmore.errors import ConfigError
-from sweepmore.hydra_internals import register_resolver, store
+from sweepmore.runs import record as records
 from sweepmore.typed import build, dotted, setting
 from sweepmore.wording import decimals, plural
 
@@ -77,7 +77,7 @@ def main(node: DictConfig) -> None:
 
     splits = load_splits(config.data, config.model.block_size)
     if config.overfit_batch:
-        from nplm.drawing import first_batch
+        from nplm.minibatches import first_batch
 
         config, splits = first_batch(config, splits)
     weights = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from sweepmore import cli
+    from sweepmore.compose import cli
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweepmore import record
 from sweepmore.errors import ConfigError
+from sweepmore.runs import record
 from sweepmore.typed import setting
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from sweepmore.page import Page, Table
-    from sweepmore.report import Application, Study
+    from sweepmore.report.document import Page, Table
+    from sweepmore.report.pages import Application, Study
 
 ROOT = Path(__file__).resolve().parent
 # Characters of a line of a list.
@@ -45,7 +45,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     cli.require("matplotlib")
-    from sweepmore.storage import opened
+    from sweepmore.storage.opening import opened
 
     outputs = ROOT / arguments.outputs
     if arguments.study is not None and arguments.run is not None:
@@ -87,8 +87,8 @@ def check(arguments: Arguments) -> None:
 def ours(arguments: Arguments, outputs: Path) -> Application:
     """nplm's part of a page; looks at test count by receipt or by row."""
     from nplm.insights import application
-    from sweepmore.database import typed_url
-    from sweepmore.ledger import looks_at
+    from sweepmore.seal.ledger import looks_at
+    from sweepmore.storage.urls import typed_url
 
     folder, url = ROOT / "sweeps" / "looks", typed_url(arguments.storage, outputs)
     return application(ROOT, functools.partial(looks_at, folder=folder, url=url))
@@ -96,8 +96,8 @@ def ours(arguments: Arguments, outputs: Path) -> Application:
 
 def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
     record.require_outputs(outputs)
-    from sweepmore.page import write
-    from sweepmore.report import runs_page
+    from sweepmore.report.document import write
+    from sweepmore.report.pages import runs_page
 
     page = runs_page(folders, ours(arguments, outputs))
     name = page.title.replace(" and ", "-").replace("/", "-")
@@ -107,14 +107,14 @@ def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
 def of_studies(
     names: list[str], database: BaseStorage, outputs: Path, arguments: Arguments
 ) -> None:
-    from sweepmore.confirmation import load
-    from sweepmore.page import write
-    from sweepmore.report import compare_studies, read_study, study_page
-    from sweepmore.show import write_csv
+    from sweepmore.confirm.confirmation import load
+    from sweepmore.report.document import write
+    from sweepmore.report.pages import compare_studies, read_study, study_page
+    from sweepmore.sweep.terminal import write_csv
 
     nplm = ours(arguments, outputs)
     if arguments.sync:
-        from sweepmore.sync import sync_study
+        from sweepmore.report.upload import sync_study
 
         for name in names:
             sync_study(load(database, name))
@@ -137,11 +137,11 @@ def of_studies(
 
 def keep(study: Study) -> None:
     """``sweeps/NAME/``: RESULTS.md, figures, every trial."""
-    from sweepmore.machine import processor
-    from sweepmore.page import write
-    from sweepmore.record import read_json, write_atomic
-    from sweepmore.report import Application, results_page, study_page
-    from sweepmore.show import write_csv
+    from sweepmore.process.machine import processor
+    from sweepmore.report.document import write
+    from sweepmore.report.pages import Application, results_page, study_page
+    from sweepmore.runs.record import read_json, write_atomic
+    from sweepmore.sweep.terminal import write_csv
 
     folder = ROOT / "sweeps" / record.safe_name(study.seen.name)
     about, provenance = [("machine", processor())], study.winning_run / "provenance.json"
@@ -161,8 +161,8 @@ def keep(study: Study) -> None:
 
 
 def listing(outputs: Path, arguments: Arguments) -> None:
-    from sweepmore.report import list_runs, list_studies
-    from sweepmore.storage import opened
+    from sweepmore.report.pages import list_runs, list_studies
+    from sweepmore.storage.opening import opened
 
     tables, storage = [list_runs(outputs)], arguments.storage
     if storage is not None or (outputs / "studies.db").exists():
@@ -184,7 +184,7 @@ def show(table: Table) -> None:
     from rich.console import Console
     from rich.table import Table as Lines
 
-    from sweepmore.page import cell
+    from sweepmore.report.document import cell
 
     console = Console(highlight=False, markup=False)  # objective=[a,b] is no markup
     console.width = min(WIDEST, console.width) if console.is_terminal else WIDEST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from sweepmore import cli
+    from sweepmore.compose import cli
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from nplm.config import Data, from_hydra
 from sweepmore.errors import ConfigError, DataError
-from sweepmore.record import find_named, name_of, read_config, read_json, require
+from sweepmore.runs.record import find_named, name_of, read_config, read_json, require
 from sweepmore.typed import setting
 
 if TYPE_CHECKING:  # torch is imported once the arguments are read
@@ -67,9 +67,9 @@ def asked_for(arguments: Arguments) -> Path:
     if arguments.run is not None:
         problem = f"run={arguments.run} and study={study} are two runs."
         raise ConfigError(problem, value=study, cure="Give one of them.")
-    from sweepmore.confirmation import load
-    from sweepmore.storage import opened
-    from sweepmore.studies import best_run
+    from sweepmore.confirm.confirmation import load
+    from sweepmore.storage.opening import opened
+    from sweepmore.study.studies import best_run
 
     with opened(arguments.storage, outputs) as database:
         folder = best_run(load(database, study))

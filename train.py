@@ -6,7 +6,7 @@ Config → splits → fit → the run's folder, from top to bottom.
 from __future__ import annotations
 
 try:
-    from sweepmore import cli
+    from sweepmore.compose import cli
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
@@ -23,13 +23,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
-from sweepmore import record as records
-from sweepmore.composing import as_typed
+from sweepmore.compose.composing import as_typed
 from sweepmore.errors import ConfigError, Interrupted, RunError
-from sweepmore.receipts import looks
-from sweepmore.record import Record
-from sweepmore.signals import stop_signals
-from sweepmore.tracking import Tracker, track
+from sweepmore.process.signals import stop_signals
+from sweepmore.runs import record as records
+from sweepmore.runs.record import Record
+from sweepmore.runs.tracking import Tracker, track
+from sweepmore.seal.receipts import looks
 from sweepmore.trial import SweepTrial, current_trial
 from sweepmore.typed import dotted
 
@@ -63,7 +63,7 @@ def main(node: DictConfig) -> float | list[float]:
     if trial is not None and trial.attempt:
         resumed = records.take_over(trial.earlier, folder, LAST)
     if config.overfit_batch:
-        from nplm.drawing import first_batch
+        from nplm.minibatches import first_batch
 
         config, splits = first_batch(config, splits)
     state = starting_state(config, splits, folder if resumed else None)
@@ -97,8 +97,8 @@ def looks_had(splits: Splits) -> int:
     folder, outputs = ROOT / "sweeps" / "looks", ROOT / "outputs"
     if not (outputs / "studies.db").exists():  # no reason to load what reads one
         return looks(folder, splits.fingerprint)
-    from sweepmore.database import storage_url
-    from sweepmore.ledger import looks_at
+    from sweepmore.seal.ledger import looks_at
+    from sweepmore.storage.urls import storage_url
 
     return looks_at(splits.fingerprint, folder, storage_url(None, None, outputs))
 
@@ -251,7 +251,7 @@ def keep(
     A trial has a small loss figure only, which the dashboard shows, and sends no media to W&B:
     with them it would cost twice as much beside its training (benchmarks/overhead.py).
     """
-    from nplm import pictures, sampling, training
+    from nplm import run_figures, sampling, training
 
     samples: list[str] = []
     if result.status != "diverged":
@@ -264,11 +264,11 @@ def keep(
         records.write_atomic(record.folder / "samples.txt", "\n".join(samples) + "\n")
         if trial is None:
             title += f" · n = {len(splits.train):,} train, {len(splits.dev):,} dev"
-            figures = pictures.draw_run(record.folder, result.model, splits.vocabulary, title)
+            figures = run_figures.draw_run(record.folder, result.model, splits.vocabulary, title)
             tracker.images(figures)
             tracker.table("samples", ["sample"], [[line] for line in samples])
         else:
-            figure = pictures.draw_trial(record.folder, title)
+            figure = run_figures.draw_trial(record.folder, title)
             if figure is not None:
                 trial.attach(figure)
     summary = result_json(config, splits, result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from sweepmore import cli
+    from sweepmore.compose import cli
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
@@ -37,14 +37,14 @@ def main(arguments: Arguments) -> None:
         raise ConfigError("Which study?", value=None, cure=cure)
     for package in ("wandb", "wandb_workspaces"):
         cli.require(package)
-    from sweepmore.wandb_report import publish, require_account
+    from sweepmore.report.wandb_report import publish, require_account
 
     require_account()
     from nplm.insights import application
-    from sweepmore.confirmation import load
-    from sweepmore.report import read_study
-    from sweepmore.storage import opened
-    from sweepmore.sync import uploads
+    from sweepmore.confirm.confirmation import load
+    from sweepmore.report.pages import read_study
+    from sweepmore.report.upload import uploads
+    from sweepmore.storage.opening import opened
 
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:

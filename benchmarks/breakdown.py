@@ -15,8 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.common import lecture_data, spread
 from nplm.config import Config, Model, Sgd
 from nplm.data import load_splits
-from nplm.drawing import drawing
 from nplm.gradients import recorded
+from nplm.minibatches import drawing
 from nplm.optim import learning_rate
 from nplm.training import begin
 

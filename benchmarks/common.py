@@ -14,9 +14,9 @@ from statistics import median
 from hydra import compose, initialize_config_dir
 
 from nplm.config import Config, Data, from_hydra, register_defaults
-from sweepmore.cli import ROOT_VARIABLE
-from sweepmore.hydra_internals import VERSION_BASE
-from sweepmore.machine import processor
+from sweepmore.compose.cli import ROOT_VARIABLE
+from sweepmore.compose.hydra_internals import VERSION_BASE
+from sweepmore.process.machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "numpy")

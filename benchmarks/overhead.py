@@ -27,22 +27,22 @@ from benchmarks.common import ROOT, machine
 
 # part of a trial's life → the functions whose time it is; nested ones are counted once, outside
 PARTS = {
-    "take": ["sweepmore.slots.claim", "sweepmore.worker.suggest"],
-    "compose": ["sweepmore.frozen.Composer.compose"],
+    "take": ["sweepmore.study.slots.claim", "sweepmore.sweep.worker.suggest"],
+    "compose": ["sweepmore.compose.frozen.Composer.compose"],
     "data": ["nplm.data.load_splits", "nplm.baselines.bigram_loss"],
     "evaluate": ["nplm.losses.split_loss", "nplm.training.split_loss"],
-    "record": ["sweepmore.record.create", "sweepmore.record.write_atomic"],
+    "record": ["sweepmore.runs.record.create", "sweepmore.runs.record.write_atomic"],
     "W&B": [
-        "sweepmore.tracking._open",
-        "sweepmore.tracking.Tracker._attempt",
+        "sweepmore.runs.tracking._open",
+        "sweepmore.runs.tracking.Tracker._attempt",
     ],
-    "figures": ["nplm.pictures.draw_trial"],
+    "figures": ["nplm.run_figures.draw_trial"],
     "samples": ["nplm.sampling.sample"],
     "storage": [
-        "sweepmore.worker.Worker._tell",
-        "sweepmore.worker.Worker._set",
-        "sweepmore.worker.Worker._attach",
-        "sweepmore.worker.Worker._too_many_failures",
+        "sweepmore.sweep.worker.Worker._tell",
+        "sweepmore.sweep.worker.Worker._set",
+        "sweepmore.sweep.worker.Worker._attach",
+        "sweepmore.sweep.worker.Worker._too_many_failures",
     ],
 }
 

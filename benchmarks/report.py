@@ -19,8 +19,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, distributi
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from benchmarks.common import ROOT, machine, spread
-from sweepmore.database import storage_url
-from sweepmore.storage import open_storage
+from sweepmore.storage.opening import open_storage
+from sweepmore.storage.urls import storage_url
 
 RUNS = 3
 TRIALS, REPORTS, PARAMETERS = 1_000, 10, 6

@@ -26,8 +26,8 @@ from optuna.trial import TrialState
 from scipy import stats
 
 from benchmarks.common import ROOT, commit, machine
-from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
-from sweepmore.record import write_atomic
+from sweepmore.report.colours import BLUE, GREEN, GREY, ORANGE, PINK
+from sweepmore.runs.record import write_atomic
 
 BUDGET = 60.0  # seconds: forty trials and more
 SEEDS = range(5)

@@ -36,9 +36,9 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL
 
 from benchmarks.common import ROOT, machine
-from sweepmore.owner import this_process
-from sweepmore.storage import open_storage
-from sweepmore.studies import view
+from sweepmore.process.identity import this_process
+from sweepmore.storage.opening import open_storage
+from sweepmore.study.studies import view
 from tests.postgres import Server, programs
 
 SIZES = (100, 1_000, 10_000)

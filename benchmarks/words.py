@@ -20,9 +20,9 @@ from benchmarks.common import machine, spread
 from nplm import training
 from nplm.config import Config, Data, Model, Sgd
 from nplm.data import Splits, load_splits
-from nplm.drawing import drawing
 from nplm.gradients import by_autograd
 from nplm.losses import split_loss
+from nplm.minibatches import drawing
 from nplm.optim import learning_rate
 from nplm.training import begin
 

@@ -21,10 +21,10 @@ from nplm.insights import neighbours
 from nplm.kneser_ney import kneser_ney, tuned
 from nplm.losses import split_loss
 from nplm.mixture import Mixture
-from nplm.pictures import draw_embeddings, prepare_embeddings
+from nplm.run_figures import draw_embeddings, prepare_embeddings
 from nplm.sampling import load_trained
 from nplm.vocabulary import perplexity
-from sweepmore.record import read_config, read_json, read_metrics, write_atomic
+from sweepmore.runs.record import read_config, read_json, read_metrics, write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- docs/bengio.py -->\n", "<!-- end -->\n"

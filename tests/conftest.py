@@ -15,7 +15,7 @@ import torch
 
 from nplm.config import Data
 from nplm.data import Splits, load_splits
-from sweepmore.cli import ROOT_VARIABLE
+from sweepmore.compose.cli import ROOT_VARIABLE
 from tests.helpers import ROOT, TrainHere, train_here
 
 # As in an environment that was activated: commands are printed as `python …`.

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import sweepmore.sweep  # noqa: F401  # what each of them would import anew
+import sweepmore.sweep.parent  # noqa: F401  # what each of them would import anew
 
 
 def in_a_fork(argv: list[str]) -> tuple[int, str, str]:

@@ -56,7 +56,7 @@ if __name__ == "__main__":
     import train
     from nplm import training
     from nplm.config import register_defaults
-    from sweepmore import cli
+    from sweepmore.compose import cli
 
     training.CHECKPOINT_SECONDS = -1.0
     at, gate = int(os.environ["HELD_AT"]), Path(os.environ["HELD_UNTIL"])

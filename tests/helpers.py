@@ -23,7 +23,7 @@ import train
 from nplm.config import register_defaults
 from nplm.data import Split
 from nplm.vocabulary import Vocabulary
-from sweepmore import cli
+from sweepmore.compose import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 # A port on which nothing listens: whoever goes to the network is refused at once.

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 
-from sweepmore.ledger import Ledger, Refused
-from sweepmore.overlap import Items
+from sweepmore.seal.ledger import Ledger, Refused
+from sweepmore.seal.overlap import Items
 
 FINGERPRINT = "f" * 32
 # Ends the race where a process died: the others would wait for it for ever.

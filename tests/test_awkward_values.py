@@ -12,13 +12,13 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from sweepmore.compose.overrides import read_overrides
+from sweepmore.compose.settings import _enqueued
+from sweepmore.compose.space import parse_space
+from sweepmore.confirm.retrain import choices
 from sweepmore.errors import ConfigError
-from sweepmore.overrides import read_overrides
-from sweepmore.retrain import choices
-from sweepmore.settings import _enqueued
-from sweepmore.show import rerun
-from sweepmore.space import parse_space
-from sweepmore.studies import Attempt
+from sweepmore.study.studies import Attempt
+from sweepmore.sweep.terminal import rerun
 from tests.sweep_apps import App
 
 # What is typed, and the values that it means.

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from nplm.config import Data, Sgd, from_hydra
 from nplm.optim import learning_rate
-from sweepmore.sweep import without_hydra
+from sweepmore.sweep.parent import without_hydra
 from tests.helpers import ROOT, script_of
 from tests.test_properties import TRAIN, composed
 

@@ -18,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, InterpolationResolutionError
 
 from nplm.config import register_defaults
-from sweepmore import cli
-from sweepmore.composing import composing, resolved
+from sweepmore.compose import cli
+from sweepmore.compose.composing import composing, resolved
+from sweepmore.compose.hydra_internals import IS_13, VERSION_BASE, register_resolver
 from sweepmore.errors import ConfigError, DataError
-from sweepmore.hydra_internals import IS_13, VERSION_BASE, register_resolver
 from tests.helpers import ROOT
 
 # Hydra 1.4 and OmegaConf 2.4, which reads YAML by libyaml, have other words

@@ -21,15 +21,15 @@ import confirm
 import evaluate_test
 import report
 import sample
-from sweepmore import cli
-from sweepmore import patience as patience_module
-from sweepmore import storage as storage_module
-from sweepmore.composing import composing
-from sweepmore.database import is_of_environment, shown, storage_url, typed_url
+from sweepmore.compose import cli
+from sweepmore.compose.composing import composing
 from sweepmore.errors import ConfigError, StudyError
-from sweepmore.ledger import Ledger
-from sweepmore.patience import DatabaseAway, Patience
-from sweepmore.storage import open_storage, storage_errors
+from sweepmore.seal.ledger import Ledger
+from sweepmore.storage import opening as storage_module
+from sweepmore.storage import patience as patience_module
+from sweepmore.storage.opening import open_storage, storage_errors
+from sweepmore.storage.patience import DatabaseAway, Patience
+from sweepmore.storage.urls import is_of_environment, shown, storage_url, typed_url
 from tests.helpers import call_script
 
 SECRET = "tell-nobody"

@@ -12,8 +12,8 @@ from torch import Tensor
 from nplm import config
 from nplm.config import Config, Data, Model
 from nplm.data import Split, load_splits
-from nplm.drawing import distributions, drawing
 from nplm.losses import split_loss
+from nplm.minibatches import distributions, drawing
 from nplm.model import MLP
 from nplm.training import fit
 

@@ -12,8 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sweepmore.hydra_internals import IS_13
-from sweepmore.record import find_trial, safe_name
+from sweepmore.compose.hydra_internals import IS_13
+from sweepmore.runs.record import find_trial, safe_name
 from tests.sweep_apps import PATIENCE, App, errors, refusal, until
 
 HEAD = """
@@ -413,7 +413,7 @@ class OptunaSweeper(Sweeper):
             (place / "__init__.py").touch()
             (place / "optuna_sweeper.py").write_text(self.STOCK)
         code = (tmp_path / "example.py").read_text()
-        ours = "\nif __name__ == '__main__':\n    from sweepmore.cli import hydra_app\n"
+        ours = "\nif __name__ == '__main__':\n    from sweepmore.compose.cli import hydra_app\n"
         ours = code[: code.index("@hydra.main")] + self.CODE + ours + "    hydra_app(main)\n"
         (tmp_path / "example.py").write_text(ours)
         path = f"{tmp_path / 'installed'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"

@@ -18,14 +18,15 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 import evaluate_test
-import sweepmore.versions
+import sweepmore.sweep.versions
 import train
 from nplm import checkpoint, sealed, training
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
 from nplm.vocabulary import Unit
-from sweepmore import cli, follow
-from sweepmore import record as records
-from sweepmore.storage import open_storage
+from sweepmore.compose import cli
+from sweepmore.runs import record as records
+from sweepmore.storage.opening import open_storage
+from sweepmore.sweep import follow
 from tests.fault_shim.loop import EACH, Ended, each_point, forked
 from tests.fault_shim.shim import Faults, Kind
 from tests.helpers import ROOT, TrainHere, result_of, run_script, train_here, weights_of
@@ -221,7 +222,7 @@ def plain_sweep(app: App) -> Callable[[Path], object]:
 def sweep_of(argv: list[str]) -> None:
     """A script as the interpreter would run it, in this process, which should be a fork; nobody
     else is creating its study."""
-    sweepmore.versions.CREATION_SECONDS = 0.1
+    sweepmore.sweep.versions.CREATION_SECONDS = 0.1
     sys.argv[:] = sys.orig_argv[1:] = argv
     runpy.run_path(argv[0], run_name="__main__")
 
@@ -230,11 +231,11 @@ def sweep_of(argv: list[str]) -> None:
 def alone() -> Iterator[None]:
     """What a script changes of its process is put back."""
     argv, words, shown = sys.argv[:], sys.orig_argv[:], warnings.formatwarning
-    threshold, creation = gc.get_threshold(), sweepmore.versions.CREATION_SECONDS
+    threshold, creation = gc.get_threshold(), sweepmore.sweep.versions.CREATION_SECONDS
     try:
         yield
     finally:
-        sweepmore.versions.CREATION_SECONDS = creation
+        sweepmore.sweep.versions.CREATION_SECONDS = creation
         sys.argv[:], sys.orig_argv[:], warnings.formatwarning = argv, words, shown
         gc.set_threshold(*threshold)
 

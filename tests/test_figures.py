@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from sweepmore import figures
-from sweepmore.figures import Chart, Curve, Point
-from sweepmore.studies import Attempt, StudyView
+from sweepmore.report import figures
+from sweepmore.report.figures import Chart, Curve, Point
+from sweepmore.study.studies import Attempt, StudyView
 
 PNG = b"\x89PNG\r\n\x1a\n"
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED

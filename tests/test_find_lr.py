@@ -21,7 +21,7 @@ from nplm.losses import token_losses
 from nplm.lr_finder import mean, smooth, spaced, suggest, sweep_rates
 from nplm.optim import learning_rate
 from nplm.training import Progress, begin, derived_seed, fit
-from sweepmore import cli
+from sweepmore.compose import cli
 from sweepmore.errors import ConfigError
 from tests.helpers import ROOT, result_of, run_script
 from tests.test_bad_input import refused

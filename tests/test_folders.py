@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweepmore import folders, record
-from sweepmore.hydra_internals import SWEEP_DEFAULTS
+from sweepmore.compose.hydra_internals import SWEEP_DEFAULTS
+from sweepmore.runs import record
+from sweepmore.sweep import folders
 from tests.sweep_apps import App, errors, refusal
 
 CALLBACK = "+hydra.callbacks.events._target_=hooks.Events"

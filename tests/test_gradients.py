@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from nplm import gradients, training
+from nplm.building import build_model
 from nplm.config import AdamW, Config, Model, Sgd
 from nplm.data import load_splits
 from nplm.gradients import by_autograd, recorded
 from nplm.model import MLP
-from nplm.models import build_model
 
 
 def fresh() -> MLP:

@@ -19,8 +19,8 @@ from optuna.distributions import (
 )
 from optuna.trial import create_trial
 
-from sweepmore.importance import clipped, fence, shares
-from sweepmore.studies import StudyView, view
+from sweepmore.statistics.importance import clipped, fence, shares
+from sweepmore.study.studies import StudyView, view
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-3, 1e-1, log=True),

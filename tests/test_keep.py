@@ -11,10 +11,10 @@ from sqlalchemy.engine import URL
 import confirm
 import evaluate_test
 import sample
-from sweepmore.keep import BestOnly
-from sweepmore.record import read_json
-from sweepmore.storage import open_storage
-from sweepmore.studies import StudyView, view
+from sweepmore.runs.record import read_json
+from sweepmore.storage.opening import open_storage
+from sweepmore.study.studies import StudyView, view
+from sweepmore.sweep.checkpoints import BestOnly
 from tests.fault_shim.loop import Ended, forked
 from tests.helpers import TrainHere, call_script, sweep_here
 from tests.test_sweep_slots import attempt

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pytest
 
-from sweepmore.crew import Ending
 from sweepmore.errors import StudyError
-from sweepmore.launch import Processes, starts_again
-from sweepmore.worker import Search
+from sweepmore.sweep.crew import Ending
+from sweepmore.sweep.processes import Processes, starts_again
+from sweepmore.sweep.worker import Search
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ class TestLastWords:
 
 ASLEEP = """
 import os, signal, threading, time
-from sweepmore.signals import ignore_continue
+from sweepmore.process.signals import ignore_continue
 signal.signal(signal.SIGTERM, lambda *given: os._exit(7))
 signal.signal(signal.SIGCONT, lambda *given: None)  # as submitit does
 ignore_continue()

@@ -189,7 +189,7 @@ def test_application_knows_no_optuna_and_no_hydra(name: str) -> None:
     """But for register_defaults, which hands Hydra the defaults when a root script calls it."""
     for imported in imports_of(files_of("nplm")[name]):
         assert imported.package not in ("optuna", "hydra", "hydra_plugins"), imported
-        if imported.module.startswith("sweepmore.hydra_internals"):
+        if imported.module.startswith("sweepmore.compose.hydra_internals"):
             assert (name, imported.function) == ("config", "register_defaults")
 
 

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nplm import config
+from nplm.building import build_model
 from nplm.config import Data
 from nplm.console import LECTURE_FINGERPRINT
 from nplm.data import Split, Splits, encode, read_lines, split_lines
 from nplm.model import MLP
-from nplm.models import build_model
 from nplm.vocabulary import Vocabulary
 from tests.helpers import result_of, run_script, shown
 

@@ -18,10 +18,10 @@ import pytest
 import sqlalchemy
 from sqlalchemy.engine import URL
 
-from sweepmore import owner
 from sweepmore.errors import UserError
-from sweepmore.ledger import Ledger, Refused, looks_at
-from sweepmore.receipts import Look, looks, receipts, write_receipt
+from sweepmore.process import identity
+from sweepmore.seal.ledger import Ledger, Refused, looks_at
+from sweepmore.seal.receipts import Look, looks, receipts, write_receipt
 from tests.race_ledger import FINGERPRINT, ledger_in, race_ended
 
 MINE, OTHER = "a" * 64, "b" * 64
@@ -106,7 +106,7 @@ class TestFirstLook:
     def test_row_and_receipt_say_the_same(self, book: Ledger) -> None:
         look = claim(book)
         assert look == Look(
-            FINGERPRINT, 1, MINE, look.claimed, owner.this_process(), {"run": "r"}, None, None
+            FINGERPRINT, 1, MINE, look.claimed, identity.this_process(), {"run": "r"}, None, None
         )
         assert book.looks(FINGERPRINT) == [look]
         assert receipts(book.folder, FINGERPRINT) == [look]
@@ -134,7 +134,7 @@ class TestFirstLook:
         assert book.known(FINGERPRINT) == []
 
     def test_optuna_and_the_ledger_share_a_database(self, book: Ledger) -> None:
-        from sweepmore.storage import open_storage
+        from sweepmore.storage.opening import open_storage
 
         claim(book)
         storage = open_storage(book.url)
@@ -343,7 +343,7 @@ class TestComplete:
         claim_and_die(book)
         (dead,) = book.looks(FINGERPRINT)
         mine = book.resume(FINGERPRINT, MINE)
-        assert mine == dataclasses.replace(dead, claimant=owner.this_process())
+        assert mine == dataclasses.replace(dead, claimant=identity.this_process())
         assert receipts(book.folder, FINGERPRINT) == [mine]
         assert book.finish(mine, RESULT).result == RESULT
         with pytest.raises(UserError, match="no claim without a result"):

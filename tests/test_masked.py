@@ -7,9 +7,9 @@ import sys
 import pytest
 
 import train
-from sweepmore import cli
+from sweepmore.compose import cli
+from sweepmore.compose.overrides import read_overrides
 from sweepmore.errors import ConfigError, masked
-from sweepmore.overrides import read_overrides
 
 URLS = [
     "postgresql://me@127.0.0.1:9/x?password=SECRET",

@@ -17,19 +17,19 @@ from torch import Tensor
 
 from examples.gru.gru import GRU
 from nplm import baselines, console
+from nplm.building import build_model, empty_model, restored, size_of
 from nplm.config import AdamW, Bigram, Config, Data, Model, Ngram, Own, Sgd, from_hydra, to_plain
 from nplm.data import Split, Splits, encode, load_splits
-from nplm.drawing import first_batch
 from nplm.kneser_ney import best_kneser_ney, kneser_ney, tuned
 from nplm.losses import least_loss, split_loss
+from nplm.minibatches import first_batch
 from nplm.mixture import Mixture, best_weight, mixed
 from nplm.model import ACTIVATIONS, LanguageModel, dropped
-from nplm.models import build_model, empty_model, restored, size_of
 from nplm.optim import Average, clip
 from nplm.sampling import load_trained, sample
 from nplm.training import Progress, begin, fit, save_weights
 from nplm.vocabulary import Vocabulary
-from sweepmore.record import read_config, read_json
+from sweepmore.runs.record import read_config, read_json
 from tests.helpers import ROOT, TrainHere, run_script, train_here
 
 V = 7

@@ -17,11 +17,11 @@ from sqlalchemy.engine import URL
 from nplm import sealed
 from nplm.config import Data
 from nplm.data import fingerprint, read_lines, reproduced, split_lines
-from sweepmore import ledger as ledgers
 from sweepmore.errors import DataError
-from sweepmore.ledger import Ledger, Refused, UsedUp
-from sweepmore.overlap import DIGITS, Items, compare, key_of
-from sweepmore.receipts import Look, receipts, write_receipt
+from sweepmore.seal import ledger as ledgers
+from sweepmore.seal.ledger import Ledger, Refused, UsedUp
+from sweepmore.seal.overlap import DIGITS, Items, compare, key_of
+from sweepmore.seal.receipts import Look, receipts, write_receipt
 from tests.helpers import ROOT
 from tests.race_ledger import ledger_in, race_ended
 

@@ -18,12 +18,12 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
-from sweepmore import patience as patience_module
 from sweepmore.errors import Interrupted, StudyError
-from sweepmore.optuna_internals import storage_of
-from sweepmore.patience import DatabaseAway, Patience, StudyGone, is_away, is_locked
-from sweepmore.signals import stop_signals, unbroken
-from sweepmore.storage import open_storage
+from sweepmore.process.signals import stop_signals, unbroken
+from sweepmore.storage import patience as patience_module
+from sweepmore.storage.opening import open_storage
+from sweepmore.storage.optuna_internals import storage_of
+from sweepmore.storage.patience import DatabaseAway, Patience, StudyGone, is_away, is_locked
 
 NOBODY_THERE = "postgresql+psycopg://me@127.0.0.1:1/d"  # a port on which nothing listens
 

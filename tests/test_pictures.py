@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from nplm.building import build_model
 from nplm.config import Model
-from nplm.models import build_model
-from nplm.pictures import (
+from nplm.run_figures import (
     EmbeddingMap,
     draw_embeddings,
     draw_loss,

@@ -33,12 +33,12 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 
-from sweepmore import slots
-from sweepmore.database import LIBPQ
-from sweepmore.ledger import Ledger
-from sweepmore.owner import this_process
-from sweepmore.storage import open_storage, start
-from sweepmore.studies import view
+from sweepmore.process.identity import this_process
+from sweepmore.seal.ledger import Ledger
+from sweepmore.storage.opening import open_storage, start
+from sweepmore.storage.urls import LIBPQ
+from sweepmore.study import slots
+from sweepmore.study.studies import view
 from tests.helpers import ROOT, run_script
 from tests.postgres import Lossy, Server, free_port
 from tests.race_ledger import FINGERPRINT, race_ended

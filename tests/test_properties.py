@@ -38,17 +38,18 @@ import wandb_report
 from nplm.config import Config, Data, from_hydra, register_defaults, to_plain
 from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
 from nplm.vocabulary import vocabulary_of
-from sweepmore import cli, ledger
-from sweepmore.composing import composing
+from sweepmore.compose import cli
+from sweepmore.compose.composing import composing
+from sweepmore.compose.hydra_internals import VERSION_BASE
+from sweepmore.compose.overrides import override_text, read_overrides
+from sweepmore.compose.settings import Settings
+from sweepmore.compose.settings import read as settings_of_a_sweep
 from sweepmore.errors import ConfigError, DataError, UserError
-from sweepmore.hydra_internals import VERSION_BASE
-from sweepmore.ledger import Ledger, Refused
-from sweepmore.overrides import override_text, read_overrides
-from sweepmore.owner import this_process
-from sweepmore.receipts import Look, receipts
-from sweepmore.settings import Settings
-from sweepmore.settings import read as settings_of_a_sweep
-from sweepmore.sweep import check_named, without_hydra
+from sweepmore.process.identity import this_process
+from sweepmore.seal import ledger
+from sweepmore.seal.ledger import Ledger, Refused
+from sweepmore.seal.receipts import Look, receipts
+from sweepmore.sweep.parent import check_named, without_hydra
 from sweepmore.typed import dotted
 from tests.helpers import ROOT
 

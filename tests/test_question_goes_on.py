@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sweepmore.question import agreed, ask, barred
-from sweepmore.space import parse_space
+from sweepmore.compose.question import agreed, ask, barred
+from sweepmore.compose.space import parse_space
 from tests.sweep_apps import App
 
 

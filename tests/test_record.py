@@ -19,9 +19,9 @@ import train
 from nplm import training
 from nplm.config import Model, from_hydra
 from nplm.data import Splits
-from sweepmore import record as records
 from sweepmore.errors import ConfigError, RunError
-from sweepmore.owner import this_process
+from sweepmore.process.identity import this_process
+from sweepmore.runs import record as records
 from tests.helpers import ROOT, TrainHere, result_of, rows_of
 
 SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text())
@@ -230,7 +230,7 @@ def test_a_full_disk_leaves_the_old_content(tmp_path: Path) -> None:
     """The file-size limit of a process stands for a full disk: writes fail half way."""
     code = (
         "import resource, signal, sys, pathlib\n"
-        "from sweepmore.record import write_atomic\n"
+        "from sweepmore.runs.record import write_atomic\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "write_atomic(pathlib.Path(sys.argv[1]), b'x' * 100_000)\n"

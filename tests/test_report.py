@@ -34,15 +34,22 @@ from nplm import sampling
 from nplm.config import Data, register_defaults
 from nplm.data import Splits, load_splits
 from nplm.insights import application, bigrams, objectives
-from sweepmore.cli import ROOT_VARIABLE, shown_path
+from sweepmore.compose.cli import ROOT_VARIABLE, shown_path
+from sweepmore.compose.hydra_internals import VERSION_BASE
+from sweepmore.compose.question import ask
 from sweepmore.errors import RunError, StudyError
-from sweepmore.figures import Chart, Point, without_outliers
-from sweepmore.hydra_internals import VERSION_BASE
-from sweepmore.page import Page as WebPage
-from sweepmore.page import Picture, Section, Table, cell, markdown, sorts_by_number, write
-from sweepmore.question import ask
-from sweepmore.record import find_run, read_config
-from sweepmore.report import (
+from sweepmore.report.document import Page as WebPage
+from sweepmore.report.document import (
+    Picture,
+    Section,
+    Table,
+    cell,
+    markdown,
+    sorts_by_number,
+    write,
+)
+from sweepmore.report.figures import Chart, Point, without_outliers
+from sweepmore.report.pages import (
     Application,
     Study,
     Told,
@@ -57,7 +64,8 @@ from sweepmore.report import (
     study_page,
     tell,
 )
-from sweepmore.studies import best_run, key_of, view
+from sweepmore.runs.record import find_run, read_config
+from sweepmore.study.studies import best_run, key_of, view
 from tests.helpers import ROOT, TrainHere, call_script, run_script
 from tests.sweep_apps import until
 
@@ -171,7 +179,7 @@ def test_a_study_has_its_budget_before_its_sources_are_kept(
     def full(*_: object) -> None:
         raise StudyError("The disk is full.", value=None, cure="Make room.")
 
-    monkeypatch.setattr("sweepmore.sweep.freeze", full)
+    monkeypatch.setattr("sweepmore.sweep.parent.freeze", full)
     place = ("hydra.sweeper.study_name=s", f"hydra.sweeper.outputs={tmp_path}")
     with pytest.raises(SystemExit):
         here(tmp_path / "run", "optim.lr=0.1,0.2,0.3", *place, "-m")

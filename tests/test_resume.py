@@ -24,7 +24,7 @@ from nplm.config import Config, Model, Sgd
 from nplm.data import Splits
 from nplm.training import Progress, fit, resume
 from sweepmore.errors import RunError
-from sweepmore.record import read_json
+from sweepmore.runs.record import read_json
 from tests import held_train
 from tests.helpers import (
     TrainHere,

@@ -17,7 +17,7 @@ from nplm.data import Split, Splits, encode
 from nplm.losses import split_loss
 from nplm.model import MLP
 from nplm.sampling import MAX_TOKENS, Trained, explain, load_trained, sample
-from sweepmore import cli
+from sweepmore.compose import cli
 from tests.helpers import run_script
 
 Told = Callable[..., str]

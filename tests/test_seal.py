@@ -31,12 +31,12 @@ from nplm import console, sealed
 from nplm.config import Config
 from nplm.data import Splits
 from nplm.training import begin
-from sweepmore import cli
-from sweepmore import ledger as ledgers
-from sweepmore import record as records
-from sweepmore.ledger import Ledger
-from sweepmore.receipts import Look, looks, receipts
-from sweepmore.storage import open_storage
+from sweepmore.compose import cli
+from sweepmore.runs import record as records
+from sweepmore.seal import ledger as ledgers
+from sweepmore.seal.ledger import Ledger
+from sweepmore.seal.receipts import Look, looks, receipts
+from sweepmore.storage.opening import open_storage
 from tests.fault_shim.loop import Ended, forked
 from tests.fault_shim.shim import Faults, install
 from tests.helpers import ROOT, TrainHere, call_script, environment, run_script, wandb_records

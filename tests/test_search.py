@@ -17,8 +17,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from sweepmore.errors import ConfigError
-from sweepmore.search import (
+from sweepmore.compose.samplers import (
     DEPRECATED,
     PRUNERS,
     SAMPLERS,
@@ -27,7 +26,8 @@ from sweepmore.search import (
     build_pruner,
     build_sampler,
 )
-from sweepmore.space import Space, parse_space
+from sweepmore.compose.space import Space, parse_space
+from sweepmore.errors import ConfigError
 
 MIXED = parse_space(["lr=tag(log, interval(1e-4, 1))", "n=range(8, 65, 8)", "act=tanh,relu,gelu"])
 DISCRETE = parse_space(["p=range(0, 2, 0.25)", "n=range(8, 65, 8)", "act=tanh,relu,gelu"])
@@ -344,7 +344,7 @@ class TestTargets:
         assert e.value.cure == f"Run: pip install {package}"
 
     def test_importing_the_nodes_does_not_import_optuna(self) -> None:
-        code = "import sys, sweepmore.search; sys.exit('optuna' in sys.modules)"
+        code = "import sys, sweepmore.compose.samplers; sys.exit('optuna' in sys.modules)"
         path = next(entry for entry in sys.path if entry.endswith("src"))
         assert (
             subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}).returncode == 0

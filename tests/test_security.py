@@ -26,16 +26,16 @@ from sqlalchemy.engine import URL
 
 import train
 from nplm import checkpoint
+from nplm.building import empty_model, restored
 from nplm.checkpoint import LAST, Checkpoint
 from nplm.config import model_from
-from nplm.models import empty_model, restored
+from sweepmore.compose.samplers import PRUNERS, SAMPLERS, build_pruner, build_sampler
+from sweepmore.compose.settings import check_name
+from sweepmore.compose.space import parse_space
 from sweepmore.errors import ConfigError, RunError
-from sweepmore.ledger import Ledger
-from sweepmore.record import find_trial, safe_name
-from sweepmore.search import PRUNERS, SAMPLERS, build_pruner, build_sampler
-from sweepmore.settings import check_name
-from sweepmore.space import parse_space
-from sweepmore.storage import open_storage
+from sweepmore.runs.record import find_trial, safe_name
+from sweepmore.seal.ledger import Ledger
+from sweepmore.storage.opening import open_storage
 from tests.helpers import ROOT, TrainHere, wandb_records
 from tests.secrets_of import files_below, pickles, traces
 from tests.sweep_apps import App
@@ -208,7 +208,7 @@ class TestDataIsNoCode:
 def resumed(here: TrainHere, folder: Path) -> None:
     """``train.py resume=FOLDER`` takes no other settings."""
     from nplm.config import register_defaults
-    from sweepmore import cli
+    from sweepmore.compose import cli
 
     sys.argv[:] = [str(ROOT / "train.py"), f"resume={folder}", "hydra.run.dir=."]
     register_defaults()
@@ -265,7 +265,7 @@ class TestNames:
         assert sorted(p.name[:2] for p in folders) == ["a-", "b-"]
 
     def test_a_link_in_the_place_of_a_file_is_replaced(self, tmp_path: Path) -> None:
-        from sweepmore.record import write_atomic
+        from sweepmore.runs.record import write_atomic
 
         (tmp_path / "precious").write_text("kept")
         (tmp_path / "result.json").symlink_to(tmp_path / "precious")
@@ -346,7 +346,7 @@ def mode_of(path: Path) -> str:
 
 def test_a_page_shows_markup_as_text(tmp_path: Path) -> None:
     """Parameters, names and data come into the report as what they are."""
-    from sweepmore.page import Page, Section, Table, write
+    from sweepmore.report.document import Page, Section, Table, write
 
     bad = "<script>alert(1)</script>"
     table = Table([bad], [[bad]], caption=bad)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from sweepmore.compose.settings import own_sampler
 from sweepmore.errors import ConfigError
-from sweepmore.settings import own_sampler
 from tests.sweep_apps import App, Words, refusal
 from tests.test_properties import check_setting
 

@@ -9,10 +9,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from sweepmore.frozen import FrozenConfig
-from sweepmore.launch import frozen_command, resources
-from sweepmore.show import duration, short
-from sweepmore.studies import Attempt, StudyView, at_edge
+from sweepmore.compose.frozen import FrozenConfig
+from sweepmore.study.studies import Attempt, StudyView, at_edge
+from sweepmore.sweep.processes import frozen_command, resources
+from sweepmore.sweep.terminal import duration, short
 
 SPACE = {
     "lr": FloatDistribution(1e-3, 1.0, log=True),

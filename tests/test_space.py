@@ -21,9 +21,9 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
+from sweepmore.compose.overrides import override_text
+from sweepmore.compose.space import Parameter, Space, parse_space
 from sweepmore.errors import ConfigError
-from sweepmore.overrides import override_text
-from sweepmore.space import Parameter, Space, parse_space
 
 
 def one(text: str) -> Parameter:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sweepmore.show import command_line
+from sweepmore.sweep.terminal import command_line
 from tests.helpers import ROOT
 from tests.sweep_apps import PATIENCE, App, Done, Words, refusal, slots_of, until
 

@@ -25,12 +25,12 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.engine import URL
 
-from sweepmore import slots
-from sweepmore.owner import is_alive, on_this_host, this_process
-from sweepmore.settings import Sweep, read
-from sweepmore.storage import open_storage
-from sweepmore.studies import Attempt, StudyView, view, without_void
-from sweepmore.worker import Worker
+from sweepmore.compose.settings import Sweep, read
+from sweepmore.process.identity import is_alive, on_this_host, this_process
+from sweepmore.storage.opening import open_storage
+from sweepmore.study import slots
+from sweepmore.study.studies import Attempt, StudyView, view, without_void
+from sweepmore.sweep.worker import Worker
 from tests.test_properties import _sweeper
 
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "ticks": 1}

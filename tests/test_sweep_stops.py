@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from sweepmore.signals import ECHO_SECONDS, signals_raise, stop_signals, unbroken
+from sweepmore.process.signals import ECHO_SECONDS, signals_raise, stop_signals, unbroken
 from tests.helpers import environment
 from tests.sweep_apps import PATIENCE, App, slots_of, until
 

@@ -18,8 +18,8 @@ import pytest
 from nplm import console, training
 from nplm.config import from_hydra
 from nplm.training import Result
-from sweepmore import record as records
-from sweepmore.tracking import Tracking, track
+from sweepmore.runs import record as records
+from sweepmore.runs.tracking import Tracking, track
 from tests import held_train
 from tests.helpers import (
     CLOSED,

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nplm import config, losses, training
+from nplm.building import build_model
 from nplm.checkpoint import Checkpoint
 from nplm.config import Config, Data, Model
 from nplm.data import Splits, load_splits
 from nplm.losses import split_loss
 from nplm.model import MLP
-from nplm.models import build_model
 from nplm.optim import AdamW, Sgd, learning_rate
 from nplm.training import Progress, begin, derived_seed, fit
 from sweepmore.errors import RunError

@@ -14,12 +14,12 @@ from typing import Any
 import optuna
 import pytest
 
-from sweepmore.confirmation import load
-from sweepmore.database import storage_url
+from sweepmore.confirm.confirmation import load
 from sweepmore.errors import StudyError
-from sweepmore.report import Application, read_study
-from sweepmore.storage import open_storage
-from sweepmore.sync import sync_study, uploads
+from sweepmore.report.pages import Application, read_study
+from sweepmore.report.upload import sync_study, uploads
+from sweepmore.storage.opening import open_storage
+from sweepmore.storage.urls import storage_url
 from tests.helpers import CLOSED, run_script
 from tests.wandb_stub import ENTITY, VIEW, Stub, serve
 
@@ -148,7 +148,7 @@ def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
-        from sweepmore.wandb_report import answer
+        from sweepmore.report.wandb_report import answer
     seen = replace(read_study(study, Application()), winner=None)
     assert "luck" not in answer(seen)  # of two seeds each
     once = {**seen.question, "repeats": None}

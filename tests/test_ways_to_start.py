@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import confirm as confirm_script
-from sweepmore.cli import script_beside
-from sweepmore.invocation import python, split_flags, start_words
-from sweepmore.show import command_line
+from sweepmore.compose.cli import script_beside
+from sweepmore.process.invocation import python, split_flags, start_words
+from sweepmore.sweep.terminal import command_line
 from tests.helpers import ROOT, call_script, environment
 from tests.sweep_apps import PATIENCE, errors
 

@@ -25,8 +25,8 @@ from scipy import stats
 
 import confirm as confirm_script
 from benchmarks import truth
-from sweepmore import winner
-from sweepmore.confirmation import (
+from sweepmore.confirm import winner
+from sweepmore.confirm.confirmation import (
     Outcome,
     Trainer,
     print_table,
@@ -34,13 +34,13 @@ from sweepmore.confirmation import (
     standing,
     told_apart,
 )
+from sweepmore.confirm.retrain import Plan
+from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
+from sweepmore.confirm.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
 from sweepmore.errors import StudyError
-from sweepmore.report import Application, list_studies, read_study, study_page
-from sweepmore.retrain import Plan
-from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
-from sweepmore.studies import Noise, known_noise, view
-from sweepmore.sync import folders_of
-from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
+from sweepmore.report.pages import Application, list_studies, read_study, study_page
+from sweepmore.report.upload import folders_of
+from sweepmore.study.studies import Noise, known_noise, view
 from sweepmore.wording import decimals, plus_minus
 from tests.helpers import ROOT, call_script, environment
 from tests.sweep_apps import PATIENCE, App, until

@@ -21,22 +21,22 @@ import evaluate_test
 import sample as sample_script
 from nplm import config, console, insights, losses, sealed
 from nplm.baselines import Ngram
+from nplm.building import build_model
 from nplm.config import Data, Model, Sgd
 from nplm.data import Split, count, encode, fingerprint, load_splits, read_lines
-from nplm.drawing import distributions
 from nplm.kneser_ney import KneserNey, best_kneser_ney, kneser_ney
 from nplm.losses import split_loss, token_losses
+from nplm.minibatches import distributions
 from nplm.mixture import Mixture, mixed
 from nplm.model import MLP, LanguageModel
-from nplm.models import build_model
 from nplm.optim import learning_rate
 from nplm.sampling import explain, load_trained, sample
 from nplm.training import begin, check_size
 from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
-from sweepmore.database import storage_url
 from sweepmore.errors import ConfigError, DataError
-from sweepmore.ledger import Ledger, Refused
-from sweepmore.record import read_json
+from sweepmore.runs.record import read_json
+from sweepmore.seal.ledger import Ledger, Refused
+from sweepmore.storage.urls import storage_url
 from tests.helpers import ROOT, call_script, rows_of, shown, train_here
 from tests.test_baselines import TEN
 

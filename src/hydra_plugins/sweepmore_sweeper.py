@@ -1,4 +1,4 @@
-"""The Hydra sweeper ``hydra/sweeper=sweepmore``: a door into ``sweepmore.sweep``.
+"""The Hydra sweeper ``hydra/sweeper=sweepmore``: a door into ``sweepmore.sweep.parent``.
 
 Hydra imports this module at every start of every application, so it imports almost nothing.
 """
@@ -12,13 +12,13 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sweepmore.search import PRUNERS, SAMPLERS, STOCK_KEYS
+from sweepmore.compose.samplers import PRUNERS, SAMPLERS, STOCK_KEYS
 
 TARGET = "hydra_plugins.sweepmore_sweeper.SweepmoreSweeper"
 
 
 class SweepmoreSweeper(Sweeper):
-    """See ``sweepmore.sweep.Settings`` for the keys."""
+    """See ``sweepmore.sweep.parent.Settings`` for the keys."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
@@ -31,8 +31,8 @@ class SweepmoreSweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> None:
-        from sweepmore.cli import errors_reported
-        from sweepmore.sweep import sweep
+        from sweepmore.compose.cli import errors_reported
+        from sweepmore.sweep.parent import sweep
 
         assert self.hydra_context is not None
         assert self.config is not None

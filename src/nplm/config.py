@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 
 from sweepmore.errors import ConfigError, did_you_mean
-from sweepmore.tracking import Tracking
+from sweepmore.runs.tracking import Tracking
 from sweepmore.typed import build, dotted, setting
 
 T = TypeVar("T")
@@ -277,7 +277,9 @@ OPTIMISERS: Mapping[str, type[Sgd | AdamW]] = {"sgd": Sgd, "adamw": AdamW}
 def from_hydra(node: DictConfig | Mapping[str, Any]) -> Config:
     """The config of a run from a composed node; raises ConfigError before any compute."""
     if isinstance(node, DictConfig):
-        from sweepmore.composing import resolved  # loads Hydra, which a notebook does not need
+        from sweepmore.compose.composing import (
+            resolved,  # loads Hydra, which a notebook does not need
+        )
 
         fields = resolved(node)
     else:
@@ -397,7 +399,7 @@ def _words(value: Any) -> str:
 
 def register_defaults() -> None:
     """Give Hydra the defaults of these records as the options that conf/ builds upon."""
-    from sweepmore.hydra_internals import register_resolver, store
+    from sweepmore.compose.hydra_internals import register_resolver, store
 
     register_resolver("nplm.help", help_text)
     groups = ("model", "optim", "data", "wandb")

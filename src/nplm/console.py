@@ -24,8 +24,8 @@ from nplm.optim import decay_step
 from nplm.training import Progress as Report
 from nplm.training import Result, State
 from nplm.vocabulary import Unit
-from sweepmore.cli import shown_path
-from sweepmore.tracking import is_synced, offline_runs
+from sweepmore.compose.cli import shown_path
+from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.wording import decimals, plural
 
 # of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)

@@ -20,13 +20,13 @@ from nplm.data import Splits, load_splits
 from nplm.estimates import Estimate, Floats, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
-from nplm.pictures import MOST_DRAWN, prepare_embeddings
+from nplm.run_figures import MOST_DRAWN, prepare_embeddings
 from nplm.vocabulary import Vocabulary
-from sweepmore.figures import Chart, Point
-from sweepmore.page import Picture, Section, Table
-from sweepmore.receipts import looks
-from sweepmore.record import read_config, read_json
-from sweepmore.report import Application
+from sweepmore.report.document import Picture, Section, Table
+from sweepmore.report.figures import Chart, Point
+from sweepmore.report.pages import Application
+from sweepmore.runs.record import read_config, read_json
+from sweepmore.seal.receipts import looks
 from sweepmore.wording import bounds, decimals, plural
 
 # Counts of more tokens than this cannot be read in one figure.

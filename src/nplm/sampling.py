@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from nplm import checkpoint as files
+from nplm.building import restored
 from nplm.data import encode
 from nplm.losses import at_once, token_losses
 from nplm.model import LanguageModel
-from nplm.models import restored
 from nplm.vocabulary import Vocabulary, unit_of
 
 # A line that has not ended by then is cut: three times the longest name of either data file (15),

@@ -21,7 +21,7 @@ from nplm.losses import token_losses
 from nplm.model import LanguageModel
 from nplm.vocabulary import Vocabulary, perplexity
 from sweepmore.errors import DataError
-from sweepmore.overlap import Items, key_of
+from sweepmore.seal.overlap import Items, key_of
 
 
 @dataclass(frozen=True)

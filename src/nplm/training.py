@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 
 from nplm import checkpoint as files
+from nplm.building import build_model, size_of
 from nplm.checkpoint import Checkpoint
 from nplm.config import AnyModel, Bigram, Config, model_from
 from nplm.data import Splits
-from nplm.drawing import check_table, drawing
 from nplm.gradients import Gradients, gradients_of
 from nplm.losses import split_loss
+from nplm.minibatches import check_table, drawing
 from nplm.mixture import Mixture, mixed
 from nplm.model import LanguageModel
-from nplm.models import build_model, size_of
 from nplm.optim import Average, Optimiser, build_optimiser, clip, learning_rate
 from sweepmore.errors import ConfigError, RunError
-from sweepmore.record import Status
+from sweepmore.runs.record import Status
 
 # A run reports about this often: as many points as a figure of its loss can show.
 REPORTS = 500

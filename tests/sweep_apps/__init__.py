@@ -19,9 +19,9 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
-from sweepmore.owner import is_alive
-from sweepmore.storage import open_storage
-from sweepmore.studies import StudyView, view
+from sweepmore.process.identity import is_alive
+from sweepmore.storage.opening import open_storage
+from sweepmore.study.studies import StudyView, view
 from tests.helpers import environment
 
 HERE = Path(__file__).parent

@@ -26,10 +26,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from optuna.exceptions import UpdateFinishedTrialError
 
+from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.errors import UserError
-from sweepmore.hydra_internals import VERSION_BASE
-from sweepmore.record import write_json
-from sweepmore.signals import STOPPING, answered
+from sweepmore.process.signals import STOPPING, answered
+from sweepmore.runs.record import write_json
 from sweepmore.trial import current_trial
 
 logging.getLogger("app").setLevel(logging.INFO)

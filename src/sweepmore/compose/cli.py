@@ -1,0 +1,248 @@
+"""How every root script starts: bad input is one message and exit code 2; bugs raise.
+
+``hydra_app`` wraps a task that Hydra composes a config for; ``command`` one whose few arguments
+are ``key=value`` pairs of a dataclass.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import functools
+import gc
+import importlib.util
+import inspect
+import io
+import os
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from sweepmore.compose.composing import as_typed, composing, is_about_writing, known_keys
+from sweepmore.compose.hydra_internals import VERSION_BASE, before_folders, flags_parser
+from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, masked, nearest
+from sweepmore.process.invocation import python, start_words
+from sweepmore.typed import build
+
+T = TypeVar("T")
+
+# Torch and W&B bring a million objects that stay: to look for garbage among them at each 700 new
+# ones, as Python does, takes 0.4 s of train.py's start, and another 0.7 s as it ends (measured).
+GARBAGE_THRESHOLD = 100_000
+
+# The folder that holds train.py, for configs that must not depend on the working directory:
+# relative file:// paths and ${hydra:runtime.cwd} both fail in hydra.searchpath.
+ROOT_VARIABLE = "SWEEPMORE_ROOT"
+
+
+def hydra_app(
+    task: Callable[[DictConfig], Any], *, config_path: str = "conf", config_name: str = "config"
+) -> None:
+    """Compose the config and run ``task``; ``config_path`` is relative to the task's file."""
+    root = Path(inspect.getfile(task)).resolve().parent
+    os.environ[ROOT_VARIABLE] = str(root)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print and exit 1 by itself
+
+    @functools.wraps(task)
+    def leave_nothing(node: DictConfig) -> Any:
+        try:
+            if HydraConfig.get().mode is RunMode.RUN:
+                refuse_a_search(HydraConfig.get())
+            return task(node)
+        except BaseException as error:
+            remove_empty(Path(HydraConfig.get().runtime.output_dir))
+            if isinstance(error, UserError) and HydraConfig.get().mode is RunMode.RUN:
+                _fail(str(error))  # Hydra would print a line of its own above an exception
+            raise
+
+    main = hydra.main(config_path=str(root / config_path), config_name=config_name, **VERSION_BASE)
+    with errors_reported():
+        refuse_flags(sys.argv[1:], root / config_path, config_name)
+        with composing(), before_folders(remember):
+            main(leave_nothing)()
+
+
+def refuse_flags(words: Sequence[str], folder: Path, config_name: str) -> None:
+    """ConfigError where Hydra's own parser would print how all its flags are used."""
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message[0].upper()}{message[1:]}.", value=words, cure=_FLAGS)
+
+    parser = flags_parser()
+    parser.error = refuse  # type: ignore[method-assign]  # what it calls instead of exiting
+    strange = parser.parse_known_args(words)[1]
+    for word in strange[:1]:
+        if not word.startswith("-"):
+            cure = "Give all key=value in one row, and flags before or after them."
+            raise ConfigError(f"A flag parts {word} from the rest.", value=word, cure=cure)
+        key, equals, value = word.lstrip("-").partition("=")
+        behind = words[words.index(word) + 1 :][:1]
+        if not equals and behind and "=" not in behind[0]:
+            value = behind[0]
+        key = nearest(key, _known_keys(folder, config_name)) or key
+        cure = f"Settings are key=value, without dashes: {key}={value or '…'}"
+        raise ConfigError(f"There is no flag {word}.", value=word, cure=f"{cure}\n  {_FLAGS}")
+
+
+_FLAGS = "--hydra-help lists the flags."
+
+
+def _known_keys(folder: Path, config_name: str) -> list[str]:
+    """Of the config that a wrong word was meant for; none where it cannot be composed."""
+    place = hydra.initialize_config_dir(str(folder), **VERSION_BASE)
+    with contextlib.suppress(ConfigError), composing(), place:
+        return known_keys(hydra.compose(config_name))
+    return []
+
+
+def refuse_a_search(hydra_node: Any) -> None:
+    """ConfigError where one run is about to begin, but a search was typed: a key of the sweeper,
+    or ``sweeps=NAME`` without all that it searches."""
+    typed = [*as_typed(hydra_node.overrides.hydra), *as_typed(hydra_node.overrides.task)]
+    given = {word.partition("=")[0].lstrip("+~") for word in typed}
+    about = [key for key in given if key.startswith(("hydra.sweeper", "hydra/sweeper"))]
+    if hydra_node.runtime.choices.get("sweeps") is not None and "sweeps" in given:
+        params = hydra_node.sweeper.get("params") or {}
+        about += ["sweeps"] if set(params) - given else []
+    if about:
+        raise ConfigError(
+            f"{about[0]} is about a search, but without -m this is one run.",
+            value=about,
+            cure=f"The search: {shlex.join([python(), *start_words(), '-m', *sys.argv[1:]])}",
+        )
+
+
+def require(package: str) -> None:
+    """Leave with one line where ``package`` is not installed; does not import it."""
+    if importlib.util.find_spec(package) is None:
+        sys.exit(f"{package} is not installed here: run `make setup`, then `. .venv/bin/activate`")
+
+
+def command(cls: type[T], task: Callable[[T], None], argv: list[str] | None = None) -> None:
+    """Run ``task`` on the record that ``key=value`` arguments describe; ``--help`` lists them."""
+    arguments = sys.argv[1:] if argv is None else argv
+    with errors_reported():
+        if {"-h", "--help"} & set(arguments):
+            print(usage(cls))
+            return
+        strange = [word for word in arguments if "=" not in word]
+        if strange:
+            raise ConfigError(f"{strange[0]} is not key=value.", value=strange[0], cure=usage(cls))
+        for word in arguments:
+            with composing(word):
+                OmegaConf.from_cli([word])
+        with composing():
+            given = OmegaConf.to_container(OmegaConf.from_cli(arguments))
+        assert isinstance(given, dict)
+        task(build(cls, {str(key): value for key, value in given.items()}))
+
+
+def given(arguments: Any, *names: str) -> str:
+    """`` key=value`` of each of these settings that is not its default: for the next command."""
+    defaults = {field.name: field.default for field in dataclasses.fields(arguments)}
+    words = [(name, getattr(arguments, name)) for name in names]
+    changed = [f"{name}={value}" for name, value in words if value != defaults[name]]
+    return "".join(f" {shlex.quote(word)}" for word in changed)
+
+
+def usage(cls: type) -> str:
+    """One line a key: name, default, help."""
+    rows = [(f"{f.name}={_yaml(f.default)}", f.metadata["help"]) for f in dataclasses.fields(cls)]
+    width = max(len(key) for key, _ in rows)
+    head = (cls.__doc__ or "").strip()
+    return "\n".join([head, *(f"  {key:<{width}}  {text}" for key, text in rows)])
+
+
+def _yaml(value: object) -> str:
+    return "null" if value is None else str(value)
+
+
+@contextlib.contextmanager
+def errors_reported() -> Iterator[None]:
+    """What a user can cause: one message on stderr, exit 2. A signal: exit 128 + its number."""
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    atexit.register(gc.freeze)
+    warnings.formatwarning = _warning_line
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no arrows shows a ?
+            stream.reconfigure(errors="replace")
+    try:
+        yield
+    except Interrupted as stopped:
+        sys.exit(stopped.exit_code)
+    except KeyboardInterrupt:  # before or after what a signal is asked to stop at a step of
+        print("stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except UserError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader of our output left (`| head`): nothing to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)  # SIGPIPE, which Windows does not name
+    except OSError as error:
+        if is_disk_failure(error):
+            cure = "Make room, or mend the disk; then go on."
+            _fail(f"Nothing more can be written: {error.strerror}.\n  {cure}")
+        if error.filename is None or not is_about_writing(error):
+            raise
+        _fail(f"Cannot write {error.filename}: {error.strerror}.\n  Choose another folder.")
+
+
+def _warning_line(message: Warning | str, *where: object, **more: object) -> str:
+    return f"warning: {message}\n"
+
+
+def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
+    """Hydra repeats what it cannot read: of a URL no secret."""
+    print(f"error: {masked(message)}", file=sys.stderr)
+    sys.exit(code)
+
+
+def script_beside(root: Path, name: str) -> str | None:
+    """``python confirm.py``, to be typed here, where ``root`` holds that script and it is one that
+    uses sweepmore: another application may have a script of that name."""
+    path = root / name
+    try:
+        ours = "sweepmore" in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return shlex.join([python(), shown_path(path)]) if ours else None
+
+
+def shown_path(path: Path) -> str:
+    """Relative to the working directory where that is shorter to read."""
+    try:
+        relative = os.path.relpath(path)
+    except OSError:  # the working directory is gone
+        return str(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+# Of the folder of the run that Hydra last began, and of those it is in, what was there before.
+_there_before: set[Path] = set()
+
+
+def remember(folder: Path) -> None:
+    """Which folders are there, before Hydra makes that of a run."""
+    _there_before.clear()
+    _there_before.update(path for path in (folder, *folder.parents) if path.exists())
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a run's folder and those it is in while they are empty: Hydra made them too early.
+    What was there before stays; where nobody looked (a launcher's process), the next but one."""
+    made = (folder, *folder.parents)
+    with contextlib.suppress(OSError):
+        for path in made if _there_before else made[:2]:
+            if path in _there_before:
+                return
+            path.rmdir()

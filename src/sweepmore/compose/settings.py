@@ -1,0 +1,316 @@
+"""``hydra.sweeper`` and the command line, read and checked before anything is created."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+from sqlalchemy.engine import URL
+
+from sweepmore.compose.cli import ROOT_VARIABLE
+from sweepmore.compose.composing import as_typed, resolved
+from sweepmore.compose.hydra_internals import SWEEP_DEFAULTS
+from sweepmore.compose.overrides import override_text
+from sweepmore.compose.samplers import SAMPLERS, STOCK_KEYS
+from sweepmore.compose.space import Space, parse_space
+from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.process.invocation import flag_words, split_flags, start_words
+from sweepmore.storage.urls import is_of_environment, place_of, storage_url
+from sweepmore.typed import build, setting
+
+# A study of which nothing is known gets this many trials: the stock sweeper's default.
+DEFAULT_TRIALS = 20
+# Optuna's column holds 512, of which a confirmation's ending and a version need some.
+LONGEST_NAME = 480
+DIRECTIONS = ("minimize", "maximize")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``hydra.sweeper``: the stock Optuna sweeper's keys, and ours."""
+
+    params: Mapping[str, Any] | None = setting(
+        None, "parameter → what is searched, in Hydra's grammar or a list"
+    )
+    n_trials: int | None = setting(
+        None, "in all, of a grid at most its points; null: the whole grid, else 20", at_least=1
+    )
+    n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
+    direction: Any = setting("minimize", "minimize | maximize, or a list of them")
+    storage: Any = setting(None, "a database URL, or a node; null: studies.db in outputs")
+    study_name: str | None = setting(None, "null: from the question itself")
+    sampler: Any = setting(None, "auto: the grid where there is one, else tpe")
+    pruner: Any = setting(None, "none, median, hyperband …")
+    max_failure_rate: float = setting(0.5, "share of failed trials", at_least=0, at_most=1)
+    custom_search_space: str | None = setting(None, "path of a function (config, trial)")
+    repeats: Any = setting(None, "key → values: each trial runs for each; their mean counts")
+    enqueue: tuple[Mapping[str, Any], ...] | None = setting(None, "configurations, tried first")
+    max_retries: int = setting(3, "of a trial whose worker died", at_least=0)
+    on_change: Literal["auto", "refuse", "new", "continue"] = setting(
+        "auto", "a changed question; auto: refuse where the command names the study, else new"
+    )
+    identity: str | None = setting(None, "path of a function of the config: what else matters")
+    question_ignore: tuple[str, ...] = setting((), "keys that do not matter")
+    outputs: str = setting("outputs", "studies' folder, relative to the application's")
+    seed: int | None = setting(None, "of the sampler", at_least=0, below=2**32)
+    layout: Literal["auto", "study", "hydra"] = setting(
+        "auto", "trials lie in: the study's folder | hydra.sweep.dir; auto: there where it is set"
+    )
+    keep: Literal["all", "best"] = setting("all", "checkpoints of: all | best trial only")
+    dry: bool = setting(False, "show and check, run nothing")
+
+    @property
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
+        given = self.direction if isinstance(self.direction, list) else [self.direction]
+        for direction in given or ["[]"]:
+            if direction not in DIRECTIONS:
+                near = did_you_mean(str(direction), DIRECTIONS)
+                cure = f"Give minimize or maximize.{near}"
+                problem = f"hydra.sweeper.direction={direction} is unknown."
+                raise ConfigError(problem, value=direction, cure=cure)
+        return list(given)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Everything that the command says, checked: what parent and workers build upon."""
+
+    settings: Settings
+    space: Space
+    arguments: tuple[str, ...]
+    root: Path
+    url: URL
+    engine: Mapping[str, Any]
+    storage_written: str | None
+    config_name: str
+    hydra_overrides: tuple[str, ...]
+    searchpath: tuple[str, ...]
+    sources: tuple[Mapping[str, str], ...]
+    job: str
+    enqueued: tuple[Mapping[str, Any], ...]
+    n_trials: int
+    gridded: bool
+    cwd: Path  # where the command was typed
+    callbacks: tuple[str, ...]  # the names of Hydra's
+    sweep_dir: str | None  # hydra.sweep.dir as it is written, where trials lie there
+
+    @property
+    def outputs(self) -> Path:
+        return self.root / self.settings.outputs
+
+    @property
+    def command(self) -> dict[str, Any]:
+        """How the study's application is started again: in ``folder``, by ``script`` and the
+        ``flags`` that say which config. ``fixed`` and ``hydra`` are the overrides that all trials
+        share; ``words`` are all that were typed, for people."""
+        typed = (*self.arguments, *self.hydra_overrides, *self.searchpath)
+        return {
+            "folder": str(self.cwd),
+            "script": start_words(),
+            "flags": flag_words(split_flags(sys.argv[1:])[0]),
+            "fixed": list(self.space.fixed),
+            "hydra": list(self.hydra_overrides),
+            "words": [word for word in typed if not word.startswith("hydra.mode=")],  # which is -m
+        }
+
+    @property
+    def where(self) -> str | None:
+        """Storage and outputs as the root scripts take them, where they are not the defaults. A
+        URL from the environment may hold a password: it is printed as it was written. None where
+        it refers to the config, which no script reads, and is a server's, which may hold one."""
+        written, outputs = self.storage_written, self.settings.outputs
+        words = [f"outputs={outputs}"] if outputs != Settings.outputs else []
+        if written is not None and not is_of_environment(written):
+            if self.url.get_backend_name() != "sqlite":
+                return None
+            written = self.url.render_as_string()
+        if written is not None:
+            words.append(f"storage={written}")
+        return "".join(f" {shlex.quote(word)}" for word in words)
+
+    @property
+    def sampler(self) -> Any:
+        named = named_sampler(self.settings.sampler)
+        if named is not None:
+            return named
+        # with n_trials it is asked nothing of a grid, and goes on where fewer trials had begun
+        return "grid" if self.gridded and self.settings.n_trials is None else "tpe"
+
+    def fixed_params(
+        self, slot: int, tried: Iterable[Mapping[str, Any]]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Parameters of the slots from ``slot`` on: the enqueued ones first, then the points of the
+        grid that no trial has ``tried``, else free."""
+        if self.gridded:
+            return self.space.untried(self.enqueued, tried)
+        return chain(self.enqueued[slot:], repeat({}))
+
+
+def own_sampler(sampler: Any, choice: str | None) -> Any:
+    """Without the nulls that its option declares, and without the null seed that the option
+    ``auto`` brought to a class that a file names instead: they are no settings of that class, and
+    a study of before they were declared asks the same."""
+    if not isinstance(sampler, Mapping):
+        return sampler
+    declared = {*STOCK_KEYS.get(choice or "", ())}
+    if choice == "auto" and sampler.get("_target_", "auto") != "auto":
+        declared.add("seed")
+    return {
+        key: value for key, value in sampler.items() if value is not None or key not in declared
+    }
+
+
+def named_sampler(sampler: Any) -> Any:
+    """None where the sampler is ours to choose. Arguments without one, such as the stock plugin's
+    ``sampler: {seed: 123}``, are of TPE, which is its default."""
+    if sampler is None or sampler == "auto":
+        return None
+    if not isinstance(sampler, Mapping) or sampler.get("_target_", "auto") != "auto":
+        return sampler
+    arguments = {key: value for key, value in sampler.items() if key != "_target_"}
+    if all(value is None for value in arguments.values()):
+        return None
+    return {**SAMPLERS["tpe"], **arguments}
+
+
+def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) -> Sweep:
+    """Check all that the command says; raises ConfigError before anything is created."""
+    node = config.hydra.sweeper
+    written = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(written, dict)
+    plain = {key: value for key, value in resolved(node).items() if not key.startswith("_")}
+    choice = config.hydra.runtime.choices.get("hydra/sweeper/sampler")
+    plain["sampler"] = own_sampler(plain.get("sampler"), choice)
+    settings = build(Settings, plain, "hydra.sweeper.")
+    loader = context.config_loader
+    space = parse_space(
+        list(arguments), settings.params or {}, lambda group: loader.get_group_options(group)
+    )
+    _check_repeats(settings, space)
+    if settings.study_name:
+        check_name(settings.study_name)
+    if len(settings.directions) > 1 and _target(settings.sampler) in ("CmaEsSampler", "cmaes"):
+        cure = "Take tpe, gp, nsgaii, qmc or random; or keep one objective."
+        raise ConfigError("CMA-ES has one objective.", value=settings.direction, cure=cure)
+    place = place_of(written.get("storage"), settings.storage)
+    root = Path(os.environ.get(ROOT_VARIABLE) or config.hydra.runtime.cwd)
+    enqueued = tuple(_enqueued(settings.enqueue or (), space))
+    gridded = _is_gridded(settings, space)
+    if gridded:  # space.size refuses intervals of floats with the cure
+        n_trials = min(settings.n_trials or space.size, space.size)
+        enqueued = tuple(space.completed(enqueued))
+    else:
+        n_trials = settings.n_trials or DEFAULT_TRIALS + len(enqueued)
+    typed = as_typed(config.hydra.overrides.hydra)
+    return Sweep(
+        settings=settings,
+        space=space,
+        arguments=tuple(arguments),
+        root=root,
+        url=storage_url(place.written, place.resolved, root / settings.outputs),
+        engine=place.engine,
+        storage_written=place.written,
+        config_name=config.hydra.job.config_name,
+        # the folders of a searchpath are among the sources
+        hydra_overrides=tuple(word for word in typed if not _is_searchpath(word)),
+        searchpath=tuple(word for word in typed if _is_searchpath(word)),
+        sources=tuple(
+            {"provider": source.provider, "path": f"{source.schema}://{source.path}"}
+            for source in config.hydra.runtime.config_sources
+        ),
+        job=config.hydra.job.name,
+        enqueued=enqueued,
+        n_trials=n_trials,
+        gridded=gridded,
+        cwd=Path(config.hydra.runtime.cwd),
+        callbacks=tuple(map(str, config.hydra.get("callbacks") or ())),
+        sweep_dir=_sweep_dir(settings.layout, config),
+    )
+
+
+def _sweep_dir(layout: str, config: DictConfig) -> str | None:
+    written = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    assert isinstance(written, dict)
+    is_set = any(written[key] != default for key, default in SWEEP_DEFAULTS.items())
+    return str(written["dir"]) if layout == "hydra" or (layout == "auto" and is_set) else None
+
+
+def _is_searchpath(word: str) -> bool:
+    return word.lstrip("+").startswith("hydra.searchpath=")
+
+
+def _is_gridded(settings: Settings, space: Space) -> bool:
+    """Whether the grid's points are enumerated: where that was named, of which a smaller
+    ``n_trials`` takes the first; without a named sampler where no less than the whole grid is
+    asked for. Fewer trials than points are a search."""
+    if _is_grid(settings.sampler):
+        return True
+    if named_sampler(settings.sampler) is not None or settings.custom_search_space is not None:
+        return False
+    if settings.n_trials is None or not space.is_discrete:
+        return space.is_discrete
+    return bool(space.parameters) and space.size <= settings.n_trials
+
+
+def _target(sampler: Any) -> str:
+    """The class's or the short name: ``TPESampler``, ``tpe``."""
+    target = sampler.get("_target_", "") if isinstance(sampler, Mapping) else sampler
+    return str(target).rpartition(".")[2]
+
+
+def _is_grid(sampler: Any) -> bool:
+    return _target(sampler) in ("GridSampler", "grid")
+
+
+def _check_repeats(settings: Settings, space: Space) -> None:
+    repeats = settings.repeats or {}
+    if not isinstance(repeats, Mapping) or not all(
+        isinstance(values, list) and values for values in repeats.values()
+    ):
+        cure = "Give lists of values: repeats: {seed: [0, 1, 2]}"
+        problem = f"hydra.sweeper.repeats={repeats} is not a list of values for each key."
+        raise ConfigError(problem, value=repeats, cure=cure)
+    for key in repeats:
+        if key in space.searched:
+            raise ConfigError(
+                f"{key} is both searched and repeated.",
+                value=key,
+                cure="A repeated setting is averaged over, never optimised: keep one of the two.",
+            )
+
+
+def _enqueued(given: Sequence[Mapping[str, Any]], space: Space) -> Iterator[Mapping[str, Any]]:
+    parameters = {parameter.name: parameter for parameter in space.parameters}
+    for point in given:
+        held: dict[str, Any] = {}
+        for name, value in point.items():
+            if name not in parameters:
+                near = did_you_mean(str(name), space.searched)
+                cure = f"Searched: {', '.join(space.searched)}.{near}"
+                problem = f"hydra.sweeper.enqueue: {name} is not searched."
+                raise ConfigError(problem, value=name, cure=cure)
+            try:
+                held[name] = parameters[name].held(value)
+            except ValueError as error:
+                distribution = space.searched[name]
+                cure = f"It is searched in {distribution}; widen that, or leave the value out."
+                text = override_text(value)
+                problem = f"hydra.sweeper.enqueue: {name}={text} is outside its range."
+                raise ConfigError(problem, value=value, cure=cure) from error
+        yield held
+
+
+def check_name(name: str) -> None:
+    """What Optuna's databases hold, and a line of a terminal shows; its folder has a name of its
+    own where this one is none (``record.safe_name``)."""
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        cure = f"Use up to {LONGEST_NAME} characters that can be printed."
+        raise ConfigError(f"hydra.sweeper.study_name={name!r} is no name.", value=name, cure=cure)

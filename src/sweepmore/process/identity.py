@@ -1,0 +1,83 @@
+"""Which process is doing something, so that another can tell whether it still lives."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sweepmore.process.slurm import this_job
+
+# By how much a clock may be set while a process runs that it alone tells from another (guess).
+CLOCK_SECONDS = 60.0
+
+
+@cache
+def _boot_id() -> str:
+    """Differs after a reboot, when a process id may mean another process; empty where the system
+    has none, for the time of boot would move with the clock."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
+
+
+def this_process() -> dict[str, Any]:
+    """Host, boot, process id and start: together unique for ever. And its job on Slurm.
+
+    The start is in clock ticks since boot on Linux, which stay as they are when a clock is set;
+    elsewhere, and in older records, it is Unix time.
+    """
+    pid, job = os.getpid(), this_job()
+    ticks = _ticks(pid)
+    return {
+        "host": platform.node(),
+        "boot": _boot_id(),
+        "pid": pid,
+        **({"started": psutil.Process().create_time()} if ticks is None else {"ticks": ticks}),
+        **({} if job is None else {"slurm": job}),
+    }
+
+
+def _ticks(pid: int) -> int | None:
+    """When it started, by field 22 of proc_pid_stat(5); None where there is no such process, or no
+    such file."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[22 - 3])  # its name, field 2, may hold anything
+
+
+def on_this_host(owner: Mapping[str, Any]) -> bool:
+    return bool(owner["host"] == platform.node())
+
+
+def is_alive(owner: Mapping[str, Any]) -> bool:
+    """Whether a process of this host still runs; a zombie does not."""
+    if owner["boot"] != _boot_id():
+        return False
+    try:
+        process = psutil.Process(owner["pid"])
+        return _is_same(process, owner) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_stopped(owner: Mapping[str, Any]) -> bool:
+    """Whether a process of this host is there and does nothing, as after Ctrl-Z."""
+    if not is_alive(owner):
+        return False
+    try:
+        return bool(psutil.Process(owner["pid"]).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_same(process: psutil.Process, owner: Mapping[str, Any]) -> bool:
+    if "ticks" in owner:
+        return bool(owner["ticks"] == _ticks(process.pid))
+    return abs(float(owner["started"]) - process.create_time()) < CLOCK_SECONDS

@@ -1,0 +1,106 @@
+"""A report as one HTML file: no network, opens from disk, readable on a phone, light and dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepmore.report.figures import Chart, draw, save, svg
+from sweepmore.runs.record import write_atomic
+from sweepmore.wording import decimals
+
+
+@dataclass(frozen=True)
+class Table:
+    """Sorted by a click on its head. ``marked`` rows stand out; the columns ``typed`` hold what is
+    typed in a command, so their numbers have no separators."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
+    marked: Sequence[int] = ()
+    typed: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of one or more charts; ``caption`` says how to read it."""
+
+    charts: Sequence[Chart]
+    caption: str = ""
+    columns: int = 1
+
+    @property
+    def name(self) -> str:
+        return "slices" if len(self.charts) > 1 else self.charts[0].name
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    text: str = ""
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """The answer first (``facts``), then what to mistrust, then the evidence."""
+
+    title: str
+    subtitle: str
+    facts: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
+    sections: Sequence[Section]
+    commands: Sequence[tuple[str, str]] = ()
+
+
+def write(page: Page, folder: Path) -> Path:
+    """``index.html`` and a PNG of each figure, without those of an earlier page; returns the
+    page's path."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("sweepmore", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    drawn: dict[str, str] = {}
+    for section in page.sections:
+        for picture in section.pictures:
+            figure = draw(picture.charts, picture.columns)
+            drawn[picture.name] = svg(figure, picture.charts)
+            save(figure, folder / f"{picture.name}.png")
+    environment.filters |= {"cell": cell, "sorts_by_number": sorts_by_number}
+    text = environment.get_template("page.html.j2").render(page=page, drawn=drawn)
+    for old in folder.glob("*.png"):
+        if old.stem not in drawn:
+            old.unlink()
+    write_atomic(folder / "index.html", text)
+    return folder / "index.html"
+
+
+def sorts_by_number(value: Any) -> bool:
+    """What JavaScript's Number() reads; the other values sort by their text."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def cell(value: Any, typed: bool = False) -> str:
+    """A value as a table shows it; ``typed`` into a command it has no separators."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if typed else decimals(value)
+    return f"{value:,}" if isinstance(value, int) and not typed else str(value)
+
+
+def markdown(table: Table) -> str:
+    """The same table for RESULTS.md."""
+    shown = [[cell(value, k in table.typed) for k, value in enumerate(row)] for row in table.rows]
+    head, *rows = [[text.replace("|", "\\|") for text in row] for row in (table.head, *shown)]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)

@@ -1,0 +1,220 @@
+"""A study as a W&B report: its runs by their group, the panels of a sweep, the winner's table.
+
+Only here is ``wandb-workspaces`` imported. Its client asks the server even to describe a run set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import wandb
+import wandb_workspaces.expr as expr
+from wandb_workspaces.reports.v2 import interface as wr
+
+from sweepmore.errors import ConfigError, StudyError
+from sweepmore.report.document import cell, markdown
+from sweepmore.report.pages import Study, winner_table
+from sweepmore.runs.record import read_config
+from sweepmore.runs.tracking import Tracking
+from sweepmore.study.studies import words
+from sweepmore.sweep.terminal import command_line
+from sweepmore.typed import dotted
+from sweepmore.wording import plural, plus_minus
+
+# What a run logs at every evaluation (train.py, metrics_row).
+CURVES = ("dev_loss", "train_loss")
+# A report's grid is 24 columns wide (wandb-workspaces 0.4).
+WIDTH, HEIGHT = 24, 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a report is kept; the study's runs must be there too."""
+
+    entity: str
+    project: str
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What is known of a study's runs from the config of one; empty where its folder is gone."""
+
+    config: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, study: Study) -> Runs:
+        folder: Path = study.winning_run
+        there = (folder / "config.yaml").exists()
+        return cls(dotted(read_config(folder)) if there else {})
+
+    def logs(self, name: str) -> bool:
+        """Whether ``name`` is a setting; a searched config group is not, only what it brings."""
+        return not self.config or name in self.config
+
+
+def require_account() -> None:
+    """ConfigError where W&B is offline or no API key is known; asks neither person nor network."""
+    wandb.setup(settings=wandb.Settings(silent=True))
+    mode = wandb.setup().settings.mode
+    if mode != "online":
+        problem = f"A W&B report is kept on W&B's server, but W&B's mode is {mode}."
+        cure = "Unset WANDB_MODE, or `wandb online`; report.py makes a page without a server."
+        raise ConfigError(problem, value=mode, cure=cure)
+    cure = "`wandb login`, or WANDB_API_KEY=…; report.py makes a page without a server."
+    try:
+        known = wandb.login(prompt=False, verify=False)
+    except wandb.Error as error:  # a key of the wrong length
+        raise ConfigError(f"W&B's API key cannot be: {error}", value=None, cure=cure) from error
+    if not known:
+        problem = "A W&B report is kept on W&B's server, but no API key is known."
+        raise ConfigError(problem, value=None, cure=cure)
+
+
+def publish(study: Study, metric: str, entity: str | None, project: str | None) -> str:
+    """Save a new report of the study; returns its URL. ``metric`` is a key of the runs' summary."""
+    require_account()
+    runs = Runs.of(study)
+    try:
+        place = find_place(runs, entity, project)
+        report = describe(study, runs, metric, place)
+        report.save()
+        return str(report.url)
+    except wandb.Error as error:
+        said = str(error).strip().split("\n")[0]
+        cure = "Check the network, WANDB_BASE_URL and the key (`wandb login --relogin`)."
+        raise ConfigError(f"W&B did not take the report: {said}", value=said, cure=cure) from error
+
+
+def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
+    """As given, else the study's own, else the account's; StudyError where the project is not."""
+    api = wandb.Api()
+    entity = entity or runs.config.get("wandb.entity") or api.default_entity
+    project = project or runs.config.get("wandb.project") or Tracking().project
+    if project not in [one.name for one in api.projects(entity)]:
+        raise StudyError(
+            f"W&B has no project {entity}/{project}.",
+            value=f"{entity}/{project}",
+            cure="Upload the study's runs first (sync=true), or give project=….",
+        )
+    return Place(str(entity), project)
+
+
+def describe(study: Study, runs: Runs, metric: str, place: Place) -> wr.Report:
+    """The report, not yet saved; asks for the account's name alone."""
+    blocks: list[wr.BlockTypes] = [
+        wr.MarkdownBlock(text=answer(study)),
+        wr.CodeBlock(code=command_line(study.attrs["command"]), language=None),
+    ]
+    if study.winner is not None:
+        blocks += [wr.H2("What fresh seeds say"), wr.MarkdownBlock(text=winner_text(study.winner))]
+    grid = wr.PanelGrid(
+        runsets=[run_set(study, runs, metric, place)], panels=panels(study, runs, metric)
+    )
+    blocks += [wr.H2("The trials"), grid]
+    return wr.Report(
+        project=place.project,
+        entity=place.entity,
+        title=study.seen.name,
+        description=f"A study of {plural(len(study.seen.counted), 'trial')}, by sweepmore",
+        blocks=blocks,
+        width="fluid",
+    )
+
+
+def answer(study: Study) -> str:
+    """What was asked and found, in a few lines of Markdown."""
+    best, space = study.best, study.question["space"]
+    values = ", ".join(cell(value) for value in best.values or ())
+    lines = [
+        f"**Question**: {study.seen.directions[0]} {study.metrics[0]} over {', '.join(space)}.",
+        f"**Best trial**: {best.root} with {values}: {words(best.params)}.",
+    ]
+    if study.may_be_luck:
+        lines.append("One seed a trial: the best of many is partly luck until confirm.py has run.")
+    if study.winner is not None:
+        mean, half = study.winner["mean"], study.winner["half_width"]
+        lines.append(
+            f"**Winner**: {words(study.winner['params'])}: {plus_minus(mean, half)} "
+            "over fresh seeds (95 %)."
+        )
+    if study.since is not None:
+        lines.append(f"{study.since[0]}.")
+    return "\n\n".join(lines)
+
+
+def winner_text(winner: Mapping[str, Any]) -> str:
+    """The confirmed configurations as a Markdown table; the winner's row is bold."""
+    table = winner_table(winner)
+    rows = [
+        [f"**{cell(value, at in table.typed)}**" if k in table.marked else value
+         for at, value in enumerate(row)]
+        for k, row in enumerate(table.rows)
+    ]  # fmt: skip
+    return markdown(replace(table, rows=rows))
+
+
+def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
+    """The study's trials are one W&B group, named like it (train.py, follow)."""
+    shown = [f"config:{_key(name)}" for name in study.question["space"] if runs.logs(name)]
+    return wr.Runset(
+        entity=place.entity,
+        project=place.project,
+        name=study.seen.name,
+        filters=[expr.Metric("Group") == study.seen.name],
+        order=[wr.OrderBy(wr.SummaryMetric(metric), ascending=_lower_is_better(study))],
+        pinned_columns=["run:displayName", f"summary:{metric}"],
+        visible_columns=shown,
+    )
+
+
+def panels(study: Study, runs: Runs, metric: str) -> list[wr.PanelTypes]:
+    """Parallel coordinates over the whole width; then curves; then what mattered, and two runs."""
+    space = study.question["space"]
+    columns = [column(name, one) for name, one in space.items() if runs.logs(name)]
+    columns.append(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(metric)))
+    whole = wr.Layout(x=0, y=0, w=WIDTH, h=HEIGHT)
+    return [
+        wr.ParallelCoordinatesPlot(columns=columns, layout=whole),
+        *(curve(key, _half(1, side)) for side, key in enumerate(CURVES)),
+        wr.ParameterImportancePlot(with_respect_to=metric, layout=_half(2, 0)),
+        wr.RunComparer(diff_only="split", layout=_half(2, 1)),
+    ]
+
+
+def curve(key: str, layout: wr.Layout) -> wr.LinePlot:
+    return wr.LinePlot(title=key, x="Step", y=[key], title_x="step", log_y=True, layout=layout)
+
+
+def _half(row: int, side: int) -> wr.Layout:
+    """Left (0) or right (1) half of a row of the grid."""
+    return wr.Layout(x=side * WIDTH // 2, y=row * HEIGHT, w=WIDTH // 2, h=HEIGHT)
+
+
+def column(name: str, distribution: Mapping[str, Any]) -> wr.ParallelCoordinatesPlotColumn:
+    log = bool(distribution.get("attributes", {}).get("log"))
+    return Setting(metric=wr.Config(name), display_name=name, log=log or None)
+
+
+class Setting(wr.ParallelCoordinatesPlotColumn):
+    """A column of one setting of ours, by its display name.
+
+    Our configs are flat, ``{"optim.lr": 0.1}``, which the server keeps as ``optim.lr.value``; the
+    package takes a dotted name for a nested one and would write ``optim.value.lr`` (0.4.13).
+    """
+
+    def _to_model(self) -> Any:
+        model = super()._to_model()  # type: ignore[no-untyped-call]
+        model.accessor = f"config:{_key(str(self.display_name))}"
+        return model
+
+
+def _key(name: str) -> str:
+    """The server's name of a setting in a flat config."""
+    return f"{name}.value"
+
+
+def _lower_is_better(study: Study) -> bool:
+    return study.seen.directions[0] == "minimize"

@@ -1,0 +1,96 @@
+"""Receipts of looks at a test split: files in a folder that is meant to be committed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepmore.runs.record import fsync_folder
+
+# What a receipt that was torn by a kill no longer tells.
+UNKNOWN = "unknown"
+# Only its owner reads or changes a receipt here; git keeps no more of a mode than its x.
+PRIVATE = 0o600
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look. ``result`` is None while it is claimed without a result; ``reason`` says why it
+    was taken after an earlier one. ``overlap`` says what earlier looks had seen of its items,
+    ``keys`` which items it saw; a look that was taken before there were keys has neither."""
+
+    fingerprint: str
+    number: int
+    checkpoint: str
+    claimed: str
+    claimant: Mapping[str, Any]
+    about: Mapping[str, Any]
+    reason: str | None = None
+    result: Mapping[str, Any] | None = None
+    overlap: Mapping[str, Any] | None = None
+    keys: str | None = None  # apart by blanks: one line of a file that people read
+
+    @property
+    def items(self) -> frozenset[str] | None:
+        return None if self.keys is None else frozenset(self.keys.split())
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether its receipt no longer tells who claimed it."""
+        return self.claimed == UNKNOWN
+
+    def is_same_claim(self, other: Look) -> bool:
+        mine, theirs = (
+            (look.fingerprint, look.number, look.claimed, look.checkpoint) for look in (self, other)
+        )
+        return mine == theirs and not self.is_torn
+
+    def __str__(self) -> str:
+        state = "claimed, no result" if self.result is None else "done"
+        why = f': "{self.reason}"' if self.reason else ""
+        if self.is_torn:
+            return f"look {self.number}, at an unknown time: its receipt is damaged{why}"
+        when = self.claimed[:16].replace("T", " ")
+        return f"look {self.number}, taken {when} UTC ({state}){why}"
+
+
+def looks(folder: Path, fingerprint: str) -> int:
+    """How many looks the split with this fingerprint has had, by its receipts in ``folder``."""
+    return len(receipts(folder, fingerprint))
+
+
+def receipts(folder: Path, fingerprint: str = "*") -> list[Look]:
+    """The receipts of a split or of all, first one first; one that cannot be read still counts."""
+    return [
+        read_receipt(path) for path in sorted(folder.glob(f"{fingerprint}-*.json"), key=_number_of)
+    ]
+
+
+def read_receipt(path: Path) -> Look:
+    """A receipt; UNKNOWN where a kill tore it: the claim was made."""
+    fingerprint, number = path.stem.rpartition("-")[0], _number_of(path)
+    try:
+        look = Look(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, OSError):
+        return Look(fingerprint, number, UNKNOWN, UNKNOWN, {}, {})
+    return dataclasses.replace(look, fingerprint=fingerprint, number=number)
+
+
+def _number_of(path: Path) -> int:
+    number = path.stem.rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def write_receipt(path: Path, look: Look) -> None:
+    """Exclusive: FileExistsError where the receipt is there already."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(look), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    fsync_folder(path.parent)

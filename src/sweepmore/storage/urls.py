@@ -1,0 +1,225 @@
+"""The URL of the studies' database: how it may be written and shown, and the engine for it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sweepmore.errors import ConfigError, StudyError
+from sweepmore.typed import dotted
+
+# What a storage may be as a node.
+STORAGE_CLASS = "optuna.storages.RDBStorage"
+# How long the ledger waits for a lock in SQLite, whose own limit is 5 s.
+SQLITE_TIMEOUT = 300
+# How long the studies do within one call, in which no signal is heard: no process of 8 that write
+# at once needed more (n=360 trials). ``patience`` calls again, and says that it waits.
+BUSY_SECONDS = 5.0
+# What users type, and the driver that `pip install -e '.[postgres]'` brings: SQLAlchemy takes
+# psycopg2 for the first before 2.1, and does not know the second, which libpq does.
+POSTGRES = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+# libpq's defaults wait for ever for a host that is gone, and two hours for one that falls silent.
+LIBPQ = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# The drivers that hand these on to libpq.
+LIBPQ_DRIVERS = ("psycopg", "psycopg2")
+
+
+def typed_url(written: str | None, outputs: Path) -> URL:
+    """The URL of a script's ``storage=``, of which Hydra has not resolved the references."""
+    from omegaconf import OmegaConf  # not where a ledger alone is needed
+
+    from sweepmore.compose.composing import composing
+
+    with composing():
+        resolved = OmegaConf.create({"storage": written}).storage
+    return storage_url(written, resolved, outputs)
+
+
+@dataclass(frozen=True)
+class Place:
+    """``hydra.sweeper.storage``: the URL as it was ``written`` and ``resolved``, and arguments of
+    the engine; each None or empty for the default."""
+
+    written: str | None = None
+    resolved: str | None = None
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+
+def place_of(written: Any, resolved: Any) -> Place:
+    """A URL, or the node by which the stock plugin takes it with arguments for SQLAlchemy."""
+    if resolved is None or isinstance(resolved, str):
+        return Place(written, resolved)
+    cure = f"Give a SQLAlchemy URL, or a node: {{_target_: {STORAGE_CLASS}, url: …}}."
+    if not isinstance(resolved, Mapping) or not isinstance(resolved.get("url"), str):
+        raise ConfigError("hydra.sweeper.storage has no URL.", value=None, cure=cure)
+    if (target := resolved.get("_target_")) not in (None, STORAGE_CLASS):
+        problem = f"hydra.sweeper.storage is a {target}: studies are in a database here."
+        raise ConfigError(problem, value=target, cure=cure)
+    if isinstance(written, str):  # a reference to a node elsewhere
+        written = {"url": written}
+    engine = resolved.get("engine_kwargs") or {}
+    known = {"url", "engine_kwargs", "skip_compatibility_check", "skip_table_creation"}
+    for key, value in resolved.items():
+        if key not in known and not key.startswith("_") and value is not None:
+            cure = "Leave it out: a dead worker is detected by its lease, and its trial is retried."
+            raise ConfigError(
+                f"hydra.sweeper.storage.{key} is not used here.", value=key, cure=cure
+            )
+    if not isinstance(engine, Mapping) or not isinstance(engine.get("connect_args", {}), Mapping):
+        cure = "See sqlalchemy.create_engine: engine_kwargs: {connect_args: {timeout: 30}}."
+        raise ConfigError(
+            "hydra.sweeper.storage.engine_kwargs holds no keys.", value=None, cure=cure
+        )
+    for key, value in dotted(written.get("engine_kwargs") or {}).items():
+        if _SECRET.search(key) and _without_references(str(value)):
+            raise ConfigError(
+                f"hydra.sweeper.storage.engine_kwargs.{key} holds a password.",
+                value=key,
+                cure="Use PGPASSWORD or ~/.pgpass, or the environment: '${oc.env:PASSWORD}'.",
+            )
+    return Place(written["url"], resolved["url"], engine)
+
+
+def storage_url(written: str | None, resolved: str | None, outputs: Path) -> URL:
+    """The URL of a storage; null is ``studies.db`` in ``outputs``.
+
+    ``written`` is the value before interpolation: a password in it would be kept with the config,
+    so it is refused; one that an environment variable brings is not written anywhere.
+    """
+    if resolved is None:
+        return make_url(f"sqlite:///{outputs / 'studies.db'}")
+    url = _parsed(resolved)
+    if _holds_password(written or ""):
+        raise ConfigError(
+            f"The storage's URL holds a password: {shown(url)}",
+            value=shown(url),
+            cure="Leave it out and use PGPASSWORD or ~/.pgpass, or take the whole URL from the "
+            "environment: '${oc.env:STUDIES}'.",
+        )
+    _require_driver(url)
+    return _anchored(url)
+
+
+def _parsed(text: str) -> URL:
+    """ConfigError without the text or the parser's words: any part of it may be a password. So
+    may what stands before an @ that SQLAlchemy does not take for the end of one."""
+    refused = ConfigError(
+        "The storage is not a URL.",
+        value=None,
+        cure="Give a SQLAlchemy URL, such as sqlite:///studies.db, or null for the default; in a "
+        "user's name and password write %40 for @, %3A for : and %2F for /.",
+    )
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the second: of a port that is no number
+        raise refused from None
+    if url.get_backend_name() == "sqlite":
+        misread = url.host is not None  # sqlite://studies.db
+    else:
+        misread = text.count("@") > 1 or "@" in (url.database or "")
+    if misread:
+        raise refused
+    return url.set(drivername=POSTGRES.get(url.drivername, url.drivername))
+
+
+def file_of(url: URL) -> Path | None:
+    """SQLite's file; None of a server, and of a database in memory."""
+    file = url.database or ":memory:"
+    if url.get_backend_name() != "sqlite" or file.startswith((":memory:", "file:")):
+        return None
+    return Path(file)
+
+
+def _anchored(url: URL) -> URL:
+    """A file's whole path: a trial may change the working directory, and connections that begin
+    then would find another file."""
+    file = file_of(url)
+    return url if file is None else url.set(database=str(file.absolute()))
+
+
+def _require_driver(url: URL) -> None:
+    """Before anything is computed; importing it is what a connection does anyway."""
+    try:
+        url.get_dialect().import_dbapi()
+    except ArgumentError as error:
+        raise not_opened(url, str(error), "Known: sqlite, postgresql, mysql.") from error
+    except ImportError as error:
+        ours = url.drivername == "postgresql+psycopg"
+        cure = "Run: pip install 'psycopg[binary]'" if ours else "Install the driver that it names."
+        raise not_opened(url, f"{error}", cure) from error
+
+
+def not_opened(url: URL, why: str, cure: str) -> StudyError:
+    problem = f"The studies at {shown(url)} cannot be opened: {why.removesuffix('.')}."
+    return StudyError(problem, value=shown(url), cure=cure)
+
+
+def _holds_password(written: str) -> bool:
+    """Whether the password itself stands there: not in ``${oc.env:STUDIES}``, nor in
+    ``postgresql://me:${oc.env:PW}@host/db``, but in the default of ``${oc.env:X,…://me:pw@…}`` or
+    of ``${oc.env:PW,pw}``: each reference counts as its default."""
+    return _PASSWORD.search(_without_references(written)) is not None
+
+
+def _without_references(written: str) -> str:
+    while _REFERENCE.search(written):
+        written = _REFERENCE.sub(lambda found: found["default"] or "", written)
+    return written
+
+
+# To the environment or another key; what another resolver is given may be the password itself.
+_REFERENCE = re.compile(r"\$\{(?:oc\.env:)?[^{}:/,]*(?:,(?P<default>[^{}]*))?\}")
+# Between the user and the host, or an option of the driver: ``?password=…``, ``&passwd=…``.
+_PASSWORD = re.compile(r"://[^/@]*:[^@]+@|[?&]\w*(?:password|passwd|secret)\w*=[^&]", re.IGNORECASE)
+
+_SECRET = re.compile(r"password|passwd|secret", re.IGNORECASE)
+
+
+def is_of_environment(written: str) -> bool:
+    """Whether a script resolves it without the config that it was written in."""
+    return "${" not in written.replace("${oc.env:", "")
+
+
+def shown(url: URL) -> str:
+    """For people: without user, password and options, a file relative to the working directory."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        path = Path(url.database)
+        with contextlib.suppress(OSError):  # where the working directory is gone
+            path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        return f"sqlite:///{path}"
+    return URL.create(
+        url.drivername, host=url.host, port=url.port, database=url.database
+    ).render_as_string()
+
+
+def engine_options(
+    url: URL, given: Mapping[str, Any] | None = None, busy: float | None = None
+) -> dict[str, Any]:
+    """For ``sqlalchemy.create_engine``; what is given, or the URL says of libpq's, goes before.
+    ``busy``: seconds for which SQLite waits for a lock."""
+    own, given = _own_options(url, SQLITE_TIMEOUT if busy is None else busy), dict(given or {})
+    arguments = {**own.get("connect_args", {}), **given.get("connect_args", {})}
+    return {**own, **given, **({"connect_args": arguments} if arguments else {})}
+
+
+def _own_options(url: URL, busy: float) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": busy}}
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.get_backend_name() == "postgresql" and url.get_driver_name() in LIBPQ_DRIVERS:
+        told = {key: value for key, value in LIBPQ.items() if key not in url.query}
+        options["connect_args"] = told
+    return options

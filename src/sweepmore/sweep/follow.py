@@ -1,0 +1,183 @@
+"""The thread of a parent that plans, reaps and shows while workers work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from sweepmore.compose.settings import Sweep
+from sweepmore.errors import StudyError, said
+from sweepmore.process.identity import is_alive, on_this_host, this_process
+from sweepmore.storage.opening import removed
+from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, is_away
+from sweepmore.storage.urls import file_of, shown
+from sweepmore.study import slots
+from sweepmore.study.studies import StudyView, view
+from sweepmore.sweep import terminal
+from sweepmore.sweep.checkpoints import BestOnly
+from sweepmore.sweep.join import study_folder
+from sweepmore.sweep.worker import MARK
+
+# How often the parent plans, reaps and shows.
+TICK_SECONDS = 0.25
+# How long it waits after a tick that failed.
+AFTER_AN_ERROR = 2.0
+
+
+@dataclass
+class Follower:
+    """Runs inside its ``with`` block; survives a database that fails for a while. What the sweep
+    works on is looked for as well: ``gone`` says that it was removed, and so does leaving."""
+
+    asked: Sweep
+    study: optuna.Study
+    began: float = field(default_factory=time.monotonic)
+    gone: StudyError | None = None
+
+    def __enter__(self) -> Follower:
+        self._folder = study_folder(self.asked.outputs, self.study)
+        self._uid = self.study.user_attrs["uid"]
+        self._file = file_of(self.asked.url)
+        self._file_id = None if self._file is None else _identity(self._file)
+        self._thin_out = BestOnly()
+        self._done = threading.Event()
+        self._show = terminal.live(self.asked)
+        self._shown = self._show.__enter__()
+        self.tick()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._show.__exit__(None, None, None)
+        if isinstance(error, DatabaseAway):  # which was waited for
+            return
+        if self._is_gone():
+            assert self.gone is not None
+            raise self.gone from error
+        with contextlib.suppress(Exception):
+            # since the last tick the last trials ended, or workers that were stopped by force
+            self._keep(self._reap(view(self.study)))
+            self._resign()
+
+    def stopping(self) -> None:
+        """The line no longer says how long it will take."""
+        self._shown.stopping = True
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def _follow(self) -> None:
+        while not self._done.wait(TICK_SECONDS):
+            try:
+                self._look()
+                self.tick()
+            except Exception as error:  # a database that fails now may be back at the next tick
+                if self._is_gone():
+                    return
+                if not is_away(error):  # which has been said
+                    print(f"warning: the study cannot be read: {said(error)}", file=sys.stderr)
+                self._done.wait(AFTER_AN_ERROR)
+
+    def _is_gone(self) -> bool:
+        if self.gone is None:
+            try:
+                self._look()
+            except StudyGone as gone:
+                self.gone = gone
+            except Exception:  # of a database that fails: it is there
+                pass
+        return self.gone is not None
+
+    def _look(self) -> None:
+        """StudyGone where the database's file, the study's folder or the study was removed; one
+        that was begun in its place since may have its number, but not its ``uid``."""
+        missing = []
+        if self._file is not None and _identity(self._file) != self._file_id:
+            missing.append(self._file)
+        if not (self._folder / MARK).exists():
+            missing.append(self._folder)
+        if missing:
+            raise removed(missing)
+        try:
+            uid = self.study.user_attrs.get("uid")
+        except StudyGone:
+            uid = None
+        if uid != self._uid:
+            raise deleted(f"The study {self.study.study_name}", shown(self.asked.url))
+
+    def tick(self) -> None:
+        asked = self.asked
+        seen = self._reap(view(self.study))
+        if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
+            seen = view(self.study)
+        self._keep(seen)
+        self._shown.update(seen)
+
+    def _reap(self, seen: StudyView) -> StudyView:
+        """What is seen once the trials of dead workers are free again."""
+        retries = self.asked.settings.max_retries
+        found = slots.reap(self.study, seen, retries)
+        for dead in found:
+            print(
+                f"the worker of trial {dead.root} died (process {(dead.owner or {}).get('pid')}): "
+                f"{'it is tried again' if dead.deaths < retries else 'given up'}",
+                flush=True,
+            )
+        return view(self.study) if found else seen
+
+    def _keep(self, seen: StudyView) -> None:
+        if self.asked.settings.keep == "best":
+            self._thin_out(seen)
+
+    def _leads(self) -> bool:
+        """One parent of a study plans. Two that take over at once plan a slot twice, which is
+        told apart later (``studies.without_void``)."""
+        leader, me = slots.leader(self.study) or {}, this_process()
+        mine = {key: leader.get(key) for key in me} == me
+        if leader and not mine:
+            return False
+        before = None if leader else self.study.user_attrs.get("leader")
+        if not mine or time.time() - leader["time"] > slots.LEADER_SECONDS / 10:
+            self.study.set_user_attr("leader", {**me, "time": time.time()})
+        if before and {key: before.get(key) for key in me} != me:
+            self._say_that_it_is_silent(before)
+        return True
+
+    def _say_that_it_is_silent(self, before: Mapping[str, Any]) -> None:
+        """From whom this parent takes over, unless it is known to have ended."""
+        if on_this_host(before) and not is_alive(before):
+            return
+        print(
+            f"warning: process {before['pid']} on {before['host']}, which planned the trials, has "
+            f"given no sign of life for {terminal.duration(time.time() - before['time'])} "
+            "(was it stopped by Ctrl-Z?): this one plans them now",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _resign(self) -> None:
+        leader = self.study.user_attrs.get("leader")
+        if leader is not None and leader["pid"] == os.getpid() and on_this_host(leader):
+            self.study.set_user_attr("leader", None)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of a file, whatever its name is by now; None where it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
