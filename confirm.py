@@ -32,8 +32,8 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
+    from sweepmore.compose.script_storage import opened
     from sweepmore.confirm import confirmation
-    from sweepmore.storage.opening import opened
 
     if arguments.study is None:
         cure = "python confirm.py study=NAME, or study=last"

@@ -30,9 +30,8 @@ from sweepmore.errors import ConfigError, RunError, UserError
 from sweepmore.runs import record as records
 from sweepmore.seal.ledger import Ledger, Refused, UsedUp
 from sweepmore.seal.receipts import Look
-from sweepmore.storage.urls import typed_url
 from sweepmore.typed import dotted, setting
-from sweepmore.wording import bounds, decimals
+from sweepmore.wording import bounds, decimals, shown_path
 
 if TYPE_CHECKING:
     import optuna
@@ -133,6 +132,8 @@ def main(arguments: Arguments) -> None:
     if (reason := arguments.another_look) is not None and reason.strip().lower() in NO_REASONS:
         cure = 'Say why the split is looked at again: another_look="…"; it is kept permanently.'
         raise ConfigError(f"another_look={reason!r} gives no reason.", value=reason, cure=cure)
+    from sweepmore.compose.script_storage import typed_url  # loads Optuna
+
     outputs = ROOT / arguments.outputs
     ledger = Ledger(typed_url(arguments.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
     asked = find(arguments, outputs)
@@ -165,7 +166,7 @@ def main(arguments: Arguments) -> None:
         look = ledger.claim(asked.fingerprint, asked.checkpoint, subject.about, reason, items)
     done = ledger.finish(look, evaluate(subject))
     show_result(done, ledger.known(asked.fingerprint))
-    receipt = shlex.quote(cli.shown_path(ledger.path(done)))
+    receipt = shlex.quote(shown_path(ledger.path(done)))
     commit = f"git add {receipt} && git commit -m 'Look {done.number} at test'"
     print(f"commit the receipt: {commit}", file=sys.stderr)
     keep(asked, done, ledger.url)
@@ -205,9 +206,9 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
     if arguments.run is not None or arguments.trial is not None:
         wanted = (arguments.run, arguments.study, arguments.trial)
         return named(records.find_named(*wanted, outputs, holding=WEIGHTS))
+    from sweepmore.compose.script_storage import opened
     from sweepmore.confirm.confirmation import load
     from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
-    from sweepmore.storage.opening import opened
 
     assert arguments.study is not None
     with opened(arguments.storage, outputs) as database:
@@ -334,7 +335,7 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
 
 def show_asked(asked: Asked) -> None:
     print(
-        f"run      {cli.shown_path(asked.folder)}\n"
+        f"run      {shown_path(asked.folder)}\n"
         f"settings {' '.join(records.read_overrides(asked.folder)) or 'the defaults'}\n"
         f"split    fingerprint {asked.fingerprint}"
     )

@@ -28,7 +28,7 @@ from sweepmore.compose.hydra_internals import register_resolver, store
 from sweepmore.errors import ConfigError
 from sweepmore.runs import record as records
 from sweepmore.typed import build, dotted, setting
-from sweepmore.wording import decimals, plural
+from sweepmore.wording import decimals, plural, shown_path
 
 if TYPE_CHECKING:  # torch and matplotlib are imported once a sweep is certain to begin
     from nplm.data import Splits
@@ -173,7 +173,7 @@ def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], fig
         f"where the loss is within {FLOOR:.0%} of the lowest\n"
         f"range    {found.low:.2g} to {found.high:.2g}\n"
         f"suggest  {override}\n"
-        f"figure   {cli.shown_path(figure)}\n"
+        f"figure   {shown_path(figure)}\n"
         f"go on    python train.py {shlex.join([*others, override])}"
     )
 

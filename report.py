@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sweepmore.errors import ConfigError
 from sweepmore.runs import record
 from sweepmore.typed import setting
+from sweepmore.wording import shown_path
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -45,7 +46,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     cli.require("matplotlib")
-    from sweepmore.storage.opening import opened
+    from sweepmore.compose.script_storage import opened
 
     outputs = ROOT / arguments.outputs
     if arguments.study is not None and arguments.run is not None:
@@ -87,8 +88,8 @@ def check(arguments: Arguments) -> None:
 def ours(arguments: Arguments, outputs: Path) -> Application:
     """nplm's part of a page; looks at test count by receipt or by row."""
     from nplm.insights import application
+    from sweepmore.compose.script_storage import typed_url
     from sweepmore.seal.ledger import looks_at
-    from sweepmore.storage.urls import typed_url
 
     folder, url = ROOT / "sweeps" / "looks", typed_url(arguments.storage, outputs)
     return application(ROOT, functools.partial(looks_at, folder=folder, url=url))
@@ -161,8 +162,8 @@ def keep(study: Study) -> None:
 
 
 def listing(outputs: Path, arguments: Arguments) -> None:
+    from sweepmore.compose.script_storage import opened
     from sweepmore.report.pages import list_runs, list_studies
-    from sweepmore.storage.opening import opened
 
     tables, storage = [list_runs(outputs)], arguments.storage
     if storage is not None or (outputs / "studies.db").exists():
@@ -198,7 +199,7 @@ def show(table: Table) -> None:
 
 
 def done(path: Path, page: Page | None = None) -> None:
-    print(f"page     {cli.shown_path(path)}")
+    print(f"page     {shown_path(path)}")
     if page is not None and page.commands:
         print(f"next     {page.commands[0][1]}")
 

@@ -67,8 +67,8 @@ def asked_for(arguments: Arguments) -> Path:
     if arguments.run is not None:
         problem = f"run={arguments.run} and study={study} are two runs."
         raise ConfigError(problem, value=study, cure="Give one of them.")
+    from sweepmore.compose.script_storage import opened
     from sweepmore.confirm.confirmation import load
-    from sweepmore.storage.opening import opened
     from sweepmore.study.studies import best_run
 
     with opened(arguments.storage, outputs) as database:

@@ -41,10 +41,10 @@ def main(arguments: Arguments) -> None:
 
     require_account()
     from nplm.insights import application
+    from sweepmore.compose.script_storage import opened
     from sweepmore.confirm.confirmation import load
     from sweepmore.report.pages import read_study
     from sweepmore.report.upload import uploads
-    from sweepmore.storage.opening import opened
 
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:

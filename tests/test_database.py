@@ -23,13 +23,14 @@ import report
 import sample
 from sweepmore.compose import cli
 from sweepmore.compose.composing import composing
+from sweepmore.compose.script_storage import typed_url
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage import opening as storage_module
 from sweepmore.storage import patience as patience_module
 from sweepmore.storage.opening import open_storage, storage_errors
 from sweepmore.storage.patience import DatabaseAway, Patience
-from sweepmore.storage.urls import is_of_environment, shown, storage_url, typed_url
+from sweepmore.storage.urls import is_of_environment, shown, storage_url
 from tests.helpers import call_script
 
 SECRET = "tell-nobody"

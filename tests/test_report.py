@@ -34,7 +34,7 @@ from nplm import sampling
 from nplm.config import Data, register_defaults
 from nplm.data import Splits, load_splits
 from nplm.insights import application, bigrams, objectives
-from sweepmore.compose.cli import ROOT_VARIABLE, shown_path
+from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.question import ask
 from sweepmore.errors import RunError, StudyError
@@ -66,6 +66,7 @@ from sweepmore.report.pages import (
 )
 from sweepmore.runs.record import find_run, read_config
 from sweepmore.study.studies import best_run, key_of, view
+from sweepmore.wording import shown_path
 from tests.helpers import ROOT, TrainHere, call_script, run_script
 from tests.sweep_apps import until
 

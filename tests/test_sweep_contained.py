@@ -10,9 +10,9 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from sweepmore.compose.cli import shown_path
 from sweepmore.process.state import return_to, unchanged, working_folder
 from sweepmore.storage.urls import shown, storage_url
+from sweepmore.wording import shown_path
 from tests.helpers import environment
 from tests.sweep_apps import App, errors, slots_of
 from tests.sweep_apps.app import RAISED

@@ -24,9 +24,8 @@ from nplm.optim import decay_step
 from nplm.training import Progress as Report
 from nplm.training import Result, State
 from nplm.vocabulary import Unit
-from sweepmore.compose.cli import shown_path
 from sweepmore.runs.tracking import is_synced, offline_runs
-from sweepmore.wording import decimals, plural
+from sweepmore.wording import decimals, plural, shown_path
 
 # of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
 LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"

@@ -1,8 +1,10 @@
-"""How numbers and counts are written for people, the same everywhere."""
+"""How numbers, counts and paths are written for people, the same everywhere."""
 
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 
 def decimals(value: float, beside: float = 0.0, *, sign: str = "", places: int = 4) -> str:
@@ -32,3 +34,12 @@ def bounds(mean: float, low: float, high: float, *, sign: str = "") -> str:
 def plural(number: int, noun: str, more: str | None = None) -> str:
     """``1 trial``, ``2 trials``, ``1,000 trials``."""
     return f"{number:,} {noun if number == 1 else more or f'{noun}s'}"
+
+
+def shown_path(path: Path) -> str:
+    """Relative to the working directory where that is shorter to read."""
+    try:
+        relative = os.path.relpath(path)
+    except OSError:  # the working directory is gone
+        return str(path)
+    return str(path) if relative.startswith("..") else relative

@@ -33,6 +33,7 @@ from sweepmore.compose.hydra_internals import VERSION_BASE, before_folders, flag
 from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, masked, nearest
 from sweepmore.process.invocation import python, start_words
 from sweepmore.typed import build
+from sweepmore.wording import shown_path
 
 T = TypeVar("T")
 
@@ -216,15 +217,6 @@ def script_beside(root: Path, name: str) -> str | None:
     except OSError:
         return None
     return shlex.join([python(), shown_path(path)]) if ours else None
-
-
-def shown_path(path: Path) -> str:
-    """Relative to the working directory where that is shorter to read."""
-    try:
-        relative = os.path.relpath(path)
-    except OSError:  # the working directory is gone
-        return str(path)
-    return str(path) if relative.startswith("..") else relative
 
 
 # Of the folder of the run that Hydra last began, and of those it is in, what was there before.

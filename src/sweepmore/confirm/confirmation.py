@@ -12,7 +12,6 @@ from typing import Any
 
 import optuna
 
-from sweepmore.compose.cli import shown_path
 from sweepmore.confirm.retrain import Plan, folder_of, train_again
 from sweepmore.confirm.rounds import (
     check_repeats,
@@ -37,7 +36,7 @@ from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.runs.record import CONFIRM, FINAL, NOISE, ending, listed, searched_name, write_json
 from sweepmore.study.studies import view, words
 from sweepmore.sweep.note import write_note
-from sweepmore.wording import decimals, plural, plus_minus
+from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
 
 @dataclass(frozen=True)

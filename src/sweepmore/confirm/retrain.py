@@ -16,8 +16,8 @@ import yaml
 from sweepmore.compose.frozen import FrozenConfig
 from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.question import call
+from sweepmore.compose.script_storage import typed_url
 from sweepmore.storage.optuna_internals import fix, storage_of
-from sweepmore.storage.urls import typed_url
 from sweepmore.study.studies import Attempt, view
 from sweepmore.sweep.join import study_folder
 from sweepmore.sweep.processes import frozen_command

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from sweepmore.compose.cli import script_beside, shown_path
+from sweepmore.compose.cli import script_beside
 from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.confirm.winner import HOLDS, gain
 from sweepmore.errors import RunError, StudyError, UserError
@@ -48,7 +48,7 @@ from sweepmore.study.studies import (
 )
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
-from sweepmore.wording import decimals, plural, plus_minus
+from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
 # A study of more trials than this is shown by its best; csv=true writes them all.
 MOST_ROWS, MOST_COMMITTED = 200, 20

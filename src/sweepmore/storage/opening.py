@@ -15,9 +15,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
-from sweepmore.compose.cli import shown_path
 from sweepmore.errors import StudyError, said
-from sweepmore.runs.record import create_private, require_outputs
+from sweepmore.runs.record import create_private
 from sweepmore.storage.optuna_internals import claim_of, quiet
 from sweepmore.storage.patience import DatabaseAway, Patience, PatientStorage, StudyGone, patient
 from sweepmore.storage.urls import (
@@ -26,8 +25,8 @@ from sweepmore.storage.urls import (
     file_of,
     not_opened,
     shown,
-    typed_url,
 )
+from sweepmore.wording import shown_path
 
 # Tries to create Optuna's tables beside other processes: each loses one of a dozen at most, which
 # is there at the next try, however slow the machine is.
@@ -100,21 +99,6 @@ def removed(paths: Sequence[Path]) -> StudyGone:
         value=[*map(str, paths)],
         cure="The same command recreates what is missing; the removed files are lost.",
     )
-
-
-@contextmanager
-def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseStorage]:
-    """The database of a script's ``storage=``; to be used within ``with``, see the next. Who only
-    reads creates nothing: where studies are not there yet, a database of none is yielded. A file
-    or a folder that was named and is not there is refused."""
-    url = typed_url(written, outputs)
-    file = url.database if written and url.get_backend_name() == "sqlite" else None
-    if file and not Path(file).exists():
-        raise not_opened(url, "there is no such file", "Name the one that the study is in.")
-    if not written:
-        require_outputs(outputs)
-    with storage_errors(url):
-        yield existing_storage(url) or optuna.storages.InMemoryStorage()
 
 
 @contextmanager

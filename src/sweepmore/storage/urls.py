@@ -37,17 +37,6 @@ LIBPQ = {
 LIBPQ_DRIVERS = ("psycopg", "psycopg2")
 
 
-def typed_url(written: str | None, outputs: Path) -> URL:
-    """The URL of a script's ``storage=``, of which Hydra has not resolved the references."""
-    from omegaconf import OmegaConf  # not where a ledger alone is needed
-
-    from sweepmore.compose.composing import composing
-
-    with composing():
-        resolved = OmegaConf.create({"storage": written}).storage
-    return storage_url(written, resolved, outputs)
-
-
 @dataclass(frozen=True)
 class Place:
     """``hydra.sweeper.storage``: the URL as it was ``written`` and ``resolved``, and arguments of

@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from sweepmore.compose import question as questions
-from sweepmore.compose.cli import shown_path
 from sweepmore.compose.composing import as_typed, composing
 from sweepmore.compose.frozen import Composer
 from sweepmore.compose.hydra_internals import BASIC_LAUNCHER
@@ -44,7 +43,7 @@ from sweepmore.sweep.processes import WORKER_VARIABLE, Processes, resources, sta
 from sweepmore.sweep.results import write_results
 from sweepmore.sweep.versions import Versions
 from sweepmore.sweep.worker import Search, too_many_failures
-from sweepmore.wording import plural
+from sweepmore.wording import plural, shown_path
 
 
 def sweep(

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sweepmore.compose.cli import script_beside, shown_path
+from sweepmore.compose.cli import script_beside
 from sweepmore.compose.overrides import override_text
 from sweepmore.confirm.winner import told_apart_from
 from sweepmore.errors import StudyError, writable
@@ -40,7 +40,7 @@ from sweepmore.study.studies import (
     view,
     words,
 )
-from sweepmore.wording import decimals, plural
+from sweepmore.wording import decimals, plural, shown_path
 
 if TYPE_CHECKING:
     from sweepmore.compose.settings import Sweep
