@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sweepmore.confirm.winner import LEVEL, Floats, gain, half_width, t_quantile, tie_margin
+from sweepmore.statistics.intervals import LEVEL, Floats, gain, half_width, t_quantile, tie_margin
 
 # A share of 5 % is known to ± 0.2 points (two standard errors).
 STUDIES = 40_000

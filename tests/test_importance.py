@@ -56,6 +56,12 @@ def study_of(
     return study, view(study)
 
 
+def shares_of(seen: StudyView, question: Mapping[str, Any]) -> dict[str, float]:
+    values = [(attempt.values or ())[0] for attempt in seen.ranked]
+    params = [attempt.params for attempt in seen.ranked]
+    return shares(params, values, seen.directions[0], question)
+
+
 def place(params: Mapping[str, Any]) -> float:
     """Of lr in its range, uniform on [-1, 1]: variance 1/3."""
     return float(math.log10(params["lr"]) + 2)
@@ -75,7 +81,7 @@ def additive(noise: float, seed: int = 1) -> Function:
 
 def test_known_shares_of_an_additive_function() -> None:
     total = 0.8 + 1.25 + 0.25 + 1.0
-    found = shares(study_of(2000, additive(noise=1.0), seed=0)[1], QUESTION)
+    found = shares_of(study_of(2000, additive(noise=1.0), seed=0)[1], QUESTION)
     wanted = {"lr": 0.8 / total, "hidden": 1.25 / total, "flag": 0.25 / total, "kind": 0.0}
     assert found == pytest.approx(wanted, abs=0.03)
 
@@ -85,7 +91,7 @@ def test_of_24_trials_the_average_is_as_true() -> None:
     total = 0.8 + 1.25 + 0.25 + 1.0
     wanted = {"lr": 0.8 / total, "hidden": 1.25 / total, "flag": 0.25 / total, "kind": 0.0}
     each = [
-        shares(study_of(24, additive(1.0, seed), seed=1000 + seed)[1], QUESTION)
+        shares_of(study_of(24, additive(1.0, seed), seed=1000 + seed)[1], QUESTION)
         for seed in range(150)
     ]
     mean = {name: float(np.mean([found[name] for found in each])) for name in SPACE}
@@ -97,7 +103,7 @@ def test_pure_noise_explains_nothing_on_average() -> None:
     for seed in range(150):
         random = np.random.default_rng(seed)
         seen = study_of(24, lambda _, random=random: float(random.normal()), seed=seed)[1]  # type: ignore[misc]
-        each.append(shares(seen, QUESTION))
+        each.append(shares_of(seen, QUESTION))
     for name in SPACE:
         assert abs(np.mean([found[name] for found in each])) < 0.03, name
 
@@ -111,14 +117,14 @@ def test_two_that_moved_together_share() -> None:
         one = float(random.uniform())
         study.add_trial(create_trial(value=one, params={"x": one, "y": one}, distributions=space,
                                      user_attrs={"slot": slot}))  # fmt: skip
-    assert shares(view(study), question) == pytest.approx({"x": 0.5, "y": 0.5}, abs=1e-6)
+    assert shares_of(view(study), question) == pytest.approx({"x": 0.5, "y": 0.5}, abs=1e-6)
 
 
 def test_an_interaction_is_nobody_s() -> None:
     def product(params: Mapping[str, Any]) -> float:
         return place(params) * (1 if params["flag"] else -1)
 
-    found = shares(study_of(1000, product, seed=3)[1], QUESTION)
+    found = shares_of(study_of(1000, product, seed=3)[1], QUESTION)
     assert all(abs(share) < 0.03 for share in found.values())
 
 
@@ -129,13 +135,13 @@ def test_agrees_with_fanova() -> None:
     theirs = optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
     )
-    assert shares(seen, QUESTION) == pytest.approx(theirs, abs=0.06)
+    assert shares_of(seen, QUESTION) == pytest.approx(theirs, abs=0.06)
 
 
 def test_maximizing_is_minimizing_of_the_negative() -> None:
     function, again = additive(noise=0.5), additive(noise=0.5)  # each draws the same noise
-    low = shares(study_of(60, function, seed=5)[1], QUESTION)
-    high = shares(study_of(60, lambda params: -again(params), 5, "maximize")[1], QUESTION)
+    low = shares_of(study_of(60, function, seed=5)[1], QUESTION)
+    high = shares_of(study_of(60, lambda params: -again(params), 5, "maximize")[1], QUESTION)
     assert low == pytest.approx(high)
 
 
@@ -145,7 +151,7 @@ def test_a_few_very_bad_trials_are_not_all_there_is() -> None:
     def exploding(params: Mapping[str, Any]) -> float:
         return plain(params) + (1e6 if random.uniform() < 0.02 else 0.0)
 
-    found = shares(study_of(400, exploding, seed=6)[1], QUESTION)
+    found = shares_of(study_of(400, exploding, seed=6)[1], QUESTION)
     assert found["hidden"] == pytest.approx(1.25 / 2.34, abs=0.15)
 
 
@@ -163,14 +169,14 @@ def test_the_fence_by_hand() -> None:
 @pytest.mark.parametrize("n", [9, 12])
 def test_too_few_trials_tell_nothing(n: int) -> None:
     """9 are fewer than ten; 12 are not twice the 7 columns of a line and three lists."""
-    assert shares(study_of(n, additive(1.0), seed=7)[1], QUESTION) == {}
+    assert shares_of(study_of(n, additive(1.0), seed=7)[1], QUESTION) == {}
 
 
 def test_equal_values_and_missing_parameters() -> None:
-    assert shares(study_of(20, lambda _: 1.0, seed=8)[1], QUESTION) == {}
+    assert shares_of(study_of(20, lambda _: 1.0, seed=8)[1], QUESTION) == {}
     seen = study_of(20, additive(1.0), seed=8)[1]
     more = {**QUESTION, "n": json.loads(distribution_to_json(IntDistribution(1, 9)))}
-    assert set(shares(seen, more)) == set(SPACE)
+    assert set(shares_of(seen, more)) == set(SPACE)
 
 
 def test_many_parameters_take_a_moment_only() -> None:
@@ -181,7 +187,7 @@ def test_many_parameters_take_a_moment_only() -> None:
         params = {name: float(random.uniform()) for name in space}
         study.add_trial(create_trial(value=2 * params["p3"] + params["p7"], params=params,
                                      distributions=space, user_attrs={"slot": slot}))  # fmt: skip
-    found = shares(view(study), question)
+    found = shares_of(view(study), question)
     assert found["p3"] == pytest.approx(0.8, abs=0.1)
     assert found["p7"] == pytest.approx(0.2, abs=0.1)
     assert sorted(found, key=found.__getitem__)[-2:] == ["p7", "p3"]

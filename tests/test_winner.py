@@ -36,11 +36,13 @@ from sweepmore.confirm.confirmation import (
 )
 from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
-from sweepmore.confirm.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
+from sweepmore.confirm.winner import Candidate, confirm, fresh_seeds
 from sweepmore.errors import StudyError
 from sweepmore.report.pages import Application, list_studies, read_study, study_page
 from sweepmore.report.upload import folders_of
-from sweepmore.study.studies import Noise, known_noise, view
+from sweepmore.statistics import intervals
+from sweepmore.statistics.intervals import Interval, Noise, t_interval
+from sweepmore.study.studies import known_noise, view
 from sweepmore.wording import decimals, plus_minus
 from tests.helpers import ROOT, call_script, environment
 from tests.sweep_apps import PATIENCE, App, until
@@ -91,7 +93,7 @@ class TestInterval:
 
     def test_smallest_difference_is_that_of_a_two_sample_test(self) -> None:
         """8 and 8 values of standard deviation 1: t(14) = 2.145 standard errors √(2/8)."""
-        assert winner.smallest_difference(1.0, 8) == pytest.approx(2.145 * 0.5, rel=1e-3)
+        assert intervals.smallest_difference(1.0, 8) == pytest.approx(2.145 * 0.5, rel=1e-3)
 
 
 class TestTies:
@@ -288,10 +290,11 @@ class TestTruth:
         deviations = random.normal(0, 0.01, (2_000, 5, 4)).std(-1, ddof=1)
         noise = [Noise(float(np.sqrt((one**2).mean())), 15) for one in deviations]
         ranges = np.ptp(trials, axis=1)
-        apart = [winner.told_apart_from(one, 40, 1) < width for one, width in zip(noise, ranges)]
+        apart = [intervals.told_apart_from(one, 40, 1) < width for one, width in zip(noise, ranges)]
         assert np.mean(apart) == pytest.approx(0.05, abs=0.015)
         assert (
-            winner.told_apart_from(noise[0], 40, 4) == winner.told_apart_from(noise[0], 40, 1) / 2
+            intervals.told_apart_from(noise[0], 40, 4)
+            == intervals.told_apart_from(noise[0], 40, 1) / 2
         )
 
 
@@ -390,7 +393,7 @@ class TestFoundSince:
         assert dict(page.facts)["confirmed by fresh seeds"] == "1.1000 ± 0.2000 (95 %)"
         (text,) = [one.text for one in page.sections if one.title == "What fresh seeds say"]
         assert "3 final seeds, which did not choose it" in text
-        assert winner.HOLDS in text
+        assert intervals.HOLDS in text
         go_on(study, 0.9)
         page = study_page(read_study(study, ours), ours, " outputs=o")
         assert page.warnings[0] == "1 trial looks better and is not confirmed"
@@ -638,7 +641,7 @@ def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
     deviation = 0.001 * statistics.stdev(row["seed"] for row in rows)
     assert app.study().user_attrs["noise"] == pytest.approx(deviation)
     assert f"standard deviation is {decimals(deviation)} over 4 fresh seeds" in out
-    assert f"from {decimals(winner.smallest_difference(deviation, 4))};" in out
+    assert f"from {decimals(intervals.smallest_difference(deviation, 4))};" in out
     table = app.ok(*words)
     assert f"noise: standard error {deviation:.2g}" in table
     assert "2.0000 (tied)  x=2" in table

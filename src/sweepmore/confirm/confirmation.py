@@ -22,18 +22,10 @@ from sweepmore.confirm.rounds import (
     told_unconfirmed,
     unconfirmed,
 )
-from sweepmore.confirm.winner import (
-    Candidate,
-    Confirmation,
-    Interval,
-    Row,
-    candidates,
-    confirm,
-    smallest_difference,
-    t_interval,
-)
+from sweepmore.confirm.winner import Candidate, Confirmation, Row, candidates, confirm
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.runs.record import CONFIRM, FINAL, NOISE, ending, listed, searched_name, write_json
+from sweepmore.statistics.intervals import Interval, smallest_difference, t_interval
 from sweepmore.study.studies import view, words
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plural, plus_minus, shown_path

@@ -17,7 +17,6 @@ from optuna.trial import TrialState
 
 from sweepmore.compose.cli import script_beside
 from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
-from sweepmore.confirm.winner import HOLDS, gain
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.report import figures
 from sweepmore.report.document import Page, Picture, Section, Table, cell, markdown
@@ -32,6 +31,7 @@ from sweepmore.runs.record import (
     searched_name,
 )
 from sweepmore.statistics.importance import shares
+from sweepmore.statistics.intervals import HOLDS, gain
 from sweepmore.study.studies import (
     SHOWN,
     Attempt,
@@ -174,7 +174,12 @@ def read_study(study: optuna.Study, application: Application) -> Study:
     known = {} if confirmed is None else confirmed.user_attrs
     winner = as_searched(known["winner"], seen) if "winner" in known else None
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
-    found = shares(seen, attrs["question"]["space"])
+    found = shares(
+        [attempt.params for attempt in seen.ranked],
+        [(attempt.values or (math.nan,))[0] for attempt in seen.ranked],
+        seen.directions[0],
+        attrs["question"]["space"],
+    )
     told = told_unconfirmed(unconfirmed(study))
     since = (told, next_round(study)) if told else None
     return Study(seen, attrs, reports, metrics, winner, "test" in known, found, since)

@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweepmore.study.studies import StudyView
-
 Floats = NDArray[np.float64]
 
 # Of fewer complete trials nothing is estimated (guess).
@@ -32,19 +30,26 @@ DEGREE = 3
 ALL_ORDERS, SOME_ORDERS = 5, 40
 
 
-def shares(seen: StudyView, space: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Share of the variance of the first objective for each parameter of ``space`` (the
-    question's); by chance below 0 where there is none. Empty where the trials are too few for so
-    many parameters, or all equal."""
-    rows = seen.ranked
-    names = [name for name in space if all(name in a.params for a in rows)]
-    values = clipped([(a.values or (math.nan,))[0] for a in rows], seen.directions[0])
-    if len(rows) < FEWEST or not names or np.ptp(values) == 0:
+def shares(
+    params: Sequence[Mapping[str, Any]],
+    objective: Sequence[float],
+    direction: str,
+    space: Mapping[str, Mapping[str, Any]],
+) -> dict[str, float]:
+    """Each parameter's share of the objective's variance.
+
+    ``params`` and ``objective`` are those of each complete trial, ``space`` is the question's:
+    Optuna's distributions as JSON. A parameter without effect has a share around 0, by chance also
+    below it. Returns nothing where the trials are too few for so many parameters, or all equal.
+    """
+    names = [name for name in space if all(name in one for one in params)]
+    values = clipped(objective, direction)
+    if len(params) < FEWEST or not names or np.ptp(values) == 0:
         return {}
-    drawn = {name: [a.params[name] for a in rows] for name in names}
+    drawn = {name: [one[name] for one in params] for name in names}
     for degree in range(DEGREE, 0, -1):
         blocks = [columns(drawn[name], space[name]["attributes"], degree) for name in names]
-        if 2 * sum(block.shape[1] for block in blocks) < len(rows):  # half is left for the noise
+        if 2 * sum(block.shape[1] for block in blocks) < len(params):  # half is left for the noise
             return dict(zip(names, _joining(blocks, values - values.mean())))
     return {}
 

@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.errors import StudyError
 from sweepmore.runs.record import CONFIRM, NOISE, ending
+from sweepmore.statistics.intervals import Noise
 from sweepmore.storage.optuna_internals import id_of, storage_of
 
 # how a trial ended, beside Optuna's state
@@ -328,14 +329,6 @@ def noise(ranked: Sequence[Attempt]) -> float | None:
         if len(a.attrs.get("repeats", ())) > 1
     ]
     return math.sqrt(sum(errors) / len(errors)) if errors else None
-
-
-@dataclass(frozen=True)
-class Noise:
-    """One run's standard deviation, and the degrees of freedom that it is known with."""
-
-    deviation: float
-    freedom: int
 
 
 # Of a noise that an older confirm.py measured: by its default of 8 seeds.

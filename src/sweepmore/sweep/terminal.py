@@ -23,15 +23,14 @@ from rich.text import Text
 
 from sweepmore.compose.cli import script_beside
 from sweepmore.compose.overrides import override_text
-from sweepmore.confirm.winner import told_apart_from
 from sweepmore.errors import StudyError, writable
 from sweepmore.process.invocation import python
 from sweepmore.runs.record import ending, write_atomic
+from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
 from sweepmore.study.studies import (
     SHOWN,
     Attempt,
-    Noise,
     StudyView,
     at_edge,
     known_noise,
