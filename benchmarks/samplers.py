@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from scipy import stats
 
 from benchmarks.common import ROOT, commit, machine
-from sweepmore.report.colours import BLUE, GREEN, GREY, ORANGE, PINK
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
 from sweepmore.runs.record import write_atomic
 
 BUDGET = 60.0  # seconds: forty trials and more

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from sweepmore.report.colours import BLUE, GREEN, GREY, ORANGE, PINK
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "sweeps" / "story"

@@ -39,7 +39,7 @@ from sweepmore.storage.opening import open_storage
 from tests.helpers import ROOT, TrainHere, wandb_records
 from tests.secrets_of import files_below, pickles, traces
 from tests.sweep_apps import App
-from tests.test_layers import imports_of, python_files
+from tests.test_contract import imports_of, python_files
 
 CANARY = "canary0" * 5 + "12345"  # 40 characters, as W&B's keys have
 

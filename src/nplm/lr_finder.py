@@ -22,8 +22,8 @@ from nplm.data import Splits
 from nplm.gradients import by_autograd
 from nplm.minibatches import drawing
 from nplm.training import DIVERGED_ABOVE, begin, derived_seed
+from sweepmore.colours import BLUE, GREEN, ORANGE
 from sweepmore.errors import ConfigError
-from sweepmore.report.colours import BLUE, GREEN, ORANGE
 
 # Standard deviation of the smoothing, a share of the sweep: guess. From 0.01 to 0.05 the lecture's
 # bottom moves by at most 0.08 decades (4 base seeds of 3 sweeps, given_names).

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nplm.model import LanguageModel
 from nplm.vocabulary import Vocabulary
-from sweepmore.report.colours import BLUE, GREEN, GREY, ORANGE
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE
 from sweepmore.runs.record import read_metrics
 
 # Tokens of one map: more cannot be read.

@@ -64,7 +64,7 @@ def write(page: Page, folder: Path) -> Path:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("sweepmore", "."), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("sweepmore.report", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     drawn: dict[str, str] = {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from optuna.trial import TrialState
 
-from sweepmore.report.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
 from sweepmore.statistics.importance import fence
 from sweepmore.study.studies import Attempt, StudyView, short
 from sweepmore.wording import decimals, plural

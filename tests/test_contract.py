@@ -1,0 +1,184 @@
+"""Who may import whom: the contract of pyproject.toml, and what import-linter cannot say.
+
+That is what the root scripts import, what is loaded when, and which names of libraries are private.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+# What takes long to import is imported where it is used, not where --help passes by.
+HEAVY = {"torch", "wandb", "matplotlib", "optuna"}
+LIGHT = [
+    f"sweepmore.{name}"
+    for name in ("compose.cli", "runs.record", "runs.tracking", "errors", "typed")
+]
+LIGHT += ["nplm.config", "nplm"]
+SCRIPTS = ("train", "find_lr", "confirm", "sample", "report", "wandb_report", "evaluate_test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """``module`` as absolute dotted name; ``lazy`` inside a function; ``typing`` for types only."""
+
+    module: str
+    lazy: bool
+    typing: bool
+    function: str | None
+
+    @property
+    def package(self) -> str:
+        return self.module.split(".")[0]
+
+
+def imports_of(path: Path) -> list[Import]:
+    found: list[Import] = []
+    visit(ast.parse(path.read_text()), found, None, typing=False)
+    return found
+
+
+def visit(node: ast.AST, found: list[Import], function: str | None, typing: bool) -> None:
+    """Collect the imports below ``node``; relative ones are not used here and refused."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            names = [alias.name for alias in child.names]
+        elif isinstance(child, ast.ImportFrom):
+            assert child.module, f"relative import in line {child.lineno}"
+            names = [f"{child.module}.{alias.name}" for alias in child.names]
+        else:
+            inner = child.name if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
+            only_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            visit(child, found, function or inner or None, typing or only_types)
+            continue
+        found += [Import(name, function is not None, typing, function) for name in names]
+
+
+def third_party(imports: list[Import]) -> set[str]:
+    return {i.package for i in imports} - set(sys.stdlib_module_names) - {"sweepmore", "nplm"}
+
+
+def lint(config: Path = ROOT / "pyproject.toml") -> subprocess.CompletedProcess[str]:
+    words = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", str(config)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_the_contract_is_kept() -> None:
+    done = lint()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_contract_sees_an_import_upwards(tmp_path: Path) -> None:
+    """With two rooms in the other order it is broken: it looks at what it says."""
+    text = (ROOT / "pyproject.toml").read_text()
+    swapped = tmp_path / "pyproject.toml"
+    swapped.write_text(
+        text.replace('    "report",\n    "confirm",', '    "confirm",\n    "report",')
+    )
+    done = lint(swapped)
+    assert done.returncode == 1
+    assert "sweepmore.confirm is not allowed to import sweepmore" in done.stdout or (
+        "sweepmore.report is not allowed to import sweepmore.confirm" in done.stdout
+    )
+
+
+def test_plugin_is_a_door_into_the_framework_and_nothing_else() -> None:
+    for path in (ROOT / "src" / "hydra_plugins").rglob("*.py"):
+        packages = {i.package for i in imports_of(path)} - set(sys.stdlib_module_names)
+        assert packages <= {"sweepmore", "hydra", "omegaconf"}, path
+
+
+def python_files() -> list[Path]:
+    """Ours: `benchmarks/stock_app` is the rival's application, of an environment of its own."""
+    folders = [ROOT / name for name in ("src", "examples", "benchmarks")]
+    found = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
+    return [path for path in found if ROOT / "benchmarks" / "stock_app" not in path.parents]
+
+
+# Whatever is private in these may move in any of their releases.
+LIBRARIES = {"hydra", "omegaconf", "optuna"}
+ADAPTERS = {
+    ROOT / "src" / "sweepmore" / name
+    for name in ("compose/hydra_internals.py", "storage/optuna_internals.py")
+}
+OWN = {"self", "cls"}
+
+
+def private_names(path: Path) -> list[str]:
+    """What a file uses of others although its name begins with one underscore (and ends with none,
+    as ``_target_``): modules, attributes of anything but ``self``, ``"hydra._internal…"`` as a
+    text."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in OWN:
+            found.append(f"?.{node.attr}")
+        elif isinstance(node, ast.Constant) and str(node.value).split(".")[0] in LIBRARIES:
+            found += str(node.value).split()[:1]
+    return [name for name in found if re.search(r"(^|\.)_(?!_)\w*(?<!_)(\.|$)", name)]
+
+
+@pytest.mark.parametrize(
+    "name", [str(p.relative_to(ROOT)) for p in (*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py"))]
+)
+def test_what_is_private_in_hydra_and_optuna_stays_in_two_modules(name: str) -> None:
+    path = ROOT / name
+    for used in private_names(path):
+        torchs = used.startswith("?._foreach_") and path.parent.name == "nplm"
+        wandbs = used == "?._to_model" and path.stem == "wandb_report"
+        assert path in ADAPTERS or torchs or wandbs, used
+
+
+def test_only_evaluate_test_may_import_the_test_split() -> None:
+    for path in python_files():
+        if any("sealed" in i.module.split(".") for i in imports_of(path)):
+            assert path == ROOT / "evaluate_test.py"
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if (ROOT / f"{name}.py").exists()])
+def test_root_script_is_thin(name: str) -> None:
+    """It imports our packages and Hydra's types at module level, and nothing heavy."""
+    imports = [i for i in imports_of(ROOT / f"{name}.py") if not i.lazy and not i.typing]
+    assert third_party(imports) <= {"hydra", "omegaconf"}
+
+
+def test_light_modules_load_nothing_heavy_when_imported() -> None:
+    code = f"import sys, {', '.join(LIGHT)}; print({HEAVY!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
+def test_notebook_surface() -> None:
+    import nplm
+    from nplm import Config, fit, load_splits, sample
+
+    assert {Config, fit, load_splits, sample}
+    for name in nplm.__all__:
+        assert getattr(nplm, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = nplm.nothing
+
+
+def test_the_search_for_imports_sees_every_kind(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text(
+        "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\n"
+        "def f():\n    def g():\n        import h\n"
+    )
+    assert imports_of(path) == [
+        Import("a.b", False, False, None),
+        Import("c.d", False, False, None),
+        Import("e", False, True, None),
+        Import("h", True, False, "f"),
+    ]
