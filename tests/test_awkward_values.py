@@ -17,6 +17,7 @@ from sweepmore.compose.settings import _enqueued
 from sweepmore.compose.space import parse_space
 from sweepmore.confirm.retrain import choices
 from sweepmore.errors import ConfigError
+from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.studies import Attempt
 from sweepmore.sweep.terminal import rerun
 from tests.sweep_apps import App
@@ -76,7 +77,7 @@ class TestEveryDoor:
             folder = tmp_path / str(at)
             folder.mkdir()
             (folder / "overrides.yaml").write_text(yaml.safe_dump(space.overrides(point)))
-            chosen.append(SimpleNamespace(params=point, attrs={"folder": str(folder)}))
+            chosen.append(SimpleNamespace(params=point, attrs=TrialAttributes(folder=folder)))
         words, points = choices(cast(list[Attempt], chosen), ["x"])
         again = searching(words)
         assert [repr(point["x"]) for point in points] == list(map(repr, values[:number]))

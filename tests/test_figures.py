@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from sweepmore.report import figures
 from sweepmore.report.figures import Chart, Curve, Point
+from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.studies import Attempt, StudyView
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -29,8 +30,9 @@ def attempt(
     params: dict[str, Any] | None = None,
     **attrs: Any,
 ) -> Attempt:
+    kept = TrialAttributes.read(attrs)
     return Attempt(number, number, number, 0, 0, state, None, None, values or None,
-                   params or {}, None, datetime(2026, 1, 1), seconds, attrs)  # fmt: skip
+                   params or {}, None, datetime(2026, 1, 1), seconds, kept)  # fmt: skip
 
 
 def study(*attempts: Attempt, directions: tuple[str, ...] = ("minimize",)) -> StudyView:

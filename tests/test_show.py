@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from sweepmore.compose.frozen import FrozenConfig
+from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.studies import Attempt, StudyView, at_edge
 from sweepmore.sweep.processes import frozen_command, resources
 from sweepmore.sweep.terminal import duration, short
@@ -86,7 +87,22 @@ def test_durations(seconds: float, text: str) -> None:
 def study(*attempts: tuple[int, float | None, TrialState, str | None]) -> StudyView:
     """Attempts by slot, seconds, state and reason."""
     found = [
-        Attempt(k, slot, slot, k, 0, state, cast(Any, reason), None, None, {}, None, None, s, {})
+        Attempt(
+            k,
+            slot,
+            slot,
+            k,
+            0,
+            state,
+            cast(Any, reason),
+            None,
+            None,
+            {},
+            None,
+            None,
+            s,
+            TrialAttributes(),
+        )
         for k, (slot, s, state, reason) in enumerate(attempts)
     ]
     return StudyView("s", ("minimize",), tuple(found))

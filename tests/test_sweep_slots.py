@@ -29,6 +29,7 @@ from sweepmore.compose.settings import Sweep, read
 from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.storage.opening import open_storage
 from sweepmore.study import slots
+from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.studies import Attempt, StudyView, view, without_void
 from sweepmore.sweep.worker import Worker
 from tests.test_properties import _sweeper
@@ -53,9 +54,9 @@ def attempt(number: int, slot: int, state: str = "COMPLETE", nth: int = 0, **mor
         "owner": None,
         "started": None,
         "seconds": None,
-        "attrs": {},
     }
-    return Attempt(**{**facts, **more})
+    kept = TrialAttributes.read(more.pop("attrs", {}))
+    return Attempt(**{**facts, "attrs": kept, **more})
 
 
 def swept(words: list[str], **keys: Any) -> Sweep:

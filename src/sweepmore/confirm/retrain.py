@@ -18,6 +18,7 @@ from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.question import call
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.storage.optuna_internals import fix, storage_of
+from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.studies import Attempt, view
 from sweepmore.sweep.join import study_folder
 from sweepmore.sweep.processes import frozen_command
@@ -144,8 +145,8 @@ def _choice_of(key: str, values: Sequence[str]) -> str:
 def as_written(attempt: Attempt) -> dict[str, str]:
     """Name → override of a trial, from its folder: Hydra's record or the application's own tells
     ``+x`` from ``x`` and a list from the text of one. Empty where neither kept it."""
-    folder = Path(attempt.attrs["folder"])
-    for path in sorted(folder.rglob("overrides.yaml")):
+    assert attempt.attrs.folder is not None  # it is complete
+    for path in sorted(attempt.attrs.folder.rglob("overrides.yaml")):
         lines = yaml.safe_load(path.read_text(encoding="utf-8"))
         return {line.partition("=")[0].lstrip("+"): line for line in lines}
     return {}
@@ -158,11 +159,11 @@ def as_found(config: Any, trial: optuna.Trial) -> None:
     searched = optuna.load_study(study_name=name, storage=storage_of(trial.study))
     plan = Plan.kept(searched, f".{suffix}")
     assert plan is not None
-    found = plan.chosen(searched)[trial.user_attrs["slot"]]
+    found = plan.chosen(searched)[TrialAttributes.read(trial.user_attrs).slot or 0]
     fix(trial, found.params)
     call(searched.user_attrs["question"]["custom_search_space"], config, trial)
 
 
 def folder_of(study: optuna.Study) -> Path:
     """Where one of the study's trials lies."""
-    return Path(next(a.attrs["folder"] for a in view(study).attempts if "folder" in a.attrs))
+    return next(a.attrs.folder for a in view(study).attempts if a.attrs.folder is not None)

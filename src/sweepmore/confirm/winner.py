@@ -126,11 +126,11 @@ def candidates(searched: Sequence[Attempt], confirmed: StudyView) -> list[Candid
     failed or diverged under a fresh seed is left out."""
     found = []
     for attempt in confirmed.ranked:
-        values = attempt.attrs.get("repeats")
-        if not values or None in values:
+        values = [value for value in attempt.attrs.repeats or () if value is not None]
+        if not values or len(values) < len(attempt.attrs.repeats or ()):
             continue
         before = searched[attempt.slot]
-        result = attempt.attrs.get("result", {})
+        result = attempt.attrs.result or {}
         found.append(
             Candidate(
                 root=attempt.root,
@@ -140,7 +140,7 @@ def candidates(searched: Sequence[Attempt], confirmed: StudyView) -> list[Candid
                 cost=(float(result.get("parameters") or 0), float(result.get("steps") or 0)),
                 seconds=result.get("seconds"),
                 searched_root=before.root,
-                folder=attempt.attrs["folder"],
+                folder=str(attempt.attrs.folder),
             )
         )
     return found

@@ -249,7 +249,7 @@ def train_against_dev(seen: StudyView) -> Chart | None:
     learnt by heart; the further along it, the less it has learnt of either."""
     points = []
     for attempt in seen.counted:
-        kept = attempt.attrs.get("result") or {}
+        kept = attempt.attrs.result or {}
         train, dev = kept.get("train_loss"), kept.get("dev_loss")
         if train is not None and dev is not None and math.isfinite(train + dev):
             points.append(Point(train, dev, told(attempt)))

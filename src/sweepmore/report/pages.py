@@ -399,7 +399,7 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
     ]
     rows = []
     for a in shown[:MOST_ROWS]:
-        std = [a.attrs["std"] / len(a.attrs["repeats"]) ** 0.5 if "std" in a.attrs else None]
+        std = [None if a.attrs.std is None else a.attrs.std / len(a.attrs.repeats or ()) ** 0.5]
         rows.append([a.root, *(a.values or ()), *(std if error else []),
                      *([_alone(a)] if mixed else []), seen.seconds_of(a),
                      *(a.params.get(name) for name in names)])  # fmt: skip
@@ -412,7 +412,7 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
 
 def _alone(attempt: Attempt) -> float | None:
     """The dev loss of a mixture's net without counting; None of any other run."""
-    loss = (attempt.attrs.get("result") or {}).get("net_dev_loss")
+    loss = (attempt.attrs.result or {}).get("net_dev_loss")
     return None if loss is None else float(loss)
 
 

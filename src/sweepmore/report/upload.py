@@ -44,10 +44,9 @@ def folders_of(study: optuna.Study) -> list[Path]:
     """
     studies = [study, *parts_of(study)]
     attempts = [attempt for one in studies for attempt in view(one).attempts]
-    begun = [attempt for attempt in attempts if "folder" in attempt.attrs]
-    running = {attempt.attrs["folder"] for attempt in begun if attempt.open}
-    folders = dict.fromkeys(attempt.attrs["folder"] for attempt in begun)  # attempts share theirs
-    return [Path(folder) for folder in folders if folder not in running]
+    running = {attempt.attrs.folder for attempt in attempts if attempt.open}
+    folders = dict.fromkeys(attempt.attrs.folder for attempt in attempts)  # attempts share theirs
+    return [folder for folder in folders if folder is not None and folder not in running]
 
 
 def sync_study(study: optuna.Study) -> None:

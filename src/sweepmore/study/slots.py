@@ -21,6 +21,7 @@ from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.process.slurm import is_gone
 from sweepmore.storage.opening import start
 from sweepmore.storage.optuna_internals import id_of, storage_of, trial_id
+from sweepmore.study.attributes import Reason, TrialAttributes
 from sweepmore.study.studies import Attempt, StudyView, attempt_of, attempts_of, view, without_void
 
 # Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
@@ -50,7 +51,9 @@ def plan(study: optuna.Study, seen: StudyView, n_trials: int, fixed: FixedParams
     room = AHEAD - len(seen.waiting)
     first, added = _first_free(seen), 0
     for parameters in islice(fixed(first, _tried(seen)), max(0, min(missing, room))):
-        study.enqueue_trial(dict(parameters), user_attrs={"slot": first + added})
+        study.enqueue_trial(
+            dict(parameters), user_attrs=TrialAttributes(slot=first + added).written()
+        )
         added += 1
     return added
 
@@ -77,9 +80,10 @@ def claim(study: optuna.Study) -> Attempt | None:
     """Take the next waiting trial, or None where there is none. Never blocks."""
     storage = storage_of(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        if "slot" not in trial.user_attrs:
+        if TrialAttributes.read(trial.user_attrs).slot is None:
             continue  # enqueued by another program: not in our budget
-        if not start(storage, id_of(trial), {"owner": this_process(), "lease": time.time()}):
+        claim = TrialAttributes(owner=this_process(), lease=time.time())
+        if not start(storage, id_of(trial), claim.written()):
             continue
         claimed = attempt_of(storage.get_trial(id_of(trial)))
         assert claimed is not None
@@ -96,11 +100,12 @@ def is_void(study: optuna.Study, claimed: Attempt) -> bool:
     return claimed.number not in {attempt.number for attempt in kept}
 
 
-def fail(study: optuna.Study, number: int, reason: str) -> None:
+def fail(study: optuna.Study, number: int, reason: Reason) -> None:
     """Mark a trial as failed with the reason; nothing where somebody else finished it."""
     storage, of = storage_of(study), trial_id(study, number)
     try:
-        storage.set_trial_user_attr(of, "reason", reason)
+        for key, value in TrialAttributes(reason=reason).written().items():
+            storage.set_trial_user_attr(of, key, value)
         storage.set_trial_state_values(of, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return
@@ -115,13 +120,13 @@ def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
     """
     study.enqueue_trial(
         {**attempt.fixed, **attempt.params},
-        user_attrs={
-            "slot": attempt.slot,
-            "root": attempt.root,
-            "attempt": attempt.attempt + 1,
-            "deaths": attempt.deaths + died,
-            "retry_of": attempt.number,
-        },
+        user_attrs=TrialAttributes(
+            slot=attempt.slot,
+            root=attempt.root,
+            attempt=attempt.attempt + 1,
+            deaths=attempt.deaths + died,
+            retry_of=attempt.number,
+        ).written(),
     )
 
 
@@ -169,7 +174,8 @@ def leader(study: optuna.Study) -> Mapping[str, Any] | None:
 
 def renew_lease(study: optuna.Study, number: int) -> None:
     """Say that the trial's worker lives, for readers on other hosts."""
-    storage_of(study).set_trial_user_attr(trial_id(study, number), "lease", time.time())
+    for key, value in TrialAttributes(lease=time.time()).written().items():
+        storage_of(study).set_trial_user_attr(trial_id(study, number), key, value)
 
 
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
@@ -182,7 +188,7 @@ def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
 
 def without_objective(study: optuna.Study, since: float) -> Attempt | None:
     """The first attempt that was worked on after ``since`` (Unix time) and gave no number."""
-    return next((a for a in _since(study, since) if a.attrs.get("no_objective")), None)
+    return next((a for a in _since(study, since) if a.attrs.no_objective), None)
 
 
 def _since(study: optuna.Study, since: float) -> list[Attempt]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import optuna
@@ -27,9 +27,7 @@ from sweepmore.errors import StudyError
 from sweepmore.runs.record import CONFIRM, NOISE, ending
 from sweepmore.statistics.intervals import Noise
 from sweepmore.storage.optuna_internals import id_of, storage_of
-
-# how a trial ended, beside Optuna's state
-Reason = Literal["exception", "died", "handed_back", "void"]
+from sweepmore.study.attributes import Reason, TrialAttributes
 
 # Best five are shown; a best value within this share of its range's end is "at the edge" (guess).
 SHOWN, EDGE = 5, 0.02
@@ -52,7 +50,7 @@ class Attempt:
     owner: Mapping[str, Any] | None
     started: datetime | None
     seconds: float | None
-    attrs: Mapping[str, Any] = field(repr=False)
+    attrs: TrialAttributes = field(repr=False)
     fixed: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what it was planned with
 
     @property
@@ -74,7 +72,7 @@ class Attempt:
         only where another program left no lease.
         """
         started = time.time() if self.started is None else self.started.timestamp()
-        return float(self.attrs.get("lease", started))
+        return started if self.attrs.lease is None else self.attrs.lease
 
     @property
     def infeasible(self) -> bool:
@@ -84,22 +82,22 @@ class Attempt:
 
 def attempt_of(trial: FrozenTrial) -> Attempt | None:
     """None for a trial that was not planned by sweepmore (a foreign program's)."""
-    attrs = trial.user_attrs
-    if "slot" not in attrs:
+    attrs = TrialAttributes.read(trial.user_attrs)
+    if attrs.slot is None:
         return None
     seconds = trial.duration.total_seconds() if trial.duration is not None else None
     return Attempt(
         number=trial.number,
-        slot=attrs["slot"],
-        root=attrs.get("root", trial.number),
-        attempt=attrs.get("attempt", 0),
-        deaths=attrs.get("deaths", 0),
+        slot=attrs.slot,
+        root=trial.number if attrs.root is None else attrs.root,
+        attempt=attrs.attempt or 0,
+        deaths=attrs.deaths or 0,
         state=trial.state,
-        reason=attrs.get("reason"),
-        status=attrs.get("status"),
+        reason=attrs.reason,
+        status=attrs.status,
         values=None if trial.values is None else tuple(trial.values),
         params=trial.params,
-        owner=attrs.get("owner"),
+        owner=attrs.owner,
         started=trial.datetime_start,
         seconds=seconds,
         attrs=attrs,
@@ -261,7 +259,8 @@ def key_of(params: Mapping[str, Any]) -> str:
 
 def run_of(attempt: Attempt) -> Path:
     """The folder of a trial's run, of several repeats the first."""
-    folder = Path(attempt.attrs["folder"])
+    folder = attempt.attrs.folder
+    assert folder is not None  # a trial that began has one
     own = (folder / "result.json").exists() or not (folder / "0").is_dir()
     return folder if own else folder / "0"
 
@@ -324,9 +323,9 @@ def noise(ranked: Sequence[Attempt]) -> float | None:
     The root of the mean of s²/k over trials with k ≥ 2 repeats of standard deviation s.
     """
     errors = [
-        a.attrs["std"] ** 2 / len(a.attrs["repeats"])
+        a.attrs.std**2 / len(a.attrs.repeats)
         for a in ranked
-        if len(a.attrs.get("repeats", ())) > 1
+        if a.attrs.std is not None and a.attrs.repeats is not None and len(a.attrs.repeats) > 1
     ]
     return math.sqrt(sum(errors) / len(errors)) if errors else None
 
@@ -352,7 +351,9 @@ def known_noise(study: optuna.Study) -> Noise | None:
 
 def _pooled(trials: Sequence[Attempt]) -> Noise | None:
     """Over the repeats of each; None without repeats."""
-    known = [(a.attrs["std"], len(a.attrs["repeats"]) - 1) for a in trials if "std" in a.attrs]
+    known = [
+        (a.attrs.std, len(a.attrs.repeats or ()) - 1) for a in trials if a.attrs.std is not None
+    ]
     if not known:
         return None
     freedom = sum(each for _, each in known)

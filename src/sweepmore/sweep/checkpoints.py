@@ -30,8 +30,8 @@ class BestOnly:
         best = {a.root for a in (*seen.ranked[:1], *(seen.front if many else ()))}
         for root in finished - best - self._done:
             for attempt in seen.attempts:
-                if attempt.root == root and "folder" in attempt.attrs:
-                    remove_checkpoints(Path(attempt.attrs["folder"]))
+                if attempt.root == root and attempt.attrs.folder is not None:
+                    remove_checkpoints(attempt.attrs.folder)
             self._done.add(root)
 
 

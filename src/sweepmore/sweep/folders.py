@@ -88,13 +88,13 @@ def link(place: Path, folder: Path) -> None:
 def earlier(study: optuna.Study, claimed: Attempt) -> tuple[Path, ...]:
     """Folders of the trial's earlier attempts, the last one first."""
     before = _before(study, claimed)
-    return tuple(Path(a.attrs["folder"]) for a in reversed(before) if "folder" in a.attrs)
+    return tuple(a.attrs.folder for a in reversed(before) if a.attrs.folder is not None)
 
 
 def first_subdir(study: optuna.Study, claimed: Attempt) -> str | None:
     """What an earlier attempt of the trial resolved ``hydra.sweep.subdir`` to."""
     before = _before(study, claimed)
-    return next((str(a.attrs["subdir"]) for a in before if "subdir" in a.attrs), None)
+    return next((a.attrs.subdir for a in before if a.attrs.subdir is not None), None)
 
 
 def _before(study: optuna.Study, claimed: Attempt) -> Sequence[Attempt]:

@@ -182,9 +182,9 @@ class Parent:
         """What a study's trials left is gone with its folder, their values are not. Of other hosts
         and places nothing is known here."""
         folders = Counter(
-            Path(a.attrs["folder"]).parent
+            a.attrs.folder.parent
             for a in view(study).attempts
-            if "folder" in a.attrs and a.owner is not None and on_this_host(a.owner)
+            if a.attrs.folder is not None and a.owner is not None and on_this_host(a.owner)
         )
         for folder, trials in folders.items():
             if folder.parent == self.asked.outputs / "studies" and not folder.exists():
@@ -196,7 +196,7 @@ class Parent:
                 )
 
     def warn_of_new_code(self, study: optuna.Study, search: Search) -> None:
-        codes = {str(a.attrs["code"]) for a in view(study).attempts if "code" in a.attrs}
+        codes = {a.attrs.code for a in view(study).attempts if a.attrs.code is not None}
         earlier = codes - {search.code}
         if earlier:
             print(

@@ -181,7 +181,7 @@ class Shown:
         """Of repeated trials: a trial of eight runs takes long until it is done."""
         if (each := runs_each(self.asked.settings.repeats)) == 1:
             return ""
-        done = each * len(seen.counted) + sum(len(a.attrs.get("repeats", ())) for a in seen.running)
+        done = each * len(seen.counted) + sum(len(a.attrs.repeats or ()) for a in seen.running)
         return f" ({done} of {plural(each * self.asked.n_trials, 'run')})"
 
 
@@ -200,9 +200,9 @@ def value_of(attempt: Attempt) -> str:
     """With the standard deviation over repeats, where there are."""
     values = attempt.values or ()
     shown = ", ".join(map(decimals, values))
-    if "std" not in attempt.attrs:
+    if attempt.attrs.std is None:
         return shown
-    return f"{shown} (sd {decimals(attempt.attrs['std'], values[0])})"
+    return f"{shown} (sd {decimals(attempt.attrs.std, values[0])})"
 
 
 def closing(
@@ -366,14 +366,14 @@ def _of_one_run(asked: Sweep) -> list[str]:
 def _print_failures(seen: StudyView) -> None:
     """Each different reason once, with where to read more."""
     for text, count, example in _by_reason(seen):
-        folder = Path(str(example.attrs.get("folder", "")))
+        folder = example.attrs.folder or Path()
         print(f"failed:  {count} × {text.splitlines()[0]} ({shown_path(folder / 'error.txt')})")
 
 
 def _by_reason(seen: StudyView) -> list[tuple[str, int, Attempt]]:
     """The three most frequent errors: text, number, the first trial that had it."""
-    errors = Counter(str(a.attrs.get("error", "unknown")) for a in seen.failed)
-    first = {str(a.attrs.get("error", "unknown")): a for a in reversed(seen.failed)}
+    errors = Counter(a.attrs.error or "unknown" for a in seen.failed)
+    first = {a.attrs.error or "unknown": a for a in reversed(seen.failed)}
     return [(text, count, first[text]) for text, count in errors.most_common(3)]
 
 
@@ -381,7 +381,7 @@ def write_csv(seen: StudyView, path: Path, as_text: Sequence[str] = ()) -> None:
     """All attempts as a table for other programs, one row each; what the application kept with a
     trial as ``result.…`` (of its last repeat). Parameters stand as Hydra writes them, so that null
     is no empty text and 1 no "1"; Optuna holds those of ``as_text`` so already."""
-    kept = list(dict.fromkeys(key for a in seen.attempts for key in a.attrs.get("result") or {}))
+    kept = list(dict.fromkeys(key for a in seen.attempts for key in a.attrs.result or {}))
     names = list(dict.fromkeys(name for attempt in seen.attempts for name in attempt.params))
     values = [f"value_{k}" for k in range(len(seen.directions))]
     if len(values) == 1:
@@ -395,9 +395,9 @@ def write_csv(seen: StudyView, path: Path, as_text: Sequence[str] = ()) -> None:
         rows.writerow(
             [attempt.root, attempt.attempt, attempt.state.name, attempt.status or attempt.reason]
             + told
-            + [attempt.attrs.get("std"), attempt.seconds]
+            + [attempt.attrs.std, attempt.seconds]
             + [_written(attempt.params, name, name in as_text) for name in names]
-            + [(attempt.attrs.get("result") or {}).get(key) for key in kept]
+            + [(attempt.attrs.result or {}).get(key) for key in kept]
         )
     write_atomic(path, writable(buffer.getvalue()))
 
@@ -411,7 +411,7 @@ _STAY = (
 
 def no_objective(attempt: Attempt) -> StudyError:
     """The end of a sweep by the first task that gave no number."""
-    problem, _, cure = str(attempt.attrs["error"]).partition("\n  ")
+    problem, _, cure = (attempt.attrs.error or "").partition("\n  ")
     return StudyError(
         f"Trial {attempt.root} has no objective, and the next ones would have none: {problem}",
         value=attempt.root,
@@ -429,7 +429,7 @@ def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> Study
     """The end of a sweep that failed too often; identical errors once."""
     blocks = []
     for text, count, example in _by_reason(seen):
-        trace = str(example.attrs.get("traceback", text)).strip()
+        trace = (example.attrs.traceback or text).strip()
         lines = trace.split("\n") if trace != text else []
         blocks.append("\n".join([f"{count} × {text}", *(f"    {line}" for line in lines)]))
     problem = f"{failed} of {plural(finished, 'trial')} failed, more than "

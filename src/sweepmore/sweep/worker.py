@@ -48,6 +48,7 @@ from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.optuna_internals import as_running
 from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, is_away
 from sweepmore.study import slots
+from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.studies import Attempt, view
 from sweepmore.sweep import folders
 from sweepmore.trial import SweepTrial, entered
@@ -166,7 +167,7 @@ class Worker:
         self._trial = trial = as_running(self.study, claimed.number, fixed)
         self._told_to_stop = False
         self._place(self.search.folder / f"{claimed.root:04d}")
-        self._set("code", self.search.code)
+        self._keep(TrialAttributes(code=self.search.code))
         try:
             values = self._values(trial, claimed)
         except Interrupted as interrupted:
@@ -188,10 +189,9 @@ class Worker:
             if self.search.is_without_folder:  # nor this
                 self._hand_back(claimed)
                 raise removed([self.search.folder]) from error
-            self._set("status", "error")
-            self._set("reason", "exception")
+            self._keep(TrialAttributes(status="error", reason="exception"))
             if isinstance(error, NoObjective):
-                self._set("no_objective", True)
+                self._keep(TrialAttributes(no_objective=True))
             self._keep_error(error)
             self._tell(TrialState.FAIL)
         else:
@@ -209,7 +209,7 @@ class Worker:
         if self.stopped_by is not None and self._told_to_stop:
             self._hand_back(claimed)
         else:
-            self._set("status", "pruned")
+            self._keep(TrialAttributes(status="pruned"))
             self._tell(TrialState.PRUNED)
 
     def _is_taken(self, claimed: Attempt) -> bool:
@@ -220,8 +220,7 @@ class Worker:
     def _keep_error(self, error: BaseException) -> None:
         """With the trial, and as ``error.txt`` in its folder."""
         told, whole = described(error)
-        self._set("error", told)
-        self._set("traceback", whole)
+        self._keep(TrialAttributes(error=told, traceback=whole))
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "error.txt").write_text(whole, encoding="utf-8")
 
@@ -229,13 +228,13 @@ class Worker:
         """NaN never reaches the storage: what is not finite is infinitely bad."""
         directions = self.study.directions
         if not all(map(math.isfinite, values)):
-            self._set("status", "diverged")
+            self._keep(TrialAttributes(status="diverged"))
             values = [
                 value if math.isfinite(value) else worst(direction.name)
                 for value, direction in zip(values, directions)
             ]
         else:
-            self._set("status", "ok")
+            self._keep(TrialAttributes(status="ok"))
         self._tell(TrialState.COMPLETE, values)
 
     def _values(self, trial: optuna.Trial, claimed: Attempt) -> list[float]:
@@ -278,9 +277,10 @@ class Worker:
     def _keep_repeats(self, found: Sequence[Sequence[float]]) -> None:
         """Each repeat's value of the first objective, and their standard deviation."""
         firsts = [values[0] for values in found]
-        self._set("repeats", [value if math.isfinite(value) else None for value in firsts])
-        if len(firsts) > 1 and all(map(math.isfinite, firsts)):
-            self._set("std", statistics.stdev(firsts))
+        finite = tuple(value if math.isfinite(value) else None for value in firsts)
+        self._keep(TrialAttributes(repeats=finite))
+        if len(firsts) > 1 and None not in finite:
+            self._keep(TrialAttributes(std=statistics.stdev(firsts)))
 
     def _should_prune(self, number: int, values: Sequence[float]) -> bool:
         assert self._trial is not None
@@ -381,6 +381,10 @@ class Worker:
             self._told_to_stop = True
         return self._told_to_stop
 
+    def _keep(self, attributes: TrialAttributes) -> None:
+        for key, value in attributes.written().items():
+            self._set(key, value)
+
     def _set(self, key: str, value: Any) -> None:
         assert self._trial is not None
         if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE:
@@ -417,18 +421,18 @@ class Worker:
             raise deleted(f"The study {self.study.study_name}", "its database")
         now = next(a for a in view(self.study).attempts if a.number == claimed.number)
         slots.retry(self.study, now, died=False)
-        self._set("reason", "handed_back")
+        self._keep(TrialAttributes(reason="handed_back"))
         self._tell(TrialState.FAIL)
 
     def _place(self, folder: Path) -> None:
         """From here on this is the running trial's folder."""
         self._folder = folder
-        self._set("folder", str(folder))
+        self._keep(TrialAttributes(folder=folder))
 
     def _in_sweep_dir(self, claimed: Attempt, config: DictConfig, sweep_dir: Path) -> Path:
         """A folder of this attempt's own, as ``hydra.sweep`` says of its first run."""
         subdir = folders.first_subdir(self.study, claimed) or folders.subdir_of(config)
-        self._set("subdir", subdir)
+        self._keep(TrialAttributes(subdir=subdir))
         folder = folders.new_folder(sweep_dir, subdir)
         folders.link(self.search.folder / f"{claimed.root:04d}", folder)
         return folder
