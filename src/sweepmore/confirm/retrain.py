@@ -20,7 +20,7 @@ from sweepmore.compose.script_storage import typed_url
 from sweepmore.storage.optuna_internals import fix, storage_of
 from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.studies import Attempt, view
-from sweepmore.sweep.join import study_folder
+from sweepmore.sweep.context import study_folder
 from sweepmore.sweep.processes import frozen_command
 
 

@@ -24,8 +24,7 @@ from sweepmore.study import slots
 from sweepmore.study.studies import StudyView, view
 from sweepmore.sweep import terminal
 from sweepmore.sweep.checkpoints import BestOnly
-from sweepmore.sweep.join import study_folder
-from sweepmore.sweep.worker import MARK
+from sweepmore.sweep.context import MARK, study_folder
 
 # How often the parent plans, reaps and shows.
 TICK_SECONDS = 0.25

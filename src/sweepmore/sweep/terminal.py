@@ -43,7 +43,7 @@ from sweepmore.wording import decimals, plural, shown_path
 
 if TYPE_CHECKING:
     from sweepmore.compose.settings import Sweep
-    from sweepmore.sweep.worker import Search
+    from sweepmore.sweep.context import StudyContext
 
 # Without a terminal a line is printed when something changed, but not more often than this.
 LINE_SECONDS = 5.0
@@ -206,7 +206,7 @@ def value_of(attempt: Attempt) -> str:
 
 
 def closing(
-    asked: Sweep, study: optuna.Study, search: Search, elapsed: float, stopped: bool
+    asked: Sweep, study: optuna.Study, shared: StudyContext, elapsed: float, stopped: bool
 ) -> None:
     """The best few, which of them are tied, what to mistrust, and what to do next; of a sweep
     that was ``stopped`` that is said elsewhere."""
@@ -214,7 +214,7 @@ def closing(
     pruned, failed = seen.count(TrialState.PRUNED), len(seen.failed)
     print(
         f"{len(seen.counted)} of {plural(asked.n_trials, 'trial')} done"
-        f"{_lately(seen, search.since)} {duration(elapsed)}: "
+        f"{_lately(seen, shared.since)} {duration(elapsed)}: "
         f"{seen.count(TrialState.COMPLETE)} complete, {pruned} pruned, {failed} failed"
     )
     if seen.given_up:
@@ -226,7 +226,7 @@ def closing(
         share = len(seen.infeasible) / max(1, len(seen.counted))
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
-    write_csv(seen, search.folder / "trials.csv", study.user_attrs.get("as_text", ()))
+    write_csv(seen, shared.folder / "trials.csv", study.user_attrs.get("as_text", ()))
     confirms = ending(study.study_name)  # confirm.py has its own table
     if not seen.ranked or confirms:
         return
@@ -242,7 +242,7 @@ def closing(
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: of the best, {line}: look beyond it")
     best = "" if many else f"; the best: {shown_path(run_of(rows[0]))}"
-    print(f"folder:  {shown_path(search.folder)}{best}")
+    print(f"folder:  {shown_path(shared.folder)}{best}")
     if stopped:
         return
     print(f"again:   {rerun(asked, rows[0])}")
