@@ -69,7 +69,7 @@ def asked_for(arguments: Arguments) -> Path:
         raise ConfigError(problem, value=study, cure="Give one of them.")
     from sweepmore.compose.script_storage import opened
     from sweepmore.confirm.confirmation import load
-    from sweepmore.study.studies import best_run
+    from sweepmore.study.parts import best_run
 
     with opened(arguments.storage, outputs) as database:
         folder = best_run(load(database, study))

@@ -15,8 +15,9 @@ from optuna.trial import TrialState
 
 from sweepmore.report import figures
 from sweepmore.report.figures import Chart, Curve, Point
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.studies import Attempt, StudyView
+from sweepmore.study.view import StudyView
 
 PNG = b"\x89PNG\r\n\x1a\n"
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED

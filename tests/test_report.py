@@ -65,7 +65,9 @@ from sweepmore.report.pages import (
     tell,
 )
 from sweepmore.runs.record import find_run, read_config
-from sweepmore.study.studies import best_run, key_of, view
+from sweepmore.study.attempts import key_of
+from sweepmore.study.parts import best_run
+from sweepmore.study.view import view
 from sweepmore.wording import shown_path
 from tests.helpers import ROOT, TrainHere, call_script, run_script
 from tests.sweep_apps import until

@@ -42,7 +42,8 @@ from sweepmore.report.pages import Application, list_studies, read_study, study_
 from sweepmore.report.upload import folders_of
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
-from sweepmore.study.studies import known_noise, view
+from sweepmore.study.noise import known_noise
+from sweepmore.study.view import view
 from sweepmore.wording import decimals, plus_minus
 from tests.helpers import ROOT, call_script, environment
 from tests.sweep_apps import PATIENCE, App, until

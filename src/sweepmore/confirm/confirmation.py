@@ -26,7 +26,8 @@ from sweepmore.confirm.winner import Candidate, Confirmation, Row, candidates, c
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.runs.record import CONFIRM, FINAL, NOISE, ending, listed, searched_name, write_json
 from sweepmore.statistics.intervals import Interval, smallest_difference, t_interval
-from sweepmore.study.studies import view, words
+from sweepmore.study.attempts import words
+from sweepmore.study.view import view
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 

@@ -18,8 +18,9 @@ from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.question import call
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.storage.optuna_internals import fix, storage_of
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.studies import Attempt, view
+from sweepmore.study.view import view
 from sweepmore.sweep.context import study_folder
 from sweepmore.sweep.processes import frozen_command
 

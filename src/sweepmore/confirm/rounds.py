@@ -22,7 +22,9 @@ from sweepmore.confirm.winner import Candidate, distinct_best, fresh_seeds
 from sweepmore.errors import StudyError
 from sweepmore.runs.record import CONFIRM, FINAL, NOISE
 from sweepmore.storage.optuna_internals import storage_of
-from sweepmore.study.studies import Attempt, confirmation_of, key_of, view
+from sweepmore.study.attempts import Attempt, key_of
+from sweepmore.study.parts import confirmation_of
+from sweepmore.study.view import view
 
 
 def check_repeats(searched: optuna.Study, seed_key: str) -> None:

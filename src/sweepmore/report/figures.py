@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
 from sweepmore.statistics.importance import fence
-from sweepmore.study.studies import Attempt, StudyView, short
+from sweepmore.study.attempts import Attempt, short
+from sweepmore.study.view import StudyView
 from sweepmore.wording import decimals, plural
 
 if TYPE_CHECKING:

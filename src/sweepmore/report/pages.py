@@ -32,20 +32,11 @@ from sweepmore.runs.record import (
 )
 from sweepmore.statistics.importance import shares
 from sweepmore.statistics.intervals import HOLDS, gain
-from sweepmore.study.studies import (
-    SHOWN,
-    Attempt,
-    StudyView,
-    at_edge,
-    best_of,
-    confirmation_of,
-    key_of,
-    noise,
-    run_of,
-    runs_each,
-    view,
-    words,
-)
+from sweepmore.study.attempts import Attempt, key_of, run_of, runs_each, words
+from sweepmore.study.edges import at_edge
+from sweepmore.study.noise import noise
+from sweepmore.study.parts import confirmation_of
+from sweepmore.study.view import SHOWN, StudyView, best_of, view
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, plus_minus, shown_path

@@ -19,7 +19,7 @@ from sweepmore.report.document import cell, markdown
 from sweepmore.report.pages import Study, winner_table
 from sweepmore.runs.record import read_config
 from sweepmore.runs.tracking import Tracking
-from sweepmore.study.studies import words
+from sweepmore.study.attempts import words
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import plural, plus_minus

@@ -23,7 +23,7 @@ from sweepmore.storage.opening import open_storage
 from sweepmore.storage.patience import deleted
 from sweepmore.storage.urls import shown
 from sweepmore.study import slots
-from sweepmore.study.studies import StudyView
+from sweepmore.study.view import StudyView
 
 # What tells a study's own folder from one that a task has made anew after it was removed.
 MARK = "uid"

@@ -19,7 +19,7 @@ from sweepmore.errors import StudyError
 from sweepmore.process.identity import is_stopped, on_this_host
 from sweepmore.process.signals import stop_signals, unbroken
 from sweepmore.study import slots
-from sweepmore.study.studies import StudyView, view
+from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.context import StudyContext, is_all_taken, is_done, must_end
 
 # Workers that died in a row without one trial being finished: then something else is wrong.

@@ -21,7 +21,7 @@ from sweepmore.storage.opening import removed
 from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, is_away
 from sweepmore.storage.urls import file_of, shown
 from sweepmore.study import slots
-from sweepmore.study.studies import StudyView, view
+from sweepmore.study.view import StudyView, view
 from sweepmore.sweep import terminal
 from sweepmore.sweep.checkpoints import BestOnly
 from sweepmore.sweep.context import MARK, study_folder

@@ -30,7 +30,7 @@ from sweepmore.process import slurm
 from sweepmore.process.identity import this_process
 from sweepmore.process.signals import ignore_continue, signals_raise, unbroken
 from sweepmore.runs.record import safe_name
-from sweepmore.study.studies import view
+from sweepmore.study.view import view
 from sweepmore.sweep.context import is_done
 from sweepmore.sweep.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.sweep.worker import work

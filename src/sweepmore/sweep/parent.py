@@ -33,7 +33,7 @@ from sweepmore.storage.opening import existing_storage, open_storage, storage_er
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.storage.patience import heed
 from sweepmore.study import slots
-from sweepmore.study.studies import view
+from sweepmore.study.view import view
 from sweepmore.sweep import terminal
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
 from sweepmore.sweep.folders import check_subdir

@@ -28,17 +28,10 @@ from sweepmore.process.invocation import python
 from sweepmore.runs.record import ending, write_atomic
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
-from sweepmore.study.studies import (
-    SHOWN,
-    Attempt,
-    StudyView,
-    at_edge,
-    known_noise,
-    run_of,
-    runs_each,
-    view,
-    words,
-)
+from sweepmore.study.attempts import Attempt, run_of, runs_each, words
+from sweepmore.study.edges import at_edge
+from sweepmore.study.noise import known_noise
+from sweepmore.study.view import SHOWN, StudyView, view
 from sweepmore.wording import decimals, plural, shown_path
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep, check_name
 from sweepmore.errors import StudyError
 from sweepmore.study import slots
-from sweepmore.study.studies import view
+from sweepmore.study.view import view
 from sweepmore.sweep.context import is_done
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import plural

@@ -47,8 +47,9 @@ from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.optuna_internals import as_running, storage_of
 from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, heed, is_away
 from sweepmore.study import slots
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.studies import Attempt, view
+from sweepmore.study.view import view
 from sweepmore.sweep import folders
 from sweepmore.sweep.context import StudyContext, context_of, freeze, load_study, must_end
 from sweepmore.trial import SweepTrial, entered
