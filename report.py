@@ -87,7 +87,7 @@ def check(arguments: Arguments) -> None:
 
 def ours(arguments: Arguments, outputs: Path) -> Application:
     """nplm's part of a page; looks at test count by receipt or by row."""
-    from nplm.insights import application
+    from nplm.app.report import application
     from sweepmore.compose.script_storage import typed_url
     from sweepmore.seal.ledger import looks_at
 

@@ -40,7 +40,7 @@ def main(arguments: Arguments) -> None:
     from sweepmore.report.wandb_report import publish, require_account
 
     require_account()
-    from nplm.insights import application
+    from nplm.app.report import application
     from sweepmore.compose.script_storage import opened
     from sweepmore.confirm.confirmation import load
     from sweepmore.report.pages import read_study

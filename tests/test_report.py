@@ -31,9 +31,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 import report as script
 from benchmarks.report import MOST_BYTES, thousand
 from nplm import sampling
+from nplm.app.report import application, bigrams, objectives
 from nplm.config import Data, register_defaults
 from nplm.data import Splits, load_splits
-from nplm.insights import application, bigrams, objectives
 from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.question import ask

@@ -143,7 +143,7 @@ class Follower:
 
     def _leads(self) -> bool:
         """One parent of a study plans. Two that take over at once plan a slot twice, which is
-        told apart later (``studies.without_void``)."""
+        told apart later (``view.without_void``)."""
         leader, me = slots.leader(self.study) or {}, this_process()
         mine = {key: leader.get(key) for key in me} == me
         if leader and not mine:
