@@ -249,7 +249,8 @@ def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
         f"best dev loss (nats/token) {study.best_value:.4f} (trial {study.best_trial.number})"
         in head
     )
-    assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %)" in head
+    over = f"{winner['seeds']} final seeds"
+    assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %, over {over})" in head
     trial = next(t for t in study.trials if t.params == winner["params"])
     assert head.index(f"winner trial {trial.number}: optim.lr=") < head.index("best dev loss")
     assert "a.confirm-final/0000/" in head
@@ -494,7 +495,8 @@ def made_up(
     read = read_study(study, Application())
     if winner is None:
         return read
-    return replace(read, winner={"trial": 0, "mean": winner[0], "half_width": winner[1]})
+    return replace(read, winner={"trial": 0, "mean": winner[0], "half_width": winner[1],
+                                 "seeds": 8})  # fmt: skip
 
 
 def test_the_larger_value_is_best_where_it_is_maximized() -> None:
@@ -532,8 +534,8 @@ def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
     two = made_up("two", (1.75, 1.0), winner=(2.125, 0.25))
     page = compare_studies([one, two])
     assert page.facts == [
-        ("two, confirmed by fresh seeds", "2.1250 ± 0.2500 (95 %)"),
-        ("one, confirmed by fresh seeds", "2.2500 ± 0.1250 (95 %)"),
+        ("two, confirmed", "2.1250 ± 0.2500 (95 %, over 8 fresh seeds)"),
+        ("one, confirmed", "2.2500 ± 0.1250 (95 %, over 8 fresh seeds)"),
     ]
     assert page.sections[0].tables[0].marked == [1]
     assert page.warnings == []

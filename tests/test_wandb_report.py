@@ -26,6 +26,7 @@ from tests.wandb_stub import ENTITY, VIEW, Stub, serve
 NAME = "rates"
 WINNER = {  # as confirm.py leaves it
     "trial": 1, "params": {"optim.lr": 0.2}, "mean": 2.5, "half_width": 0.125,
+    "seeds": 4, "final": {"seeds": [5, 6, 7, 8], "values": [2.5, 2.5, 2.4, 2.6]},
     "rows": [
         {"trial": 0, "params": {"optim.lr": 0.1}, "searched": 2.25, "mean": 2.4375,
          "half_width": 0.25, "tied": True},
@@ -133,7 +134,10 @@ def test_report_tells_the_question_and_the_winner(
     saved, out = published
     answer, table = map(text_of, blocks_of(saved, "markdown-block"))
     assert "minimize dev loss (nats/token) over optim.lr" in answer
-    assert "**Winner**: optim.lr=0.2: 2.5000 ± 0.1250 over fresh seeds" in answer
+    assert "**Winner**: optim.lr=0.2: 2.5000 ± 0.1250 (95 %, over 4 final seeds)." in answer
+    headings = [block["children"][0]["text"] for block in blocks_of(saved, "heading")]
+    assert headings[0] == "What fresh and final seeds say"
+    assert "mean of 4 fresh seeds" in table.splitlines()[0]
     assert table.splitlines()[2:] == [
         "| 0 | 2.2500 | 2.4375 | 0.2500 | yes | optim.lr=0.1 |",
         "| **1** | **2.3750** | **2.5000** | **0.1250** | **yes** | **optim.lr=0.2** |",

@@ -17,12 +17,13 @@ from wandb_workspaces.reports.v2 import interface as wr
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.page import cell, markdown
 from sweepmore.record import read_config
-from sweepmore.report import Study, winner_table
+from sweepmore.report import Study, seeds_title, winner_table
 from sweepmore.show import command_line
 from sweepmore.studies import words
 from sweepmore.tracking import Tracking
 from sweepmore.typed import dotted
-from sweepmore.wording import plural, plus_minus
+from sweepmore.winner import reported
+from sweepmore.wording import plural
 
 # What a run logs at every evaluation (train.py, metrics_row).
 CURVES = ("dev_loss", "train_loss")
@@ -109,7 +110,8 @@ def describe(study: Study, runs: Runs, metric: str, place: Place) -> wr.Report:
         wr.CodeBlock(code=command_line(study.attrs["command"]), language=None),
     ]
     if study.winner is not None:
-        blocks += [wr.H2("What fresh seeds say"), wr.MarkdownBlock(text=winner_text(study.winner))]
+        title, table = seeds_title(study.winner), winner_text(study.winner)
+        blocks += [wr.H2(title), wr.MarkdownBlock(text=table)]
     grid = wr.PanelGrid(
         runsets=[run_set(study, runs, metric, place)], panels=panels(study, runs, metric)
     )
@@ -135,11 +137,7 @@ def answer(study: Study) -> str:
     if study.may_be_luck:
         lines.append("One seed a trial: the best of many is partly luck until confirm.py has run.")
     if study.winner is not None:
-        mean, half = study.winner["mean"], study.winner["half_width"]
-        lines.append(
-            f"**Winner**: {words(study.winner['params'])}: {plus_minus(mean, half)} "
-            "over fresh seeds (95 %)."
-        )
+        lines.append(f"**Winner**: {words(study.winner['params'])}: {reported(study.winner)}.")
     if study.since is not None:
         lines.append(f"{study.since[0]}.")
     return "\n\n".join(lines)

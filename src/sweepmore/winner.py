@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from sweepmore.errors import StudyError
 from sweepmore.studies import Attempt, Noise, StudyView, key_of
+from sweepmore.wording import plural, plus_minus
 
 LEVEL = 0.95
 # What these intervals hold, as benchmarks/truth.py measures it (RESULTS.md, "Intervals").
@@ -186,6 +187,23 @@ def told_apart_from(noise: Noise, trials: int, runs: int) -> float:
     """The smallest difference that a sweep of ``trials``, each the mean of ``runs`` runs, can tell
     apart: if all were equally good, no two would differ by more, in 95 % of sweeps."""
     return range_quantile(max(2, trials), noise.freedom) * noise.deviation / math.sqrt(runs)
+
+
+def seeds_of(record: Mapping[str, Any]) -> str:
+    """Which seeds gave the mean of a winner's record: final ones, else those that chose it (a
+    record from before there were final ones, or of a single configuration)."""
+    kind = "fresh seed" if record.get("final") is None else "final seed"
+    return plural(record["seeds"], kind)
+
+
+def reported(record: Mapping[str, Any]) -> str:
+    """The mean of a winner's record with its interval and the seeds that gave it; where the same
+    seeds chose the winner, it says so, with the cure."""
+    among = len(record.get("rows", ()))
+    over = seeds_of(record)
+    if record.get("final") is None and among > 1:
+        over += f", which also chose it among {among}: confirm.py adds final ones"
+    return f"{plus_minus(record['mean'], record['half_width'])} (95 %, over {over})"
 
 
 def distinct_best(seen: StudyView, top: int) -> list[Attempt]:
