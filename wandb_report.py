@@ -42,6 +42,7 @@ def main(arguments: Arguments) -> None:
     require_account()
     from nplm.insights import application
     from sweepmore.confirmation import load
+    from sweepmore.database import typed_url
     from sweepmore.report import read_study
     from sweepmore.storage import opened
     from sweepmore.sync import uploads
@@ -49,7 +50,7 @@ def main(arguments: Arguments) -> None:
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:
         study = load(database, arguments.study)
-        seen = read_study(study, application(ROOT))
+        seen = read_study(study, application(ROOT, typed_url(arguments.storage, outputs)))
         left = len(uploads(study).left)
     url = publish(seen, arguments.metric, arguments.entity, arguments.project)
     print(f"report   {url}")

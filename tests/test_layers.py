@@ -76,6 +76,7 @@ NPLM: dict[str, set[str]] = {
     "config": {"omegaconf"},
     "vocabulary": {"numpy"},
     "data": {"numpy", "torch", "pooch"},  # pooch: the download of names.txt
+    "looks": {"sqlalchemy"},  # a type
     "model": {"torch"},
     "kneser_ney": {"numpy", "scipy", "torch"},
     "baselines": {"numpy", "torch"},
@@ -92,7 +93,7 @@ NPLM: dict[str, set[str]] = {
     "estimates": {"numpy"},
     "pictures": {"torch", "matplotlib"},
     "console": {"rich", "torch"},
-    "insights": {"numpy", "torch"},
+    "insights": {"numpy", "sqlalchemy", "torch"},
     "sealed": {"numpy", "torch"},
 }
 TABLES = {"sweepmore": SWEEPMORE, "nplm": NPLM}
