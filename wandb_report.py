@@ -43,16 +43,18 @@ def main(arguments: Arguments) -> None:
     from nplm.insights import application
     from sweepmore.confirmation import load
     from sweepmore.database import typed_url
-    from sweepmore.report import read_study
+    from sweepmore.report import read_study, tell
     from sweepmore.storage import opened
     from sweepmore.sync import uploads
 
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:
         study = load(database, arguments.study)
-        seen = read_study(study, application(ROOT, typed_url(arguments.storage, outputs)))
+        nplm = application(ROOT, typed_url(arguments.storage, outputs))
+        seen = read_study(study, nplm)
         left = len(uploads(study).left)
-    url = publish(seen, arguments.metric, arguments.entity, arguments.project)
+    warnings = tell(nplm, seen.winning_run).warnings
+    url = publish(seen, arguments.metric, arguments.entity, arguments.project, warnings)
     print(f"report   {url}")
     if left:
         offline = f"{plural(left, 'run')} still offline"

@@ -17,6 +17,8 @@ import pytest
 from sweepmore.confirmation import load
 from sweepmore.database import storage_url
 from sweepmore.errors import StudyError
+from sweepmore.ledger import Ledger
+from sweepmore.record import read_json
 from sweepmore.report import Application, read_study
 from sweepmore.storage import open_storage
 from sweepmore.sync import sync_study, uploads
@@ -50,6 +52,10 @@ def outputs(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = folder / "studies" / NAME / "0001" / "0"
     assert (run / "config.yaml").exists()
     confirmed.set_user_attr("winner", {**WINNER, "run": str(run)})
+    ledger = Ledger(storage_url(None, None, folder), folder / "looks")
+    fingerprint = read_json(run / "result.json")["data"]["fingerprint"]
+    for name in (fingerprint, "b" * 32):  # rows alone: the checkout has no such receipts
+        ledger.claim(name, "a" * 64, {"data": few_names.name})
     return folder
 
 
@@ -138,6 +144,8 @@ def test_report_tells_the_question_and_the_winner(
     headings = [block["children"][0]["text"] for block in blocks_of(saved, "heading")]
     assert headings[0] == "What fresh and final seeds say"
     assert "mean of 4 fresh seeds" in table.splitlines()[0]
+    others = "1 at another split of few_names.txt, which may hold the same lines"
+    assert f"- this test split has had 1 look; {others}" in answer.splitlines()
     assert table.splitlines()[2:] == [
         "| 0 | 2.2500 | 2.4375 | 0.2500 | yes | optim.lr=0.1 |",
         "| **1** | **2.3750** | **2.5000** | **0.1250** | **yes** | **optim.lr=0.2** |",
@@ -154,9 +162,9 @@ def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
         warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
         from sweepmore.wandb_report import answer
     seen = replace(read_study(study, Application()), winner=None)
-    assert "luck" not in answer(seen)  # of two seeds each
+    assert "luck" not in answer(seen, ())  # of two seeds each
     once = {**seen.question, "repeats": None}
-    assert "One seed a trial" in answer(replace(seen, attrs={**seen.attrs, "question": once}))
+    assert "One seed a trial" in answer(replace(seen, attrs={**seen.attrs, "question": once}), ())
 
 
 def text_of(block: dict[str, Any]) -> str:
