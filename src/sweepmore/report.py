@@ -331,32 +331,40 @@ def _edges(best: Attempt, space: Mapping[str, Any]) -> list[str]:
 
 def _confirmed(study: Study) -> Section:
     assert study.winner is not None
-    winner, bias = study.winner, study.winner["selection_bias"]
-    than = "better" if study.sign * bias < 0 else "worse"
-    fresh, is_final = plural(winner["seeds"], "fresh seed"), winner.get("final") is not None
-    if len(winner["rows"]) == 1 and not is_final:
-        text = f"The best was trained again with {fresh}; nothing was chosen by them."
-    else:
-        text = (
-            f"The best were trained again with {fresh}, the same for all, which chose the winner. "
-            "A configuration is tied where its paired difference to the best may be zero; the "
-            "simplest of the tied wins."
-        )
-    if is_final:
-        text += (
-            f" The winner was then trained with {seeds_of(winner)}, which did not choose it. "
-            f"Their mean is the number to report: {reported(winner)}. {HOLDS}"
-        )
-    text += (
-        f" The search had shown {decimals(winner['searched'])} for the winner, "
-        f"{decimals(abs(bias), winner['searched'])} {than} than the {seeds_of(winner)} give."
-    )
+    winner = study.winner
     picture = Picture(
-        [figures.confirmed(study.winner, study.metrics[0])],
+        [figures.confirmed(winner, study.metrics[0])],
         "On the line the search told the truth; bars are 95 % intervals.",
     )
-    pictures = [picture] if len(study.winner["rows"]) > 1 else []  # a single point says nothing
+    pictures = [picture] if len(winner["rows"]) > 1 else []  # a single point says nothing
+    text = _what_seeds_say(winner, study.sign)
     return Section(seeds_title(winner), text, pictures, [winner_table(winner)])
+
+
+def _what_seeds_say(winner: Mapping[str, Any], sign: float) -> str:
+    """Which seeds chose, which gave the number to report, and what the search had promised."""
+    fresh, is_final = plural(winner["seeds"], "fresh seed"), winner.get("final") is not None
+    if len(winner["rows"]) == 1 and not is_final:
+        said = [f"The best was trained again with {fresh}; nothing was chosen by them."]
+    else:
+        said = [
+            f"The best were trained again with the same {fresh}, which chose the winner.",
+            "A configuration is tied where its paired difference to the best may be zero; the "
+            "simplest of the tied wins.",
+        ]
+    if is_final:
+        said += [
+            f"The winner was then trained with {seeds_of(winner)}, which did not choose it.",
+            f"Their mean is the number to report: {reported(winner)}.",
+        ]
+    bias = winner["selection_bias"]
+    than = "better" if sign * bias < 0 else "worse"
+    said += [
+        f"The search had shown {decimals(winner['searched'])} for the winner, "
+        f"{decimals(abs(bias), winner['searched'])} {than} than the {seeds_of(winner)} give.",
+        *([HOLDS] if is_final else []),
+    ]
+    return " ".join(said)
 
 
 def seeds_title(winner: Mapping[str, Any]) -> str:
@@ -712,7 +720,7 @@ def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
     lines += ["```", command_line(study.attrs["command"]), "```", ""]
     if page.warnings:
-        lines += ["To mistrust:", "", *(f"- {warning}" for warning in page.warnings), ""]
+        lines += ["Check these:", "", *(f"- {warning}" for warning in page.warnings), ""]
     for section in page.sections:
         lines += [f"## {section.title}", ""]
         lines += [section.text, ""] if section.text and section.title != TRIALS else []

@@ -79,10 +79,7 @@ def _told_apart(asked: Sweep, study: optuna.Study | None) -> list[str]:
     noise = None if study is None else known_noise(study)
     if noise is None or len(asked.settings.directions) > 1:
         return []
-    return [
-        f"apart    {_differences(asked, noise)}; "
-        f"one run's standard deviation is {noise.deviation:.2g}"
-    ]
+    return [f"apart    {_differences(asked, noise)}; one run's sd is {noise.deviation:.2g}"]
 
 
 def _differences(asked: Sweep, noise: Noise) -> str:
