@@ -9,7 +9,6 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,10 +88,8 @@ def ours(arguments: Arguments, outputs: Path) -> Application:
     """nplm's part of a page; looks at test count by receipt or by row."""
     from nplm.app.report import application
     from sweepmore.compose.script_storage import typed_url
-    from sweepmore.seal.ledger import looks_at
 
-    folder, url = ROOT / "sweeps" / "looks", typed_url(arguments.storage, outputs)
-    return application(ROOT, functools.partial(looks_at, folder=folder, url=url))
+    return application(ROOT, typed_url(arguments.storage, outputs))
 
 
 def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:

@@ -301,7 +301,7 @@ def test_a_header_names_the_characters_that_train_never_has(
 ) -> None:
     run = config.Config(data=ten(unit="char"))
     splits = load_splits(run.data, 3)
-    console.header(run, splits, begin(run, splits), looks=0)
+    console.header(run, splits, begin(run, splits), looks="0 looks")
     assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
 
 
@@ -311,7 +311,7 @@ def test_a_header_warns_where_train_never_has_the_unknown(
 ) -> None:
     run = config.Config(data=ten(min_count=min_count))
     splits = load_splits(run.data, 3)
-    console.header(run, splits, begin(run, splits), looks=0)
+    console.header(run, splits, begin(run, splits), looks="0 looks")
     warning = f"warning: train never has <unk>; {says} examples\n" if says else ""
     assert capsys.readouterr().err == warning
 

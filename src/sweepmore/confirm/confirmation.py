@@ -28,6 +28,7 @@ from sweepmore.runs.record import CONFIRM, FINAL, NOISE, ending, listed, searche
 from sweepmore.statistics.intervals import Interval, smallest_difference, t_interval
 from sweepmore.study.attempts import words
 from sweepmore.study.view import view
+from sweepmore.study.winners import seeds_of
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
@@ -225,8 +226,8 @@ def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
     )
     print(
         f"noise    one run's standard deviation is {told} over {plural(seeds, 'fresh seed')}\n"
-        f"         {plural(seeds, 'seed')} each can tell apart differences from {smallest}; "
-        f"one run each, from {single}"
+        f"         with {plural(seeds, 'seed')} each, differences of {smallest} or more can be "
+        f"told apart; with one run each, of {single} or more"
     )
 
 
@@ -240,21 +241,21 @@ def print_table(outcome: Outcome, record: Mapping[str, Any]) -> None:
     confirmation, final = outcome.confirmation, outcome.final
     seeds = len(confirmation.winner.values)
     print(f"\nconfirmed: each mean is of the same {seeds} fresh seeds, ± its own 95 % interval")
-    print("tied: by their differences seed by seed it may be as good as the best")
+    print("tied: the paired difference to the best may be zero")
     print(" trial    search      fresh mean   behind the best         parameters  seconds")
     for row in confirmation.rows:
         print(_line(row, confirmation))
     for row in confirmation.rows:
         print(f"  trial {row.candidate.searched_root:>4}  {words(row.candidate.params)}")
     print(f"winner   {words(final.params)} ({standing(confirmation)})")
-    kind = "final seeds, which did not choose it" if outcome.has_final_seeds else "fresh seeds"
+    apart = ", which did not choose it" if outcome.has_final_seeds else ""
     interval = plus_minus(record["mean"], record["half_width"])
-    print(f"report   {interval} (95 %), over {seeds} {kind}")
+    print(f"report   {interval} (95 %), over {seeds_of(record)}{apart}")
     if final.bias:
         than = "better" if (final.bias < 0) != confirmation.maximize else "worse"
         bias = decimals(abs(final.bias), final.searched)
         print(f"         the search had shown {decimals(final.searched)}, {bias} {than} "
-              f"than {'final' if outcome.has_final_seeds else 'fresh'} seeds give")  # fmt: skip
+              f"than the {seeds_of(record)} give")  # fmt: skip
     print(f"folder   {shown_path(Path(record['run']))}")
     print(f"         of its {record['seeds']} runs the one in the middle, with seed "
           f"{record['seed']}: typical, not the luckiest")  # fmt: skip

@@ -37,6 +37,7 @@ from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import noise
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.view import SHOWN, StudyView, best_of, view
+from sweepmore.study.winners import reported, seeds_of
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
@@ -251,7 +252,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if study.winner is not None:
         mean, half = study.winner["mean"], study.winner["half_width"]
         facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
-        facts.append(("confirmed by fresh seeds", confirmed_mean(study.winner)))
+        facts.append(("confirmed", reported(study.winner)))
     for k, metric in enumerate(study.metrics[: len(seen.directions)]):
         one = seen.best_in(k)
         value = cell((one.values or ())[k])
@@ -294,14 +295,6 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     return [*facts, ("trials", counts + left)]
 
 
-def confirmed_mean(winner: Mapping[str, Any]) -> str:
-    """With its interval; that of an older record says what it lacks."""
-    among = len(winner.get("rows", ()))
-    lacks = winner.get("final") is None and among > 1
-    of = f", but the same seeds chose it among {among}: confirm.py adds final ones" if lacks else ""
-    return f"{plus_minus(winner['mean'], winner['half_width'])} (95 %{of})"
-
-
 def _warnings(study: Study) -> list[str]:
     seen, space = study.seen, study.question["space"]
     found = [] if study.since is None else [study.since[0]]
@@ -335,33 +328,52 @@ def _edges(best: Attempt, space: Mapping[str, Any]) -> list[str]:
 
 def _confirmed(study: Study) -> Section:
     assert study.winner is not None
-    bias = study.winner["selection_bias"]
-    than = "better" if study.sign * bias < 0 else "worse"
-    text = (
-        f"The best were trained again with {plural(study.winner['seeds'], 'fresh seed')}, the same "
-        "for all. "
-        f"Of the winner the search had shown {decimals(study.winner['searched'])}, "
-        f"{decimals(abs(bias), study.winner['searched'])} "
-        f"{than} than fresh seeds give. Tied are those whose difference to the best, seed by seed, "
-        "may be zero; of the tied the simplest wins."
-    )
-    if study.winner.get("final") is not None:
-        text += (
-            f" The winner was then trained with {study.winner['seeds']} final seeds, which did "
-            f"not choose it: {confirmed_mean(study.winner)} is the number to report. {HOLDS}"
-        )
+    winner = study.winner
     picture = Picture(
-        [figures.confirmed(study.winner, study.metrics[0])],
+        [figures.confirmed(winner, study.metrics[0])],
         "On the line the search told the truth; bars are 95 % intervals.",
     )
-    pictures = [picture] if len(study.winner["rows"]) > 1 else []  # a single point says nothing
-    return Section("What fresh seeds say", text, pictures, [winner_table(study.winner)])
+    pictures = [picture] if len(winner["rows"]) > 1 else []  # a single point says nothing
+    text = _what_seeds_say(winner, study.sign)
+    return Section(seeds_title(winner), text, pictures, [winner_table(winner)])
+
+
+def _what_seeds_say(winner: Mapping[str, Any], sign: float) -> str:
+    """Which seeds chose, which gave the number to report, and what the search had promised."""
+    fresh, is_final = plural(winner["seeds"], "fresh seed"), winner.get("final") is not None
+    if len(winner["rows"]) == 1 and not is_final:
+        said = [f"The best was trained again with {fresh}; nothing was chosen by them."]
+    else:
+        said = [
+            f"The best were trained again with the same {fresh}, which chose the winner.",
+            "A configuration is tied where its paired difference to the best may be zero; the "
+            "simplest of the tied wins.",
+        ]
+    if is_final:
+        said += [
+            f"The winner was then trained with {seeds_of(winner)}, which did not choose it.",
+            f"Their mean is the number to report: {reported(winner)}.",
+        ]
+    bias = winner["selection_bias"]
+    than = "better" if sign * bias < 0 else "worse"
+    said += [
+        f"The search had shown {decimals(winner['searched'])} for the winner, "
+        f"{decimals(abs(bias), winner['searched'])} {than} than the {seeds_of(winner)} give.",
+        *([HOLDS] if is_final else []),
+    ]
+    return " ".join(said)
+
+
+def seeds_title(winner: Mapping[str, Any]) -> str:
+    """Of the section about a confirmation."""
+    return f"What fresh {'' if winner.get('final') is None else 'and final '}seeds say"
 
 
 def winner_table(winner: Mapping[str, Any]) -> Table:
-    """The confirmed configurations; the winner's row is marked."""
+    """The confirmed configurations, by the seeds that chose; the winner's row is marked."""
+    mean = f"mean of {plural(winner['seeds'], 'fresh seed')}"
     return Table(
-        ["trial", "in the search", "mean of fresh seeds", "± (95 %)", "tied", "parameters"],
+        ["trial", "in the search", mean, "± (95 %)", "tied", "parameters"],
         [[row["trial"], row["searched"], row["mean"], row["half_width"], row["tied"],
           words(row["params"])] for row in winner["rows"]],
         marked=[k for k, row in enumerate(winner["rows"]) if row["trial"] == winner["trial"]],
@@ -562,8 +574,7 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     if None not in means:
         for k in _best_first(means, studies[0].sign):
             winner = studies[k].winner or {}
-            told = f"{plus_minus(winner['mean'], winner['half_width'])} (95 %)"
-            facts.append((f"{rows[k][0]}, confirmed by fresh seeds", told))
+            facts.append((f"{rows[k][0]}, confirmed", reported(winner)))
         equal = [("", means)]
     leading = [(label, values, _best_first(values, studies[0].sign)) for label, values in equal]
     if not facts:
@@ -706,7 +717,7 @@ def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
     lines += ["```", command_line(study.attrs["command"]), "```", ""]
     if page.warnings:
-        lines += ["To mistrust:", "", *(f"- {warning}" for warning in page.warnings), ""]
+        lines += ["Check these:", "", *(f"- {warning}" for warning in page.warnings), ""]
     for section in page.sections:
         lines += [f"## {section.title}", ""]
         lines += [section.text, ""] if section.text and section.title != TRIALS else []
@@ -749,7 +760,7 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
         confirmed, best = confirmation_of(study), seen.ranked[0] if seen.ranked else None
         known = {} if confirmed is None else confirmed.user_attrs
         value: float | str | None = None if best is None else (best.values or (None,))[0]
-        if "winner" in known:  # a mean of fresh seeds, no best of many
+        if "winner" in known:  # a confirmed mean, no best of many
             value = plus_minus(known["winner"]["mean"], known["winner"]["half_width"])
         data = None if best is None else data_of(run_of(best))
         total = study.user_attrs.get("budget", {}).get("n_trials")

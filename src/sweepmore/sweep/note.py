@@ -10,8 +10,8 @@ import optuna
 from optuna.distributions import json_to_distribution
 
 from sweepmore.storage.optuna_internals import storage_of, study_id
+from sweepmore.study.winners import reported
 from sweepmore.sweep.terminal import command_line, described
-from sweepmore.wording import plus_minus
 
 # Both as optuna_dashboard.save_note has them, which takes over a second to import; a test reads
 # the note back with the dashboard's own function.
@@ -32,8 +32,7 @@ def write_note(study: optuna.Study, winner: Mapping[str, Any] | None = None) -> 
         params = " ".join(f"`{name}={value}`" for name, value in winner["params"].items())
         lines += [
             "",
-            f"**Winner**: {params}, {plus_minus(winner['mean'], winner['half_width'])} "
-            "(95 %, fresh seeds)",
+            f"**Winner**: {params}, {reported(winner)}",
         ]
     save_note(study, "\n".join(lines))
 
