@@ -66,6 +66,7 @@ from sweepmore.report.pages import (
 )
 from sweepmore.runs.record import find_run, read_config
 from sweepmore.study.attempts import key_of
+from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.parts import best_run
 from sweepmore.study.view import view
 from sweepmore.wording import shown_path
@@ -155,13 +156,18 @@ def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
         (4, {}, "done"),
         (7, {}, "stopped"),
         (None, {}, "done"),
-        (4, {"winner": 1}, "confirmed"),
-        (7, {"winner": 1, "test": 1}, "tested"),
+        (4, {"winner": {"run": "r"}}, "confirmed"),
+        (7, {"winner": {"run": "r"}, "test": {"look": 1}}, "tested"),
     ],
 )
-def test_the_state_of_a_study(total: int | None, confirmed: dict[str, int], state: str) -> None:
+def test_the_state_of_a_study(
+    total: int | None, confirmed: dict[str, dict[str, object]], state: str
+) -> None:
     """Of four trials."""
-    assert state_of(view(two_objectives()), total, confirmed) == state
+    study = optuna.create_study()
+    for key, value in confirmed.items():
+        study.set_user_attr(key, value)
+    assert state_of(view(two_objectives()), total, StudyAttributes.of(study)) == state
 
 
 def test_a_study_whose_trials_wait_is_stopped_whatever_its_budget() -> None:
@@ -169,7 +175,7 @@ def test_a_study_whose_trials_wait_is_stopped_whatever_its_budget() -> None:
     study = two_objectives()
     waits = create_trial(state=TrialState.WAITING, user_attrs={"slot": 4})
     study.add_trial(waits)
-    assert state_of(view(study), None, {}) == "stopped"
+    assert state_of(view(study), None, StudyAttributes()) == "stopped"
     (row,) = list_studies(study._storage).rows
     assert row[:3] == ["two", "stopped", 4]
 
@@ -303,9 +309,10 @@ def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
     study = read_study(open_study(outputs, "a"), Application())
     assert study.winner is not None
     numbers = {key_of(a.params): a.root for a in study.seen.ranked}
-    for row in (study.winner, *study.winner["rows"]):
-        assert row["trial"] == numbers[key_of(row["params"])]
-    assert study.answer.params == study.winner["params"]
+    assert study.winner.trial == numbers[key_of(study.winner.params)]
+    for row in study.winner.rows:
+        assert row.trial == numbers[key_of(row.params)]
+    assert study.answer.params == study.winner.params
     assert best_run(open_study(outputs, "a")) == study.winning_run
 
 
@@ -506,8 +513,8 @@ def made_up(
     read = read_study(study, Application())
     if winner is None:
         return read
-    return replace(read, winner={"trial": 0, "mean": winner[0], "half_width": winner[1],
-                                 "seeds": 8})  # fmt: skip
+    mean, half = winner
+    return replace(read, winner=Winner(Path(), trial=0, mean=mean, half_width=half, seeds=8))
 
 
 def test_the_larger_value_is_best_where_it_is_maximized() -> None:
@@ -727,13 +734,13 @@ def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
     """Two seeds by three splits are six; and six runs of trial 0 are less noisy than one."""
     one = made_up("s", (2.0, 1.0), (1.5, 1.0))
     repeats = {"repeats": {"seed": [1, 2], "data.seed": [1, 2, 3]}}
-    repeated = replace(one, attrs={**one.attrs, "question": {**one.question, **repeats}})
+    repeated = replace(one, attrs=replace(one.attrs, question={**one.question, **repeats}))
     facts = dict(study_page(repeated, Application()).facts)
     assert facts["gain over trial 0"] == "+0.5000 (6 runs each, not confirmed)"
     assert not repeated.may_be_luck
     assert one.may_be_luck
-    winner = {"trial": 1, "mean": 1.75, "half_width": 0.1, "seeds": 18, "searched": 1.5,
-              "selection_bias": 0.25, "run": "gone", "rows": []}  # fmt: skip
+    winner = Winner(Path("gone"), trial=1, mean=1.75, half_width=0.1, seeds=18, searched=1.5,
+                    selection_bias=0.25)  # fmt: skip
     confirmed = dict(study_page(replace(repeated, winner=winner), Application()).facts)
     half = 0.1 * (1 + 18 / 6) ** 0.5
     assert confirmed["gain over trial 0"] == (

@@ -555,9 +555,9 @@ def test_complete_is_for_the_same_checkpoint_and_a_dead_process(
 def confirmed(door: Door) -> optuna.Study:
     """The confirmation that named the door's run the winner."""
     storage = open_storage(door.ledger.url)
-    optuna.create_study(study_name="s", storage=storage).set_user_attr("command", {})
+    optuna.create_study(study_name="s", storage=storage).set_user_attr("command", {"words": []})
     study = optuna.create_study(study_name="s.confirm", storage=storage)
-    study.set_user_attr("command", {})
+    study.set_user_attr("command", {"words": []})
     study.set_user_attr("winner", {"run": str(door.run), "files": {}})
     return study
 

@@ -163,8 +163,8 @@ def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
         from sweepmore.report.wandb_report import answer
     seen = replace(read_study(study, Application()), winner=None)
     assert "luck" not in answer(seen, ())  # of two seeds each
-    once = {**seen.question, "repeats": None}
-    assert "One seed a trial" in answer(replace(seen, attrs={**seen.attrs, "question": once}), ())
+    once = replace(seen.attrs, question={**seen.question, "repeats": None})
+    assert "One seed a trial" in answer(replace(seen, attrs=once), ())
 
 
 def text_of(block: dict[str, Any]) -> str:

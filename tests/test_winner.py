@@ -43,6 +43,7 @@ from sweepmore.report.pages import Application, list_studies, read_study, study_
 from sweepmore.report.upload import folders_of
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
+from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import view
 from sweepmore.sweep.note import write_note
@@ -232,7 +233,7 @@ class TestTold:
         final = replace(confirmation.winner, values=tuple(losses[0] + 0.001))
         record = {"seeds": 8, "seed": 2**31 - 1, "run": "run", "mean": 2.13, "half_width": 0.0025}
         record["final"] = {"seeds": list(range(8)), "values": list(final.values)}
-        print_table(Outcome(confirmation, final, tuple(range(8))), record)
+        print_table(Outcome(confirmation, final, tuple(range(8))), Winner.read(record))
         lines = capsys.readouterr().out.splitlines()
         assert sum(line.split()[-2:-1] == ["1,234,567"] for line in lines) == 5
         assert max(len(line) for line in lines if "seed 21474" not in line) <= 80
@@ -414,7 +415,7 @@ class TestFoundSince:
         study = searched(1.0, 1.5)
         name_winner(study, 2, [0, 1], final=final)
         confirmed = optuna.load_study(study_name="s.confirm", storage=study._storage)
-        write_note(study, confirmed.user_attrs["winner"])
+        write_note(study, StudyAttributes.of(confirmed).winner)
         note = get_note(study)
         assert note.endswith(f"**Winner**: `x=0.0`, 1.1000 ± 0.2000 (95 %, over 3 {over}")
 

@@ -20,6 +20,7 @@ from sweepmore.report.pages import Study, seeds_title, winner_table
 from sweepmore.runs.record import read_config
 from sweepmore.runs.tracking import Tracking
 from sweepmore.study.attempts import words
+from sweepmore.study.attributes import Winner
 from sweepmore.study.winners import reported
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
@@ -116,7 +117,7 @@ def describe(
     """The report, not yet saved; asks for the account's name alone."""
     blocks: list[wr.BlockTypes] = [
         wr.MarkdownBlock(text=answer(study, warnings)),
-        wr.CodeBlock(code=command_line(study.attrs["command"]), language=None),
+        wr.CodeBlock(code=command_line(study.attrs.command), language=None),
     ]
     if study.winner is not None:
         title, table = seeds_title(study.winner), winner_text(study.winner)
@@ -146,7 +147,7 @@ def answer(study: Study, warnings: Sequence[str]) -> str:
     if study.may_be_luck:
         lines.append("One seed a trial: the best of many is partly luck until confirm.py has run.")
     if study.winner is not None:
-        lines.append(f"**Winner**: {words(study.winner['params'])}: {reported(study.winner)}.")
+        lines.append(f"**Winner**: {words(study.winner.params)}: {reported(study.winner)}.")
     if study.since is not None:
         lines.append(f"{study.since[0]}.")
     if warnings:
@@ -154,7 +155,7 @@ def answer(study: Study, warnings: Sequence[str]) -> str:
     return "\n\n".join(lines)
 
 
-def winner_text(winner: Mapping[str, Any]) -> str:
+def winner_text(winner: Winner) -> str:
     """The confirmed configurations as a Markdown table; the winner's row is bold."""
     table = winner_table(winner)
     rows = [

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from sweepmore.study.attributes import Winner
 from sweepmore.wording import plural, plus_minus
 
 
-def seeds_of(record: Mapping[str, Any]) -> str:
+def seeds_of(winner: Winner) -> str:
     """Which seeds gave the mean of a winner's record: final ones, else those that chose it (a
     record from before there were final ones, or of a single configuration)."""
-    kind = "fresh seed" if record.get("final") is None else "final seed"
-    return plural(record["seeds"], kind)
+    kind = "fresh seed" if winner.final is None else "final seed"
+    return plural(winner.seeds, kind)
 
 
-def reported(record: Mapping[str, Any]) -> str:
+def reported(winner: Winner) -> str:
     """The mean of a winner's record with its interval and the seeds that gave it; where the same
     seeds chose the winner, it says so, with the cure."""
-    among = len(record.get("rows", ()))
-    over = seeds_of(record)
-    if record.get("final") is None and among > 1:
+    among = len(winner.rows)
+    over = seeds_of(winner)
+    if winner.final is None and among > 1:
         over += f", which also chose it among {among}: confirm.py adds final ones"
-    return f"{plus_minus(record['mean'], record['half_width'])} (95 %, over {over})"
+    return f"{plus_minus(winner.mean, winner.half_width)} (95 %, over {over})"

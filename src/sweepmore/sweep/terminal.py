@@ -29,6 +29,7 @@ from sweepmore.runs.record import ending, write_atomic
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
 from sweepmore.study.attempts import Attempt, run_of, runs_each, words
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import SHOWN, StudyView, view
@@ -222,7 +223,7 @@ def closing(
         share = len(seen.infeasible) / max(1, len(seen.counted))
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
-    write_csv(seen, shared.folder / "trials.csv", study.user_attrs.get("as_text", ()))
+    write_csv(seen, shared.folder / "trials.csv", StudyAttributes.of(study).as_text)
     confirms = ending(study.study_name)  # confirm.py has its own table
     if not seen.ranked or confirms:
         return
