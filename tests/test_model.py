@@ -21,6 +21,7 @@ from nplm.config import AdamW, Bigram, Config, Data, Model, Ngram, Own, Sgd, fro
 from nplm.data import Split, Splits, encode, load_splits
 from nplm.drawing import first_batch
 from nplm.kneser_ney import best_kneser_ney, kneser_ney, tuned
+from nplm.looks import Looks
 from nplm.losses import least_loss, split_loss
 from nplm.mixture import Mixture, best_weight, mixed
 from nplm.model import ACTIVATIONS, LanguageModel, dropped
@@ -156,7 +157,7 @@ def test_direct_connections_beside_no_hidden_layer_are_there_twice(
     assert twice.size == once.size + once.W1.numel()
     for layers, direct in itertools.product((0, 1), (False, True)):
         run = Config(model=Model(layers=layers, direct=direct))
-        console.header(run, few, begin(run, few), 0)
+        console.header(run, few, begin(run, few), Looks(0, 0, few.name))
         told = "model.direct=true adds nothing to model.layers=0" in capsys.readouterr().err
         assert told is (layers == 0 and direct)
 

@@ -25,6 +25,7 @@ from nplm.config import Data, Model, Sgd
 from nplm.data import Split, count, encode, fingerprint, load_splits, read_lines
 from nplm.drawing import distributions
 from nplm.kneser_ney import KneserNey, best_kneser_ney, kneser_ney
+from nplm.looks import Looks
 from nplm.losses import split_loss, token_losses
 from nplm.mixture import Mixture, mixed
 from nplm.model import MLP, LanguageModel
@@ -300,7 +301,7 @@ def test_a_header_names_the_characters_that_train_never_has(
 ) -> None:
     run = config.Config(data=ten(unit="char"))
     splits = load_splits(run.data, 3)
-    console.header(run, splits, begin(run, splits), looks=0)
+    console.header(run, splits, begin(run, splits), Looks(0, 0, splits.name))
     assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
 
 
@@ -310,7 +311,7 @@ def test_a_header_warns_where_train_never_has_the_unknown(
 ) -> None:
     run = config.Config(data=ten(min_count=min_count))
     splits = load_splits(run.data, 3)
-    console.header(run, splits, begin(run, splits), looks=0)
+    console.header(run, splits, begin(run, splits), Looks(0, 0, splits.name))
     warning = f"warning: train never has <unk>; {says} examples\n" if says else ""
     assert capsys.readouterr().err == warning
 
