@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
+from nplm import for_hydra
+from nplm.config import Config, Objective, from_hydra, to_plain
 from sweepmore import record as records
-from sweepmore.composing import as_typed
+from sweepmore.composing import as_typed, resolved
 from sweepmore.errors import ConfigError, Interrupted, RunError
 from sweepmore.receipts import looks
 from sweepmore.record import Record
@@ -46,7 +47,7 @@ SAMPLES, PRINTED = 100, 5
 
 def main(node: DictConfig) -> float | list[float]:
     """Train as ``node`` says; returns the objectives, ``inf`` where the run diverged."""
-    config, folder = from_hydra(node), Path(HydraConfig.get().runtime.output_dir)
+    config, folder = from_hydra(resolved(node)), Path(HydraConfig.get().runtime.output_dir)
     resumed = config.resume is not None
     if config.resume is not None:
         cli.remove_empty(folder)  # Hydra made it for a new run; this one has its own
@@ -358,5 +359,5 @@ def about_data(splits: Splits) -> dict[str, Any]:
 
 if __name__ == "__main__":
     cli.require("torch")  # of the extra [nplm]
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(main)

@@ -73,7 +73,8 @@ SWEEPMORE: dict[str, set[str]] = {
     "wandb_report": {"wandb", "wandb_workspaces"},
 }
 NPLM: dict[str, set[str]] = {
-    "config": {"omegaconf"},
+    "config": set(),
+    "for_hydra": {"omegaconf"},
     "vocabulary": {"numpy"},
     "data": {"numpy", "torch", "pooch"},  # pooch: the download of names.txt
     "model": {"torch"},
@@ -100,6 +101,7 @@ TABLES = {"sweepmore": SWEEPMORE, "nplm": NPLM}
 HEAVY = {"torch", "wandb", "matplotlib", "optuna"}
 LIGHT = [f"sweepmore.{name}" for name in ("cli", "record", "tracking", "errors", "typed")]
 LIGHT += ["nplm.config", "nplm"]
+KNOWS_HYDRA = {"for_hydra", "console", "insights"}
 SCRIPTS = ("train", "find_lr", "confirm", "sample", "report", "wandb_report", "evaluate_test")
 
 
@@ -186,11 +188,11 @@ def test_framework_knows_no_model_and_no_torch(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(files_of("nplm")))
 def test_application_knows_no_optuna_and_no_hydra(name: str) -> None:
-    """But for register_defaults, which hands Hydra the defaults when a root script calls it."""
+    """But for the module that answers Hydra while it composes for a root script."""
     for imported in imports_of(files_of("nplm")[name]):
         assert imported.package not in ("optuna", "hydra", "hydra_plugins"), imported
         if imported.module.startswith("sweepmore.hydra_internals"):
-            assert (name, imported.function) == ("config", "register_defaults")
+            assert name == "for_hydra"
 
 
 def test_plugin_is_a_door_into_the_framework_and_nothing_else() -> None:
@@ -271,6 +273,14 @@ def test_light_module_names_nothing_heavy_at_module_level(module: str) -> None:
 
 def test_light_modules_load_nothing_heavy_when_imported() -> None:
     code = f"import sys, {', '.join(LIGHT)}; print({HEAVY!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
+def test_what_trains_loads_neither_hydra_nor_optuna() -> None:
+    """Indirectly neither. console and insights still do, by the framework's command line."""
+    names = ", ".join(f"nplm.{name}" for name in NPLM if name not in KNOWS_HYDRA)
+    code = f"import sys, {names}; print({LIBRARIES!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "set()\n", done.stdout + done.stderr
 

@@ -30,8 +30,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import report as script
 from benchmarks.report import MOST_BYTES, thousand
-from nplm import sampling
-from nplm.config import Data, register_defaults
+from nplm import for_hydra, sampling
+from nplm.config import Data
 from nplm.data import Splits, load_splits
 from nplm.insights import application, bigrams, objectives
 from sweepmore.cli import ROOT_VARIABLE, shown_path
@@ -666,7 +666,7 @@ def test_bigrams_count_what_follows_what(few: Splits) -> None:
 def test_objectives_are_named_with_their_units(words: list[str], named: list[str]) -> None:
     """From the config as a study's question holds it."""
     os.environ[ROOT_VARIABLE] = str(ROOT)
-    register_defaults()
+    for_hydra.register()
     with initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
         config = compose("config", overrides=words)
     question = ask({}, config, {}, None, ["hydra"])
