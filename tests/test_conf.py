@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from nplm.config import MODELS, OPTIMISERS, Config, Data, Own, from_hydra, model
 from sweepmore.cli import ROOT_VARIABLE
 from sweepmore.composing import composing, resolved
 from sweepmore.hydra_internals import VERSION_BASE
+from sweepmore.question import ask
+from sweepmore.space import parse_space
+from sweepmore.sweep import without_hydra
 from sweepmore.tracking import Tracking
 from sweepmore.typed import build
 from tests.helpers import ROOT
@@ -180,3 +184,32 @@ LINES = [
 @pytest.mark.parametrize("line", LINES)
 def test_the_frozen_sources_of_an_older_study_compose_to_the_same(line: str, older: Path) -> None:
     assert composed_in(older, *line.split()) == composed_in(CONF, *line.split())
+
+
+# What 0.1.0 kept in the database of `train.py -m experiment=smoke optim.lr=interval(0.01,0.1)`.
+QUESTION = json.loads("""{
+    "seed": 2147483647, "threads": 1, "eval_every": 0.25, "mix": false, "overfit_batch": false,
+    "objective": "dev_loss", "start_from": null,
+    "model.name": "mlp", "model.block_size": 3, "model.emb": 2, "model.hidden": 16,
+    "model.layers": 1, "model.activation": "tanh", "model.direct": false, "model.dropout": 0.0,
+    "model.emb_dropout": 0.0, "model.init": "lecture",
+    "optim.steps": 100, "optim.batch_size": 32, "optim.weight_decay": 0.0, "optim.clip": null,
+    "optim.ema": 0.0, "optim.draw": "examples", "optim.name": "sgd", "optim.schedule": "drop",
+    "optim.decay_rate": 1e-08, "optim.decay_step": null, "optim.decay_factor": 0.1,
+    "optim.momentum": 0.0,
+    "data.name": "given_names", "data.seed": 42, "data.split": [0.8, 0.1, 0.1],
+    "data.duplicates": "keep", "data.order": "shuffled", "data.unit": "char", "data.lower": false,
+    "data.min_count": 1
+}""")
+
+
+@pytest.mark.usefixtures("rooted")
+def test_a_study_of_an_older_version_is_asked_the_same_question() -> None:
+    """A setting that is added since then needs a line here, with what older studies make of it."""
+    for_hydra.register()
+    GlobalHydra.instance().clear()
+    with composing(), initialize_config_dir(str(CONF), **VERSION_BASE):
+        node = compose("config", overrides=["experiment=smoke"], return_hydra_config=True)
+    space = parse_space(["optim.lr=interval(0.01,0.1)"]).searched
+    question = ask(space, without_hydra(node), {}, None, node.hydra.sweeper.question_ignore)
+    assert question["config"] == QUESTION
