@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
-from sweepmore.compose.composing import as_typed, composing
+from nplm.app import for_hydra
+from nplm.config import Config, Objective, from_hydra, to_plain
+from sweepmore.compose.composing import as_typed, composing, resolved
 from sweepmore.errors import ConfigError, Interrupted, RunError, UserError
 from sweepmore.process.signals import stop_signals
 from sweepmore.runs import record as records
@@ -49,7 +50,7 @@ SAMPLES, PRINTED = 100, 5
 
 def main(node: DictConfig) -> float | list[float]:
     """Train as ``node`` says; returns the objectives, ``inf`` where the run diverged."""
-    config, folder = from_hydra(node), Path(HydraConfig.get().runtime.output_dir)
+    config, folder = from_hydra(resolved(node)), Path(HydraConfig.get().runtime.output_dir)
     resumed = config.resume is not None
     if config.resume is not None:
         cli.remove_empty(folder)  # Hydra made it for a new run; this one has its own
@@ -374,5 +375,5 @@ def about_data(splits: Splits) -> dict[str, Any]:
 
 if __name__ == "__main__":
     cli.require("torch")  # of the extra [nplm]
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(main)
