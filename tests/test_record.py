@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -17,8 +18,9 @@ import yaml
 
 import train
 from nplm import training
-from nplm.config import Model, from_hydra
+from nplm.config import OBJECTIVES, Model, from_hydra
 from nplm.data import Splits
+from nplm.result import DataFacts, MixFacts, Summary
 from sweepmore import record as records
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.owner import this_process
@@ -97,6 +99,16 @@ def test_diverged_result_fits_the_schema(here: TrainHere, tmp_path: Path) -> Non
     result = result_of(here(tmp_path / "run", "optim.lr=1e20"))
     VALID.validate(result)
     assert result["status"] == "diverged"
+
+
+def test_the_typed_record_has_the_fields_of_the_schema_in_its_order() -> None:
+    """But for ``test``, which a run must not know; objectives are among them."""
+    fields = [field.name for field in dataclasses.fields(Summary)]
+    assert fields == [name for name in SCHEMA["properties"] if name != "test"]
+    for name, record in (("data", DataFacts), ("mix", MixFacts)):
+        properties = SCHEMA["properties"][name]["properties"]
+        assert [field.name for field in dataclasses.fields(record)] == list(properties)
+    assert set(OBJECTIVES) <= set(fields)
 
 
 def test_interrupted_and_pruned_results_fit_the_schema(few: Splits) -> None:

@@ -30,7 +30,7 @@ import train
 from nplm import console, sealed
 from nplm.config import Config
 from nplm.data import Splits
-from nplm.training import begin
+from nplm.state import begin
 from sweepmore import cli
 from sweepmore import ledger as ledgers
 from sweepmore import record as records

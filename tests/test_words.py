@@ -31,7 +31,7 @@ from nplm.model import MLP, LanguageModel
 from nplm.models import build_model
 from nplm.optim import learning_rate
 from nplm.sampling import explain, load_trained, sample
-from nplm.training import begin, check_size
+from nplm.state import begin, check_size
 from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
 from sweepmore.database import storage_url
 from sweepmore.errors import ConfigError, DataError
