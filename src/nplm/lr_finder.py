@@ -21,8 +21,8 @@ from nplm.config import Config
 from nplm.data import Splits
 from nplm.drawing import drawing
 from nplm.gradients import by_autograd
+from nplm.losses import DIVERGED_ABOVE
 from nplm.state import begin, derived_seed
-from nplm.training import DIVERGED_ABOVE
 from sweepmore.colours import BLUE, GREEN, ORANGE
 from sweepmore.errors import ConfigError
 

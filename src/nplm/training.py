@@ -18,16 +18,13 @@ from nplm import blocks
 from nplm.config import Config
 from nplm.data import Split, Splits
 from nplm.gradients import gradients_of
-from nplm.losses import split_loss
+from nplm.losses import divergence, split_loss
 from nplm.mixture import mixed
 from nplm.optim import clip, learning_rate
 from nplm.result import Progress, Result
 from nplm.state import State, begin, save_state
 from sweepmore.record import Status
 
-# The first loss of a net with h standard-normal units is about 2.6·sqrt(h); this is reached by
-# none that fits in memory, so a loss above it is a divergence even while it is finite.
-DIVERGED_ABOVE = 1e4
 # Most training time that a kill can cost, beside one evaluation interval.
 CHECKPOINT_SECONDS = 5.0
 # The smoothed loss forgets over this share of the steps: guess, 20 visible turns a run.
@@ -125,9 +122,7 @@ def _descend(run: Run, state: State) -> Ending:
         state.step, state.seconds = step + 1, state.seconds + time.perf_counter() - began
         evaluated, pruned = state.step in evaluations, False
         if state.step in reports:
-            reason = _track(run, state, mean)
-            if reason is None and evaluated:
-                reason = _evaluate(run, state)
+            reason = _track(run, state, mean) or (_evaluate(run, state) if evaluated else None)
             if reason is not None:
                 return Ending("diverged", reason)
             if evaluated:
@@ -148,11 +143,12 @@ def _descend(run: Run, state: State) -> Ending:
 def _track(run: Run, state: State, mean: float) -> str | None:
     """Take the steps since the last report into the smoothed loss; returns why the run has
     diverged, if it has. The losses of the single steps are forgotten."""
-    steps, state.losses = len(state.losses), []
-    if reason := _divergence("minibatch", mean, state.step):
-        return reason
-    state.smoothed = _smooth(state.smoothed, mean, steps / run.config.optim.steps)
-    return None
+    share, state.losses = len(state.losses) / run.config.optim.steps, []
+    reason = divergence("minibatch", mean, state.step)
+    if reason is None:
+        before = mean if state.smoothed is None else state.smoothed
+        state.smoothed = mean + (before - mean) * math.exp(-share / SMOOTHING)
+    return reason
 
 
 def _evaluate(run: Run, state: State) -> str | None:
@@ -162,7 +158,7 @@ def _evaluate(run: Run, state: State) -> str | None:
     """
     model = state.evaluated()
     state.dev_loss = split_loss(model, run.dev)
-    if reason := _divergence("dev", state.dev_loss, state.step):
+    if reason := divergence("dev", state.dev_loss, state.step):
         return reason
     state.train_loss = split_loss(model, run.train)
     return None
@@ -249,18 +245,3 @@ def _mixed(result: Result, splits: Splits) -> Result:
         net_dev_loss=result.dev_loss,
         net_train_loss=result.train_loss,
     )
-
-
-def _smooth(smoothed: float | None, mean: float, share: float) -> float:
-    """Weigh the mean over a ``share`` of the run's steps into the exponential average."""
-    if smoothed is None:
-        return mean
-    return mean + (smoothed - mean) * math.exp(-share / SMOOTHING)
-
-
-def _divergence(which: str, loss: float, step: int) -> str | None:
-    """Say what is wrong with a loss, or None."""
-    if math.isfinite(loss) and loss <= DIVERGED_ABOVE:
-        return None
-    what = "not finite" if not math.isfinite(loss) else f"above {DIVERGED_ABOVE:g}"
-    return f"{which} loss {loss:g} at step {step} is {what}"
