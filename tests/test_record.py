@@ -16,11 +16,10 @@ import jsonschema
 import pytest
 import yaml
 
-import train
 from nplm import training
 from nplm.config import OBJECTIVES, Model, from_hydra
 from nplm.data import Splits
-from nplm.result import DataFacts, MixFacts, Summary
+from nplm.result import DataFacts, MixFacts, Summary, result_json
 from sweepmore import record as records
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.owner import this_process
@@ -116,7 +115,7 @@ def test_interrupted_and_pruned_results_fit_the_schema(few: Splits) -> None:
     interrupted = training.fit(config, few, stop=lambda: 15)
     pruned = training.fit(config, few, lambda at: at.step > 2)
     for result, status in ((interrupted, "interrupted"), (pruned, "pruned")):
-        content = train.result_json(config, few, result)
+        content = result_json(config, few, result)
         VALID.validate(content)
         assert content["status"] == status
 
