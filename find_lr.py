@@ -74,7 +74,7 @@ def main(node: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     from nplm import checkpoint, lr_finder
     from nplm.data import load_splits
-    from nplm.training import derived_seed
+    from nplm.state import derived_seed
 
     splits = load_splits(config.data, config.model.block_size)
     if config.overfit_batch:
