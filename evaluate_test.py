@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from nplm.kneser_ney import KneserNey
     from nplm.model import LanguageModel
     from sweepmore.overlap import Items
+    from sweepmore.rounds import Confirmed
 
 ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
@@ -86,9 +87,10 @@ class Arguments:
 class Asked:
     """The run that the arguments mean, and under which names its look is claimed.
 
-    ``study`` is the confirmation that named it, ``confirmed`` the sha256 of the winner's weights
-    at that time; both are None for a run that was named itself. ``since`` says what the search has
-    found after that, and ``next_round`` is the command that confirms it; empty where nothing.
+    ``study`` is the confirmation whose winner it is, ``confirmed`` the sha256 of the winner's
+    weights at that time; both are None for any other run, of which ``not_winner`` says so where its
+    search has a confirmed winner. ``since`` says what that search has found after the winner was
+    named, and ``next_round`` is the command that confirms it; empty where nothing.
     """
 
     folder: Path
@@ -98,6 +100,7 @@ class Asked:
     confirmed: str | None = None
     since: str = ""
     next_round: str = ""
+    not_winner: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class Subject:
             "dev_loss": self.dev_loss,
             "parameters": self.model.size,
             **({"stale": self.asked.since} if self.asked.since else {}),
+            **({"note": self.asked.not_winner} if self.asked.not_winner else {}),
         }
 
 
@@ -202,33 +206,38 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
     if (arguments.study is None) == (arguments.run is None):
         cure = "Give one of them: study=NAME (its confirmed winner) or run=FOLDER."
         raise ConfigError("study and run: one of the two is needed.", value=None, cure=cure)
-    if arguments.run is not None or arguments.trial is not None:
-        wanted = (arguments.run, arguments.study, arguments.trial)
-        return named(records.find_named(*wanted, outputs, holding=WEIGHTS))
     from sweepmore.confirmation import load
-    from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
+    from sweepmore.rounds import confirmed, search_of
     from sweepmore.storage import opened
 
-    assert arguments.study is not None
+    where = cli.given(arguments, "storage", "outputs")
     with opened(arguments.storage, outputs) as database:
-        searched = load(database, records.searched_name(arguments.study))
-        cure = f"python confirm.py study={searched.study_name}"
-        study = load(database, searched.study_name + records.CONFIRM, cure)
-        winner = study.user_attrs.get("winner")
-        since, command = told_unconfirmed(unconfirmed(searched)), ""
-        if since:
-            where = cli.given(arguments, "storage", "outputs")
-            command = f"python confirm.py {next_round(searched, where)}"
-    if winner is None:
+        if arguments.run is not None or arguments.trial is not None:
+            wanted = (arguments.run, arguments.study, arguments.trial)
+            asked = named(records.find_named(*wanted, outputs, holding=WEIGHTS))
+            search = search_of(database, run_id(asked.folder))
+            known = None if search is None else confirmed(search, where)
+            return asked if known is None else beside(asked, known)
+        assert arguments.study is not None
+        search = load(database, records.searched_name(arguments.study))
+        cure = f"python confirm.py study={search.study_name}"
+        study = load(database, search.study_name + records.CONFIRM, cure)
+        known = confirmed(search, where)
+    if known is None:
         problem = f"{study.study_name} has not named a winner."
         raise RunError(problem, value=study.study_name, cure=cure)
-    return dataclasses.replace(
-        named(Path(winner["run"])),
-        study=study,
-        confirmed=winner["files"].get(WEIGHTS),
-        since=since,
-        next_round=command,
-    )
+    return beside(named(Path(known.winner["run"])), known)
+
+
+def beside(asked: Asked, known: Confirmed) -> Asked:
+    """A run with what the confirmation of its search says: whether it is the winner, which a copy
+    of the winner's run is, too, and what was found since."""
+    asked = dataclasses.replace(asked, since=known.since, next_round=known.next_round)
+    weights = known.winner["files"].get(WEIGHTS)
+    if asked.folder == Path(known.winner["run"]) or asked.checkpoint == weights:
+        return dataclasses.replace(asked, study=known.study, confirmed=weights)
+    note = f"not the winner that {known.study.study_name} has named"
+    return dataclasses.replace(asked, not_winner=note)
 
 
 def named(folder: Path) -> Asked:
@@ -338,6 +347,8 @@ def show_asked(asked: Asked) -> None:
         f"settings {' '.join(records.read_overrides(asked.folder)) or 'the defaults'}\n"
         f"split    fingerprint {asked.fingerprint}"
     )
+    if asked.not_winner:
+        print(f"note     {asked.not_winner}")
     if asked.since:
         print(f"since    {asked.since}")
 

@@ -210,6 +210,8 @@ class TestOneLook:
         first = door.call()
         monkeypatch.setattr(evaluate_test, "LOOKS", str(door.place / "looks"))
         elsewhere = door.place / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "other.db").touch()
         words = f"run={door.run}", f"outputs={elsewhere}", f"looks={elsewhere / 'looks'}"
         for more in ((), (f"storage=sqlite:///{elsewhere / 'other.db'}",)):
             called = call_script(evaluate_test, *words, *more)
@@ -381,7 +383,7 @@ class TestRefusedBeforeTheClaim:
     def test_ledger_cannot_be_read(self, door: Door) -> None:
         database = door.place / "outputs" / "studies.db"
         database.write_text("not a database, but long enough to be taken for one")
-        self.refused(door, "The ledger: file is not a database")
+        self.refused(door, "cannot be opened: file is not a database")
         database.unlink()
 
     def test_run_of_a_folder_that_is_none(self, door: Door) -> None:
@@ -560,10 +562,10 @@ def confirmed(door: Door) -> optuna.Study:
     return study
 
 
-def test_a_stale_confirmation_is_refused_or_accepted(
-    door: Door, confirmed: optuna.Study, reads: list[str]
-) -> None:
-    """Trial 0 was confirmed and won; since then the search has found a better one."""
+@pytest.fixture
+def stale(door: Door, confirmed: optuna.Study) -> str:
+    """Trial 0 was confirmed and won; since then the search has found a better one. Returns what is
+    said of that."""
     searched = optuna.load_study(study_name="s", storage=confirmed._storage)
     for at, value in enumerate([1.0, 0.5]):
         attrs = {"slot": at, "root": at}
@@ -571,25 +573,95 @@ def test_a_stale_confirmation_is_refused_or_accepted(
                                         distributions={"x": IntDistribution(0, 1)}))  # fmt: skip
     plan = {"top": 1, "roots": [0], "seeds": [1, 2], "seed_key": "seed"}
     searched.set_user_attr("plan.confirm", plan)
+    searched.set_user_attr("uid", "abc123")
+    confirmed.set_user_attr("uid", "def456")
     named = confirmed.user_attrs["winner"]
     confirmed.set_user_attr("winner", {**named, "searched": 1.0, "top": 1, "roots": [0]})
+    set_run_id(door.run, "s.confirm-def456-0000-s1")
+    return "1 trial looks better and is not confirmed"
+
+
+def set_run_id(run: Path, run_id: str) -> None:
+    path = run / "provenance.json"
+    path.write_text(json.dumps({**records.read_json(path), "run_id": run_id}))
+
+
+def trial_of(door: Door, here: TrainHere, study: str, run_id: str) -> Path:
+    """A run of that study with other weights, on the door's data."""
+    folder = door.place / "outputs" / "studies" / study / "0001"
+    here(folder, "seed=8", f"data.path={door.data}")
+    set_run_id(folder, run_id)
+    return folder
+
+
+def test_a_stale_confirmation_is_refused_or_accepted(
+    door: Door, stale: str, reads: list[str]
+) -> None:
     refused = door.call("study=s")
     assert (refused.code, reads, door.looks) == (2, [], [])
-    told = "1 trial looks better and is not confirmed"
-    assert told in refused.err
+    assert stale in refused.err
     again = f"python confirm.py study=s top=1 seeds=2 outputs={door.place / 'outputs'}"
     assert again in refused.err
     assert door.call("study=s", "stale=maybe").code == 2
     accepted = door.call("study=s", "stale=accept")
     assert accepted.code == 0, accepted
-    assert f"since    {told}\n" in accepted.out
+    assert f"since    {stale}\n" in accepted.out
     (look,) = door.looks
-    assert look.about["stale"] == told
+    assert look.about["stale"] == stale
     (receipt,) = receipts(door.place / "looks", door.fingerprint)
-    assert receipt.about["stale"] == told
+    assert receipt.about["stale"] == stale
     second = door.call("study=s")  # reads nothing, so nothing is refused
     assert (second.code, len(reads)) == (0, 1)
-    assert told in second.out
+    assert stale in second.out
+
+
+def test_the_winner_of_a_stale_confirmation_named_as_a_run(
+    door: Door, stale: str, reads: list[str]
+) -> None:
+    """Or a copy of it; it is what study= names, so the study gets its number, too."""
+    copied = door.place / "outputs" / "runs" / "copied"
+    shutil.copytree(door.run, copied)
+    for words in ((), (f"run={copied}",)):
+        refused = door.call(*words)
+        assert (refused.code, reads, door.looks) == (2, [], [])
+        assert stale in refused.err
+        assert "python confirm.py study=s top=1 seeds=2" in refused.err
+    accepted = door.call("stale=accept")
+    assert accepted.code == 0, accepted
+    assert "not the winner" not in accepted.out
+    (look,) = door.looks
+    assert (look.about["study"], look.about["stale"]) == ("s.confirm", stale)
+    study = optuna.load_study(study_name="s.confirm", storage=open_storage(door.ledger.url))
+    assert study.user_attrs["test"]["look"] == 1
+
+
+@pytest.mark.parametrize("study", ["s", "s.confirm"])
+def test_another_run_of_a_confirmed_study(
+    door: Door, here: TrainHere, stale: str, study: str, reads: list[str]
+) -> None:
+    uid = {"s": "abc123", "s.confirm": "def456"}[study]
+    other = trial_of(door, here, study, f"{study}-{uid}-0001")
+    for words in (f"run={other}",), (f"study={study}", "trial=1"):
+        refused = door.call(*words)
+        assert (refused.code, reads, door.looks) == (2, [], [])
+        assert stale in refused.err
+    accepted = door.call(f"study={study}", "trial=1", "stale=accept")
+    assert accepted.code == 0, accepted
+    note = "not the winner that s.confirm has named"
+    assert f"note     {note}\n" in accepted.out
+    (look,) = door.looks
+    assert (look.about["study"], look.about["stale"], look.about["note"]) == (None, stale, note)
+    assert f"note     {note}\n" in door.call(f"run={other}").out
+    confirmed = optuna.load_study(study_name="s.confirm", storage=open_storage(door.ledger.url))
+    assert "test" not in confirmed.user_attrs
+
+
+def test_a_run_of_another_study_of_that_name(door: Door, here: TrainHere, stale: str) -> None:
+    """It was deleted and begun anew, or is in another database: nothing is known of it."""
+    other = trial_of(door, here, "s", "s-ffffff-0001")
+    called = door.call(f"run={other}")
+    assert called.code == 0, called
+    assert "not the winner" not in called.out
 
 
 def looked_with_a_full_disk(door: Door, *words: str) -> Ended:

@@ -44,7 +44,7 @@ from sweepmore.owner import is_alive, on_this_host
 from sweepmore.patience import DatabaseAway, StudyGone, deleted, is_away
 from sweepmore.process_state import return_to, unchanged, working_folder
 from sweepmore.question import call
-from sweepmore.record import safe_name
+from sweepmore.record import run_stem, safe_name
 from sweepmore.signals import Stop, answered, unbroken
 from sweepmore.space import Space
 from sweepmore.storage import FAILURES, removed
@@ -343,7 +343,7 @@ class Worker:
     def _sweep_trial(
         self, claimed: Attempt, repeat: Mapping[str, Any], number: int | None
     ) -> SweepTrial:
-        names = [safe_name(self.search.study_name)[:40], self._uid, f"{claimed.root:04d}"]
+        names = [run_stem(self.search.study_name, self._uid), f"{claimed.root:04d}"]
         names += [] if number is None else [f"s{number}"]
         return SweepTrial(
             study=self.search.study_name,
