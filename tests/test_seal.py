@@ -418,6 +418,16 @@ class TestRefusedBeforeTheClaim:
         assert ended.value.code == 2
         assert "one of the two is needed" in out.getvalue()
 
+    @pytest.mark.parametrize("word", ["outputs={}", "storage=sqlite:///{}/studies.db"])
+    def test_a_misspelt_place_begins_no_ledger(self, door: Door, word: str) -> None:
+        typo = door.place / "typo"
+        words = f"run={door.run}", f"looks={door.place / 'looks'}", word.format(typo)
+        called = call_script(evaluate_test, *words)
+        assert called.returncode == 2
+        assert "here is no" in called.stderr
+        assert "such file" in called.stderr or str(typo) in called.stderr
+        assert not typo.exists()
+
     def test_study_that_is_none(self, door: Door) -> None:
         called = door.call("study=nowhere")
         assert called.code == 2
