@@ -323,6 +323,38 @@ class TestLayersApart:
         assert book.looks(FINGERPRINT) == []
         assert claim(book, reason="torn").number == 2
 
+    @pytest.mark.parametrize("change", [
+        {"keys": ["a", "b"]}, {"keys": 3}, {"claimant": None}, {"claimant": {}},
+        {"claimant": {"host": "h", "boot": "b", "pid": "1"}}, {"result": "good"}, {"about": 3},
+        {"number": "1"}, {"number": None}, {"reason": {}}, {"checkpoint": 1}, {"claimed": 2026},
+        {"overlap": []}, {"overlap": {}}, {"overlap": {"items": 1, "union": 1, "looks": 3}},
+        {"overlap": {"items": 1, "union": 1, "looks": [{}], "unknown": []}}, {"more": 1},
+    ])  # fmt: skip
+    def test_a_receipt_of_wrong_types_counts_and_stays(
+        self, book: Ledger, change: dict[str, Any], tmp_path: Path
+    ) -> None:
+        """Its contents are not known; nothing is written over it, with a row beside it or not."""
+        look = done(book)
+        written = json.dumps({**json.loads(receipt(book).read_text()), **change})
+        assert_counts_and_stays(book, look, written, tmp_path)
+
+    @pytest.mark.parametrize("mark", ["<<<<<<< ours", "edited by hand"])
+    def test_a_receipt_that_may_hold_more_than_can_be_read_stays(
+        self, book: Ledger, mark: str, tmp_path: Path
+    ) -> None:
+        look = done(book)
+        text = receipt(book).read_text()
+        text = text.replace('  "number"', f'{mark}\n  "number"') if "<" in mark else mark
+        assert_counts_and_stays(book, look, text, tmp_path)
+
+    def test_of_a_wrong_receipt_no_claim_is_completed(self, book: Ledger) -> None:
+        """Who wrote it is not known, so its lines may have been read."""
+        claim_and_die(book)
+        receipt(book).write_text("[]")
+        with pytest.raises(Refused, match="look 1"):
+            book.resume(FINGERPRINT, MINE)
+        assert receipt(book).read_text() == "[]"
+
     def test_torn_receipt_beside_its_row_is_completed(self, book: Ledger) -> None:
         claim_and_die(book)
         receipt(book).write_text("")
@@ -336,6 +368,22 @@ class TestLayersApart:
         receipt(book).write_text(before)
         assert book.mend(FINGERPRINT) == []
         assert receipts(book.folder, FINGERPRINT) == [look]
+
+
+def assert_counts_and_stays(book: Ledger, look: Look, written: str, place: Path) -> None:
+    path = receipt(book)
+    path.write_text(written)
+    fresh = Ledger(URL.create("sqlite", database=str(place / "fresh.db")), book.folder)
+    (seen,) = fresh.known()
+    assert (seen.is_torn, seen.number) == (True, 1)
+    assert book.known() == [look]
+    for either in (book, fresh):
+        assert either.mend(FINGERPRINT) == []
+        either.add_keys({FINGERPRINT: frozenset({"0123"})})
+        with pytest.raises(Refused, match="look 1"):
+            claim(either)
+    assert fresh.looks() == []
+    assert path.read_text() == written
 
 
 class TestComplete:

@@ -32,7 +32,7 @@ from sweepmore.database import engine_options
 from sweepmore.errors import UserError, said
 from sweepmore.overlap import Items, Overlap, compare, kept
 from sweepmore.owner import is_alive, on_this_host, this_process
-from sweepmore.receipts import PRIVATE, Look, read_receipt, receipts, write_receipt
+from sweepmore.receipts import PRIVATE, Look, is_cut_off, read_receipt, receipts, write_receipt
 from sweepmore.record import create_private, write_json
 
 _TABLE = sql.Table(
@@ -301,11 +301,13 @@ class Ledger:
         return list({(look.fingerprint, look.number): look for look in found}.values())
 
     def _is_another_claims(self, look: Look) -> bool:
-        """Whether the receipt of that number was written for a claim in another database."""
+        """Whether the receipt of that number was written for a claim in another database, or by
+        nobody knows whom."""
         path = self.path(look)
-        if not path.exists() or (receipt := read_receipt(path)).is_torn:
+        if not path.exists():
             return False
-        return not receipt.is_same_claim(look)
+        receipt = read_receipt(path)
+        return not is_cut_off(path) if receipt.is_torn else not receipt.is_same_claim(look)
 
     def _update(self, look: Look, **values: str) -> bool:
         """Change the row of an unfinished look that still has the same claimant."""
@@ -363,6 +365,9 @@ class Ledger:
 
 
 def _rewrite(path: Path, look: Look) -> None:
+    """Over a receipt of this look; one that cannot be read and is not cut off stays."""
+    if path.exists() and read_receipt(path).is_torn and not is_cut_off(path):
+        return
     write_json(path, dataclasses.asdict(look), PRIVATE)
 
 
