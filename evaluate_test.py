@@ -387,11 +387,12 @@ def show_result(look: Look, known: Sequence[Look]) -> None:
     )
     for line in told_overlap(look.overlap or {}):
         print(line)
-    for one in sorted(known, key=lambda one: one.number != look.number):  # its own first
-        after = "later" if one.number > look.number else "earlier"
-        which = "look" if one.number == look.number else after
+    total = max(known[-1].number, len(known))  # two databases may have claimed one number
+    for one in sorted(known, key=lambda one: one.claim != look.claim):  # its own first
+        after = "later" if (one.number, one.claimed) > (look.number, look.claimed) else "earlier"
+        which = "look" if one.claim == look.claim else after
         why = f": {one.reason}" if one.reason else ""
-        print(f"{which:<8} {one.number} of {known[-1].number}{why} ({one.claimed[:10]})")
+        print(f"{which:<8} {one.number} of {total}{why} ({one.claimed[:10]})")
     sys.stdout.flush()
 
 

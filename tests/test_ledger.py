@@ -313,6 +313,43 @@ class TestLayersApart:
         with pytest.raises(Refused):
             other.resume(FINGERPRINT, MINE)
 
+    def test_two_claims_of_one_number_are_two_looks(self, book: Ledger, tmp_path: Path) -> None:
+        """In the database that has one of them; mending keeps both as they are."""
+        other = ledger_in(tmp_path / "other")
+        theirs, mine = done(other, OTHER), done(book)
+        shutil.copy(other.path(theirs), book.path(mine))  # as after a merge in git
+        for _ in range(2):
+            assert book.known(FINGERPRINT) == book.known() == [theirs, mine]
+            assert looks_at(FINGERPRINT, book.folder, book.url) == 2
+            assert book.mend(FINGERPRINT) == []
+        assert receipts(book.folder) == [theirs]
+        assert book.looks() == [mine]
+        assert claim(book, reason="why").number == 2
+        assert looks_at(FINGERPRINT, book.folder, book.url) == 3
+
+    def test_two_claims_of_one_number_in_two_folders(self, book: Ledger, tmp_path: Path) -> None:
+        committed = ledger_in(tmp_path / "other")
+        theirs, mine = done(committed, OTHER), done(book)
+        both = dataclasses.replace(book, committed=committed.folder)
+        assert both.known(FINGERPRINT) == [theirs, mine]
+        receipt(book).write_text("")  # torn: it tells nothing of another look
+        assert both.known(FINGERPRINT) == [theirs, mine]
+        receipt(committed).write_text("")
+        assert both.known(FINGERPRINT) == [mine]
+
+    def test_beside_another_claim_of_its_number_none_is_completed(
+        self, book: Ledger, tmp_path: Path
+    ) -> None:
+        claim_and_die(book)
+        other = ledger_in(tmp_path / "other")
+        theirs = claim(other)
+        shutil.copy(other.path(theirs), receipt(book))
+        with pytest.raises(Refused, match="look 1"):
+            book.resume(FINGERPRINT, MINE)
+        shutil.copy(other.path(other.finish(theirs, RESULT)), receipt(book))
+        with pytest.raises(Refused, match="look 1"):
+            book.resume(FINGERPRINT, MINE)
+
     @pytest.mark.parametrize("torn", ["", "{", "[]", "null", '{"number": 1}', "\x00\x00"])
     def test_torn_receipt_counts(self, book: Ledger, torn: str) -> None:
         book.folder.mkdir()

@@ -288,6 +288,17 @@ class TestAnotherLook:
         assert "look     1 of 2 (20" in first.out
         assert "later    2 of 2: why (20" in first.out
 
+    def test_of_one_number_from_another_database(self, door: Door, tmp_path: Path) -> None:
+        """Both are shown beside either's number."""
+        door.call()
+        receipt = door.ledger.path(door.looks[0])
+        fields = json.loads(receipt.read_text())
+        receipt.write_text(json.dumps({**fields, "claimed": "2026-01-02T03:04:05+00:00"}))
+        called = door.call()
+        assert called.code == 0, called
+        assert "look     1 of 2 (20" in called.out
+        assert "earlier  1 of 2 (2026-01-02)" in called.out
+
     def test_of_the_same_lines_under_another_fingerprint(
         self, door: Door, here: TrainHere, reads: list[str]
     ) -> None:

@@ -18,7 +18,7 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,8 +185,8 @@ class Ledger:
     def _refuse_rivals(self, look: Look, earlier: list[Look], items: Items | None) -> None:
         """Two databases do not see each other's rows, but each claim's receipt is there before
         this: of two at the same time at most one goes on."""
-        before = {(one.fingerprint, one.number) for one in (*earlier, look)}
-        late = [one for one in self._receipts() if (one.fingerprint, one.number) not in before]
+        before = {one.claim for one in (*earlier, look)}
+        late = [one for one in self._receipts() if one.claim not in before]
         if items is not None and _is_seen(compare(items, late)):
             problem = f"{late[0]} came from another database at the same time: both count."
             raise _refused(problem, look.number)
@@ -285,20 +285,20 @@ class Ledger:
                 _insert_keys(connection, look)
 
     def _merged(self, rows: list[Look], fingerprint: str | None = None) -> list[Look]:
-        """``rows`` with the receipts: what a row lacks, the receipt of the same claim may have."""
-        found = {(look.fingerprint, look.number): look for look in self._receipts(fingerprint)}
+        """``rows`` with the receipts: what a row lacks, the receipt of the same claim may have. Two
+        claims of one number, from two databases, are two looks; the row is the last of them."""
+        found = {look.claim: look for look in self._receipts(fingerprint)}
         for row in rows:
-            at = row.fingerprint, row.number
-            receipt = found.get(at)
-            found[at] = _filled(row, receipt) if receipt and row.is_same_claim(receipt) else row
-        return [found[at] for at in sorted(found)]
+            receipt = found.pop(row.claim, None)
+            found[row.claim] = row if receipt is None else _filled(row, receipt)
+        return sorted(_readable(found.values()), key=lambda look: look.place)
 
     def _receipts(self, fingerprint: str | None = None) -> list[Look]:
-        """Those of the ledger's own folder go before committed ones of the same number."""
+        """Those of the ledger's own folder go before committed ones of the same claim."""
         wanted = "*" if fingerprint is None else fingerprint
         folders = dict.fromkeys((self.committed or self.folder, self.folder))
         found = [look for folder in folders for look in receipts(folder, wanted)]
-        return list({(look.fingerprint, look.number): look for look in found}.values())
+        return _readable({look.claim: look for look in found}.values())
 
     def _is_another_claims(self, look: Look) -> bool:
         """Whether the receipt of that number was written for a claim in another database, or by
@@ -383,6 +383,12 @@ def _filled(one: Look, other: Look) -> Look:
     lacking = ("result", *_OF_KEYS)
     missing = {key: getattr(other, key) for key in lacking if getattr(one, key) is None}
     return dataclasses.replace(one, **missing)
+
+
+def _readable(looks: Collection[Look]) -> list[Look]:
+    """Without damaged receipts, where another record of that number tells whose claim it is."""
+    told = {look.place for look in looks if not look.is_torn}
+    return [look for look in looks if not look.is_torn or look.place not in told]
 
 
 def _completed(look: Look, texts: Mapping[str, str]) -> Look:

@@ -46,11 +46,18 @@ class Look:
         """Whether its receipt no longer tells who claimed it."""
         return self.claimed == UNKNOWN
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """What its receipt and its row are named by: two claims in two databases may share it."""
+        return self.fingerprint, self.number
+
+    @property
+    def claim(self) -> tuple[str, int, str, str]:
+        """What no other claim shares."""
+        return *self.place, self.claimed, self.checkpoint
+
     def is_same_claim(self, other: Look) -> bool:
-        mine, theirs = (
-            (look.fingerprint, look.number, look.claimed, look.checkpoint) for look in (self, other)
-        )
-        return mine == theirs and not self.is_torn
+        return self.claim == other.claim and not self.is_torn
 
     def __str__(self) -> str:
         state = "claimed, no result" if self.result is None else "done"
