@@ -20,7 +20,7 @@ import hashlib
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +30,7 @@ from sweepmore import record as records
 from sweepmore.database import typed_url
 from sweepmore.errors import ConfigError, RunError, UserError
 from sweepmore.ledger import Ledger, Refused, UsedUp
+from sweepmore.overlap import in_words
 from sweepmore.receipts import Look
 from sweepmore.typed import dotted, setting
 from sweepmore.wording import bounds, decimals
@@ -143,7 +144,7 @@ def main(arguments: Arguments) -> None:
     mend(ledger, asked)
     done = finished(ledger.known(asked.fingerprint), asked.checkpoint)
     if done is not None and arguments.another_look is None:
-        show_asked(asked)
+        show_asked(asked, done)
         show_result(done, ledger.known(asked.fingerprint))
         print("recorded before: nothing was read now, no look was taken", file=sys.stderr)
         with contextlib.suppress(OSError):  # a kill may have come between the record and this
@@ -159,9 +160,11 @@ def main(arguments: Arguments) -> None:
     subject = check(asked)
     ledger.prepare()
     items = hashed(subject, ledger)
-    if not arguments.complete:
-        may_look(ledger, asked, arguments.another_look, items)
-    show_subject(subject)
+    if arguments.complete:
+        planned = ledger.unfinished(asked.fingerprint, asked.checkpoint)
+    else:
+        planned = may_look(ledger, asked, arguments.another_look, items)
+    show_subject(subject, planned)
     if arguments.complete:
         look = ledger.resume(asked.fingerprint, asked.checkpoint)
     else:
@@ -187,11 +190,11 @@ def mend(ledger: Ledger, asked: Asked) -> None:
             print(told, file=sys.stderr)
 
 
-def may_look(ledger: Ledger, asked: Asked, reason: str | None, items: Items | None = None) -> None:
-    """Refused where the split, or its lines under another fingerprint, had a look and no ``reason``
-    for another is given."""
+def may_look(ledger: Ledger, asked: Asked, reason: str | None, items: Items | None = None) -> Look:
+    """The look that will be claimed. Refused where the split, or its lines under another
+    fingerprint, had a look and no ``reason`` for another is given."""
     try:
-        ledger.check(asked.fingerprint, asked.checkpoint, reason, items)
+        return ledger.check(asked.fingerprint, asked.checkpoint, reason, items)
     except UsedUp as refused:
         cure = f"{refused.cure}\n  {USED_UP}"
         raise UsedUp(refused.problem, value=refused.value, cure=cure) from refused
@@ -341,7 +344,8 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
     records.write_json(path, {**known, "test": test})
 
 
-def show_asked(asked: Asked) -> None:
+def show_asked(asked: Asked, look: Look) -> None:
+    """The run, its split, and what of that earlier looks had seen before ``look``."""
     print(
         f"run      {cli.shown_path(asked.folder)}\n"
         f"settings {' '.join(records.read_overrides(asked.folder)) or 'the defaults'}\n"
@@ -351,10 +355,12 @@ def show_asked(asked: Asked) -> None:
         print(f"note     {asked.not_winner}")
     if asked.since:
         print(f"since    {asked.since}")
+    for line in in_words(look.overlap):
+        print(line)
 
 
-def show_subject(subject: Subject) -> None:
-    show_asked(subject.asked)
+def show_subject(subject: Subject, look: Look) -> None:
+    show_asked(subject.asked, look)
     mixed = ", mixed with counting" if subject.config.mix else ""
     told = subject.splits.vocabulary.unit.told(subject.dev_loss)
     print(
@@ -385,8 +391,6 @@ def show_result(look: Look, known: Sequence[Look]) -> None:
         f"the model's difference {_estimate(result['difference'], signed=True)}\n"
         f"         intervals: 95 %, bootstrap over lines; run {look.about['run']}"
     )
-    for line in told_overlap(look.overlap or {}):
-        print(line)
     total = max(known[-1].number, len(known))  # two databases may have claimed one number
     for one in sorted(known, key=lambda one: one.claim != look.claim):  # its own first
         after = "later" if (one.number, one.claimed) > (look.number, look.claimed) else "earlier"
@@ -394,23 +398,6 @@ def show_result(look: Look, known: Sequence[Look]) -> None:
         why = f": {one.reason}" if one.reason else ""
         print(f"{which:<8} {one.number} of {total}{why} ({one.claimed[:10]})")
     sys.stdout.flush()
-
-
-def told_overlap(overlap: Mapping[str, Any]) -> Iterator[str]:
-    """How many of its lines earlier looks had seen, each and all together."""
-    items = overlap.get("items", 0)
-    for one in overlap.get("looks", ()):
-        yield (
-            f"seen     {one['shared']:,} of {items:,} distinct lines by look {one['number']} at "
-            f"{one['fingerprint'][:8]} ({one['claimed'][:10]}); by chance {one['by_chance']:,.0f}"
-        )
-    if len(overlap.get("looks", ())) > 1:
-        yield f"seen     {overlap['union']:,} of {items:,} distinct lines by any of these looks"
-    for one in overlap.get("unknown", ()):
-        yield (
-            f"unknown  what look {one['number']} at {one['fingerprint'][:8]} saw: it kept no keys, "
-            "and this file does not give its split"
-        )
 
 
 def _estimate(estimate: Mapping[str, float] | None, signed: bool = False) -> str:

@@ -153,7 +153,8 @@ class TestOneLook:
         which = second.out[: second.out.index("test     ")].splitlines()
         assert which[0] == f"run      {door.run}"
         assert "seed=7" in which[1].split()
-        assert which[2:] == [f"split    fingerprint {door.fingerprint}"]
+        assert which[2] == f"split    fingerprint {door.fingerprint}"
+        assert all(line.startswith("seen ") for line in which[3:])  # by committed looks
         receipt = door.place / "looks" / f"{door.fingerprint}-1.json"
         assert f"git add {receipt} && git commit" in first.err
         assert result_in(first) == result_in(second)
@@ -326,6 +327,29 @@ class TestAnotherLook:
         (look,) = door.ledger.looks(reads[-1])
         assert look.reason is None
         assert result_in(called) == result_in(door.call(f"run={other}"))
+
+    def test_what_earlier_looks_saw_is_shown_before_the_claim_and_once(
+        self, door: Door, here: TrainHere, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        door.call()
+        runs = door.place / "outputs" / "runs"
+        other = here(runs / "other", f"data.path={door.data}", "optim.steps=8", "data.seed=5")
+
+        def refuse(*given: object) -> None:
+            raise ledgers.Refused("at the claim", cure="")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "claim", refuse)
+            calls = [door.call(f"run={other}")]
+        assert calls[0].code == 3
+        killed(door, f"run={other}", at=killing(sealed, "load_test", "before"))
+        calls += [door.call(f"run={other}", *word) for word in (["complete=true"], [])]
+        seen = [[line for line in called.out.splitlines() if line.startswith("seen ")]
+                for called in calls]  # fmt: skip
+        assert seen[0] == seen[1] == seen[2]
+        assert len(set(seen[0])) == len(seen[0]) > 0
+        for called in calls[1:]:
+            assert called.out.index("seen ") < called.out.index("test  ")
 
     def test_with_complete_contradicts(self, door: Door) -> None:
         called = door.call("another_look=a", "complete=true")

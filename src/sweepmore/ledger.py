@@ -114,9 +114,9 @@ class Ledger:
         checkpoint: str,
         reason: str | None = None,
         items: Items | None = None,
-    ) -> int:
-        """The number that ``claim`` would take; Refused where it would refuse."""
-        return self._allowed(self.looks(), fingerprint, checkpoint, reason, items).number
+    ) -> Look:
+        """The look that ``claim`` would take; Refused where it would refuse."""
+        return self._allowed(self.looks(), fingerprint, checkpoint, reason, items)
 
     def claim(
         self,
