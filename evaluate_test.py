@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nplm.config import Config, from_hydra
+from nplm.lineage import of_another_split
 from sweepmore import record as records
 from sweepmore.database import typed_url
 from sweepmore.errors import ConfigError, RunError, UserError
@@ -91,7 +92,8 @@ class Asked:
     ``study`` is the confirmation whose winner it is, ``confirmed`` the sha256 of the winner's
     weights at that time; both are None for any other run, of which ``not_winner`` says so where its
     search has a confirmed winner. ``since`` says what that search has found after the winner was
-    named, and ``next_round`` is the command that confirms it; empty where nothing.
+    named, and ``next_round`` is the command that confirms it; empty where nothing. ``start`` says
+    so where its first weights learned from another split.
     """
 
     folder: Path
@@ -102,6 +104,7 @@ class Asked:
     since: str = ""
     next_round: str = ""
     not_winner: str = ""
+    start: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Subject:
             "parameters": self.model.size,
             **({"stale": self.asked.since} if self.asked.since else {}),
             **({"note": self.asked.not_winner} if self.asked.not_winner else {}),
+            **({"start_from": self.asked.start} if self.asked.start else {}),
         }
 
 
@@ -248,8 +252,11 @@ def named(folder: Path) -> Asked:
     if not (folder / WEIGHTS).exists():
         cure = "Outputs were removed; train it again."
         raise RunError(f"{folder} holds no {WEIGHTS}.", value=str(folder), cure=cure)
-    fingerprint = records.read_json(folder / "provenance.json")["data"]["fingerprint"]
-    return Asked(folder, fingerprint, hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest())
+    provenance = records.read_json(folder / "provenance.json")
+    fingerprint = provenance["data"]["fingerprint"]
+    checkpoint = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    start = of_another_split(provenance.get("start_from"), fingerprint)
+    return Asked(folder, fingerprint, checkpoint, start=start)
 
 
 def run_id(folder: Path) -> str:
@@ -351,6 +358,8 @@ def show_asked(asked: Asked, look: Look) -> None:
         f"settings {' '.join(records.read_overrides(asked.folder)) or 'the defaults'}\n"
         f"split    fingerprint {asked.fingerprint}"
     )
+    if asked.start:
+        print(f"start    {asked.start}")
     if asked.not_winner:
         print(f"note     {asked.not_winner}")
     if asked.since:

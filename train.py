@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from nplm import lineage
 from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
 from sweepmore import record as records
 from sweepmore.composing import as_typed
@@ -163,11 +164,7 @@ def open_record(
         return records.reopen(folder, last_step=state.step or -1)
     facts: dict[str, Any] = {"seed": config.seed, "data": about_data(splits)}
     if config.start_from is not None:
-        source = Path(config.start_from)
-        facts["start_from"] = {
-            "folder": str(source),
-            "run_id": records.read_json(source / "provenance.json")["run_id"],
-        }
+        facts["start_from"] = lineage.start_record(Path(config.start_from))
     overrides = as_typed(HydraConfig.get().overrides.task)
     return records.create(
         folder,

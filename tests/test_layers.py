@@ -74,6 +74,7 @@ SWEEPMORE: dict[str, set[str]] = {
 }
 NPLM: dict[str, set[str]] = {
     "config": {"omegaconf"},
+    "lineage": set(),
     "vocabulary": {"numpy"},
     "data": {"numpy", "torch", "pooch"},  # pooch: the download of names.txt
     "model": {"torch"},

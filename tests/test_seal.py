@@ -709,6 +709,23 @@ def test_a_run_of_another_study_of_that_name(door: Door, here: TrainHere, stale:
     assert "not the winner" not in called.out
 
 
+def test_weights_that_began_on_another_split_are_told_and_recorded(
+    door: Door, here: TrainHere
+) -> None:
+    """Their train lines may be test lines here."""
+    words = (f"data.path={door.data}", "optim.steps=4", "data.seed=5")
+    other = here(door.place / "outputs" / "runs" / "other", f"start_from={door.run}", *words)
+    called = door.call(f"run={other}")
+    assert called.code == 0, called
+    told = f"weights of r, which learned from another split ({door.fingerprint[:8]})"
+    assert f"start    {told}" in called.out
+    fingerprint = records.read_json(other / "provenance.json")["data"]["fingerprint"]
+    (look,) = door.ledger.looks(fingerprint)
+    assert look.about["start_from"].startswith(told)
+    assert f"start    {told}" in door.call(f"run={other}").out
+    assert "start " not in door.call().out
+
+
 def looked_with_a_full_disk(door: Door, *words: str) -> Ended:
     """evaluate_test.py, to which nothing more can be written once the number is in the ledger."""
     faults = Faults(1, "ENOSPC", (door.place,), door.place.parent / "log", lasting=True)

@@ -15,6 +15,7 @@ import json
 import os
 import random
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -27,8 +28,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nplm.config import Data, from_hydra
+from nplm.lineage import of_another_split, start_record
 from nplm.vocabulary import Unit, Vocabulary, unit_of, vocabulary_of
 from sweepmore.errors import DataError, UserError, line_number
+from sweepmore.record import find_run
 from sweepmore.wording import plural
 
 SHIPPED = ("given_names", "austen")
@@ -126,9 +129,19 @@ def _load_splits(data: Data, block_size: int, stamp: object) -> Splits:
 
 
 def identity(node: Mapping[str, Any]) -> dict[str, str]:
-    """What a study's question holds of the data: the fingerprint of the split."""
-    data = from_hydra(node).data
-    return {"fingerprint": fingerprint(read_lines(data), data)}
+    """What a study's question holds of the data: the fingerprint of the split. Warns where its
+    trials begin with the weights of a run on another split."""
+    from sweepmore.cli import ROOT_VARIABLE  # loads Hydra, which only a sweep needs
+
+    config = from_hydra(node)
+    split = fingerprint(read_lines(config.data), config.data)
+    if config.start_from is not None:
+        outputs = Path(os.environ.get(ROOT_VARIABLE, ".")) / "outputs"
+        with contextlib.suppress(UserError):  # a run that is gone is each trial's own failure
+            source = find_run(config.start_from, outputs, "model.safetensors")
+            if told := of_another_split(start_record(source), split):
+                warnings.warn(told, stacklevel=2)
+    return {"fingerprint": split}
 
 
 def origin_of(data: Data) -> Path:
