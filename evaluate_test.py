@@ -176,9 +176,7 @@ def main(arguments: Arguments) -> None:
         look = ledger.claim(asked.fingerprint, asked.checkpoint, subject.about, reason, items)
     done = ledger.finish(look, evaluate(subject))
     show_result(done, ledger.known(asked.fingerprint))
-    receipt = shlex.quote(cli.shown_path(ledger.path(done)))
-    commit = f"git add {receipt} && git commit -m 'Look {done.number} at test'"
-    print(f"commit the receipt: {commit}", file=sys.stderr)
+    say_commit(ledger.path(done), f"Look {done.number} at test")
     keep(asked, done, ledger.url)
     if asked.study is not None:
         searched = records.searched_name(asked.study.study_name)
@@ -309,8 +307,16 @@ def hashed(subject: Subject, ledger: Ledger) -> Items:
 
     data = subject.config.data
     older = reproduced(data, ledger.without_keys())
-    ledger.add_keys({name: sealed.hashed(one, name).keys for name, one in older.items()})
+    keys = {name: sealed.hashed(one, name).keys for name, one in older.items()}
+    for path in ledger.add_keys(keys):
+        print(f"completed the receipt {cli.shown_path(path)}: which lines it saw", file=sys.stderr)
+        say_commit(path, "Lines of an earlier look")
     return sealed.hashed(data, subject.asked.fingerprint)
+
+
+def say_commit(receipt: Path, subject: str) -> None:
+    command = f"git add {shlex.quote(cli.shown_path(receipt))} && git commit -m '{subject}'"
+    print(f"commit the receipt: {command}", file=sys.stderr)
 
 
 def evaluate(subject: Subject) -> dict[str, Any]:

@@ -298,7 +298,9 @@ class TestFromBeforeThereWereKeys:
         found = reproduced(other.data, book.without_keys())
         assert found == {first.fingerprint: first.data}
         book.prepare()
-        book.add_keys({name: sealed.hashed(data, name).keys for name, data in found.items()})
+        keys = {name: sealed.hashed(data, name).keys for name, data in found.items()}
+        assert book.add_keys(keys) == [book.path(old)]
+        assert book.add_keys(keys) == []
         complete = dataclasses.replace(old, keys=first.items.text)
         assert book.looks() == receipts(book.folder) == [complete]
         assert book.without_keys() == set()

@@ -21,6 +21,7 @@ from typing import Any
 import jsonschema
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from sqlalchemy.engine import URL
@@ -351,6 +352,19 @@ class TestAnotherLook:
         for called in calls[1:]:
             assert called.out.index("seen ") < called.out.index("test  ")
 
+    def test_completes_an_earlier_receipt_and_says_so(self, door: Door, here: TrainHere) -> None:
+        """One from before there were keys; the line to commit it comes with it, once."""
+        door.call()
+        path = without_keys(door)
+        runs = door.place / "outputs" / "runs"
+        other = here(runs / "other", f"data.path={door.data}", "optim.steps=8", "data.seed=5")
+        called = door.call(f"run={other}")
+        assert called.code == 0, called
+        assert f"completed the receipt {path}: which lines it saw" in called.err
+        assert f"git add {path} && git commit -m 'Lines of an earlier look'" in called.err
+        assert json.loads(path.read_text())["keys"]
+        assert "completed" not in door.call(f"run={other}", "another_look=why").err
+
     def test_with_complete_contradicts(self, door: Door) -> None:
         called = door.call("another_look=a", "complete=true")
         assert (called.code, door.looks) == (2, [])
@@ -487,6 +501,17 @@ def test_data_that_change_after_the_claim_are_not_evaluated(
     assert look.result is None
     door.data.write_text(before)
     assert door.call("complete=true").code == 0
+
+
+def without_keys(door: Door) -> Path:
+    """Row and receipt as they were before there were keys; returns the receipt's path."""
+    with sqlalchemy.create_engine(door.ledger.url).begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE sweepmore_look_keys"))
+    path = door.ledger.path(door.looks[0])
+    fields = json.loads(path.read_text())
+    del fields["keys"], fields["overlap"]
+    path.write_text(json.dumps(fields))
+    return path
 
 
 # Where a kill comes: of what, before or after it. What may follow: "free", it runs again as if

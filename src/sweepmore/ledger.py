@@ -260,9 +260,11 @@ class Ledger:
         """The fingerprints whose looks are from before there were keys."""
         return {look.fingerprint for look in self.known() if look.keys is None}
 
-    def add_keys(self, keys: Mapping[str, frozenset[str]]) -> None:
-        """Complete looks from before there were keys, by the fingerprints of their splits."""
+    def add_keys(self, keys: Mapping[str, frozenset[str]]) -> list[Path]:
+        """Complete looks from before there were keys, by the fingerprints of their splits. Returns
+        the receipts that were, which are meant to be committed again."""
         texts = {fingerprint: kept(items) for fingerprint, items in keys.items()}
+        completed = list[Path]()
         with _writing():
             for row in self.looks():
                 if row.keys is None and row.fingerprint in texts:
@@ -271,6 +273,8 @@ class Ledger:
                 # a torn one may hold more than can be read, as between git's marks of a conflict
                 if receipt.keys is None and receipt.fingerprint in texts and not receipt.is_torn:
                     _rewrite(self.path(receipt), _completed(receipt, texts))
+                    completed.append(self.path(receipt))
+        return completed
 
     def _fill(self, look: Look) -> None:
         """Put into its row, if there is one, what the row lacks."""
