@@ -562,6 +562,16 @@ class TestDoubt:
             claim(book)
         assert error.value.exit_code == 2
 
+    @pytest.mark.parametrize("kind", ["mysql+pymysql", "mariadb+pymysql", "oracle"])
+    def test_a_database_in_which_no_claim_is_alone(self, book: Ledger, kind: str) -> None:
+        """Its studies are none of the ledger's business; nothing connects to it."""
+        other = Ledger(URL.create(kind, host="127.0.0.1", port=1), book.folder)
+        for writing in (other.prepare, lambda: claim(other), lambda: other.resume("f", MINE)):
+            with pytest.raises(UserError, match="it needs SQLite or PostgreSQL") as error:
+                writing()
+            assert error.value.exit_code == 2
+        assert not book.folder.exists()
+
     def test_what_is_no_database(self, book: Ledger) -> None:
         Path(str(book.url.database)).write_text("not a database, but long enough to be read as one")
         with pytest.raises(UserError, match="The ledger: file is not a database"):

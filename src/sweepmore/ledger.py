@@ -58,7 +58,8 @@ _KEYS = sql.Table(
     sql.Column("overlap", sql.Text),
 )
 _OF_KEYS = ("keys", "overlap")
-# What lets one claim at a time go on, whatever it claims. Readers do not wait for it.
+# What lets one claim at a time go on, whatever it claims. Readers do not wait for it. Studies may
+# be in other databases (MySQL), looks may not: nobody has raced claims there.
 _ALONE = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": f"LOCK TABLE {_TABLE.name} IN EXCLUSIVE MODE",
@@ -87,7 +88,12 @@ class Ledger:
     committed: Path | None = None
 
     def prepare(self) -> None:
-        """Create what is missing and try to write in both layers; UserError where that fails."""
+        """Create what is missing and try to write in both layers; UserError where that fails, or
+        where the database is of a kind in which no claim is tested to be alone."""
+        if (kind := self.url.get_backend_name()) not in _ALONE:
+            cure = "Name the run itself, without storage=: its looks are then kept in SQLite."
+            problem = f"The ledger of looks cannot be in {kind}: it needs SQLite or PostgreSQL."
+            raise UserError(problem, value=kind, cure=cure)
         with _writing():
             if self.url.get_backend_name() == "sqlite" and self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -343,8 +349,7 @@ class Ledger:
     def _alone(self) -> Iterator[sql.Connection]:
         """A transaction that no other claim runs beside, whatever its fingerprint."""
         with self._engine().begin() as connection:
-            if (statement := _ALONE.get(self.url.get_backend_name())) is not None:
-                connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(_ALONE[self.url.get_backend_name()])
             yield connection
 
     @contextlib.contextmanager
