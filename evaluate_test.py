@@ -90,7 +90,8 @@ class Asked:
     """The run that the arguments mean, and under which names its look is claimed.
 
     ``study`` is the confirmation whose winner it is, ``confirmed`` the sha256 of the winner's
-    weights at that time; both are None for any other run, of which ``not_winner`` says so where its
+    weights at that time, and ``winner_run`` the folder that it named, of which this may be a copy.
+    All three are None for any other run, of which ``not_winner`` says so where its
     search has a confirmed winner. ``since`` says what that search has found after the winner was
     named, and ``next_round`` is the command that confirms it; empty where nothing. ``start`` says
     so where its first weights learned from another split.
@@ -101,6 +102,7 @@ class Asked:
     checkpoint: str
     study: optuna.Study | None = None
     confirmed: str | None = None
+    winner_run: str | None = None
     since: str = ""
     next_round: str = ""
     not_winner: str = ""
@@ -240,7 +242,8 @@ def beside(asked: Asked, known: Confirmed) -> Asked:
     asked = dataclasses.replace(asked, since=known.since, next_round=known.next_round)
     weights = known.winner["files"].get(WEIGHTS)
     if asked.folder == Path(known.winner["run"]) or asked.checkpoint == weights:
-        return dataclasses.replace(asked, study=known.study, confirmed=weights)
+        run = known.winner["run"]
+        return dataclasses.replace(asked, study=known.study, confirmed=weights, winner_run=run)
     note = f"not the winner that {known.study.study_name} has named"
     return dataclasses.replace(asked, not_winner=note)
 
@@ -337,24 +340,31 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
     path = asked.folder / "result.json"
     assert look.result is not None
     test = {"look": look.number, "claimed": look.claimed, "reason": look.reason, **look.result}
+    if asked.study is not None:
+        keep_in_study(asked.study, {"tested_run": asked.winner_run, "test": test}, url)
     known = records.read_json(path)
     if known.get("test", {}).get("look", 0) >= look.number:
         return
     from sweepmore.tracking import track
 
-    group = None
-    if asked.study is not None:
-        from sweepmore.storage import storage_errors  # Optuna's, as the study is
-
-        with storage_errors(url, KEPT):
-            asked.study.set_user_attr("test", test)
-        group = asked.study.study_name
+    group = None if asked.study is None else asked.study.study_name
     settings = from_hydra(records.read_config(asked.folder)).wandb
     settings = dataclasses.replace(settings, group=group or settings.group)
     record = records.Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
     with track(settings, record, look.about, "test") as tracker:
         tracker.summarise(dotted({"test": test}))
     records.write_json(path, {**known, "test": test})
+
+
+def keep_in_study(study: optuna.Study, attributes: Mapping[str, Any], url: URL) -> None:
+    """Which run was tested, and its number: a later round of the confirmation may name another."""
+    from sweepmore.storage import storage_errors  # Optuna's, as the study is
+
+    with storage_errors(url, KEPT):
+        known = study.user_attrs
+        for key, value in attributes.items():
+            if known.get(key) != value:
+                study.set_user_attr(key, value)
 
 
 def show_asked(asked: Asked, look: Look) -> None:

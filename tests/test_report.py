@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import html5lib
 import optuna
@@ -57,7 +57,7 @@ from sweepmore.report import (
     study_page,
     tell,
 )
-from sweepmore.studies import best_run, key_of, view
+from sweepmore.studies import TESTED_BEFORE, best_run, key_of, view
 from tests.helpers import ROOT, TrainHere, call_script, run_script
 from tests.sweep_apps import until
 
@@ -146,9 +146,11 @@ def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
         (None, {}, "done"),
         (4, {"winner": 1}, "confirmed"),
         (7, {"winner": 1, "test": 1}, "tested"),
+        (7, {"winner": {"run": "b"}, "test": 1, "tested_run": "b"}, "tested"),
+        (7, {"winner": {"run": "b"}, "test": 1, "tested_run": "a"}, "confirmed anew"),
     ],
 )
-def test_the_state_of_a_study(total: int | None, confirmed: dict[str, int], state: str) -> None:
+def test_the_state_of_a_study(total: int | None, confirmed: dict[str, Any], state: str) -> None:
     """Of four trials."""
     assert state_of(view(two_objectives()), total, confirmed) == state
 
@@ -321,6 +323,25 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     winner = confirmed.user_attrs["winner"]
     assert states["a"] == ["tested", 10, f"{winner['mean']:.4f} ± {winner['half_width']:.4f}"]
     assert states["b"] == ["done", 2, open_study(outputs, "b").best_value]
+
+
+def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path: Path) -> None:
+    """A later round of the confirmation has named another."""
+    moved = tmp_path / "outputs"
+    moved.mkdir()
+    shutil.copy(outputs / "studies.db", moved)
+    ours, study = application(ROOT), open_study(moved, "a")
+    confirmed = open_study(moved, "a.confirm")
+    confirmed.set_user_attr("tested_run", str(moved / "of an earlier winner"))
+    confirmed.set_user_attr("test", {"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
+    page = study_page(read_study(study, ours), ours)
+    assert TESTED_BEFORE in page.warnings
+    assert not any(name.startswith("test loss") for name, _ in page.facts)
+    states = {row[0]: row[1] for row in list_studies(study._storage).rows}
+    assert states["a"] == "confirmed anew"
+    confirmed.set_user_attr("tested_run", confirmed.user_attrs["winner"]["run"])
+    page = study_page(read_study(study, ours), ours)
+    assert TESTED_BEFORE not in page.warnings
 
 
 @pytest.mark.parametrize("ending", [".confirm", ".noise"])

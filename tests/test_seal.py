@@ -703,6 +703,7 @@ def test_the_winner_of_a_stale_confirmation_named_as_a_run(
     assert (look.about["study"], look.about["stale"]) == ("s.confirm", stale)
     study = optuna.load_study(study_name="s.confirm", storage=open_storage(door.ledger.url))
     assert study.user_attrs["test"]["look"] == 1
+    assert study.user_attrs["tested_run"] == str(door.run)
 
 
 @pytest.mark.parametrize("study", ["s", "s.confirm"])
@@ -948,6 +949,7 @@ class TestStory:
         study = optuna.load_study(study_name="s.confirm", storage=open_storage(url))
         result = records.read_json(Path(story.winner["run"]) / "result.json")
         assert study.user_attrs["test"] == result["test"]
+        assert study.user_attrs["tested_run"] == story.winner["run"]
         assert study.user_attrs["winner"] == story.winner
 
     def test_wandb_has_a_run_of_its_own(self, story: Story) -> None:

@@ -38,7 +38,7 @@ from sweepmore.errors import StudyError
 from sweepmore.report import Application, list_studies, read_study, study_page
 from sweepmore.retrain import Plan
 from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
-from sweepmore.studies import Noise, known_noise, view
+from sweepmore.studies import TESTED_BEFORE, Noise, known_noise, view
 from sweepmore.sync import folders_of
 from sweepmore.winner import Candidate, Interval, confirm, fresh_seeds, t_interval
 from sweepmore.wording import decimals, plus_minus
@@ -534,10 +534,14 @@ class TestConfirm:
         confirmed(app, "study=s", "top=2", "seeds=2")
         first = winner_of(app)
         assert (first["params"], first["rounds"]) == ({"x": 2.0}, 1)
+        looked = app.study("s.confirm")
+        looked.set_user_attr("test", {"look": 1})  # by a version that kept no run
         assert "apart    5 trials can tell apart differences from" in app.ok(*words, ":n_trials=5")
         done = len(app.seen())
         out = confirmed(app, "study=s", "top=5", "seeds=2")
         assert "since    2 trials look better and are not confirmed: another round" in out
+        assert f"test     {TESTED_BEFORE}" in out
+        assert looked.user_attrs["tested_run"] == first["run"]
         found, rows = winner_of(app), app.seen()[done:]
         assert [row["x"] for row in rows] == ["0.5"] * 2 + ["1.0"] * 2 + ["3.5"] * 2 + ["0.5"] * 2
         assert {row["seed"] for row in rows[:6]} == {row["seed"] for row in app.seen()[3:7]}

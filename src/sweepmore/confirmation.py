@@ -26,7 +26,7 @@ from sweepmore.rounds import (
     told_unconfirmed,
     unconfirmed,
 )
-from sweepmore.studies import view, words
+from sweepmore.studies import TESTED_BEFORE, tested, view, words
 from sweepmore.winner import (
     Candidate,
     Confirmation,
@@ -124,10 +124,15 @@ def run(
     winner = winner_record(outcome, confirmed.study_name)
     most = max(plan.top for plan in plans)  # a smaller top later takes nothing back
     winner |= {"roots": [attempt.root for attempt in chosen], "top": most, "rounds": len(plans)}
+    before = confirmed.user_attrs
+    if "test" in before and "tested_run" not in before:  # an older version kept the number alone
+        confirmed.set_user_attr("tested_run", before["winner"]["run"])
     confirmed.set_user_attr("winner", winner)
     write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner)
     print_table(outcome, winner)
+    if tested(confirmed.user_attrs) == "another":
+        print(f"test     {TESTED_BEFORE}")
     kept = [row.candidate.searched_root for row in outcome.confirmation.rows]
     for attempt in chosen:
         if attempt.root not in kept:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import TrialState
@@ -34,6 +34,7 @@ from sweepmore.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.show import command_line
 from sweepmore.studies import (
     SHOWN,
+    TESTED_BEFORE,
     Attempt,
     StudyView,
     at_edge,
@@ -43,6 +44,7 @@ from sweepmore.studies import (
     noise,
     run_of,
     runs_each,
+    tested,
     view,
     words,
 )
@@ -106,15 +108,15 @@ def tell(application: Application, run: Path) -> Told:
 @dataclass(frozen=True)
 class Study:
     """A study, read once. ``winner`` is what confirm.py left, its trials numbered as in the study;
-    ``tested`` whether it has had its look at test; ``since`` says what the search has found after
-    the winner was named, with the command that confirms it."""
+    ``tested`` whether it, or an earlier winner, has had a look at test; ``since`` says what the
+    search has found after the winner was named, with the command that confirms it."""
 
     seen: StudyView
     attrs: Mapping[str, Any]
     reports: Mapping[int, Mapping[int, float]]
     metrics: Sequence[str]
     winner: Mapping[str, Any] | None
-    tested: bool
+    tested: Literal["winner", "another"] | None
     shares: Mapping[str, float]
     since: tuple[str, str] | None = None
 
@@ -177,7 +179,7 @@ def read_study(study: optuna.Study, application: Application) -> Study:
     found = shares(seen, attrs["question"]["space"])
     told = told_unconfirmed(unconfirmed(study))
     since = (told, next_round(study)) if told else None
-    return Study(seen, attrs, reports, metrics, winner, "test" in known, found, since)
+    return Study(seen, attrs, reports, metrics, winner, tested(known), found, since)
 
 
 def as_searched(winner: Mapping[str, Any], seen: StudyView) -> dict[str, Any]:
@@ -309,6 +311,8 @@ def confirmed_mean(winner: Mapping[str, Any]) -> str:
 def _warnings(study: Study) -> list[str]:
     seen, space = study.seen, study.question["space"]
     found = [] if study.since is None else [study.since[0]]
+    if study.tested == "another":
+        found.append(TESTED_BEFORE)
     found += [f"{line}: look beyond it" for line in _edges(study.answer, space)]
     if seen.infeasible:
         share = len(seen.infeasible) / max(1, len(seen.counted))
@@ -773,8 +777,8 @@ def state_of(seen: StudyView, total: int | None, confirmed: Mapping[str, Any]) -
     kept it ran the study."""
     if seen.running:
         return "running"
-    if "test" in confirmed:
-        return "tested"
+    if (whose := tested(confirmed)) is not None:
+        return "tested" if whose == "winner" else "confirmed anew"
     if "winner" in confirmed:
         return "confirmed"
     short = total is not None and len(seen.counted) + len(seen.given_up) < total

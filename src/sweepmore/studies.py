@@ -279,6 +279,19 @@ def confirmation_of(study: optuna.Study) -> optuna.Study | None:
     return optuna.load_study(study_name=name, storage=storage_of(study))
 
 
+# What a page says where ``tested`` is "another".
+TESTED_BEFORE = "the look at test was of an earlier winner: the present one has not been tested"
+
+
+def tested(confirmed: Mapping[str, Any]) -> Literal["winner", "another"] | None:
+    """Whose look at test these attributes of a confirmation hold: its winner's, or an earlier one's
+    that a later round has replaced. A look whose run was not kept counts as the winner's."""
+    if "test" not in confirmed:
+        return None
+    run = confirmed.get("tested_run")
+    return "winner" if run is None or run == confirmed["winner"]["run"] else "another"
+
+
 def parts_of(study: optuna.Study) -> list[optuna.Study]:
     """All studies of its confirmation: the rounds, and the final seeds of each winner."""
     storage, name = storage_of(study), study.study_name

@@ -19,7 +19,7 @@ from sweepmore.page import cell, markdown
 from sweepmore.record import read_config
 from sweepmore.report import Study, winner_table
 from sweepmore.show import command_line
-from sweepmore.studies import words
+from sweepmore.studies import TESTED_BEFORE, words
 from sweepmore.tracking import Tracking
 from sweepmore.typed import dotted
 from sweepmore.wording import plural, plus_minus
@@ -142,6 +142,8 @@ def answer(study: Study) -> str:
         )
     if study.since is not None:
         lines.append(f"{study.since[0]}.")
+    if study.tested == "another":
+        lines.append(f"{TESTED_BEFORE}.")
     return "\n\n".join(lines)
 
 
