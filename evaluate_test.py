@@ -1,8 +1,8 @@
 """Look at the test split, once: the only door to it.
 
-Everything that can fail is checked first, then the split is claimed for ever, then its lines are
-read for the first time. A second call prints the recorded result and reads nothing. What this
-does not stop: somebody who edits the code or reads the file.
+Everything that can fail is checked first. Then the split is claimed permanently, and only then are
+its lines read for the first time. A second call prints the recorded result and reads nothing. This
+does not stop anybody who edits the code or reads the file.
 """
 
 from __future__ import annotations
@@ -50,38 +50,38 @@ ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
 # The committed folder of looks: always read, wherever looks= points.
 LOOKS = "sweeps/looks"
-# The way on that is no second look, by data.order.
+# How to go on without a second look, by data.order.
 PRACTICE = {
-    "shuffled": "Any other data.seed is another split: search and confirm with it.",
-    "contiguous": "data.order=contiguous has these test lines with any data.seed: search and "
+    "shuffled": "Any other data.seed is another split: search and confirm with that one.",
+    "contiguous": "data.order=contiguous has the same test lines with every data.seed: search and "
     "confirm with data.order=shuffled.",
 }
-USED_UP = "Of these data no split is left: search and confirm on others."
-# The way on where the number is in the ledger, and the study cannot take it.
+USED_UP = "These data have no unseen split left: search and confirm on other data."
+# What to do when the number is in the ledger, but cannot be written into the study.
 KEPT = (
-    "The number is in the ledger. Make room, start or mend the database; then the same command, "
-    "without another_look and complete, writes it into the study, too."
+    "The number is in the ledger. Make room, or start or repair the database. Then rerun the same "
+    "command, without another_look and complete, to write it into the study, too."
 )
 # A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
 TOLERANCE = 1e-5
-# What is typed to leave a setting out, and is no reason for another look.
+# What people type to leave a setting out; none of these is a reason for another look.
 NO_REASONS = ("", "none", "null", "no", "false")
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """python evaluate_test.py study=NAME [trial=N] | run=FOLDER: the test loss, a single time."""
+    """python evaluate_test.py study=NAME [trial=N] | run=FOLDER: the test loss, once."""
 
     study: str | None = setting(None, "a study whose winner confirm.py has named")
     run: str | None = setting(None, "a run's folder, or last")
-    trial: int | None = setting(None, "with study=: that trial's run, no winner", at_least=0)
-    another_look: str | None = setting(None, "why a split is looked at once more; kept for ever")
+    trial: int | None = setting(None, "with study=: that trial's run, not the winner", at_least=0)
+    another_look: str | None = setting(None, "why to look at a split again; recorded permanently")
     complete: bool = setting(False, "finish a look whose process died after its claim")
     stale: Literal["refuse", "accept"] = setting(
-        "refuse", "accept: look although better trials are not confirmed; kept for ever"
+        "refuse", "accept: look although better trials are unconfirmed; recorded"
     )
     storage: str | None = setting(None, "a database URL; null: studies.db in outputs")
-    outputs: str = setting("outputs", "where runs and studies lie")
+    outputs: str = setting("outputs", "the folder of runs and studies")
     looks: str = setting(LOOKS, "the folder of receipts, meant to be committed")
 
 
@@ -139,10 +139,10 @@ class Subject:
 def main(arguments: Arguments) -> None:
     """Check → hash → show → claim → read → evaluate → record → print."""
     if arguments.complete and arguments.another_look is not None:
-        cure = "complete=true finishes a look, another_look begins one: give one of them."
+        cure = "complete=true finishes a look, another_look begins one: give only one of them."
         raise ConfigError("complete and another_look contradict each other.", value=None, cure=cure)
     if (reason := arguments.another_look) is not None and reason.strip().lower() in NO_REASONS:
-        cure = 'Say why the split is looked at again: another_look="…"; it is kept permanently.'
+        cure = 'Say why the split is looked at again: another_look="…"; it is recorded permanently.'
         raise ConfigError(f"another_look={reason!r} gives no reason.", value=reason, cure=cure)
     outputs = ROOT / arguments.outputs
     ledger = Ledger(typed_url(arguments.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
@@ -152,7 +152,7 @@ def main(arguments: Arguments) -> None:
     if done is not None and arguments.another_look is None:
         show_asked(asked, done)
         show_result(done, ledger.known(asked.fingerprint))
-        print("recorded before: nothing was read now, no look was taken", file=sys.stderr)
+        print("recorded before: nothing was read now, and this was no look", file=sys.stderr)
         with contextlib.suppress(OSError):  # a kill may have come between the record and this
             keep(asked, done, ledger.url)
         return
@@ -161,7 +161,7 @@ def main(arguments: Arguments) -> None:
     else:
         may_look(ledger, asked, arguments.another_look)
         if asked.since and arguments.stale == "refuse":
-            cure = f"{asked.next_round} confirms what was found; or stale=accept, which is kept."
+            cure = f"Confirm them: {asked.next_round}\n  Or give stale=accept, which is recorded."
             raise RunError(f"{asked.since}.", value=asked.since, cure=cure)
     subject = check(asked)
     ledger.prepare()
@@ -187,8 +187,8 @@ def main(arguments: Arguments) -> None:
 
 
 def mend(ledger: Ledger, asked: Asked) -> None:
-    """Rows and receipts of the split's looks, each from the other; who only asks for a number
-    needs no ledger that can be written."""
+    """Restore missing rows from receipts and missing receipts from rows. A call that only asks for
+    a number does not need a writable ledger."""
     with contextlib.suppress(UserError):
         for told in ledger.mend(asked.fingerprint):
             print(told, file=sys.stderr)
@@ -249,9 +249,9 @@ def beside(asked: Asked, known: Confirmed) -> Asked:
 
 
 def named(folder: Path) -> Asked:
-    """A run by its folder; neither its data nor its weights are looked into."""
+    """A run by its folder; its data are not read, and its weights are only hashed."""
     if not (folder / WEIGHTS).exists():
-        cure = "Outputs were removed; train it again."
+        cure = "Its outputs were removed: train it again."
         raise RunError(f"{folder} holds no {WEIGHTS}.", value=str(folder), cure=cure)
     provenance = records.read_json(folder / "provenance.json")
     fingerprint = provenance["data"]["fingerprint"]
@@ -298,13 +298,13 @@ def check(asked: Asked) -> Subject:
 
 
 def changed(problem: str, value: object) -> RunError:
-    cure = "Restore what the run left and the file that it read; nothing was claimed."
+    cure = "Restore the run's folder and its data file; nothing was claimed."
     return RunError(problem, value=value, cure=cure)
 
 
 def hashed(subject: Subject, ledger: Ledger) -> Items:
-    """The test lines as prefixes of hashes, which is no look. Looks from before these were kept
-    get theirs, where the file of this run gives their split."""
+    """The test lines as prefixes of hashes, which is not a look. Older looks, which kept none, get
+    theirs where this run's file reproduces their split."""
     from nplm import sealed
     from nplm.data import reproduced
 
@@ -312,7 +312,10 @@ def hashed(subject: Subject, ledger: Ledger) -> Items:
     older = reproduced(data, ledger.without_keys())
     keys = {name: sealed.hashed(one, name).keys for name, one in older.items()}
     for path in ledger.add_keys(keys):
-        print(f"completed the receipt {cli.shown_path(path)}: which lines it saw", file=sys.stderr)
+        print(
+            f"completed the receipt {cli.shown_path(path)}: it now says which lines the look saw",
+            file=sys.stderr,
+        )
         say_commit(path, "Lines of an earlier look")
     return sealed.hashed(data, subject.asked.fingerprint)
 
@@ -335,8 +338,8 @@ def evaluate(subject: Subject) -> dict[str, Any]:
 
 
 def keep(asked: Asked, look: Look, url: URL) -> None:
-    """Into the study, W&B (as a run of its own) and, last, the run's result.json: what is there
-    already stays. The ledger has it before."""
+    """Write the number into the study, into W&B (as a run of its own) and, last, into the run's
+    result.json, unless it is there already. The ledger has it by then."""
     path = asked.folder / "result.json"
     assert look.result is not None
     test = {"look": look.number, "claimed": look.claimed, "reason": look.reason, **look.result}
@@ -392,13 +395,13 @@ def show_subject(subject: Subject, look: Look) -> None:
         f"model    {subject.config.model}{mixed}; {subject.model.size:,} parameters\n"
         f"dev      {decimals(subject.dev_loss)} nats/token{told}, as recorded\n"
         f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}\n"
-        f"         its {subject.splits.test_lines:,} test lines are read now",
+        f"         now reading its {subject.splits.test_lines:,} test lines",
         flush=True,
     )
 
 
 def show_result(look: Look, known: Sequence[Look]) -> None:
-    """A number, and beside it all looks that the split has had."""
+    """The number, and all looks that the split has had."""
     from nplm.vocabulary import unit_of
 
     assert look.result is not None
@@ -411,7 +414,7 @@ def show_result(look: Look, known: Sequence[Look]) -> None:
         f"test     {_estimate(result['loss'])} nats/token · {result['bits_per_token']:.3f} bits · "
         f"perplexity {result['perplexity']:.2f}\n"
         f"unseen   {unseen} on the {result['unseen_lines']:,} of "
-        f"{result['lines']:,} lines that stand in neither train nor dev\n"
+        f"{result['lines']:,} lines that appear in neither train nor dev\n"
         f"counting {counting} (Kneser-Ney, order {result['counting_order']}); "
         f"the model's difference {_estimate(result['difference'], signed=True)}\n"
         f"         intervals: 95 %, bootstrap over lines; run {look.about['run']}"

@@ -360,7 +360,7 @@ class TestAnotherLook:
         other = here(runs / "other", f"data.path={door.data}", "optim.steps=8", "data.seed=5")
         called = door.call(f"run={other}")
         assert called.code == 0, called
-        assert f"completed the receipt {path}: which lines it saw" in called.err
+        assert f"completed the receipt {path}: it now says which lines the look saw" in called.err
         assert f"git add {path} && git commit -m 'Lines of an earlier look'" in called.err
         assert json.loads(path.read_text())["keys"]
         assert "completed" not in door.call(f"run={other}", "another_look=why").err

@@ -27,7 +27,7 @@ from sweepmore.overlap import Items, key_of
 
 @dataclass(frozen=True)
 class TestResult:
-    """Losses in nats per token; ``unseen`` over the lines that stand in neither train nor dev,
+    """Losses in nats per token; ``unseen`` over the lines that appear in neither train nor dev,
     ``difference`` is the net's loss less counting's, on the same tokens."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name

@@ -1,4 +1,4 @@
-"""Looks at a test split: claimed once, for ever; knows nothing of what is evaluated.
+"""Looks at a test split: claimed once, permanently; knows nothing of what is evaluated.
 
 Two layers, which mend each other. A row in the studies' database, where check and claim are one
 transaction that no other claim runs beside, so that of all processes that share the database
@@ -75,7 +75,7 @@ class Refused(UserError):
 
 
 class UsedUp(Refused):
-    """Half of the split was seen in earlier looks: of these data no split is left to look at."""
+    """Half of the split was seen in earlier looks: these data have no unseen split left."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Ledger:
         checkpoint, whose claimant is dead; else Refused."""
         known = self.known(fingerprint)
         if not known or known[-1].result is not None:
-            cure = "Leave complete=true away."
+            cure = "Drop complete=true."
             raise UserError("There is no claim without a result.", value=None, cure=cure)
         look = known[-1]
         claimed_here = {row.number for row in self.looks(fingerprint) if not _is_restored(row)}
@@ -212,7 +212,7 @@ class Ledger:
         if look.checkpoint != checkpoint:
             raise _refused(f"{look} was claimed for another checkpoint.", look.number)
         if not on_this_host(look.claimant):
-            raise _refused(f"{look} was claimed on another host; go on there.", look.number)
+            raise _refused(f"{look} was claimed on another host; finish it there.", look.number)
         if is_alive(look.claimant):
             raise _refused(f"{look}: its process {look.claimant['pid']} still runs.", look.number)
         return look
@@ -462,7 +462,7 @@ def _recording(look: Look) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
-        cure = "Make room, or mend it; then the same command with complete=true goes on."
+        cure = "Make room, or repair it. Then rerun the same command with complete=true to finish."
         problem = f"{look} could not be recorded: {said(error)}."
         raise UserError(problem, value=look.number, cure=cure) from error
 
