@@ -148,8 +148,10 @@ def main(arguments: Arguments) -> None:
     ledger = Ledger(typed_url(arguments.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
     asked = find(arguments, outputs)
     mend(ledger, asked)
-    done = finished(ledger.known(asked.fingerprint), asked.checkpoint)
-    if done is not None and arguments.another_look is None:
+    looks = ledger.known(asked.fingerprint)
+    done = finished(looks, asked.checkpoint)
+    completing = arguments.complete and is_pending(looks, asked.checkpoint)
+    if done is not None and arguments.another_look is None and not completing:
         show_asked(asked, done)
         show_result(done, ledger.known(asked.fingerprint))
         print("recorded before: nothing was read now, and this was no look", file=sys.stderr)
@@ -268,6 +270,11 @@ def finished(looks: Sequence[Look], checkpoint: str) -> Look | None:
     """The last look at the split with these weights that has a result."""
     done = [look for look in looks if look.result is not None and look.checkpoint == checkpoint]
     return done[-1] if done else None
+
+
+def is_pending(looks: Sequence[Look], checkpoint: str) -> bool:
+    """Whether the last look at the split is a claim of these weights that has no result yet."""
+    return bool(looks) and looks[-1].result is None and looks[-1].checkpoint == checkpoint
 
 
 def check(asked: Asked) -> Subject:

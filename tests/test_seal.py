@@ -608,6 +608,19 @@ def test_completing_can_be_killed_and_completed(door: Door) -> None:
     assert_complete(door)
 
 
+def test_another_look_that_died_is_completed(door: Door, reads: list[str]) -> None:
+    """Although the first has a number for the same weights; without complete=true that is printed."""
+    door.call()
+    killed(door, "another_look=why", at=killing(sealed, "load_test", "before"))
+    printed = door.call()
+    assert (printed.code, len(reads)) == (0, 1)
+    assert [look.result is None for look in door.looks] == [False, True]
+    completed = door.call("complete=true")
+    assert (completed.code, len(reads)) == (0, 2), completed
+    assert "look     2 of 2: why (20" in completed.out
+    assert [look.result is None for look in door.looks] == [False, False]
+
+
 def test_complete_is_for_the_same_checkpoint_and_a_dead_process(
     door: Door, here: TrainHere
 ) -> None:
