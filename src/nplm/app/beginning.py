@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from nplm import lineage
 from nplm.config import Config, from_hydra, to_plain
 from nplm.result import about_data
 from sweepmore.compose import cli
@@ -133,11 +134,7 @@ def open_record(asked: Asked, splits: Splits, state: State, trial: SweepTrial | 
         return records.reopen(asked.folder, last_step=state.step or -1)
     facts: dict[str, Any] = {"seed": config.seed, "data": about_data(splits)}
     if config.start_from is not None:
-        source = Path(config.start_from)
-        facts["start_from"] = {
-            "folder": str(source),
-            "run_id": records.read_json(source / "provenance.json")["run_id"],
-        }
+        facts["start_from"] = lineage.start_record(Path(config.start_from))
     return records.create(
         asked.folder,
         config=to_plain(config),
