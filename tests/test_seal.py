@@ -610,7 +610,7 @@ def test_completing_can_be_killed_and_completed(door: Door) -> None:
 
 
 def test_another_look_that_died_is_completed(door: Door, reads: list[str]) -> None:
-    """Although the first has a number for these weights; without complete=true that is printed."""
+    """Although the first has a number for the same weights, which is printed otherwise."""
     door.call()
     killed(door, "another_look=why", at=killing(sealed, "load_test", "before"))
     printed = door.call()
