@@ -1,0 +1,74 @@
+"""The documents name files that exist, and figures that their sources have."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+WITH_PAGES = ("benchmarks", "docs", "examples", "src", "sweeps")
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for path in (
+        *ROOT.glob("*.md"),
+        *(p for name in WITH_PAGES for p in (ROOT / name).rglob("*.md")),
+    )
+)
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)")  # a file, and a heading in it
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+NUMBER = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w])")
+COMMIT = re.compile(r"commit ([0-9a-f]{7})")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_what_a_page_links_exists(page: Path) -> None:
+    for file, heading in LINK.findall((ROOT / page).read_text(encoding="utf-8")):
+        target = ROOT / page.parent / file if file else ROOT / page
+        assert target.exists(), file
+        assert not heading or heading in headings(target), f"{file}#{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """As GitHub links them."""
+    titles = HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def negative_results() -> Iterator[tuple[str, str]]:
+    """Result and source of each row."""
+    text = (ROOT / "docs" / "negative-results.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| (?!date)(.*) \|$", text, re.MULTILINE):
+        date, _, result, source = row.split(" | ")
+        assert re.fullmatch(r"\d\d(-\d\d)?", date)
+        yield result, source
+
+
+def said_in(source: str) -> str | None:
+    """What a source says: the files and the commits' messages; None where nothing is kept, or
+    where the history is not at hand."""
+    files = [ROOT / "docs" / file for file, _ in LINK.findall(source)]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    for commit in COMMIT.findall(source):
+        words = ["git", "log", "-1", "--format=%B", commit]
+        if shutil.which("git") is None:
+            return None
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        if done.returncode:  # a copy without history, or a shallow one
+            return None
+        texts.append(done.stdout)
+    return "\n".join(texts) or None
+
+
+@pytest.mark.parametrize(("result", "source"), list(negative_results()))
+def test_a_negative_result_has_the_figures_of_its_source(result: str, source: str) -> None:
+    assert LINK.search(source) or COMMIT.search(source) or source == "prototype"
+    said = said_in(source)
+    if said is not None:
+        figures = set(NUMBER.findall(said))
+        assert [number for number in NUMBER.findall(result) if number not in figures] == []
