@@ -1,4 +1,4 @@
-"""The documents name files that exist, and figures that their sources have."""
+"""The documents name files that exist, show figures that their sources have, and a true picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, script_of
 
 WITH_PAGES = ("benchmarks", "docs", "examples", "src", "sweeps")
 PAGES = sorted(
@@ -22,8 +22,14 @@ PAGES = sorted(
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)")  # a file, and a heading in it
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+# In `docs/architecture.md` rooms and modules have their names within the two packages.
+FOLDERS = (ROOT, ROOT / "src" / "sweepmore", ROOT / "src" / "nplm")
+NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
 NUMBER = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w])")
 COMMIT = re.compile(r"commit ([0-9a-f]{7})")
+
+architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+rooms = script_of(ROOT / "tools" / "draw_rooms.py")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
@@ -38,6 +44,50 @@ def headings(page: Path) -> set[str]:
     """As GitHub links them."""
     titles = HEADING.findall(page.read_text(encoding="utf-8"))
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def named_files(text: str) -> list[str]:
+    """What stands in backticks and is a path, or a file of Python or of documentation."""
+    return [name for name in NAMED.findall(text) if "/" in name or name.endswith((".py", ".md"))]
+
+
+def test_what_the_architecture_names_exists() -> None:
+    names = named_files(architecture)
+    assert len(names) > 60
+    assert [n for n in names if not any((folder / n).exists() for folder in FOLDERS)] == []
+
+
+def test_the_architecture_names_every_room() -> None:
+    packages = {path.parent.name for path in (ROOT / "src" / "sweepmore").glob("*/__init__.py")}
+    modules = {path.name for path in (ROOT / "src" / "sweepmore").glob("[!_]*.py")}
+    first_cells = set(re.findall(r"^\| `([\w./]+)` \|", architecture, re.MULTILINE))
+    assert {f"{name}/" for name in packages} | modules <= first_cells
+
+
+def test_the_architecture_has_fifteen_changes() -> None:
+    changes = re.findall(r"^\| (\d+)\. ", architecture, re.MULTILINE)
+    assert changes == [str(number) for number in range(1, 16)]
+
+
+def test_the_picture_of_the_rooms_is_current() -> None:
+    drawn = rooms.draw()
+    assert drawn == rooms.PICTURE.read_text(encoding="utf-8"), "run: python tools/draw_rooms.py"
+
+
+def test_the_picture_shows_the_contract_and_the_imports(tmp_path: Path) -> None:
+    """An import that is there is a dot, and rooms in another order are another picture."""
+    assert "of sweep to sweepmore/study</title>" in rooms.draw()
+    assert "of study to sweepmore/sweep</title>" not in rooms.draw()
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    swapped = tmp_path / "pyproject.toml"
+    swapped.write_text(
+        text.replace('    "statistics",\n    "storage",', '    "storage",\n    "statistics",')
+    )
+    assert rooms.draw(swapped) != rooms.draw()
+
+
+def test_rooms_that_share_a_layer_stand_side_by_side() -> None:
+    assert rooms.members("typed | values | (wording)") == ("typed", "values", "wording")
 
 
 def negative_results() -> Iterator[tuple[str, str]]:
