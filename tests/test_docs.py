@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.helpers import ROOT, script_of
 
@@ -122,3 +123,14 @@ def test_a_negative_result_has_the_figures_of_its_source(result: str, source: st
     if said is not None:
         figures = set(NUMBER.findall(said))
         assert [number for number in NUMBER.findall(result) if number not in figures] == []
+
+
+def test_pre_commit_runs_what_make_test_runs_on_style() -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\ntest: setup\n")[1]
+    recipe = recipe.split("\n\n")[0].replace("@$(BIN)", ".venv/bin")
+    checks = [line.strip() for line in recipe.splitlines() if "pytest" not in line]
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}  # no network is needed
+    # the contract is a part of make test by tests/test_contract.py
+    assert entries == [*checks, ".venv/bin/lint-imports --no-cache"]
