@@ -9,19 +9,13 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
-import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nplm.config import Data, from_hydra
-from sweepmore.errors import ConfigError, DataError
-from sweepmore.runs.record import find_named, name_of, read_config, read_json, require
+from nplm.app import writing
+from sweepmore.errors import ConfigError
+from sweepmore.runs.record import find_named, require
 from sweepmore.typed import setting
-
-if TYPE_CHECKING:  # torch is imported once the arguments are read
-    from nplm.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parent
 WEIGHTS = "model.safetensors"
@@ -53,9 +47,11 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     folder = asked_for(arguments)
     if arguments.explain:
-        explain(folder, arguments.explain)
-    else:
-        new_lines(folder, arguments)
+        writing.explain(folder, arguments.explain)
+        return
+    again = cli.given(arguments, "run", "study", "trial", "storage", "outputs")
+    draw = writing.Draw(arguments.n, arguments.seed, arguments.temperature, arguments.prompt or "")
+    writing.new_lines(folder, draw, again)
 
 
 def asked_for(arguments: Arguments) -> Path:
@@ -69,89 +65,11 @@ def asked_for(arguments: Arguments) -> Path:
         raise ConfigError(problem, value=study, cure="Give one of them.")
     from sweepmore.compose.script_storage import opened
     from sweepmore.confirm.confirmation import load
-    from sweepmore.study.studies import best_run
+    from sweepmore.study.parts import best_run
 
     with opened(arguments.storage, outputs) as database:
         folder = best_run(load(database, study))
     return require(folder, WEIGHTS)
-
-
-def same_run(arguments: Arguments) -> str:
-    """The words that mean the same run in the next command."""
-    return cli.given(arguments, "run", "study", "trial", "storage", "outputs")
-
-
-def new_lines(folder: Path, arguments: Arguments) -> None:
-    """Print ``n`` lines; a star marks those that stand in train."""
-    from nplm.sampling import load_trained, sample
-
-    trained = load_trained(folder)
-    seen = trained.vocabulary.spelt(lines_seen(folder))
-    prompt = arguments.prompt or ""
-    lines = sample(trained, arguments.n, arguments.seed, arguments.temperature, prompt)
-    name_unknown(trained.vocabulary, prompt)
-    for line in lines:
-        print(f"{line} *" if line in seen else line)
-    share = sum(line in seen for line in lines) / len(lines)
-    print(f"\n{share:.0%} of {len(lines)} stand in train (*) · {name_of(folder)}")
-    again = f"python sample.py{same_run(arguments)} explain=LINE"
-    print(f"next: {again} tells what the model predicts, token by token")
-
-
-def name_unknown(vocabulary: Vocabulary, text: str) -> None:
-    """Say which words of ``text`` the model does not know; an unknown character was refused."""
-    if unknown := vocabulary.unknown(text):
-        taken = f"not in the vocabulary, taken as {vocabulary.unit.unknown}"
-        print(f"warning: {taken}: {' '.join(unknown)}", file=sys.stderr)
-
-
-def data_of(folder: Path) -> Data:
-    return from_hydra(read_config(folder)).data
-
-
-def lines_seen(folder: Path) -> set[str]:
-    """The run's train lines; none, with a warning, where its data are gone or have changed."""
-    from nplm.data import fingerprint, read_lines, split_lines
-
-    data = data_of(folder)
-    recorded = read_json(folder / "provenance.json")["data"]["fingerprint"]
-    try:
-        lines = read_lines(data)
-        if fingerprint(lines, data) == recorded:
-            return set(split_lines(lines, data)[0])
-        reason = "have changed since"
-    except DataError as error:
-        reason = f"cannot be read: {error.problem}"
-    warnings.warn(f"The run's data {reason}; nothing is marked.", stacklevel=2)
-    return set()
-
-
-def explain(folder: Path, line: str) -> None:
-    """Print a table: context, true token, top guess with its probability, nats."""
-    from nplm.sampling import explain, load_trained
-
-    trained = load_trained(folder)
-    positions = explain(trained, line)
-    name_unknown(trained.vocabulary, line)
-    wide, token, guess = (
-        max(len(title), *map(len, column))
-        for title, column in (
-            ("context", [at.context for at in positions]),
-            ("token", [at.token for at in positions]),
-            ("guess", [at.guess for at in positions]),
-        )
-    )
-    print(f"{'context':<{wide}}  {'token':<{token}}  {'guess':<{guess}}  probability   nats")
-    for at in positions:
-        print(
-            f"{at.context:<{wide}}  {at.token:<{token}}  {at.guess:<{guess}}  "
-            f"{at.guess_probability:>11.1%}  {at.nats:>5.2f}"
-        )
-    mean = sum(at.nats for at in positions) / len(positions)
-    told = trained.vocabulary.unit.told(mean)
-    print(f"mean {mean:.3f} nats/token over {len(positions)} tokens{told} · {name_of(folder)}")
-    if data_of(folder) == Data():  # of other data that search would find no better model
-        print("next: python train.py -m sweeps=minute searches for a better model")
 
 
 if __name__ == "__main__":

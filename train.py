@@ -12,6 +12,7 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
@@ -20,20 +21,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
-from sweepmore.compose.composing import as_typed
-from sweepmore.errors import ConfigError, Interrupted, RunError
+from sweepmore.compose.composing import as_typed, composing
+from sweepmore.errors import ConfigError, Interrupted, RunError, UserError
 from sweepmore.process.signals import stop_signals
 from sweepmore.runs import record as records
 from sweepmore.runs.record import Record
 from sweepmore.runs.tracking import Tracker, track
-from sweepmore.seal.receipts import looks
 from sweepmore.trial import SweepTrial, current_trial
 from sweepmore.typed import dotted
 
 if TYPE_CHECKING:  # torch and matplotlib are imported once a run is certain to begin
+    from sqlalchemy.engine import URL
+
+    from nplm.app.looks import Looks
     from nplm.data import Splits
     from nplm.training import Progress, Result, State
     from nplm.vocabulary import Unit
@@ -68,7 +71,7 @@ def main(node: DictConfig) -> float | list[float]:
         config, splits = first_batch(config, splits)
     state = starting_state(config, splits, folder if resumed else None)
     if trial is None:
-        console.header(config, splits, state, looks_had(splits))
+        console.header(config, splits, state, str(looks_had(splits, HydraConfig.get().sweeper)))
     else:
         trial.name(*map(str, config.objective))
 
@@ -92,15 +95,28 @@ def main(node: DictConfig) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
-def looks_had(splits: Splits) -> int:
-    """How many looks at its test lines this split has had here, by receipt or by row."""
-    folder, outputs = ROOT / "sweeps" / "looks", ROOT / "outputs"
-    if not (outputs / "studies.db").exists():  # no reason to load what reads one
-        return looks(folder, splits.fingerprint)
-    from sweepmore.seal.ledger import looks_at
-    from sweepmore.storage.urls import storage_url
+def looks_had(splits: Splits, sweeper: DictConfig) -> Looks:
+    """The looks that are known here, by receipt or by row, of this split and of other ones of the
+    same data; ``sweeper`` says where a sweep with these settings has its database."""
+    from nplm.app.looks import looks_at
 
-    return looks_at(splits.fingerprint, folder, storage_url(None, None, outputs))
+    return looks_at(splits, ROOT / "sweeps" / "looks", ledger_of(sweeper))
+
+
+def ledger_of(sweeper: DictConfig) -> URL | None:
+    """None where there is no database. One that a sweep would refuse is no error here: a single
+    run has no use for it."""
+    written = OmegaConf.to_container(sweeper, resolve=False)
+    assert isinstance(written, dict)
+    outputs = ROOT / str(written.get("outputs") or "outputs")
+    if written.get("storage") is None and not (outputs / "studies.db").exists():
+        return None  # no reason to load what reads one
+    from sweepmore.storage.urls import place_of, storage_url
+
+    with contextlib.suppress(UserError), composing():
+        place = place_of(written.get("storage"), sweeper.get("storage"))
+        return storage_url(place.written, place.resolved, outputs)
+    return None
 
 
 def interrupted_run(name: str) -> tuple[Config, Path]:

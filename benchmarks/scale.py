@@ -38,7 +38,7 @@ from sqlalchemy.engine import URL
 from benchmarks.common import ROOT, machine
 from sweepmore.process.identity import this_process
 from sweepmore.storage.opening import open_storage
-from sweepmore.study.studies import view
+from sweepmore.study.view import view
 from tests.postgres import Server, programs
 
 SIZES = (100, 1_000, 10_000)

@@ -17,8 +17,8 @@ from sweepmore.compose.settings import _enqueued
 from sweepmore.compose.space import parse_space
 from sweepmore.confirm.retrain import choices
 from sweepmore.errors import ConfigError
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.studies import Attempt
 from sweepmore.sweep.terminal import rerun
 from tests.sweep_apps import App
 

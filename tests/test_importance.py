@@ -20,7 +20,7 @@ from optuna.distributions import (
 from optuna.trial import create_trial
 
 from sweepmore.statistics.importance import clipped, fence, shares
-from sweepmore.study.studies import StudyView, view
+from sweepmore.study.view import StudyView, view
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-3, 1e-1, log=True),

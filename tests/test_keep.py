@@ -13,7 +13,7 @@ import evaluate_test
 import sample
 from sweepmore.runs.record import read_json
 from sweepmore.storage.opening import open_storage
-from sweepmore.study.studies import StudyView, view
+from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.checkpoints import BestOnly
 from tests.fault_shim.loop import Ended, forked
 from tests.helpers import TrainHere, call_script, sweep_here

@@ -13,9 +13,9 @@ from typing import Any, cast
 import pytest
 
 from sweepmore.errors import StudyError
+from sweepmore.sweep.context import StudyContext
 from sweepmore.sweep.crew import Ending
 from sweepmore.sweep.processes import Processes, starts_again
-from sweepmore.sweep.worker import Search
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ class TestLastWords:
 
     def told(self, folder: Path, last: str) -> StudyError:
         """By a parent whose log holds words of an earlier start's worker."""
-        search = cast(Search, SimpleNamespace(folder=folder))
+        search = cast(StudyContext, SimpleNamespace(folder=folder))
         crew = Processes(*cast(Any, (None, None, search, None, None)))
         log = folder / "workers" / "2.log"
         log.parent.mkdir()

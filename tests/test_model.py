@@ -156,7 +156,7 @@ def test_direct_connections_beside_no_hidden_layer_are_there_twice(
     assert twice.size == once.size + once.W1.numel()
     for layers, direct in itertools.product((0, 1), (False, True)):
         run = Config(model=Model(layers=layers, direct=direct))
-        console.header(run, few, begin(run, few), 0)
+        console.header(run, few, begin(run, few), "0 looks")
         told = "model.direct=true adds nothing to model.layers=0" in capsys.readouterr().err
         assert told is (layers == 0 and direct)
 

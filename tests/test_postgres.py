@@ -38,7 +38,7 @@ from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage, start
 from sweepmore.storage.urls import LIBPQ
 from sweepmore.study import slots
-from sweepmore.study.studies import view
+from sweepmore.study.view import view
 from tests.helpers import ROOT, run_script
 from tests.postgres import Lossy, Server, free_port
 from tests.race_ledger import FINGERPRINT, race_ended

@@ -10,8 +10,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from sweepmore.compose.frozen import FrozenConfig
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.studies import Attempt, StudyView, at_edge
+from sweepmore.study.edges import at_edge
+from sweepmore.study.view import StudyView
 from sweepmore.sweep.processes import frozen_command, resources
 from sweepmore.sweep.terminal import duration, short
 

@@ -29,8 +29,9 @@ from sweepmore.compose.settings import Sweep, read
 from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.storage.opening import open_storage
 from sweepmore.study import slots
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.studies import Attempt, StudyView, view, without_void
+from sweepmore.study.view import StudyView, view, without_void
 from sweepmore.sweep.worker import Worker
 from tests.test_properties import _sweeper
 

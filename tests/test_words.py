@@ -19,7 +19,8 @@ import torch
 
 import evaluate_test
 import sample as sample_script
-from nplm import config, console, insights, losses, sealed
+from nplm import config, console, losses, sealed
+from nplm.app import report
 from nplm.baselines import Ngram
 from nplm.building import build_model
 from nplm.config import Data, Model, Sgd
@@ -300,7 +301,7 @@ def test_a_header_names_the_characters_that_train_never_has(
 ) -> None:
     run = config.Config(data=ten(unit="char"))
     splits = load_splits(run.data, 3)
-    console.header(run, splits, begin(run, splits), looks=0)
+    console.header(run, splits, begin(run, splits), looks="0 looks")
     assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
 
 
@@ -310,7 +311,7 @@ def test_a_header_warns_where_train_never_has_the_unknown(
 ) -> None:
     run = config.Config(data=ten(min_count=min_count))
     splits = load_splits(run.data, 3)
-    console.header(run, splits, begin(run, splits), looks=0)
+    console.header(run, splits, begin(run, splits), looks="0 looks")
     warning = f"warning: train never has <unk>; {says} examples\n" if says else ""
     assert capsys.readouterr().err == warning
 
@@ -355,13 +356,13 @@ def test_samples_are_compared_with_train_as_they_are_spelt() -> None:
 
 def test_three_tokens_have_two_neighbours() -> None:
     table = torch.tensor([[0.0], [1.0], [3.0]])
-    found = insights.neighbours(table, Vocabulary(("<s>", "<unk>", "a"), WORDS), number=3)
+    found = report.neighbours(table, Vocabulary(("<s>", "<unk>", "a"), WORDS), number=3)
     assert found == [("<s>", ["<unk>", "a"]), ("<unk>", ["<s>", "a"]), ("a", ["<unk>", "<s>"])]
 
 
 def test_neighbours_by_hand() -> None:
     table = torch.tensor([[0.0], [1.0], [3.0], [3.5]])
-    found = insights.neighbours(table, Vocabulary(("<s>", "a", "b", "c"), WORDS), number=2)
+    found = report.neighbours(table, Vocabulary(("<s>", "a", "b", "c"), WORDS), number=2)
     assert found == [("<s>", ["a", "b"]), ("a", ["<s>", "b"]), ("b", ["c", "a"]), ("c", ["b", "a"])]
 
 
@@ -422,10 +423,10 @@ def test_a_net_on_words_from_training_to_figures(run: Path) -> None:
     assert result["status"] == "ok"
     assert result["dev_loss"] < result["mix"]["net_dev_loss"] < math.log(500)
     assert (run / "figures" / "embeddings.png").stat().st_size > 10_000
-    found = {section.title: section for section in insights.sections(run)}
+    found = {section.title: section for section in report.sections(run)}
     nearest = found["Embeddings"].tables[0].rows
     assert [row[0] for row in nearest[:2]] == ["<s>", "<unk>"]
-    assert dict(insights.facts(run))["dev perplexity"] == f"{result['dev_perplexity']:.2f}"
+    assert dict(report.facts(run))["dev perplexity"] == f"{result['dev_perplexity']:.2f}"
 
 
 def test_new_sentences_begin_as_asked_and_are_words(run: Path) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from nplm.app.report import neighbours
 from nplm.config import Config, Model, from_hydra
 from nplm.data import Splits, load_splits
-from nplm.insights import neighbours
 from nplm.kneser_ney import kneser_ney, tuned
 from nplm.losses import split_loss
 from nplm.mixture import Mixture

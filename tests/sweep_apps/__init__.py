@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL
 
 from sweepmore.process.identity import is_alive
 from sweepmore.storage.opening import open_storage
-from sweepmore.study.studies import StudyView, view
+from sweepmore.study.view import StudyView, view
 from tests.helpers import environment
 
 HERE = Path(__file__).parent

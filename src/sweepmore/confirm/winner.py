@@ -17,7 +17,8 @@ import numpy as np
 
 from sweepmore.errors import StudyError
 from sweepmore.statistics.intervals import Interval, t_interval, tie_margin
-from sweepmore.study.studies import Attempt, StudyView, key_of
+from sweepmore.study.attempts import Attempt, key_of
+from sweepmore.study.view import StudyView
 
 
 @dataclass(frozen=True)

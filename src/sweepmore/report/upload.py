@@ -12,7 +12,8 @@ import optuna
 
 from sweepmore.errors import StudyError
 from sweepmore.runs.tracking import is_synced, offline_runs
-from sweepmore.study.studies import parts_of, view
+from sweepmore.study.parts import parts_of
+from sweepmore.study.view import view
 from sweepmore.wording import plural
 
 # One start of W&B's program takes 0.5 s, and it uploads five runs at a time (both wandb 0.31):

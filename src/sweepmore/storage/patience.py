@@ -6,7 +6,7 @@ Optuna's storage raises at the first statement that finds no server, whatever ``
 says: that only replaces connections that died while nobody used them. So every call of ours to
 the storage goes through here and is repeated. A call whose answer was lost may have been carried
 out: a second write of an attribute, a parameter or a report changes nothing, a trial that was
-enqueued twice is void (``studies.without_void``), and ends and claims of trials are looked up.
+enqueued twice is void (``view.without_void``), and ends and claims of trials are looked up.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A slot becomes a WAITING trial with its fixed parameters (an enqueued configuration, a grid point,
 or none); a worker claims it by one conditional UPDATE from WAITING to RUNNING. What two
 processes may do twice (plan, retry) is told apart afterwards by the trial's number, see
-``studies.without_void``: no lock, and nothing but the storage is shared.
+``view.without_void``: no lock, and nothing but the storage is shared.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.process.slurm import is_gone
 from sweepmore.storage.opening import start
 from sweepmore.storage.optuna_internals import id_of, storage_of, trial_id
-from sweepmore.study.attributes import Reason, TrialAttributes
-from sweepmore.study.studies import Attempt, StudyView, attempt_of, attempts_of, view, without_void
+from sweepmore.study.attempts import Attempt, attempt_of
+from sweepmore.study.attributes import Reason, StudyAttributes, TrialAttributes
+from sweepmore.study.view import StudyView, attempts_of, view, without_void
 
 # Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
 # finished trials only, and reads the others anew each time.
@@ -165,7 +166,7 @@ def lives(owner: Mapping[str, Any], leased: float) -> bool:
 
 def leader(study: optuna.Study) -> Mapping[str, Any] | None:
     """The parent that plans, or None where none does."""
-    named = study.user_attrs.get("leader")
+    named = StudyAttributes.of(study).leader
     if not named or not lives(named, named["time"]):
         return None
     silent = time.time() - named["time"]

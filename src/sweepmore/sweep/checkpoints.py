@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepmore.study.studies import StudyView
+from sweepmore.study.view import StudyView
 
 # What weights and training states are called in a trial's folder, by this application and others.
 CHECKPOINTS = ("checkpoints", "*.safetensors", "*.pt", "*.pth", "*.ckpt")

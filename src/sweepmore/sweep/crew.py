@@ -19,9 +19,8 @@ from sweepmore.errors import StudyError
 from sweepmore.process.identity import is_stopped, on_this_host
 from sweepmore.process.signals import stop_signals, unbroken
 from sweepmore.study import slots
-from sweepmore.study.studies import StudyView, view
-from sweepmore.sweep.join import is_all_taken, is_done
-from sweepmore.sweep.worker import Search, must_end
+from sweepmore.study.view import StudyView, view
+from sweepmore.sweep.context import StudyContext, is_all_taken, is_done, must_end
 
 # Workers that died in a row without one trial being finished: then something else is wrong.
 MOST_BARREN_DEATHS = 3
@@ -46,7 +45,7 @@ class Crew(ABC, Generic[One]):
 
     asked: Sweep
     study: optuna.Study
-    search: Search
+    shared: StudyContext
     stopping: Callable[[], None]  # tells the live line
     gone: Callable[[], StudyError | None]  # what was removed under the sweep's hands
 
@@ -133,7 +132,7 @@ class Crew(ABC, Generic[One]):
             self._refuse_if_gone()
             with unbroken():
                 slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
-                seen, ending = view(self.study), must_end(self.study, self.search)
+                seen, ending = view(self.study), must_end(self.study, self.shared)
             if ending or is_done(seen, self.asked):
                 return False
             if not is_all_taken(seen, self.asked):

@@ -19,7 +19,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sweepmore.compose.composing import composing
 from sweepmore.errors import ConfigError
-from sweepmore.study.studies import Attempt, attempts_of
+from sweepmore.study.attempts import Attempt
+from sweepmore.study.view import attempts_of
 
 
 def subdir_of(config: DictConfig) -> str:

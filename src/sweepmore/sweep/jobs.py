@@ -30,9 +30,10 @@ from sweepmore.process import slurm
 from sweepmore.process.identity import this_process
 from sweepmore.process.signals import ignore_continue, signals_raise, unbroken
 from sweepmore.runs.record import safe_name
-from sweepmore.study.studies import view
+from sweepmore.study.view import view
+from sweepmore.sweep.context import is_done
 from sweepmore.sweep.crew import MOST_BARREN_DEATHS, Crew, Ending
-from sweepmore.sweep.join import is_done, work
+from sweepmore.sweep.worker import work
 
 SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 # A job that Slurm no longer lists and of which the launcher heard nothing is dead after this.
@@ -141,7 +142,7 @@ class Jobs(Crew[Job]):
         part = {
             "study": self.study.study_name,
             "parent": this_process(),
-            "since": self.search.since,
+            "since": self.shared.since,
         }
         self._worker = LauncherWorker(
             self.asked.arguments,

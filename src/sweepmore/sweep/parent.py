@@ -33,16 +33,17 @@ from sweepmore.storage.opening import existing_storage, open_storage, storage_er
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.storage.patience import heed
 from sweepmore.study import slots
-from sweepmore.study.studies import view
+from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
+from sweepmore.study.view import view
 from sweepmore.sweep import terminal
+from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
 from sweepmore.sweep.folders import check_subdir
 from sweepmore.sweep.follow import Follower
 from sweepmore.sweep.jobs import Jobs
-from sweepmore.sweep.join import freeze, search_of, work
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.sweep.results import write_results
 from sweepmore.sweep.versions import Versions
-from sweepmore.sweep.worker import Search, too_many_failures
+from sweepmore.sweep.worker import work
 from sweepmore.wording import plural, shown_path
 
 
@@ -86,7 +87,7 @@ class Parent:
         check_named(asked)
         base = self.compose_base()
         question = self.question(base)
-        versions = Versions(asked, question, self.about(resolved))
+        versions = Versions(asked, question, self.placed(resolved))
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
             terminal.preview(asked, version.named, version.study, self.workers_shown())
@@ -95,25 +96,24 @@ class Parent:
         version = versions.open(open_storage(asked.url, asked.engine))
         study = version.study
         assert study is not None
-        budget = {"n_trials": asked.n_trials, "grid": asked.gridded}
-        study.set_user_attr("budget", budget)  # the last one that was asked for, for reports
+        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded)).keep(study)
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
-        search = search_of(asked, study, frozen, self.since)
+        shared = context_of(asked, study, frozen, self.since)
         terminal.preview(asked, version.named, study, self.workers_shown())
-        self.warn_of_new_code(study, search)
-        sweep_dir = self.make_sweep_dir(search, study, asked.cwd / resolved)
+        self.warn_of_new_code(study, shared)
+        sweep_dir = self.make_sweep_dir(shared, study, asked.cwd / resolved)
         follower = Follower(asked, study)
         stopped: int | None = None
         with follower:
             try:
-                stopped = self.launch(study, search, follower)
+                stopped = self.launch(study, shared, follower)
             except Interrupted as interrupted:
                 stopped = interrupted.signum
             heed(storage_of(study), lambda: stopped)
         if not ending(study.study_name):
-            write_results(view(study), asked.space, search.folder, sweep_dir)
-        terminal.closing(asked, study, search, follower.elapsed, stopped is not None)
+            write_results(view(study), asked.space, shared.folder, sweep_dir)
+        terminal.closing(asked, study, shared, follower.elapsed, stopped is not None)
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
             again = f"{plural(back, 'unfinished trial')} will begin again"
@@ -123,7 +123,7 @@ class Parent:
         if (attempt := slots.without_objective(study, self.since)) is not None:
             raise terminal.no_objective(attempt)
         failed, finished = slots.failure_share(study, self.since)
-        if too_many_failures(failed, finished, asked.n_trials, search):
+        if too_many_failures(failed, finished, asked.n_trials, shared):
             raise terminal.failures(view(study), failed, finished, asked)
 
     def sweep_dir(self) -> str:
@@ -131,21 +131,21 @@ class Parent:
         with composing():
             return str(self.config.hydra.sweep.dir)
 
-    def make_sweep_dir(self, search: Search, study: optuna.Study, resolved: Path) -> Path:
+    def make_sweep_dir(self, shared: StudyContext, study: optuna.Study, resolved: Path) -> Path:
         """Where the study's results are left, and its trials where they lie in Hydra's sweep dir;
         the launcher and callbacks find it in the config, and on the disk."""
-        kept = study.user_attrs.get("sweep_dir", {}).get("written")
-        if kept != self.asked.sweep_dir:
+        kept = StudyAttributes.of(study).sweep_dir
+        if (kept and kept.written) != self.asked.sweep_dir:
             print(
                 f"warning: hydra.sweep.dir has changed; the trials of {study.study_name} stay in "
-                f"{search.sweep_dir or search.folder}",
+                f"{shared.sweep_dir or shared.folder}",
                 file=sys.stderr,
             )
-        sweep_dir = search.sweep_dir or resolved
-        if search.sweep_dir is not None:
+        sweep_dir = shared.sweep_dir or resolved
+        if shared.sweep_dir is not None:
             with read_write(self.config.hydra):  # since 1.4 it is closed in a sweeper
                 self.config.hydra.sweep.dir = str(sweep_dir)
-        if search.sweep_dir is not None or self.config.hydra.get("callbacks"):
+        if shared.sweep_dir is not None or self.config.hydra.get("callbacks"):
             sweep_dir.mkdir(parents=True, exist_ok=True)
         return sweep_dir
 
@@ -172,11 +172,10 @@ class Parent:
         ignore = [*settings.question_ignore, *(settings.repeats or {})]
         return questions.ask(self.asked.space.searched, plain, search, self.check_points, ignore)
 
-    def about(self, resolved: str) -> dict[str, Any]:
-        """What a new study keeps of the command that begins it."""
+    def placed(self, resolved: str) -> SweepDir | None:
+        """Where a new study's trials lie in Hydra's sweep dir; None where they do not."""
         written = self.asked.sweep_dir
-        placed = {} if written is None else {"written": written, "resolved": resolved}
-        return {"command": self.asked.command} | ({"sweep_dir": placed} if placed else {})
+        return None if written is None else SweepDir(written, resolved)
 
     def warn_of_lost_folders(self, study: optuna.Study) -> None:
         """What a study's trials left is gone with its folder, their values are not. Of other hosts
@@ -195,13 +194,13 @@ class Parent:
                     file=sys.stderr,
                 )
 
-    def warn_of_new_code(self, study: optuna.Study, search: Search) -> None:
+    def warn_of_new_code(self, study: optuna.Study, shared: StudyContext) -> None:
         codes = {a.attrs.code for a in view(study).attempts if a.attrs.code is not None}
-        earlier = codes - {search.code}
+        earlier = codes - {shared.code}
         if earlier:
             print(
                 f"warning: the code has changed since earlier trials ({', '.join(sorted(earlier))}"
-                f" → {search.code}); each trial records its own",
+                f" → {shared.code}); each trial records its own",
                 file=sys.stderr,
             )
 
@@ -238,9 +237,9 @@ class Parent:
                 composer.compose([*overrides, f"{key}={override_text(value)}"])
         return questions.agreed(answers)
 
-    def launch(self, study: optuna.Study, search: Search, follower: Follower) -> int | None:
+    def launch(self, study: optuna.Study, shared: StudyContext, follower: Follower) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
-        crew = (self.asked, study, search, follower.stopping, lambda: follower.gone)
+        crew = (self.asked, study, shared, follower.stopping, lambda: follower.gone)
         if self.is_local:
             return Processes(*crew).run()
         if self.launcher != BASIC_LAUNCHER:

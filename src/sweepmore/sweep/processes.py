@@ -44,14 +44,14 @@ class Processes(Crew[subprocess.Popen[bytes]]):
             "study": self.study.study_name,
             "index": index,
             "parent": this_process(),
-            "since": self.search.since,
+            "since": self.shared.since,
             "quiet": quiet,
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
         start = [sys.executable, *start_words()]
         words = sys.orig_argv[len(start) :]
-        command = frozen_command(start, words, self.search.frozen, *quiet)
+        command = frozen_command(start, words, self.shared.frozen, *quiet)
         log_path = self._log(index)
         log_path.parent.mkdir(exist_ok=True)
         with log_path.open("ab") as log:
@@ -108,7 +108,7 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         return StudyError(told, value=str(log), cure=cure)
 
     def _log(self, index: int) -> Path:
-        return self.search.folder / "workers" / f"{index}.log"
+        return self.shared.folder / "workers" / f"{index}.log"
 
 
 def said_since(log: Path, begins: int) -> list[str]:

@@ -28,22 +28,16 @@ from sweepmore.process.invocation import python
 from sweepmore.runs.record import ending, write_atomic
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
-from sweepmore.study.studies import (
-    SHOWN,
-    Attempt,
-    StudyView,
-    at_edge,
-    known_noise,
-    run_of,
-    runs_each,
-    view,
-    words,
-)
+from sweepmore.study.attempts import Attempt, run_of, runs_each, words
+from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.edges import at_edge
+from sweepmore.study.noise import known_noise
+from sweepmore.study.view import SHOWN, StudyView, view
 from sweepmore.wording import decimals, plural, shown_path
 
 if TYPE_CHECKING:
     from sweepmore.compose.settings import Sweep
-    from sweepmore.sweep.worker import Search
+    from sweepmore.sweep.context import StudyContext
 
 # Without a terminal a line is printed when something changed, but not more often than this.
 LINE_SECONDS = 5.0
@@ -78,11 +72,14 @@ def _told_apart(asked: Sweep, study: optuna.Study | None) -> list[str]:
     noise = None if study is None else known_noise(study)
     if noise is None or len(asked.settings.directions) > 1:
         return []
-    return [
-        f"apart    {plural(asked.n_trials, 'trial')} can tell apart differences from "
-        f"{_least(asked, noise):.2g}; "
-        f"one run's standard deviation is {noise.deviation:.2g}"
-    ]
+    return [f"apart    {_differences(asked, noise)}; one run's sd is {noise.deviation:.2g}"]
+
+
+def _differences(asked: Sweep, noise: Noise) -> str:
+    return (
+        f"among {plural(asked.n_trials, 'trial')}, differences of {_least(asked, noise):.2g} or "
+        "more can be told apart"
+    )
 
 
 def _least(asked: Sweep, noise: Noise) -> float:
@@ -206,7 +203,7 @@ def value_of(attempt: Attempt) -> str:
 
 
 def closing(
-    asked: Sweep, study: optuna.Study, search: Search, elapsed: float, stopped: bool
+    asked: Sweep, study: optuna.Study, shared: StudyContext, elapsed: float, stopped: bool
 ) -> None:
     """The best few, which of them are tied, what to mistrust, and what to do next; of a sweep
     that was ``stopped`` that is said elsewhere."""
@@ -214,7 +211,7 @@ def closing(
     pruned, failed = seen.count(TrialState.PRUNED), len(seen.failed)
     print(
         f"{len(seen.counted)} of {plural(asked.n_trials, 'trial')} done"
-        f"{_lately(seen, search.since)} {duration(elapsed)}: "
+        f"{_lately(seen, shared.since)} {duration(elapsed)}: "
         f"{seen.count(TrialState.COMPLETE)} complete, {pruned} pruned, {failed} failed"
     )
     if seen.given_up:
@@ -226,7 +223,7 @@ def closing(
         share = len(seen.infeasible) / max(1, len(seen.counted))
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
-    write_csv(seen, search.folder / "trials.csv", study.user_attrs.get("as_text", ()))
+    write_csv(seen, shared.folder / "trials.csv", StudyAttributes.of(study).as_text)
     confirms = ending(study.study_name)  # confirm.py has its own table
     if not seen.ranked or confirms:
         return
@@ -242,7 +239,7 @@ def closing(
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: of the best, {line}: look beyond it")
     best = "" if many else f"; the best: {shown_path(run_of(rows[0]))}"
-    print(f"folder:  {shown_path(search.folder)}{best}")
+    print(f"folder:  {shown_path(shared.folder)}{best}")
     if stopped:
         return
     print(f"again:   {rerun(asked, rows[0])}")
@@ -336,8 +333,8 @@ def _noise_line(noise: Noise | None, asked: Sweep, study: str) -> str:
         return f"noise: unknown from one run each; {cure}"
     error = noise.deviation / runs_each(asked.settings.repeats) ** 0.5
     return (
-        f"noise: standard error {error:.2g} of a value; {plural(asked.n_trials, 'trial')} can tell "
-        f"apart differences from {_least(asked, noise):.2g}, (tied) is less"
+        f"noise: a value's standard error is {error:.2g}\n"
+        f"       {_differences(asked, noise)}; smaller ones are marked (tied)"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import signal
@@ -34,23 +33,25 @@ from optuna.exceptions import (
 )
 from optuna.trial import TrialState
 
-from sweepmore.compose.frozen import FrozenConfig
 from sweepmore.compose.hydra_internals import callbacks_of, error_of
 from sweepmore.compose.overrides import fixed_values, override_text
 from sweepmore.compose.question import call
-from sweepmore.compose.space import Space
+from sweepmore.compose.samplers import build_sampler
+from sweepmore.compose.settings import Sweep
 from sweepmore.errors import ConfigError, Interrupted, StudyError, described, is_disk_failure
 from sweepmore.process.identity import is_alive, on_this_host
 from sweepmore.process.signals import Stop, answered, unbroken
 from sweepmore.process.state import return_to, unchanged, working_folder
 from sweepmore.runs.record import safe_name
 from sweepmore.storage.opening import FAILURES, removed
-from sweepmore.storage.optuna_internals import as_running
-from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, is_away
+from sweepmore.storage.optuna_internals import as_running, storage_of
+from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, heed, is_away
 from sweepmore.study import slots
-from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.studies import Attempt, view
+from sweepmore.study.attempts import Attempt
+from sweepmore.study.attributes import StudyAttributes, TrialAttributes
+from sweepmore.study.view import view
 from sweepmore.sweep import folders
+from sweepmore.sweep.context import StudyContext, context_of, freeze, load_study, must_end
 from sweepmore.trial import SweepTrial, entered
 from sweepmore.values import NoObjective, returned
 
@@ -63,51 +64,47 @@ LOOK_SECONDS = 10.0
 RENEW_SECONDS = slots.LEASE_SECONDS / 10
 # How often a worker looks whether the parent that started it still lives.
 WATCH_SECONDS = 0.2
-# What tells a study's own folder from one that a task has made anew after it was removed.
-MARK = "uid"
 # MySQL's TEXT, the smallest column that Optuna keeps an attribute in, holds 65,535 bytes.
 LONGEST_ATTRIBUTE = 16_000
-
-
-@dataclass(frozen=True)
-class Search:
-    """What all workers of a study share: how to sample, compose, run and count."""
-
-    study_name: str
-    space: Space
-    frozen: FrozenConfig
-    folder: Path
-    sweep_dir: Path | None  # Hydra's, where trials lie there and not in `folder`
-    artifacts: Path
-    n_trials: int
-    max_failure_rate: float
-    max_retries: int
-    repeats: Mapping[str, Sequence[Any]]
-    custom_search_space: str | None
-    fixed_params: slots.FixedParams
-    code: str
-    since: float
-
-    @property
-    def is_without_folder(self) -> bool:
-        """Whether it was removed: no config can be composed then, and every trial would fail."""
-        return not (self.folder / MARK).exists()
-
-    def runs(self) -> list[dict[str, Any]]:
-        """The repeated settings of each run of a trial: every combination, or one without any."""
-        combinations = itertools.product(*self.repeats.values())
-        return [dict(zip(self.repeats, values)) for values in combinations]
 
 
 class _Pruned(Exception):
     """The pruner stopped a trial between two of its repeats."""
 
 
+def work(
+    asked: Sweep,
+    part: Mapping[str, Any],
+    context: HydraContext,
+    task: TaskFunction,
+    gone: Callable[[], StudyError | None] = lambda: None,
+) -> int | None:
+    """A worker's life; returns the signal that ended it, or None. In the parent's own process
+    ``gone`` tells what the parent has found removed."""
+    study = load_study(asked, part["study"])
+    study.sampler = build_sampler(
+        asked.sampler,
+        asked.space,
+        worker=part["index"],
+        trials_so_far=len(study.get_trials(deepcopy=False)),
+        base_seed=StudyAttributes.of(study).seed or 0,
+    )
+    frozen = freeze(asked, study)
+    shared = context_of(asked, study, frozen, part["since"])
+    hears = bool(part.get("quiet"))
+    worker = Worker(
+        shared, study, task, context, parent=part["parent"], own_callbacks=hears, gone=gone
+    )
+    heed(storage_of(study), lambda: worker.stopped_by)
+    worker.run()
+    return worker.stopped_by
+
+
 @dataclass
 class Worker:
     """One process's part of a sweep. ``stopped_by`` is the signal that ended it, if one did."""
 
-    search: Search
+    shared: StudyContext
     study: optuna.Study
     task: TaskFunction
     context: HydraContext
@@ -128,19 +125,19 @@ class Worker:
 
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
-        self._uid = self.study.user_attrs["uid"]
-        self.composer = self.search.frozen.composer()
+        self._uid = StudyAttributes.of(self.study).uid
+        self.composer = self.shared.frozen.composer()
         self._home = working_folder()
         self.context = replace(self.context, config_loader=self.composer.loader)
         worked = looked = time.monotonic()
         with self._signals(), self._watch():
-            while self.stopped_by is None and not must_end(self.study, self.search):
+            while self.stopped_by is None and not must_end(self.study, self.shared):
                 claimed = slots.claim(self.study)
                 if claimed is not None:
                     self._work_while_mine(claimed)
                     worked = looked = time.monotonic()
                 elif slots.is_all_taken(
-                    view(self.study), self.search.n_trials, self.search.fixed_params
+                    view(self.study), self.shared.n_trials, self.shared.fixed_params
                 ):
                     return
                 elif time.monotonic() - looked < LOOK_SECONDS:
@@ -163,11 +160,11 @@ class Worker:
 
     def _work(self, claimed: Attempt) -> None:
         """Run one trial and tell the study how it ended, whatever happens."""
-        fixed = fixed_values(self.search.space.fixed)
+        fixed = fixed_values(self.shared.space.fixed)
         self._trial = trial = as_running(self.study, claimed.number, fixed)
         self._told_to_stop = False
-        self._place(self.search.folder / f"{claimed.root:04d}")
-        self._keep(TrialAttributes(code=self.search.code))
+        self._place(self.shared.folder / f"{claimed.root:04d}")
+        self._keep(TrialAttributes(code=self.shared.code))
         try:
             values = self._values(trial, claimed)
         except Interrupted as interrupted:
@@ -186,9 +183,9 @@ class Worker:
                 # says nothing of the trial, and the next ones would fail
                 self._hand_back(claimed)
                 raise
-            if self.search.is_without_folder:  # nor this
+            if self.shared.is_without_folder:  # nor this
                 self._hand_back(claimed)
-                raise removed([self.search.folder]) from error
+                raise removed([self.shared.folder]) from error
             self._keep(TrialAttributes(status="error", reason="exception"))
             if isinstance(error, NoObjective):
                 self._keep(TrialAttributes(no_objective=True))
@@ -239,11 +236,11 @@ class Worker:
 
     def _values(self, trial: optuna.Trial, claimed: Attempt) -> list[float]:
         """Suggest, then run once for each repeat; the mean over repeats of each objective."""
-        for name, distribution in self.search.space.searched.items():
+        for name, distribution in self.shared.space.searched.items():
             suggest(trial, name, distribution)
-        overrides = [*self.search.space.fixed, *self.search.space.overrides(trial.params)]
+        overrides = [*self.shared.space.fixed, *self.shared.space.overrides(trial.params)]
         overrides += self._custom(trial, overrides)
-        runs = self.search.runs()
+        runs = self.shared.runs()
         found: list[list[float]] = []
         for number, repeat in enumerate(runs):
             values = self._run(claimed, overrides, repeat, number, many=len(runs) > 1)
@@ -259,15 +256,15 @@ class Worker:
 
     def _custom(self, trial: optuna.Trial, overrides: Sequence[str]) -> list[str]:
         """Overrides that ``custom_search_space(config, trial)`` adds by suggesting more."""
-        if self.search.custom_search_space is None:
+        if self.shared.custom_search_space is None:
             return []
         before = set(trial.params)
         config = self.composer.compose(overrides)
         with open_dict(config):
             del config["hydra"]
-        call(self.search.custom_search_space, config, trial)
+        call(self.shared.custom_search_space, config, trial)
         added = {key: value for key, value in trial.params.items() if key not in before}
-        fixed = {key.lstrip("+") for key in fixed_values(self.search.space.fixed)}
+        fixed = {key.lstrip("+") for key in fixed_values(self.shared.space.fixed)}
         if twice := [key for key in added if key.lstrip("+") in fixed]:
             problem = f"custom_search_space suggests {twice[0]}, which the command fixes."
             cure = "Leave it out of one of the two: trial.user_attrs holds what the command fixes."
@@ -304,11 +301,11 @@ class Worker:
             self.context = replace(self.context, callbacks=callbacks_of(config))
             self.own_callbacks = False
         with open_dict(config):
-            config.hydra.job.id = f"{safe_name(self.search.study_name)}-{claimed.root}"
+            config.hydra.job.id = f"{safe_name(self.shared.study_name)}-{claimed.root}"
             config.hydra.job.num = claimed.root
-        if self.search.sweep_dir is not None and number == 0:
-            self._place(self._in_sweep_dir(claimed, config, self.search.sweep_dir))
-        parent = self.search.sweep_dir or self.search.folder
+        if self.shared.sweep_dir is not None and number == 0:
+            self._place(self._in_sweep_dir(claimed, config, self.shared.sweep_dir))
+        parent = self.shared.sweep_dir or self.shared.folder
         subdir = os.path.relpath(self._folder, parent)
         with open_dict(config):
             config.hydra.sweep.dir = str(parent)
@@ -344,10 +341,10 @@ class Worker:
     def _sweep_trial(
         self, claimed: Attempt, repeat: Mapping[str, Any], number: int | None
     ) -> SweepTrial:
-        names = [safe_name(self.search.study_name)[:40], self._uid, f"{claimed.root:04d}"]
+        names = [safe_name(self.shared.study_name)[:40], self._uid, f"{claimed.root:04d}"]
         names += [] if number is None else [f"s{number}"]
         return SweepTrial(
-            study=self.search.study_name,
+            study=self.shared.study_name,
             root=claimed.root,
             attempt=claimed.attempt,
             run_id="-".join(names),
@@ -404,8 +401,8 @@ class Worker:
 
     def _attach(self, path: Path) -> None:
         assert self._trial is not None
-        self.search.artifacts.mkdir(parents=True, exist_ok=True)
-        store = optuna.artifacts.FileSystemArtifactStore(base_path=str(self.search.artifacts))
+        self.shared.artifacts.mkdir(parents=True, exist_ok=True)
+        store = optuna.artifacts.FileSystemArtifactStore(base_path=str(self.shared.artifacts))
         with unbroken():
             optuna.artifacts.upload_artifact(
                 artifact_store=store, file_path=str(path), study_or_trial=self._trial
@@ -417,7 +414,7 @@ class Worker:
 
     def _hand_back(self, claimed: Attempt) -> None:
         assert self._trial is not None
-        if self.study.user_attrs.get("uid") != self._uid:  # another study has its number by now
+        if StudyAttributes.of(self.study).uid != self._uid:  # another study has its number by now
             raise deleted(f"The study {self.study.study_name}", "its database")
         now = next(a for a in view(self.study).attempts if a.number == claimed.number)
         slots.retry(self.study, now, died=False)
@@ -434,7 +431,7 @@ class Worker:
         subdir = folders.first_subdir(self.study, claimed) or folders.subdir_of(config)
         self._keep(TrialAttributes(subdir=subdir))
         folder = folders.new_folder(sweep_dir, subdir)
-        folders.link(self.search.folder / f"{claimed.root:04d}", folder)
+        folders.link(self.shared.folder / f"{claimed.root:04d}", folder)
         return folder
 
     @contextmanager
@@ -504,20 +501,6 @@ def is_storage_failure(error: BaseException) -> bool:
     """Optuna's storage failed (its disk, a lock that is held for long), not at what it was given,
     such as a text that is too long."""
     return isinstance(error, StorageInternalError) and type(error.__cause__) in FAILURES
-
-
-def must_end(study: optuna.Study, search: Search) -> bool:
-    """Whether more trials would be in vain: too many failed, or one gave no number."""
-    if slots.without_objective(study, search.since) is not None:
-        return True
-    failed, finished = slots.failure_share(study, search.since)
-    return too_many_failures(failed, finished, search.n_trials, search)
-
-
-def too_many_failures(failed: int, finished: int, n_trials: int, search: Search) -> bool:
-    """More than ``max_failure_rate`` of at least min(5, n_trials) finished trials failed."""
-    enough = finished >= min(5, n_trials)
-    return enough and failed > search.max_failure_rate * finished
 
 
 def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:

@@ -1,58 +1,63 @@
-"""How a process joins a study: what it needs to know, from the command and the storage alone."""
+"""What every process of a sweep knows of its study, from the command and the storage alone."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.types import HydraContext, TaskFunction
 
 from sweepmore.compose import question as questions
 from sweepmore.compose.frozen import FrozenConfig
 from sweepmore.compose.frozen import freeze as freeze_sources
-from sweepmore.compose.samplers import build_pruner, build_sampler
+from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep
-from sweepmore.errors import StudyError
+from sweepmore.compose.space import Space
 from sweepmore.runs.record import safe_name, write_atomic
 from sweepmore.storage.opening import open_storage
-from sweepmore.storage.optuna_internals import storage_of
-from sweepmore.storage.patience import deleted, heed
+from sweepmore.storage.patience import deleted
 from sweepmore.storage.urls import shown
 from sweepmore.study import slots
-from sweepmore.study.studies import StudyView
-from sweepmore.sweep.worker import MARK, Search, Worker
+from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.view import StudyView
+
+# What tells a study's own folder from one that a task has made anew after it was removed.
+MARK = "uid"
 
 
-def work(
-    asked: Sweep,
-    part: Mapping[str, Any],
-    context: HydraContext,
-    task: TaskFunction,
-    gone: Callable[[], StudyError | None] = lambda: None,
-) -> int | None:
-    """A worker's life; returns the signal that ended it, or None. In the parent's own process
-    ``gone`` tells what the parent has found removed."""
-    study = load_study(asked, part["study"])
-    study.sampler = build_sampler(
-        asked.sampler,
-        asked.space,
-        worker=part["index"],
-        trials_so_far=len(study.get_trials(deepcopy=False)),
-        base_seed=study.user_attrs["seed"],
-    )
-    frozen = freeze(asked, study)
-    search = search_of(asked, study, frozen, part["since"])
-    hears = bool(part.get("quiet"))
-    worker = Worker(
-        search, study, task, context, parent=part["parent"], own_callbacks=hears, gone=gone
-    )
-    heed(storage_of(study), lambda: worker.stopped_by)
-    worker.run()
-    return worker.stopped_by
+@dataclass(frozen=True)
+class StudyContext:
+    """What all workers of a study share: how to sample, compose, run and count."""
+
+    study_name: str
+    space: Space
+    frozen: FrozenConfig
+    folder: Path
+    sweep_dir: Path | None  # Hydra's, where trials lie there and not in `folder`
+    artifacts: Path
+    n_trials: int
+    max_failure_rate: float
+    max_retries: int
+    repeats: Mapping[str, Sequence[Any]]
+    custom_search_space: str | None
+    fixed_params: slots.FixedParams
+    code: str
+    since: float
+
+    @property
+    def is_without_folder(self) -> bool:
+        """Whether it was removed: no config can be composed then, and every trial would fail."""
+        return not (self.folder / MARK).exists()
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The repeated settings of each run of a trial: every combination, or one without any."""
+        combinations = itertools.product(*self.repeats.values())
+        return [dict(zip(self.repeats, values)) for values in combinations]
 
 
 def load_study(asked: Sweep, name: str) -> optuna.Study:
@@ -68,7 +73,7 @@ def load_study(asked: Sweep, name: str) -> optuna.Study:
 def study_folder(outputs: Path, study: optuna.Study) -> Path:
     """``outputs/studies/NAME`` by its ``safe_name``; a second study of that name (another storage)
     gets a suffix."""
-    uid = study.user_attrs["uid"]
+    uid = StudyAttributes.of(study).uid
     folder = outputs / "studies" / safe_name(study.study_name)
     if not _belongs(folder, uid):
         folder = folder.with_name(f"{folder.name}-{uid}")
@@ -95,8 +100,8 @@ def _belongs(folder: Path, uid: str) -> bool:
 def sweep_dir_of(asked: Sweep, study: optuna.Study) -> Path | None:
     """Hydra's sweep dir, where the study's trials lie there: as the study's first parent resolved
     it, whatever the time is by now. A relative one is of the folder where the command is given."""
-    kept = study.user_attrs.get("sweep_dir")
-    return None if kept is None else asked.cwd / kept["resolved"]
+    kept = StudyAttributes.of(study).sweep_dir
+    return None if kept is None else asked.cwd / kept.resolved
 
 
 def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
@@ -109,8 +114,10 @@ def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
     )
 
 
-def search_of(asked: Sweep, study: optuna.Study, frozen: FrozenConfig, since: float) -> Search:
-    return Search(
+def context_of(
+    asked: Sweep, study: optuna.Study, frozen: FrozenConfig, since: float
+) -> StudyContext:
+    return StudyContext(
         study_name=study.study_name,
         space=asked.space,
         frozen=frozen,
@@ -136,3 +143,17 @@ def is_all_taken(seen: StudyView, asked: Sweep) -> bool:
 def is_done(seen: StudyView, asked: Sweep) -> bool:
     """Whether every slot of the budget has been used up."""
     return not seen.running and is_all_taken(seen, asked)
+
+
+def must_end(study: optuna.Study, shared: StudyContext) -> bool:
+    """Whether more trials would be in vain: too many failed, or one gave no number."""
+    if slots.without_objective(study, shared.since) is not None:
+        return True
+    failed, finished = slots.failure_share(study, shared.since)
+    return too_many_failures(failed, finished, shared.n_trials, shared)
+
+
+def too_many_failures(failed: int, finished: int, n_trials: int, shared: StudyContext) -> bool:
+    """More than ``max_failure_rate`` of at least min(5, n_trials) finished trials failed."""
+    enough = finished >= min(5, n_trials)
+    return enough and failed > shared.max_failure_rate * finished

@@ -1,0 +1,125 @@
+"""One trial of Optuna's with our bookkeeping: an attempt at a slot of a study's budget.
+
+A slot is trial k of ``n_trials``. Its first attempt's number is the root that names the trial; a
+retry after a death or an interruption has the same slot and root and the next attempt. Of two
+trials of one slot and attempt (two parents planned at once) the lower number counts, the other is
+void.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sweepmore.study.attributes import Reason, TrialAttributes
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One trial of Optuna's, with our bookkeeping."""
+
+    number: int
+    slot: int
+    root: int
+    attempt: int
+    deaths: int
+    state: TrialState
+    reason: Reason | None
+    status: str | None
+    values: tuple[float, ...] | None
+    params: Mapping[str, Any]
+    owner: Mapping[str, Any] | None
+    started: datetime | None
+    seconds: float | None
+    attrs: TrialAttributes = field(repr=False)
+    fixed: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what it was planned with
+
+    @property
+    def counts(self) -> bool:
+        """Whether it uses up its slot: complete, pruned, or failed by an exception."""
+        return self.state in (TrialState.COMPLETE, TrialState.PRUNED) or (
+            self.state is TrialState.FAIL and self.reason == "exception"
+        )
+
+    @property
+    def open(self) -> bool:
+        return self.state in (TrialState.WAITING, TrialState.RUNNING)
+
+    @property
+    def last_sign(self) -> float:
+        """When its worker claimed it or last renewed its lease (Unix time); now, if none did.
+
+        Optuna's start is in the local time of its host, which may be of another zone: it counts
+        only where another program left no lease.
+        """
+        started = time.time() if self.started is None else self.started.timestamp()
+        return started if self.attrs.lease is None else self.attrs.lease
+
+    @property
+    def infeasible(self) -> bool:
+        """Complete without a finite value: it diverged."""
+        return self.state is TrialState.COMPLETE and not all(map(math.isfinite, self.values or ()))
+
+
+def attempt_of(trial: FrozenTrial) -> Attempt | None:
+    """None for a trial that was not planned by sweepmore (a foreign program's)."""
+    attrs = TrialAttributes.read(trial.user_attrs)
+    if attrs.slot is None:
+        return None
+    seconds = trial.duration.total_seconds() if trial.duration is not None else None
+    return Attempt(
+        number=trial.number,
+        slot=attrs.slot,
+        root=trial.number if attrs.root is None else attrs.root,
+        attempt=attrs.attempt or 0,
+        deaths=attrs.deaths or 0,
+        state=trial.state,
+        reason=attrs.reason,
+        status=attrs.status,
+        values=None if trial.values is None else tuple(trial.values),
+        params=trial.params,
+        owner=attrs.owner,
+        started=trial.datetime_start,
+        seconds=seconds,
+        attrs=attrs,
+        fixed=trial.system_attrs.get("fixed_params", {}),
+    )
+
+
+def key_of(params: Mapping[str, Any]) -> str:
+    """The same for equal parameters, among which 1, 1.0 and True are not."""
+    return repr(sorted(params.items()))
+
+
+def run_of(attempt: Attempt) -> Path:
+    """The folder of a trial's run, of several repeats the first."""
+    folder = attempt.attrs.folder
+    assert folder is not None  # a trial that began has one
+    own = (folder / "result.json").exists() or not (folder / "0").is_dir()
+    return folder if own else folder / "0"
+
+
+def runs_each(repeats: Mapping[str, Sequence[Any]] | None) -> int:
+    """Runs of a trial: one for each combination of the repeated settings."""
+    return math.prod(len(values) for values in (repeats or {}).values())
+
+
+def words(params: Mapping[str, Any]) -> str:
+    """Parameters as they are typed, floats to three digits."""
+    return " ".join(f"{name}={short(value)}" for name, value in params.items())
+
+
+def short(value: Any) -> str:
+    """As Hydra writes it where Python would not: null, true, and the empty text in quotes."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.3g}" if isinstance(value, float) else str(value) or "''"

@@ -1,0 +1,43 @@
+"""Best values at an end of their searched range: the range may be too small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# A best value within this share of its range's end is "at the edge" (guess).
+EDGE = 0.02
+
+
+def at_edge(params: Mapping[str, Any], space: Mapping[str, Any]) -> list[str]:
+    """Parameters whose value lies at an end of its searched range, with the end named. A choice
+    among numbers has ends too, if it has three members at least."""
+    found = []
+    for name, value in params.items():
+        ends = _ends(space.get(name))
+        if ends is None or not _is_number(value):
+            continue
+        low, high, log = ends
+        share = (value - low) / (high - low)
+        if log:
+            share = math.log(value / low) / math.log(high / low)
+        if share <= EDGE or share >= 1 - EDGE:
+            end = "lowest" if share <= EDGE else "highest"
+            found.append(f"{name}={value:g} is the {end} of its range")
+    return found
+
+
+def _ends(distribution: Any) -> tuple[float, float, bool] | None:
+    """Lowest, highest, and whether the scale is logarithmic; None where there are no ends."""
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        numbers = [choice for choice in choices if _is_number(choice)]
+        return (min(numbers), max(numbers), False) if len(numbers) == len(choices) > 2 else None
+    if distribution is None or distribution.low == distribution.high:
+        return None
+    return distribution.low, distribution.high, distribution.log
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
