@@ -28,6 +28,8 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 INK, SOFT, PAPER = "#24292f", "#6e7781", "#f3f5f8"
 MARGIN, ROW, CELL, GAP, LABEL = 28, 22, 24, 4, 118
 FONT, SMALL = 14, 11
+TILT = 50  # degrees
+LEAN = math.cos(math.radians(TILT))
 HEAD = 96  # above a matrix: its columns' names, which are tilted, and its title
 
 
@@ -100,12 +102,14 @@ class Matrix:
         return columns
 
     @property
-    def left(self) -> float:
-        return MARGIN + LABEL
-
-    @property
     def right(self) -> float:
         return self.columns[-1].x + CELL
+
+    @property
+    def end(self) -> float:
+        """Of the rows, and of the columns' names: about 0.6 of their size a letter, tilted."""
+        names = (column.x + 0.6 * SMALL * len(column.label) * LEAN for column in self.columns)
+        return max(self.right, *(end + CELL for end in names))
 
     @cached_property
     def row_tops(self) -> dict[str, float]:
@@ -153,7 +157,7 @@ class Matrix:
     def _head(self) -> Iterator[str]:
         for column in self.columns:
             x, y = column.x + CELL / 2 + 3, self.top + HEAD - 8
-            yield text(x, y, column.label, size=SMALL, fill=column.colour, turn=-50)
+            yield text(x, y, column.label, size=SMALL, fill=column.colour, turn=-TILT)
 
     def _row(self, key: str, y: float) -> Iterator[str]:
         room = key.rpartition(".")[2]
@@ -253,13 +257,13 @@ def draw(pyproject: Path = ROOT / "pyproject.toml") -> str:
     for package in packages:
         matrices.append(Matrix(package, imports, order, top))
         top = matrices[-1].bottom + 34
-    width = max(matrix.right for matrix in matrices) + MARGIN + 24
+    width = max(matrix.end for matrix in matrices) + MARGIN
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {top:g}" '
-        f'width="{width:g}" height="{top:g}" font-family="Helvetica, Arial, sans-serif" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {top:g}" '
+        f'width="{width:.0f}" height="{top:g}" font-family="Helvetica, Arial, sans-serif" '
         'role="img">',
         "<title>The rooms of sweepmore and nplm, and who imports whom</title>",
-        f'<rect width="{width:g}" height="{top:g}" rx="10" fill="#ffffff"/>',
+        f'<rect width="{width:.0f}" height="{top:g}" rx="10" fill="#ffffff"/>',
         text(MARGIN, 36, "A room imports only from those below it", size=20, weight="bold"),
         text(MARGIN, 57, LEGEND, size=13, fill=SOFT),
         *(line for matrix in matrices for line in matrix.svg()),
