@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
-from sweepmore.compose.composing import as_typed, composing
+from nplm.app import for_hydra
+from nplm.config import Config, Objective, from_hydra, to_plain
+from nplm.result import about_data, finite_perplexity, result_json
+from sweepmore.compose.composing import as_typed, composing, resolved
 from sweepmore.errors import ConfigError, Interrupted, RunError, UserError
 from sweepmore.process.signals import stop_signals
 from sweepmore.runs import record as records
@@ -38,7 +40,8 @@ if TYPE_CHECKING:  # torch and matplotlib are imported once a run is certain to 
 
     from nplm.app.looks import Looks
     from nplm.data import Splits
-    from nplm.training import Progress, Result, State
+    from nplm.result import Progress, Result
+    from nplm.state import State
     from nplm.vocabulary import Unit
 
 ROOT = Path(__file__).resolve().parent
@@ -49,7 +52,7 @@ SAMPLES, PRINTED = 100, 5
 
 def main(node: DictConfig) -> float | list[float]:
     """Train as ``node`` says; returns the objectives, ``inf`` where the run diverged."""
-    config, folder = from_hydra(node), Path(HydraConfig.get().runtime.output_dir)
+    config, folder = from_hydra(resolved(node)), Path(HydraConfig.get().runtime.output_dir)
     resumed = config.resume is not None
     if config.resume is not None:
         cli.remove_empty(folder)  # Hydra made it for a new run; this one has its own
@@ -156,14 +159,15 @@ def interrupted_run(name: str) -> tuple[Config, Path]:
 
 def starting_state(config: Config, splits: Splits, interrupted: Path | None) -> State:
     """Fresh, from another run's weights, or from the training state of an interrupted run."""
-    from nplm import checkpoint, training
+    from nplm import checkpoint
+    from nplm.state import begin, resume
 
     if interrupted is not None:
-        return training.resume(config, splits, checkpoint.load_last(interrupted))
+        return resume(config, splits, checkpoint.load_last(interrupted))
     if config.start_from is None:
-        return training.begin(config, splits)
+        return begin(config, splits)
     weights = checkpoint.load(Path(config.start_from) / checkpoint.WEIGHTS)
-    return training.begin(config, splits, weights)
+    return begin(config, splits, weights)
 
 
 def open_record(
@@ -267,11 +271,12 @@ def keep(
     A trial has a small loss figure only, which the dashboard shows, and sends no media to W&B:
     with them it would cost twice as much beside its training (benchmarks/overhead.py).
     """
-    from nplm import run_figures, sampling, training
+    from nplm import run_figures, sampling
+    from nplm.weights import save_weights
 
     samples: list[str] = []
     if result.status != "diverged":
-        training.save_weights(record.folder, result.model, splits, result.dev_loss)
+        save_weights(record.folder, result.model, splits, result.dev_loss)
     if result.status == "ok":
         title = f"{splits.name} · {config.model.name} · {result.steps:,} steps"
         samples = sampling.sample(
@@ -299,7 +304,7 @@ def keep(
 
 def failed(state: State, error: Exception) -> Result:
     """What is known of a run that raised."""
-    from nplm.training import Result
+    from nplm.result import Result
 
     reason = f"{type(error).__name__}: {error}"
     return Result("error", reason, state.model, state.step, state.seconds, None, None)
@@ -321,58 +326,7 @@ def objective(
     return math.inf if result.status == "diverged" or value is None else float(value)
 
 
-def result_json(config: Config, splits: Splits, result: Result) -> dict[str, Any]:
-    """``result.json``, as docs/result.schema.json publishes it; losses in nats per token."""
-    return {
-        "status": result.status,
-        "reason": result.reason,
-        "dev_loss": result.dev_loss,
-        "dev_perplexity": None if result.dev_loss is None else finite_perplexity(result.dev_loss),
-        "train_loss": result.train_loss,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "steps_per_second": result.steps / result.seconds if result.seconds else None,
-        "parameters": result.model.size,
-        "seed": config.seed,
-        "data": about_data(splits),
-        **about_mix(result),
-    }
-
-
-def finite_perplexity(loss: float) -> float | None:
-    """None where no float holds it: JSON knows no infinity."""
-    from nplm.vocabulary import perplexity
-
-    return found if math.isfinite(found := perplexity(loss)) else None
-
-
-def about_mix(result: Result) -> dict[str, Any]:
-    """Of a net that was mixed with counting: counting's weight and order, and the net alone."""
-    from nplm.mixture import Mixture
-
-    if not isinstance(result.model, Mixture):
-        return {}
-    mix = {
-        "weight": result.model.weight,
-        "order": result.model.ngram.shape.order,
-        "net_dev_loss": result.net_dev_loss,
-        "net_train_loss": result.net_train_loss,
-    }
-    return {"mix": mix}
-
-
-def about_data(splits: Splits) -> dict[str, Any]:
-    """Which split a result belongs to; ``dev_in_train`` counts dev lines that stand in train."""
-    return {
-        "name": splits.name,
-        "fingerprint": splits.fingerprint,
-        "train_examples": len(splits.train),
-        "dev_examples": len(splits.dev),
-        "dev_in_train": splits.dev_in_train,
-    }
-
-
 if __name__ == "__main__":
     cli.require("torch")  # of the extra [nplm]
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(main)

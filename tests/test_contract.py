@@ -157,6 +157,15 @@ def test_light_modules_load_nothing_heavy_when_imported() -> None:
     assert done.stdout == "set()\n", done.stdout + done.stderr
 
 
+def test_what_trains_loads_neither_hydra_nor_optuna() -> None:
+    """Nor does one of its functions, which import-linter would see, at a module's import."""
+    modules = sorted(path.stem for path in (ROOT / "src" / "nplm").glob("[!_]*.py"))
+    names = ", ".join(f"nplm.{name}" for name in modules)
+    code = f"import sys, {names}; print({LIBRARIES!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
 def test_notebook_surface() -> None:
     import nplm
     from nplm import Config, fit, load_splits, sample

@@ -26,9 +26,12 @@ from nplm.minibatches import first_batch
 from nplm.mixture import Mixture, best_weight, mixed
 from nplm.model import ACTIVATIONS, LanguageModel, dropped
 from nplm.optim import Average, clip
+from nplm.result import Progress
 from nplm.sampling import load_trained, sample
-from nplm.training import Progress, begin, fit, save_weights
+from nplm.state import begin
+from nplm.training import fit
 from nplm.vocabulary import Vocabulary
+from nplm.weights import save_weights
 from sweepmore.runs.record import read_config, read_json
 from tests.helpers import ROOT, TrainHere, run_script, train_here
 

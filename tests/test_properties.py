@@ -35,11 +35,12 @@ import find_lr
 import report
 import sample
 import wandb_report
-from nplm.config import Config, Data, from_hydra, register_defaults, to_plain
+from nplm.app import for_hydra
+from nplm.config import Config, Data, from_hydra, to_plain
 from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
 from nplm.vocabulary import vocabulary_of
 from sweepmore.compose import cli
-from sweepmore.compose.composing import composing
+from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.settings import Settings
@@ -196,7 +197,7 @@ class Script:
     read: Callable[[DictConfig], Any]
 
 
-TRAIN = Script("config", register_defaults, from_hydra)
+TRAIN = Script("config", for_hydra.register, lambda node: from_hydra(resolved(node)))
 FIND_LR = Script("find_lr", find_lr.register, find_lr.read)
 
 
@@ -325,7 +326,7 @@ def test_any_source_is_composed_or_refused_by_one_message(content: bytes) -> Non
         (Path(folder) / "experiment").mkdir()
         (Path(folder) / "experiment" / "mine.yaml").write_bytes(b"# @package _global_\n" + content)
         mine = [f"hydra.searchpath=[file://{folder}]", "experiment=mine"]
-        from_hydra(without_hydra(composed(TRAIN, mine)))
+        from_hydra(resolved(without_hydra(composed(TRAIN, mine))))
 
 
 # the sweeper's settings
@@ -335,7 +336,7 @@ anything = values | st.lists(values, max_size=2) | st.dictionaries(st.text(max_s
 
 @functools.cache
 def _sweeper() -> tuple[DictConfig, HydraContext]:
-    register_defaults()
+    for_hydra.register()
     path = create_config_search_path(str(ROOT / "conf"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cli.ROOT_VARIABLE, str(ROOT))

@@ -31,8 +31,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 import report as script
 from benchmarks.report import MOST_BYTES, thousand
 from nplm import sampling
+from nplm.app import for_hydra
 from nplm.app.report import application, bigrams, objectives
-from nplm.config import Data, register_defaults
+from nplm.config import Data
 from nplm.data import Splits, load_splits
 from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.hydra_internals import VERSION_BASE
@@ -686,7 +687,7 @@ def test_bigrams_count_what_follows_what(few: Splits) -> None:
 def test_objectives_are_named_with_their_units(words: list[str], named: list[str]) -> None:
     """From the config as a study's question holds it."""
     os.environ[ROOT_VARIABLE] = str(ROOT)
-    register_defaults()
+    for_hydra.register()
     with initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
         config = compose("config", overrides=words)
     question = ask({}, config, {}, None, ["hydra"])

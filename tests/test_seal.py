@@ -32,7 +32,7 @@ from nplm import console, sealed
 from nplm.app.looks import Looks, looks_at
 from nplm.config import Config, Data
 from nplm.data import Splits, load_splits
-from nplm.training import begin
+from nplm.state import begin
 from sweepmore.compose import cli
 from sweepmore.runs import record as records
 from sweepmore.seal import ledger as ledgers

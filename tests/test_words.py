@@ -32,7 +32,7 @@ from nplm.mixture import Mixture, mixed
 from nplm.model import MLP, LanguageModel
 from nplm.optim import learning_rate
 from nplm.sampling import explain, load_trained, sample
-from nplm.training import begin, check_size
+from nplm.state import begin, check_size
 from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
 from sweepmore.errors import ConfigError, DataError
 from sweepmore.runs.record import read_json

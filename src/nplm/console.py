@@ -21,8 +21,9 @@ from nplm.data import Splits
 from nplm.losses import least_loss
 from nplm.mixture import Mixture
 from nplm.optim import decay_step
-from nplm.training import Progress as Report
-from nplm.training import Result, State
+from nplm.result import Progress as Report
+from nplm.result import Result
+from nplm.state import State
 from nplm.vocabulary import Unit
 from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.wording import decimals, plural, shown_path
