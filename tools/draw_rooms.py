@@ -26,11 +26,11 @@ PACKAGES = ("sweepmore", "nplm")
 # Okabe & Ito, as all figures of the project, and three greys.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 INK, SOFT, PAPER = "#24292f", "#6e7781", "#f3f5f8"
-MARGIN, ROW, CELL, GAP, LABEL = 28, 22, 24, 4, 118
-FONT, SMALL = 14, 11
+MARGIN, ROW, CELL, GAP, LABEL = 28, 22, 21, 4, 122
+FONT, SMALL = 15, 12
 TILT = 50  # degrees
 LEAN = math.cos(math.radians(TILT))
-HEAD = 96  # above a matrix: its columns' names, which are tilted, and its title
+HEAD = 104  # above a matrix: its columns' names, which are tilted, and its title
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Matrix:
                 f'stroke-width="1"/>'
             )
             if column.key in self.row_tops:
-                x, y = column.x + 5, self.row_tops[column.key] + (ROW - 14) / 2
+                x, y = column.x + (CELL - 14) / 2, self.row_tops[column.key] + (ROW - 14) / 2
                 yield (
                     f'<rect x="{x:g}" y="{y:g}" width="14" height="14" rx="3" fill="#ffffff" '
                     f'stroke="#b4bbc3"/>'
