@@ -19,8 +19,8 @@ from sqlalchemy.engine import URL
 
 import evaluate_test
 import sweepmore.sweep.versions
-import train
 from nplm import checkpoint, sealed, training
+from nplm.app import ending
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
 from nplm.result import Progress
 from nplm.vocabulary import Unit
@@ -185,14 +185,14 @@ def test_a_folder_that_is_removed_midway_is_one_message(words: list[str], tmp_pa
     folder = tmp_path / "run"
 
     def gone() -> None:
-        row = train.metrics_row
+        row = ending.metrics_row
 
         def then_gone(progress: Progress, unit: Unit) -> dict[str, Any]:
             if progress.step == STEPS // 2:
                 shutil.rmtree(folder)
             return row(progress, unit)
 
-        setattr(train, "metrics_row", then_gone)  # noqa: B010  # in this process, a fork
+        setattr(ending, "metrics_row", then_gone)  # noqa: B010  # in this process, a fork
         run(*words)(tmp_path)
 
     ended = forked(gone)

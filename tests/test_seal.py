@@ -27,9 +27,8 @@ from optuna.trial import create_trial
 from sqlalchemy.engine import URL
 
 import evaluate_test
-import train
 from nplm import console, sealed
-from nplm.app.looks import Looks, looks_at
+from nplm.app.looks import Looks, known_here, looks_at
 from nplm.config import Config, Data
 from nplm.data import Splits, load_splits
 from nplm.state import begin
@@ -892,11 +891,10 @@ def test_a_look_counts_by_its_row_alone(
 ) -> None:
     """A receipt that was removed does not make it 0 looks; the row may be in a database that the
     run's own settings name."""
-    monkeypatch.setattr(train, "ROOT", tmp_path)
     monkeypatch.setenv("STUDIES", f"sqlite:///{tmp_path / 'elsewhere' / 'studies.db'}")
 
     def looks_had(**sweeper: Any) -> int:
-        return train.looks_had(few, OmegaConf.create(sweeper)).own
+        return known_here(few, tmp_path, OmegaConf.create(sweeper)).own
 
     ways: list[tuple[str, dict[str, Any]]] = [
         ("outputs", {}),  # of another sweeper than ours, too
