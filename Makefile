@@ -145,7 +145,7 @@ dashboard: setup
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find benchmarks src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # only CI may change the machine
 ifeq ($(CI),1)

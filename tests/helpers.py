@@ -72,7 +72,7 @@ def call_script(script: ModuleType, *words: str) -> subprocess.CompletedProcess[
 
 
 def script_of(path: Path) -> ModuleType:
-    """A script that no package holds, such as those in docs/, as a module."""
+    """A script that no package holds, such as those in tools/, as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

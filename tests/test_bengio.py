@@ -1,4 +1,4 @@
-"""docs/bengio.py: what it says of made-up perplexities, and of a study's folder."""
+"""tools/bengio.py: what it says of made-up perplexities, and of a study's folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweepmore.sweep.parent import without_hydra
 from tests.helpers import ROOT, script_of
 from tests.test_properties import TRAIN, composed
 
-bengio = script_of(ROOT / "docs" / "bengio.py")
+bengio = script_of(ROOT / "tools" / "bengio.py")
 
 AUSTEN = Data(name="austen", unit="word", min_count=4, order="contiguous")
 TOKENS = 271_661  # of its train lines

@@ -19,7 +19,7 @@ SHORTER = {
 }
 
 
-minutes = script_of(ROOT / "docs" / "first_minutes.py")
+minutes = script_of(ROOT / "tools" / "first_minutes.py")
 
 
 def test_the_readme_has_these_commands_in_this_order() -> None:

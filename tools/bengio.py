@@ -1,7 +1,7 @@
 """The study ``bengio`` beside the table of Bengio et al. (2003), into sweeps/bengio/RESULTS.md.
 
 ``python train.py -m sweeps=bengio wandb.mode=disabled`` and ``python report.py study=bengio
-keep=true`` come before ``python docs/bengio.py``. Symbols as in the paper: n is the
+keep=true`` come before ``python tools/bengio.py``. Symbols as in the paper: n is the
 context and one, m is emb, h is hidden.
 """
 
@@ -27,7 +27,7 @@ from nplm.vocabulary import perplexity
 from sweepmore.runs.record import read_config, read_json, read_metrics, write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- docs/bengio.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- tools/bengio.py -->\n", "<!-- end -->\n"
 ORDERS = range(2, 7)
 # Neighbours are shown of every third of the 150 most frequent words, punctuation apart.
 EACH, NEAREST = 3, 5

@@ -1,4 +1,4 @@
-"""The story's tables and figures, from the committed study: ``python docs/story.py``.
+"""The story's tables and figures, from the committed study: ``python tools/story.py``.
 
 Reads sweeps/story: trials.csv, and curves.csv, which it first writes anew where the study's runs
 are in outputs/. Draws docs/images/story.png and story_curves.png and writes the table between the
@@ -20,7 +20,7 @@ from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "sweeps" / "story"
 RUNS = ROOT / "outputs" / "studies" / "story"
-BEGIN, END = "<!-- docs/story.py -->\n", "<!-- end of the story -->\n"
+BEGIN, END = "<!-- tools/story.py -->\n", "<!-- end of the story -->\n"
 # What each trial of sweeps/story.yaml changes, in its order.
 STEPS = (
     "emb 2, hidden 100: the lecture's first net",

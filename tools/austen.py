@@ -1,7 +1,7 @@
 """How src/nplm/austen.txt was made: two novels, one sentence a line, tokens apart by spaces.
 
 ``apt-get download r-cran-janeaustenr && dpkg-deb -x r-cran-janeaustenr_*.deb FOLDER``, then
-``python docs/austen.py FOLDER/usr/lib/R/site-library/janeaustenr/data/Rdata.rdb``
+``python tools/austen.py FOLDER/usr/lib/R/site-library/janeaustenr/data/Rdata.rdb``
 """
 
 from __future__ import annotations

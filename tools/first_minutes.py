@@ -1,6 +1,6 @@
 """The first ten minutes, as a transcript: run each command, keep what a terminal shows of it.
 
-``python docs/first_minutes.py`` writes it into the README, between its two marks. It runs in a
+``python tools/first_minutes.py`` writes it into the README, between its two marks. It runs in a
 copy of the checkout, because the last command leaves a receipt that is meant to be committed.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-BEGIN, END = "<!-- docs/first_minutes.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- tools/first_minutes.py -->\n", "<!-- end -->\n"
 # The practice split: another shuffle is another fingerprint, so the real test split stays sealed.
 COMMANDS = (
     "python train.py experiment=quick",
