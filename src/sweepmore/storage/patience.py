@@ -27,7 +27,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from sweepmore.errors import Interrupted, StudyError, said
-from sweepmore.process.signals import held, signals_raise, unbroken
+from sweepmore.process.signals import held, in_main_thread, signals_raise, unbroken
 from sweepmore.storage.urls import BUSY_SECONDS
 
 # How long a database may be away: a reboot takes minutes. Less than LEASE_SECONDS of slots.py, so
@@ -108,7 +108,7 @@ class Patience:
             if not is_away(error):
                 raise
             self._lost(error, began, _asked(function))
-            if threading.current_thread() is not threading.main_thread():
+            if not in_main_thread():
                 raise
             found = self._ask_again(function, error, began)
         self._back(function)

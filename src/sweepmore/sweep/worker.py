@@ -40,7 +40,7 @@ from sweepmore.compose.samplers import build_sampler
 from sweepmore.compose.settings import Sweep
 from sweepmore.errors import ConfigError, Interrupted, StudyError, described, is_disk_failure
 from sweepmore.process.identity import is_alive, on_this_host
-from sweepmore.process.signals import Stop, answered, unbroken
+from sweepmore.process.signals import Stop, handled, unbroken
 from sweepmore.process.state import return_to, unchanged, working_folder
 from sweepmore.runs.record import safe_name
 from sweepmore.storage.opening import FAILURES, removed
@@ -438,10 +438,6 @@ class Worker:
     def _signals(self) -> Iterator[None]:
         """First signal: nothing new starts, the running task is asked to stop (by its own handler,
         or by ``report``; one that knows neither is left at once). Second: at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
         heard = Stop()
 
         def stop(signum: int, frame: FrameType | None) -> None:
@@ -450,12 +446,8 @@ class Worker:
             if self._in_task and (which == "second" or (which == "first" and not self._cooperates)):
                 raise Interrupted(signum)
 
-        before = {signum: signal.signal(signum, stop) for signum in answered()}
-        try:
+        with handled(stop):
             yield
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
 
     @contextmanager
     def _watch(self) -> Iterator[None]:
