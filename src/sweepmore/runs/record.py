@@ -116,6 +116,21 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder by ``fill``, all at once: nobody finds it half full, nor without its mark.
+
+    OSError where it is there already, as of two processes that begin together one finds it.
+    """
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fresh.chmod(0o755)  # mkdtemp's 0700 would hide it from one's own group
+        fill(fresh)
+        fresh.rename(folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
 def write_json(path: Path, content: object, mode: int = 0o644) -> None:
     """Strict JSON: NaN and infinities raise ValueError instead of being written."""
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
