@@ -89,7 +89,12 @@ def said(error: BaseException) -> str:
     """What the system or a database's driver said, in one line: SQLAlchemy keeps it as ``orig``,
     and Optuna raises an error of its own from SQLAlchemy's."""
     told = error if hasattr(error, "orig") else error.__cause__ or error
-    return str(getattr(told, "orig", None) or told).strip().split("\n")[0]
+    return first_line(getattr(told, "orig", None) or told)
+
+
+def first_line(error: BaseException) -> str:
+    """Of an error's text; the name of its kind where it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def described(error: BaseException) -> tuple[str, str]:
