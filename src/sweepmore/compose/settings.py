@@ -23,6 +23,7 @@ from sweepmore.compose.samplers import SAMPLERS, STOCK_KEYS
 from sweepmore.compose.space import Space, parse_space
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import flag_words, split_flags, start_words
+from sweepmore.statistics.directions import DIRECTIONS
 from sweepmore.storage.urls import is_of_environment, place_of, storage_url
 from sweepmore.typed import build, setting
 
@@ -30,7 +31,6 @@ from sweepmore.typed import build, setting
 DEFAULT_TRIALS = 20
 # Optuna's column holds 512, of which a confirmation's ending and a version need some.
 LONGEST_NAME = 480
-DIRECTIONS = ("minimize", "maximize")
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: in
     seed is left out, and the next one wins."""
     searched, left = trainer.searched, list(trained)
     while left:
-        confirmation = confirm(left, maximize=searched.directions[0].name == "MAXIMIZE")
+        confirmation = confirm(left, view(searched).sign())
         winner = confirmation.winner
         if among == 1:
             return Outcome(confirmation, winner, plan.seeds)
@@ -253,7 +253,7 @@ def print_table(outcome: Outcome, record: Winner) -> None:
     interval = plus_minus(record.mean, record.half_width)
     print(f"report   {interval} (95 %), over {seeds_of(record)}{apart}")
     if final.bias:
-        than = "better" if (final.bias < 0) != confirmation.maximize else "worse"
+        than = "better" if confirmation.sign * final.bias < 0 else "worse"
         bias = decimals(abs(final.bias), final.searched)
         print(f"         the search had shown {decimals(final.searched)}, {bias} {than} "
               f"than the {seeds_of(record)} give")  # fmt: skip

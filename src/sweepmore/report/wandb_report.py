@@ -174,7 +174,7 @@ def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
         project=place.project,
         name=study.seen.name,
         filters=[expr.Metric("Group") == study.seen.name],
-        order=[wr.OrderBy(wr.SummaryMetric(metric), ascending=_lower_is_better(study))],
+        order=[wr.OrderBy(wr.SummaryMetric(metric), ascending=study.sign > 0)],
         pinned_columns=["run:displayName", f"summary:{metric}"],
         visible_columns=shown,
     )
@@ -224,7 +224,3 @@ class Setting(wr.ParallelCoordinatesPlotColumn):
 def _key(name: str) -> str:
     """The server's name of a setting in a flat config."""
     return f"{name}.value"
-
-
-def _lower_is_better(study: Study) -> bool:
-    return study.seen.directions[0] == "minimize"

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweepmore.statistics.directions import sign_of
+
 Floats = NDArray[np.float64]
 
 # Of fewer complete trials nothing is estimated (guess).
@@ -57,7 +59,7 @@ def shares(
 def clipped(values: Sequence[float], direction: str) -> Floats:
     """A few very bad values would be all the variance there is: those beyond the fence count as
     the fence."""
-    sign = -1.0 if direction == "maximize" else 1.0
+    sign = sign_of(direction)
     losses = sign * np.array(values)
     return np.asarray(sign * np.minimum(losses, fence(losses.tolist())))
 

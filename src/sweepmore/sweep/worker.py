@@ -43,13 +43,14 @@ from sweepmore.process.identity import is_alive, on_this_host
 from sweepmore.process.signals import Stop, handled, unbroken
 from sweepmore.process.state import return_to, unchanged, working_folder
 from sweepmore.runs.record import safe_name
+from sweepmore.statistics.directions import sign_of
 from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.optuna_internals import as_running, storage_of
 from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, heed, is_away
 from sweepmore.study import slots
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import StudyAttributes, TrialAttributes
-from sweepmore.study.view import view
+from sweepmore.study.view import directions_of, view
 from sweepmore.sweep import folders
 from sweepmore.sweep.context import StudyContext, context_of, freeze, load_study, must_end
 from sweepmore.trial import SweepTrial, entered
@@ -223,12 +224,11 @@ class Worker:
 
     def _complete(self, values: Sequence[float]) -> None:
         """NaN never reaches the storage: what is not finite is infinitely bad."""
-        directions = self.study.directions
         if not all(map(math.isfinite, values)):
             self._keep(TrialAttributes(status="diverged"))
             values = [
-                value if math.isfinite(value) else worst(direction.name)
-                for value, direction in zip(values, directions)
+                value if math.isfinite(value) else sign_of(direction) * math.inf
+                for value, direction in zip(values, directions_of(self.study))
             ]
         else:
             self._keep(TrialAttributes(status="ok"))
@@ -510,7 +510,3 @@ def objectives(ended: JobReturn, wanted: int, pruned: bool) -> list[float]:
     if (error := error_of(ended)) is not None:
         raise error
     return [math.nan] * wanted if pruned else returned(ended.return_value, wanted)
-
-
-def worst(direction: str) -> float:
-    return -math.inf if direction.lower() == "maximize" else math.inf
