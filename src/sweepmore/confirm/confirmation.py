@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,12 @@ from sweepmore.confirm.rounds import (
 from sweepmore.confirm.winner import Candidate, Confirmation, Row, candidates, confirm
 from sweepmore.errors import StudyError, did_you_mean
 from sweepmore.runs.record import CONFIRM, FINAL, NOISE, ending, listed, searched_name, write_json
-from sweepmore.statistics.intervals import Interval, smallest_difference, t_interval
+from sweepmore.statistics.intervals import (
+    Interval,
+    smallest_difference,
+    smallest_single,
+    t_interval,
+)
 from sweepmore.study.attempts import Attempt, words
 from sweepmore.study.attributes import FinalSeeds, StudyAttributes, Winner, WinnerRow
 from sweepmore.study.view import view
@@ -230,11 +234,6 @@ def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
         f"         with {plural(seeds, 'seed')} each, differences of {smallest} or more can be "
         f"told apart; with one run each, of {single} or more"
     )
-
-
-def smallest_single(deviation: float) -> float:
-    """Of two single runs with a known deviation: 1.96 standard errors of their difference."""
-    return 1.96 * math.sqrt(2) * deviation
 
 
 def print_table(outcome: Outcome, record: Winner) -> None:
