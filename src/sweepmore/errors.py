@@ -12,7 +12,8 @@ from typing import Any
 
 # Of a URL: user and password, and an option that is a secret of its driver's.
 _LOGIN = re.compile(r"://\S+@")
-_SECRET = re.compile(r"([?&;]\w*(?:password|passwd|pwd|secret|token)\w*=)[^&;\s]+", re.IGNORECASE)
+SECRET_NAME = r"\w*(?:password|passwd|pwd|secret|token)\w*"
+_SECRET = re.compile(rf"([?&;]{SECRET_NAME}=)[^&;\s]+", re.IGNORECASE)
 
 
 def masked(text: str) -> str:
