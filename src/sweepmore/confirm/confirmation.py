@@ -22,7 +22,15 @@ from sweepmore.confirm.rounds import (
 )
 from sweepmore.confirm.winner import Candidate, Confirmation, Row, candidates, confirm
 from sweepmore.errors import StudyError, did_you_mean
-from sweepmore.runs.record import CONFIRM, FINAL, NOISE, ending, listed, searched_name, write_json
+from sweepmore.runs.record import (
+    CONFIRM,
+    FINAL,
+    NOISE,
+    last_begun,
+    listed,
+    searched_name,
+    write_json,
+)
 from sweepmore.statistics.intervals import (
     Interval,
     smallest_difference,
@@ -167,12 +175,10 @@ def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = No
 
 
 def last(database: optuna.storages.BaseStorage, names: Sequence[str]) -> str | None:
-    """The study of sweepmore's, no confirmation, whose last trial began last."""
-    found = [
-        optuna.load_study(study_name=name, storage=database) for name in names if not ending(name)
-    ]
-    own = [study for study in found if StudyAttributes.of(study).command]
-    return max(own, key=began).study_name if own else None
+    """The study of sweepmore's that ``last`` means among those of a database."""
+    studies = [optuna.load_study(study_name=name, storage=database) for name in names]
+    own = [study for study in studies if StudyAttributes.of(study).command]
+    return last_begun({study.study_name: began(study) for study in own})
 
 
 def began(study: optuna.Study) -> float:
