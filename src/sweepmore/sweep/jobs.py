@@ -133,10 +133,12 @@ class Jobs(Crew[Job]):
     task: TaskFunction
     _told: bool = field(default=False, init=False)
     _looked: float = field(default=0.0, init=False)  # when Slurm was asked what it has
+    _on_slurm: bool = field(init=False)
+    _name: str = field(init=False)  # of its jobs in Slurm's queue: of this parent alone
+    _worker: LauncherWorker = field(init=False)
 
     def __post_init__(self) -> None:
         self._on_slurm = self.config.hydra.launcher._target_ == SLURM
-        # the names of its jobs in Slurm's queue: of this parent alone
         self._name = f"{safe_name(self.study.study_name)}-{secrets.token_hex(3)}"
         part = {
             "study": self.study.study_name,
