@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.samplers import BruteForceSampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -100,7 +100,7 @@ def exhaustive_sampler(searched: frozenset[str]) -> type[BruteForceSampler]:
 
 
 def claim_of(
-    storage: RDBStorage, trial_id: int, attributes: Mapping[str, Any]
+    storage: BaseStorage, trial_id: int, attributes: Mapping[str, Any]
 ) -> Callable[[], bool]:
     """A function that moves a trial from WAITING to RUNNING with these attributes, in one
     transaction, and returns whether the trial is this caller's.
