@@ -35,14 +35,15 @@ class SweepmoreSweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> None:
-        from sweepmore.compose.cli import errors_reported
+        from sweepmore.compose.cli import errors_reported, less_garbage
         from sweepmore.sweep.parent import sweep
 
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.task_function is not None
-        with errors_reported():  # in an application that is started by hydra.main, too
-            sweep(arguments, self.config, self.hydra_context, self.task_function)
+        task = self.task_function
+        with less_garbage(task), errors_reported():  # of what hydra.main starts, too
+            sweep(arguments, self.config, self.hydra_context, task)
 
 
 def _defaults() -> dict[str, Any]:
