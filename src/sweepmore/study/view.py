@@ -113,7 +113,11 @@ class StudyView:
 
     @functools.cached_property
     def front(self) -> list[Attempt]:
-        """Of several objectives: the trials that no other beats in all of them."""
+        """Of several objectives: the trials that no other beats in all of them.
+
+        Not ``study.best_trials``, which also counts what is no result here: void and foreign
+        trials, and those that diverged: infinite in one objective, they may lead in another.
+        """
         ranked = self.ranked
         return [a for a in ranked if not any(self._beats(b, a) for b in ranked)]
 
