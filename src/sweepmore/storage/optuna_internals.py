@@ -69,7 +69,9 @@ def as_running(study: Study, number: int, fixed: Mapping[str, str]) -> Trial:
 
 
 def fix(trial: Trial, params: Mapping[str, Any]) -> None:
-    """Have ``trial`` suggest these values from now on; ``enqueue_trial`` can before it begins."""
+    """Have ``trial`` suggest these values from now on. The public ``enqueue_trial`` can before it
+    begins; once it runs nothing public does, and a second ``Trial`` of it would not be read again.
+    """
     trial._fixed_params.update(params)
 
 
