@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +219,28 @@ class TestApplication:
             run(item, "--cfg=job", "--package=nowhere")
         assert left.value.code == 2
         assert capsys.readouterr().err == "package 'nowhere' not found in config\n"
+
+
+@dataclass(frozen=True)
+class NoArguments:
+    """A script without settings."""
+
+
+@pytest.mark.parametrize("ends_with", [None, ConfigError("Wrong.", cure="Right it.")])
+def test_what_a_script_sets_in_its_process_ends_with_it(
+    ends_with: ConfigError | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def state() -> tuple[object, ...]:
+        return gc.get_threshold(), gc.get_freeze_count(), warnings.formatwarning
+
+    def task(arguments: NoArguments) -> None:
+        assert warnings.formatwarning("told", UserWarning, "", 0) == "warning: told\n"
+        assert gc.get_threshold()[0] == cli.GARBAGE_THRESHOLD
+        if ends_with is not None:
+            raise ends_with
+
+    before = state()
+    with contextlib.suppress(SystemExit):
+        cli.command(NoArguments, task, [])
+    assert state() == before
+    assert capsys.readouterr().err == ("" if ends_with is None else f"error: {ends_with}\n")

@@ -20,10 +20,12 @@ from torch import Tensor
 from nplm.config import Data
 from nplm.data import (
     Splits,
+    _Kept,
     encode,
     fingerprint,
     load_splits,
     read_lines,
+    size_in_bytes,
     split_lines,
 )
 from nplm.vocabulary import Vocabulary, vocabulary_of
@@ -291,3 +293,24 @@ def test_test_lines_are_in_no_attribute_of_the_splits() -> None:
 def test_the_search_for_test_lines_would_find_one(few: Splits) -> None:
     leaking = dataclasses.replace(few, name="x", dev=dataclasses.replace(few.dev, lines=("zed",)))
     assert "zed" in texts_in(leaking)
+
+
+def test_splits_are_kept_up_to_so_many_bytes(few: Splits) -> None:
+    """The last ones whatever their size; of the others those that were asked for last."""
+    loads: list[str] = []
+
+    def get(kept: _Kept, key: str) -> None:
+        def load() -> Splits:
+            loads.append(key)
+            return few
+
+        assert kept.get(key, load) is few
+
+    of_two = _Kept(limit=2 * size_in_bytes(few))
+    for key in ("a", "b", "a", "c", "a", "b"):  # c takes the place of b, which was used before a
+        get(of_two, key)
+    assert loads == ["a", "b", "c", "b"]
+    of_none = _Kept(limit=0)
+    for key in ("x", "x", "y", "x"):
+        get(of_none, key)
+    assert loads[4:] == ["x", "y", "x"]

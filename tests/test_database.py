@@ -47,6 +47,8 @@ WRITTEN = [
     "postgresql://h/d?sslpassword=SECRET",
     "postgresql://h/d?password=${oc.env:NOWHERE,SECRET}",
     "mysql://me@h/d?passwd=SECRET",
+    "mssql://h/d?pwd=SECRET",
+    "postgresql://h/d?oauth_token=SECRET",
 ]
 # SQLAlchemy would take a part of the password for something that is shown, or say it itself.
 UNREADABLE = [

@@ -23,7 +23,7 @@ from sweepmore.process.signals import stop_signals, unbroken
 from sweepmore.storage import patience as patience_module
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.optuna_internals import storage_of
-from sweepmore.storage.patience import DatabaseAway, Patience, StudyGone, is_away, is_locked
+from sweepmore.storage.patience import DatabaseAway, Outage, Patience, StudyGone, is_away, is_locked
 
 NOBODY_THERE = "postgresql+psycopg://me@127.0.0.1:1/d"  # a port on which nothing listens
 
@@ -77,7 +77,7 @@ class TestLocked:
     def test_it_is_said_once_by_all_who_wait(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        left = [partial(locked, tmp_path / name) for name in "ab"]
+        left, outage = [partial(locked, tmp_path / name) for name in "ab"], Outage()
         for name in "ab":
             (tmp_path / name).mkdir()
 
@@ -88,12 +88,12 @@ class TestLocked:
 
         def in_thread() -> None:
             with contextlib.suppress(sqlalchemy.exc.OperationalError):
-                Patience("sqlite:///s.db").call(asked)
+                Patience("sqlite:///s.db", outage=outage).call(asked)
 
         thread = threading.Thread(target=in_thread)  # a parent's own, which does not wait
         thread.start()
         thread.join()
-        assert Patience("sqlite:///s.db").call(asked) == 7
+        assert Patience("sqlite:///s.db", outage=outage).call(asked) == 7
         away, back = capfd.readouterr().err.splitlines()
         assert away.startswith(
             "warning: the database sqlite:///s.db is locked by another program; waiting up to 5 min"

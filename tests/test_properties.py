@@ -42,8 +42,8 @@ from nplm.vocabulary import vocabulary_of
 from sweepmore.compose import cli
 from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.hydra_internals import VERSION_BASE
+from sweepmore.compose.keys import Settings
 from sweepmore.compose.overrides import override_text, read_overrides
-from sweepmore.compose.settings import Settings
 from sweepmore.compose.settings import read as settings_of_a_sweep
 from sweepmore.errors import ConfigError, DataError, UserError
 from sweepmore.process.identity import this_process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -475,3 +476,31 @@ def test_the_run_that_a_study_names_has_its_file_or_one_message(
 def test_no_study_at_all(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There is no study in"):
         records.find_named(None, "last", 0, tmp_path, "weights")
+
+
+def test_when_a_run_began_its_provenance_says(studies: Path) -> None:
+    """Not the age of its files, which a copy of the folder does not keep."""
+    for name, day in (("old/0017", 2), ("new/0017/1", 1)):
+        starts = [{"time": f"2026-01-0{day}T00:00:00+00:00"}]
+        path = studies / "studies" / name / "provenance.json"
+        path.write_text(json.dumps({"starts": starts}))
+    assert records.last_study(studies) == "old"
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path: Path, filled: bool) -> None:
+    def fill(fresh: Path) -> None:
+        (fresh / "a").write_text("1")
+        assert not (tmp_path / "made").exists()
+        if not filled:
+            raise OSError("full")
+
+    with contextlib.nullcontext() if filled else pytest.raises(OSError, match="full"):
+        records.make_whole(tmp_path / "made", fill)
+    assert [path.name for path in tmp_path.iterdir()] == (["made"] if filled else [])
+    if filled:
+        assert (tmp_path / "made").stat().st_mode & 0o777 == 0o755
+        with pytest.raises(OSError, match="made"):
+            records.make_whole(tmp_path / "made", fill=lambda fresh: (fresh / "a").touch())
+        assert [path.name for path in tmp_path.iterdir()] == ["made"]
+        assert (tmp_path / "made" / "a").read_text() == "1"

@@ -160,7 +160,7 @@ class TestWinner:
             for k, (m, cost) in enumerate(zip(means, costs, strict=True))
         ]
         worse = candidate(*(sign * (9.0 + e) for e in self.NOISE), root=9)
-        found = confirm([worse, *reversed(tied)], maximize)
+        found = confirm([worse, *reversed(tied)], sign)
         assert [row.tied for row in found.rows] == [True, True, True, False]
         assert [row.candidate.root for row in found.rows] == [0, 1, 2, 9]
         return found.winner.root
@@ -179,7 +179,7 @@ class TestWinner:
         gaps = np.array([0.0, 0.01, -0.01])
         low, high = candidate(*(1 + gaps), root=1), candidate(*(2 - gaps), root=2)
         assert confirm([low, high]).winner is low
-        found = confirm([low, high], maximize=True)
+        found = confirm([low, high], sign=-1.0)
         assert found.winner is high
         assert found.rows[1].difference.mean > 0  # how much worse, in both directions
 

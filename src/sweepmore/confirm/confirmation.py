@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +22,21 @@ from sweepmore.confirm.rounds import (
 )
 from sweepmore.confirm.winner import Candidate, Confirmation, Row, candidates, confirm
 from sweepmore.errors import StudyError, did_you_mean
-from sweepmore.runs.record import CONFIRM, FINAL, NOISE, ending, listed, searched_name, write_json
-from sweepmore.statistics.intervals import Interval, smallest_difference, t_interval
+from sweepmore.runs.record import (
+    CONFIRM,
+    FINAL,
+    NOISE,
+    last_begun,
+    listed,
+    searched_name,
+    write_json,
+)
+from sweepmore.statistics.intervals import (
+    Interval,
+    smallest_difference,
+    smallest_single,
+    t_interval,
+)
 from sweepmore.study.attempts import Attempt, words
 from sweepmore.study.attributes import FinalSeeds, StudyAttributes, Winner, WinnerRow
 from sweepmore.study.view import view
@@ -134,7 +146,7 @@ def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: in
     seed is left out, and the next one wins."""
     searched, left = trainer.searched, list(trained)
     while left:
-        confirmation = confirm(left, maximize=searched.directions[0].name == "MAXIMIZE")
+        confirmation = confirm(left, view(searched).sign())
         winner = confirmation.winner
         if among == 1:
             return Outcome(confirmation, winner, plan.seeds)
@@ -166,12 +178,10 @@ def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = No
 
 
 def last(database: optuna.storages.BaseStorage, names: Sequence[str]) -> str | None:
-    """The study of sweepmore's, no confirmation, whose last trial began last."""
-    found = [
-        optuna.load_study(study_name=name, storage=database) for name in names if not ending(name)
-    ]
-    own = [study for study in found if StudyAttributes.of(study).command]
-    return max(own, key=began).study_name if own else None
+    """The study of sweepmore's that ``last`` means among those of a database."""
+    studies = [optuna.load_study(study_name=name, storage=database) for name in names]
+    own = [study for study in studies if StudyAttributes.of(study).command]
+    return last_begun({study.study_name: began(study) for study in own})
 
 
 def began(study: optuna.Study) -> float:
@@ -235,11 +245,6 @@ def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
     )
 
 
-def smallest_single(deviation: float) -> float:
-    """Of two single runs with a known deviation: 1.96 standard errors of their difference."""
-    return 1.96 * math.sqrt(2) * deviation
-
-
 def print_table(outcome: Outcome, record: Winner) -> None:
     """In 80 columns; the settings, which may be long, stand below."""
     confirmation, final = outcome.confirmation, outcome.final
@@ -256,7 +261,7 @@ def print_table(outcome: Outcome, record: Winner) -> None:
     interval = plus_minus(record.mean, record.half_width)
     print(f"report   {interval} (95 %), over {seeds_of(record)}{apart}")
     if final.bias:
-        than = "better" if (final.bias < 0) != confirmation.maximize else "worse"
+        than = "better" if confirmation.sign * final.bias < 0 else "worse"
         bias = decimals(abs(final.bias), final.searched)
         print(f"         the search had shown {decimals(final.searched)}, {bias} {than} "
               f"than the {seeds_of(record)} give")  # fmt: skip

@@ -20,7 +20,7 @@ from sweepmore.compose.script_storage import typed_url
 from sweepmore.storage.optuna_internals import fix, storage_of
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import StudyAttributes, TrialAttributes
-from sweepmore.study.view import view
+from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import study_folder
 from sweepmore.sweep.processes import frozen_command
 
@@ -74,7 +74,7 @@ def train_again(
         "sampler": "random",
         "storage": from_anywhere(storage, outputs),
         "outputs": str(outputs),
-        "direction": study.directions[0].name.lower(),  # winners are confirmed by the first
+        "direction": directions_of(study)[0],  # winners are confirmed by the first
         "max_failure_rate": 0.0,
         "layout": "study",  # its own trials, beside none of the search's
         "keep": "all",  # the winner's run is one of any of its seeds

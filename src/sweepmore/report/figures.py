@@ -1,4 +1,8 @@
-"""The figures of studies: prepared as plain numbers, then drawn; PNG for files, SVG for pages."""
+"""The figures of studies: prepared as plain numbers, then drawn; PNG for files, SVG for pages.
+
+The SVG is matplotlib's, edited for a page that loads nothing from elsewhere: plotly would put
+megabytes of script into each.
+"""
 
 from __future__ import annotations
 

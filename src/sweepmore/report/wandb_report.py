@@ -14,7 +14,7 @@ import wandb
 import wandb_workspaces.expr as expr
 from wandb_workspaces.reports.v2 import interface as wr
 
-from sweepmore.errors import ConfigError, StudyError
+from sweepmore.errors import ConfigError, StudyError, first_line
 from sweepmore.report.document import cell, markdown
 from sweepmore.report.pages import Study, seeds_title, winner_table
 from sweepmore.runs.record import read_config
@@ -92,7 +92,7 @@ def publish(
         report.save()
         return str(report.url)
     except wandb.Error as error:
-        said = str(error).strip().split("\n")[0]
+        said = first_line(error)
         cure = "Check the network, WANDB_BASE_URL and the key (`wandb login --relogin`)."
         raise ConfigError(f"W&B did not take the report: {said}", value=said, cure=cure) from error
 
@@ -176,7 +176,7 @@ def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
         project=place.project,
         name=study.seen.name,
         filters=[expr.Metric("Group") == study.seen.name],
-        order=[wr.OrderBy(wr.SummaryMetric(metric), ascending=_lower_is_better(study))],
+        order=[wr.OrderBy(wr.SummaryMetric(metric), ascending=study.sign > 0)],
         pinned_columns=["run:displayName", f"summary:{metric}"],
         visible_columns=shown,
     )
@@ -226,7 +226,3 @@ class Setting(wr.ParallelCoordinatesPlotColumn):
 def _key(name: str) -> str:
     """The server's name of a setting in a flat config."""
     return f"{name}.value"
-
-
-def _lower_is_better(study: Study) -> bool:
-    return study.seen.directions[0] == "minimize"

@@ -42,14 +42,22 @@ class Follower:
     study: optuna.Study
     began: float = field(default_factory=time.monotonic)
     gone: StudyError | None = None
+    # of the block
+    _folder: Path = field(init=False)
+    _uid: str = field(init=False)
+    _file: Path | None = field(init=False)  # SQLite's
+    _file_id: tuple[int, int] | None = field(init=False)
+    _show: contextlib.AbstractContextManager[terminal.Shown] = field(init=False)
+    _shown: terminal.Shown = field(init=False)
+    _thread: threading.Thread = field(init=False)
+    _thin_out: BestOnly = field(default_factory=BestOnly, init=False)
+    _done: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __enter__(self) -> Follower:
         self._folder = study_folder(self.asked.outputs, self.study)
         self._uid = StudyAttributes.of(self.study).uid
         self._file = file_of(self.asked.url)
         self._file_id = None if self._file is None else _identity(self._file)
-        self._thin_out = BestOnly()
-        self._done = threading.Event()
         self._show = terminal.live(self.asked)
         self._shown = self._show.__enter__()
         self.tick()

@@ -9,6 +9,7 @@ from optuna.distributions import json_to_distribution
 
 from sweepmore.storage.optuna_internals import storage_of, study_id
 from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.view import directions_of
 from sweepmore.study.winners import reported
 from sweepmore.sweep.terminal import command_line, described
 
@@ -23,7 +24,7 @@ def write_note(study: optuna.Study, winner: Winner | None = None) -> None:
     space = {
         name: json_to_distribution(json.dumps(one)) for name, one in attrs.question["space"].items()
     }
-    directions = ", ".join(direction.name.lower() for direction in study.directions)
+    directions = ", ".join(directions_of(study))
     command = command_line(attrs.command)
     lines = [f"**{directions}** over {described(space)}", "", "```", command, "```"]
     if winner is not None:

@@ -28,10 +28,10 @@ from sweepmore.compose.settings import Sweep, read
 from sweepmore.compose.space import Space
 from sweepmore.errors import Interrupted
 from sweepmore.process.identity import on_this_host, this_process
+from sweepmore.process.signals import Stop
 from sweepmore.runs.record import ending
 from sweepmore.storage.opening import existing_storage, open_storage, storage_errors
-from sweepmore.storage.optuna_internals import storage_of
-from sweepmore.storage.patience import heed
+from sweepmore.storage.patience import Outage
 from sweepmore.study import slots
 from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
 from sweepmore.study.view import view
@@ -43,7 +43,7 @@ from sweepmore.sweep.jobs import Jobs
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.sweep.results import write_results
 from sweepmore.sweep.versions import Versions
-from sweepmore.sweep.worker import work
+from sweepmore.sweep.worker import ParentHere, work
 from sweepmore.wording import plural, shown_path
 
 
@@ -93,7 +93,9 @@ class Parent:
             terminal.preview(asked, version.named, version.study, self.workers_shown())
             print("dry run: nothing was started")
             return
-        version = versions.open(open_storage(asked.url, asked.engine))
+        stop, outage = Stop(), Outage()
+        storage = open_storage(asked.url, asked.engine, stop=stop, outage=outage)
+        version = versions.open(storage)
         study = version.study
         assert study is not None
         StudyAttributes(budget=Budget(asked.n_trials, asked.gridded)).keep(study)
@@ -104,13 +106,12 @@ class Parent:
         self.warn_of_new_code(study, shared)
         sweep_dir = self.make_sweep_dir(shared, study, asked.cwd / resolved)
         follower = Follower(asked, study)
-        stopped: int | None = None
         with follower:
             try:
-                stopped = self.launch(study, shared, follower)
+                stopped = self.launch(study, shared, follower, outage)
             except Interrupted as interrupted:
                 stopped = interrupted.signum
-            heed(storage_of(study), lambda: stopped)
+            stop.signum = stopped
         if not ending(study.study_name):
             write_results(view(study), asked.space, shared.folder, sweep_dir)
         terminal.closing(asked, study, shared, follower.elapsed, stopped is not None)
@@ -237,7 +238,9 @@ class Parent:
                 composer.compose([*overrides, f"{key}={override_text(value)}"])
         return questions.agreed(answers)
 
-    def launch(self, study: optuna.Study, shared: StudyContext, follower: Follower) -> int | None:
+    def launch(
+        self, study: optuna.Study, shared: StudyContext, follower: Follower, outage: Outage
+    ) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
         crew = (self.asked, study, shared, follower.stopping, lambda: follower.gone)
         if self.is_local:
@@ -250,7 +253,8 @@ class Parent:
             "parent": this_process(),
             "since": self.since,
         }
-        return work(self.asked, part, self.context, self.task, gone=lambda: follower.gone)
+        here = ParentHere(lambda: follower.gone, outage)
+        return work(self.asked, part, self.context, self.task, here)
 
 
 def check_named(asked: Sweep) -> None:

@@ -31,7 +31,7 @@ from sweepmore.compose.settings import Sweep, check_name
 from sweepmore.errors import StudyError
 from sweepmore.study import slots
 from sweepmore.study.attributes import VERSION, StudyAttributes, SweepDir
-from sweepmore.study.view import view
+from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import is_done
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import plural
@@ -177,7 +177,7 @@ class Versions:
     def against_foreign(self, study: optuna.Study) -> str:
         """Of a study that asks nothing. Empty, it is what a parent left that died before it had
         introduced it; else another program's, whose trials the sampler learns from."""
-        theirs = [direction.name.lower() for direction in study.directions]
+        theirs = list(directions_of(study))
         trials = study.get_trials(deepcopy=False)
         if not trials and theirs == self.asked.settings.directions:
             return ""
