@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 
 # What takes long to import is imported where it is used, not where --help passes by.
 HEAVY = {"torch", "wandb", "matplotlib", "optuna"}
