@@ -16,7 +16,10 @@ import torch
 from nplm.config import Data
 from nplm.data import Splits, load_splits
 from sweepmore.compose.cli import ROOT_VARIABLE
-from tests.support.helpers import ROOT, TrainHere, train_here
+
+pytest.register_assert_rewrite("tests.support")  # before it is imported
+from tests.support.helpers import ROOT, TrainHere, train_here  # noqa: E402
+from tests.support.sweep_apps import App  # noqa: E402
 
 # As in an environment that was activated: commands are printed as `python …`.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -136,6 +139,12 @@ def finished(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return train_here(folder, *words, "optim.steps=300", "wandb.mode=disabled")
     finally:
         sys.argv, warnings.formatwarning = argv, formatter
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    """A trivial application in a folder of its own, which a sweep runs in real processes."""
+    return App.copied(tmp_path)
 
 
 @pytest.fixture

@@ -37,9 +37,9 @@ from sweepmore.runs.record import find_trial, safe_name
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
 from tests.support.helpers import ROOT, TrainHere, wandb_records
+from tests.support.imports import imports_of, python_files
 from tests.support.secrets_of import files_below, pickles, traces
 from tests.support.sweep_apps import App
-from tests.test_contract import imports_of, python_files
 
 CANARY = "canary0" * 5 + "12345"  # 40 characters, as W&B's keys have
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from nplm.config import Data, Sgd, from_hydra
 from nplm.optim import learning_rate
 from sweepmore.sweep.parent import without_hydra
-from tests.faults.test_properties import TRAIN, composed
+from tests.support.composed import TRAIN, composed
 from tests.support.helpers import ROOT, script_of
 
 bengio = script_of(ROOT / "docs" / "bengio.py")

@@ -26,11 +26,6 @@ WAYS = [
 ]
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
-
-
 def until_running(app: App, number: int) -> None:
     until(lambda: len(app.running()) == number)
 

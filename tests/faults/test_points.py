@@ -27,11 +27,18 @@ from sweepmore.compose import cli
 from sweepmore.runs import record as records
 from sweepmore.storage.opening import open_storage
 from sweepmore.sweep import follow
-from tests.scripts.test_evaluate_test import Door, assert_complete, door_in
-from tests.scripts.test_resume import assert_same_run
+from tests.support.door import Door, assert_complete, door_in
 from tests.support.fault_shim.loop import EACH, Ended, each_point, forked
 from tests.support.fault_shim.shim import Faults, Kind
-from tests.support.helpers import ROOT, TrainHere, result_of, run_script, train_here, weights_of
+from tests.support.helpers import (
+    ROOT,
+    TrainHere,
+    assert_same_run,
+    result_of,
+    run_script,
+    train_here,
+    weights_of,
+)
 from tests.support.sweep_apps import App, slots_of
 
 # A run of eight steps that is evaluated and saved after every second one.
@@ -201,12 +208,6 @@ def test_a_folder_that_is_removed_midway_is_one_message(words: list[str], tmp_pa
 
 
 # a sweep, its trials' tells among its points
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    """A trivial application, that everything of a sweep can be hit in."""
-    return App.copied(tmp_path)
 
 
 def plain_sweep(app: App) -> Callable[[Path], object]:

@@ -4,29 +4,19 @@ where whatever is given ends in a result or in one message."""
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
-import functools
 import io
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import HydraContext, RunMode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from omegaconf import DictConfig, OmegaConf
 from sqlalchemy.engine import URL
 
 import confirm
@@ -35,22 +25,21 @@ import find_lr
 import report
 import sample
 import wandb_report
-from nplm.config import Config, Data, from_hydra, register_defaults, to_plain
+from nplm.config import Config, Data, from_hydra, to_plain
 from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
 from nplm.vocabulary import vocabulary_of
 from sweepmore.compose import cli
 from sweepmore.compose.composing import composing
-from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.settings import Settings
-from sweepmore.compose.settings import read as settings_of_a_sweep
 from sweepmore.errors import ConfigError, DataError, UserError
 from sweepmore.process.identity import this_process
 from sweepmore.seal import ledger
 from sweepmore.seal.ledger import Ledger, Refused
 from sweepmore.seal.receipts import Look, receipts
-from sweepmore.sweep.parent import check_named, without_hydra
+from sweepmore.sweep.parent import without_hydra
 from sweepmore.typed import dotted
+from tests.support.composed import TRAIN, Script, check_setting, composed
 from tests.support.helpers import ROOT
 
 pytestmark = pytest.mark.properties
@@ -187,16 +176,6 @@ def test_any_value_of_a_setting_is_taken_or_refused(key: str, value: Any) -> Non
     assert from_hydra(to_plain(config)) == config
 
 
-@dataclass(frozen=True)
-class Script:
-    """A root script that Hydra composes for: its config, and how it reads what was composed."""
-
-    config: str
-    register: Callable[[], None]
-    read: Callable[[DictConfig], Any]
-
-
-TRAIN = Script("config", register_defaults, from_hydra)
 FIND_LR = Script("find_lr", find_lr.register, find_lr.read)
 
 
@@ -216,16 +195,6 @@ def one_message_or_none() -> Iterator[None]:
     assert said.getvalue().startswith("error: ")
     assert len(said.getvalue().splitlines()) > 1  # the cure
     assert "Traceback" not in said.getvalue()
-
-
-def composed(script: Script, given_words: Sequence[str]) -> DictConfig:
-    """As ``hydra_app`` composes it."""
-    script.register()
-    GlobalHydra.instance().clear()
-    place = initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE)
-    with pytest.MonkeyPatch.context() as patch, composing(), place:
-        patch.setenv(cli.ROOT_VARIABLE, str(ROOT))
-        return compose(script.config, overrides=list(given_words), return_hydra_config=True)
 
 
 def read(script: Script, given_words: Sequence[str]) -> None:
@@ -331,34 +300,6 @@ def test_any_source_is_composed_or_refused_by_one_message(content: bytes) -> Non
 # the sweeper's settings
 
 anything = values | st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=3), values)
-
-
-@functools.cache
-def _sweeper() -> tuple[DictConfig, HydraContext]:
-    register_defaults()
-    path = create_config_search_path(str(ROOT / "conf"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(cli.ROOT_VARIABLE, str(ROOT))
-        loader = ConfigLoaderImpl(path)
-        config = loader.load_configuration("config", [], RunMode.MULTIRUN)
-    OmegaConf.set_struct(config, False)
-    OmegaConf.set_readonly(config, False)
-    OmegaConf.set_readonly(config.hydra, False)
-    config.hydra.runtime.cwd = str(ROOT)
-    return config, HydraContext(config_loader=loader, callbacks=Callbacks())
-
-
-def check_setting(key: str, value: Any) -> None:
-    """What a sweep does before it composes, with this value of a key of ``hydra.sweeper``."""
-    config, context = _sweeper()
-    kept = copy.deepcopy(config.hydra.sweeper)
-    try:
-        with composing():  # "${": Hydra refuses it before it is anybody's setting
-            config.hydra.sweeper[key] = value
-        words = ["model.emb=2,3", "optim.lr=interval(0,1)"]
-        check_named(settings_of_a_sweep(words, config, context))
-    finally:
-        config.hydra.sweeper = kept
 
 
 @quick

@@ -19,9 +19,8 @@ from nplm.losses import split_loss
 from nplm.model import MLP
 from nplm.vocabulary import Vocabulary
 from sweepmore.errors import DataError
+from tests.support.helpers import TEN
 
-# Ten lines in which one, two, three and four occurrences of a bigram all exist.
-TEN = ("abba", "ab", "abc", "cab", "ba", "bab", "cc", "acb", "ab", "ba")
 LETTERS = Vocabulary((".", "a", "b", "c"))
 
 

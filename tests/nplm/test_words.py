@@ -38,8 +38,7 @@ from sweepmore.errors import ConfigError, DataError
 from sweepmore.runs.record import read_json
 from sweepmore.seal.ledger import Ledger, Refused
 from sweepmore.storage.urls import storage_url
-from tests.nplm.test_baselines import TEN
-from tests.support.helpers import ROOT, call_script, rows_of, shown, train_here
+from tests.support.helpers import ROOT, TEN, call_script, rows_of, shown, train_here
 
 TRAIN = ("the cat sat", "the dog sat", "A cat ran", "the cat ran", "a dog ran", "the bird sat")
 DEV, TEST = ("the cat flew", "the bird ran"), ("the dog swam", "a zebra sat")

@@ -6,13 +6,12 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import hydra
 import pytest
 
-from tests.support.helpers import NO_NETWORK, TrainHere, run_script, train_here
+from tests.support.helpers import NO_NETWORK, TrainHere, refused, run_script, train_here
 
 # what Hydra says of its own has other words there
 HYDRA14 = not hydra.__version__.startswith("1.3.")
@@ -147,23 +146,6 @@ SETTINGS = {
     "no such run to resume": Bad("resume=nowhere", ("nowhere is not a run", "Give a run's folder")),
     "no such run to start from": Bad("start_from=nowhere", ("nowhere is not a run",)),
 }  # fmt: skip
-
-
-def refused(
-    folder: Path, words: list[str], capsys: pytest.CaptureFixture[str], run: Callable[..., Path]
-) -> str:
-    """The one message of a run that is refused with exit code 2 and leaves no folder."""
-    before = set(folder.parent.iterdir())
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stopped:
-        run(folder, *words)
-    printed = capsys.readouterr()
-    assert stopped.value.code == 2
-    assert printed.err.startswith("error: ")
-    assert printed.err.count("error:") == 1
-    assert len(printed.err.splitlines()) <= 3
-    assert set(folder.parent.iterdir()) == before
-    return printed.err
 
 
 @pytest.mark.usefixtures("here")  # restores argv

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import optuna
 import pytest
 from optuna.distributions import IntDistribution
@@ -37,6 +36,7 @@ from sweepmore.seal import ledger as ledgers
 from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.receipts import Look, looks, receipts
 from sweepmore.storage.opening import open_storage
+from tests.support.door import VALID, Called, Door, assert_complete, door_in
 from tests.support.fault_shim.loop import Ended, forked
 from tests.support.fault_shim.shim import Faults, install
 from tests.support.helpers import (
@@ -48,85 +48,13 @@ from tests.support.helpers import (
     wandb_records,
 )
 
-SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text())
-VALID = jsonschema.Draft202012Validator(SCHEMA)
 # In no name, and in every test line of the canary's file.
 CANARY = "qzxjvwq"
-
-
-@dataclass(frozen=True)
-class Called:
-    code: int
-    out: str
-    err: str
 
 
 def result_in(called: Called) -> str:
     """From the number on; before it stands what was evaluated."""
     return called.out[called.out.index("test     ") :]
-
-
-@dataclass(frozen=True)
-class Door:
-    """A finished run with data of its own, and a ledger of its own."""
-
-    place: Path
-
-    @property
-    def run(self) -> Path:
-        return self.place / "outputs" / "runs" / "r"
-
-    @property
-    def data(self) -> Path:
-        return self.place / "few_names.txt"
-
-    @property
-    def fingerprint(self) -> str:
-        return str(records.read_json(self.run / "provenance.json")["data"]["fingerprint"])
-
-    @property
-    def ledger(self) -> Ledger:
-        url = URL.create("sqlite", database=str(self.place / "outputs" / "studies.db"))
-        return Ledger(url, self.place / "looks")
-
-    @property
-    def looks(self) -> list[Look]:
-        return self.ledger.known(self.fingerprint)
-
-    def words(self, *words: str) -> list[str]:
-        own = [f"outputs={self.place / 'outputs'}", f"looks={self.place / 'looks'}"]
-        given = any(word.startswith(("run=", "study=")) for word in words)
-        return [*words, *own, *(() if given else (f"run={self.run}",))]
-
-    def call(self, *words: str) -> Called:
-        """evaluate_test.py in this process."""
-        done = call_script(evaluate_test, *self.words(*words))
-        return Called(done.returncode, done.stdout, done.stderr)
-
-    def forked(self, *words: str, before: Callable[[], object]) -> multiprocessing.Process:
-        """The same in a process of its own, which calls ``before`` first."""
-
-        def child() -> None:
-            before()
-            os._exit(self.call(*words).code)
-
-        process = multiprocessing.get_context("fork").Process(target=child)
-        process.start()
-        return process  # type: ignore[return-value]  # a ForkProcess is one
-
-    def result(self) -> dict[str, Any]:
-        content = records.read_json(self.run / "result.json")
-        assert isinstance(content, dict)
-        return content
-
-
-def door_in(place: Path, finished: Path, few_names: Path) -> Door:
-    made = Door(place)
-    shutil.copytree(finished, made.run)
-    shutil.copy(few_names, made.data)
-    config = made.run / "config.yaml"
-    config.write_text(config.read_text().replace(str(few_names), str(made.data)))
-    return made
 
 
 @pytest.fixture
@@ -498,15 +426,6 @@ def killed(door: Door, *words: str, at: Callable[[], None]) -> None:
     process = door.forked(*words, before=at)
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
-
-
-def assert_complete(door: Door) -> None:
-    """One look with a result, the same in row, receipt and result.json."""
-    (look,) = door.looks
-    assert look.result is not None
-    assert receipts(door.place / "looks", door.fingerprint) == [look]
-    assert door.result()["test"]["loss"] == look.result["loss"]
-    VALID.validate(door.result())
 
 
 @pytest.mark.parametrize(("owner", "name", "when", "state"), KILLS)

@@ -23,8 +23,7 @@ from nplm.optim import learning_rate
 from nplm.training import Progress, begin, derived_seed, fit
 from sweepmore.compose import cli
 from sweepmore.errors import ConfigError
-from tests.scripts.test_bad_input import refused
-from tests.support.helpers import ROOT, result_of, run_script
+from tests.support.helpers import ROOT, refused, result_of, run_script
 
 RATES = spaced(-3, 0, 1000)
 Here = Callable[..., Path]

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from nplm import checkpoint
-from nplm.checkpoint import BEST, LAST, PREVIOUS, Checkpoint
+from nplm.checkpoint import LAST, PREVIOUS, Checkpoint
 from nplm.config import Config, Model, Sgd
 from nplm.data import Splits
 from nplm.training import Progress, fit, resume
@@ -28,6 +28,7 @@ from sweepmore.runs.record import read_json
 from tests.support import held_train
 from tests.support.helpers import (
     TrainHere,
+    assert_same_run,
     bits,
     result_of,
     rows_of,
@@ -100,17 +101,6 @@ def stopped_by(
         out, err = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in err
     return process.returncode, out
-
-
-def assert_same_run(folder: Path, reference: Path) -> None:
-    assert weights_of(folder) == weights_of(reference)
-    assert rows_of(folder) == rows_of(reference)
-    clock = {"seconds", "steps_per_second"}
-    ours, theirs = result_of(folder), result_of(reference)
-    assert {k: ours[k] for k in ours.keys() - clock} == {k: theirs[k] for k in ours.keys() - clock}
-    assert checkpoint.load(folder / BEST).tensors.keys()
-    for name, tensor in checkpoint.load(reference / BEST).tensors.items():
-        assert bits(tensor) == bits(checkpoint.load(folder / BEST).tensors[name])
 
 
 @pytest.mark.system

@@ -15,11 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 import safetensors.torch
 from hydra.experimental.callback import Callback
 from torch import Tensor
 
 import train
+from nplm import checkpoint
 from nplm.config import register_defaults
 from nplm.data import Split
 from nplm.vocabulary import Vocabulary
@@ -29,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # A port on which nothing listens: whoever goes to the network is refused at once.
 CLOSED = "http://127.0.0.1:9"
 NO_NETWORK = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), CLOSED)
+# Ten lines whose counts can be done by hand.
+TEN = ("abba", "ab", "abc", "cab", "ba", "bab", "cc", "acb", "ab", "ba")
 TIMINGS = {"seconds", "steps_per_second"}
 
 
@@ -178,3 +182,32 @@ def wandb_history(folder: Path) -> list[dict[str, Any]]:
         for record in wandb_records(folder)
         if record.WhichOneof("record_type") == "history"
     ]
+
+
+def refused(
+    folder: Path, words: list[str], capsys: pytest.CaptureFixture[str], run: Callable[..., Path]
+) -> str:
+    """The one message of a run that is refused with exit code 2 and leaves no folder."""
+    before = set(folder.parent.iterdir())
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        run(folder, *words)
+    printed = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("error:") == 1
+    assert len(printed.err.splitlines()) <= 3
+    assert set(folder.parent.iterdir()) == before
+    return printed.err
+
+
+def assert_same_run(folder: Path, reference: Path) -> None:
+    """The same weights, metrics, result and best checkpoint, whatever the clock measured."""
+    assert weights_of(folder) == weights_of(reference)
+    assert rows_of(folder) == rows_of(reference)
+    clock = {"seconds", "steps_per_second"}
+    ours, theirs = result_of(folder), result_of(reference)
+    assert {k: ours[k] for k in ours.keys() - clock} == {k: theirs[k] for k in ours.keys() - clock}
+    assert checkpoint.load(folder / checkpoint.BEST).tensors.keys()
+    for name, tensor in checkpoint.load(reference / checkpoint.BEST).tensors.items():
+        assert bits(tensor) == bits(checkpoint.load(folder / checkpoint.BEST).tensors[name])

@@ -9,7 +9,7 @@ import pytest
 
 from sweepmore.compose.settings import own_sampler
 from sweepmore.errors import ConfigError
-from tests.faults.test_properties import check_setting
+from tests.support.composed import check_setting
 from tests.support.sweep_apps import App, Words, refusal
 
 WRONG: dict[str, list[Any]] = {

@@ -441,11 +441,6 @@ class TestFreshSeeds:
 # confirm.py, on the sweeper's test application: no model, no torch.
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
-
-
 def confirming(app: App, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(ROOT / "confirm.py"), f"outputs={app.folder / 'outputs'}", *words],

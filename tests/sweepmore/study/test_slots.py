@@ -30,39 +30,19 @@ from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.storage.opening import open_storage
 from sweepmore.study import slots
 from sweepmore.study.attempts import Attempt
-from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.view import StudyView, view, without_void
 from sweepmore.sweep.worker import Worker
-from tests.faults.test_properties import _sweeper
+from tests.support.attempts import attempt
+from tests.support.composed import sweeper
 
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "ticks": 1}
 # It had the number of this process, and began at another time.
 GONE = {**this_process(), "ticks": 1}
 
 
-def attempt(number: int, slot: int, state: str = "COMPLETE", nth: int = 0, **more: Any) -> Attempt:
-    facts: dict[str, Any] = {
-        "number": number,
-        "slot": slot,
-        "root": slot,
-        "attempt": nth,
-        "deaths": 0,
-        "state": TrialState[state],
-        "reason": None,
-        "status": None,
-        "values": (1.0,) if state == "COMPLETE" else None,
-        "params": {},
-        "owner": None,
-        "started": None,
-        "seconds": None,
-    }
-    kept = TrialAttributes.read(more.pop("attrs", {}))
-    return Attempt(**{**facts, "attrs": kept, **more})
-
-
 def swept(words: list[str], **keys: Any) -> Sweep:
     """What the sweeper reads from a command with these keys of ``hydra.sweeper``."""
-    config, context = _sweeper()
+    config, context = sweeper()
     config = copy.deepcopy(config)
     for key, value in keys.items():
         config.hydra.sweeper[key] = value
@@ -450,8 +430,8 @@ def test_a_grid_is_enumerated_once_in_whatever_steps(
     for _ in range(7):
         slots.plan(study, views[0], sweep.n_trials, sweep.fixed_params)
         views = [views[1], view(study)]
-        for attempt in views[1].waiting[:2]:
-            slots.fail(study, attempt.number, "exception")
+        for waiting in views[1].waiting[:2]:
+            slots.fail(study, waiting.number, "exception")
     planned = [attempt.fixed["x"] for attempt in view(study).attempts]
     assert planned == points
     assert slots.is_all_taken(view(study), n_trials, sweep.fixed_params)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.support.sweep_apps import PATIENCE, App, slots_of, until
 
 GRID = ("x=range(0,10)", "y=1,2,3", ":n_jobs=3", ":study_name=s")
 FREE = ("x=interval(0,10)", ":n_jobs=3", ":study_name=s")
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
 
 
 def assert_full_grid(app: App) -> None:

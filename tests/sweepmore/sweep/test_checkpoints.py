@@ -15,9 +15,9 @@ from sweepmore.runs.record import read_json
 from sweepmore.storage.opening import open_storage
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.checkpoints import BestOnly
+from tests.support.attempts import attempt
 from tests.support.fault_shim.loop import Ended, forked
 from tests.support.helpers import TrainHere, call_script, sweep_here
-from tests.sweepmore.study.test_slots import attempt
 
 WEIGHTS, STATES = "model.safetensors", "checkpoints"
 

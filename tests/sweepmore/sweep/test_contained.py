@@ -21,11 +21,6 @@ NAMED = ":study_name=s"
 TWO = pytest.param(2, marks=pytest.mark.system)
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
-
-
 class TestErrors:
     @pytest.mark.parametrize("n_jobs", [1, TWO])
     def test_whatever_a_task_raises_is_one_failed_trial(self, app: App, n_jobs: int) -> None:

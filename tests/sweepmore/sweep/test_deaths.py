@@ -17,11 +17,6 @@ from tests.support.sweep_apps import PATIENCE, App, slots_of, until
 GATED = ("does=gated", ":study_name=s")
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
-
-
 def kill(trial: FrozenTrial) -> None:
     psutil.Process(trial.user_attrs["owner"]["pid"]).kill()
 

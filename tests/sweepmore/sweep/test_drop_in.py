@@ -12,67 +12,13 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sweepmore.compose.hydra_internals import IS_13
 from sweepmore.runs.record import find_trial, safe_name
+from tests.support.stock_example import HEAD, SPHERE_CONFIG, TAIL, example
 from tests.support.sweep_apps import PATIENCE, App, errors, refusal, until
-
-HEAD = """
-import os
-from decimal import Decimal
-from fractions import Fraction
-
-import hydra
-import numpy as np
-import optuna
-from omegaconf import DictConfig
-
-from sweepmore.trial import current_trial
-
-@hydra.main(VERSION_BASE config_path="conf", config_name="config")
-""".replace("VERSION_BASE", 'version_base="1.3",' if IS_13 else "")
-TAIL = """
-if __name__ == "__main__":
-    main()
-"""
-# The stock plugin's first example, but for one word in its config.
-SPHERE = """
-def main(cfg: DictConfig) -> float:
-    x: float = cfg.x
-    y: float = cfg.y
-    return x**2 + y**2
-"""
-SPHERE_CONFIG = """
-defaults:
-  - override hydra/sweeper: sweepmore
-
-hydra:
-  sweeper:
-    sampler:
-      seed: 123
-    direction: minimize
-    study_name: sphere
-    storage: null
-    n_trials: 6
-    n_jobs: 1
-    params:
-      x: range(-5.5, 5.5, step=0.5)
-      y: choice(-5, 0, 5)
-
-x: 1
-y: 1
-z: 1
-"""
 
 TPE = {"_target_": "optuna.samplers.TPESampler"}
 
 pytestmark = pytest.mark.system
-
-
-def example(folder: Path, code: str = SPHERE, config: str = SPHERE_CONFIG) -> App:
-    (folder / "conf").mkdir()
-    (folder / "conf" / "config.yaml").write_text(config)
-    (folder / "example.py").write_text(HEAD + code + TAIL)
-    return App(folder, script="example.py")
 
 
 class TestSampler:

@@ -16,11 +16,6 @@ from tests.support.sweep_apps import PATIENCE, App, slots_of, until
 SUBMITIT = ("hydra/launcher=submitit_local", ":n_jobs=2", ":study_name=s")
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
-
-
 def test_submitit_completes_a_study(app: App) -> None:
     with app.started(*SUBMITIT, "x=range(0,8)", "does=gated") as process:
         until(lambda: len(app.running()) == 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
@@ -13,11 +12,6 @@ from optuna.trial import TrialState
 from tests.support.sweep_apps import App, refusal, slots_of
 
 NAMED = ":study_name=s"
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
 
 
 class TestFailure:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import shutil
 import signal
-from pathlib import Path
 
 import psutil
 import pytest
@@ -16,11 +15,6 @@ from tests.support.helpers import ROOT
 from tests.support.sweep_apps import PATIENCE, App, Done, Words, refusal, slots_of, until
 
 GATED = ("does=gated", "x=range(0,6)", ":study_name=s")
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
 
 
 @pytest.mark.always

@@ -17,11 +17,6 @@ from tests.support.sweep_apps import App, Done, Words, refusal, slots_of
 NAMED = ":study_name=s"
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
-
-
 # What is refused before any work, as command lines of one folder.
 SECRET = "zR7pQ9wLx3"
 OUT_OF_SPACE = [

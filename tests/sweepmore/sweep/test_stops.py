@@ -11,7 +11,6 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
@@ -25,11 +24,6 @@ from tests.support.sweep_apps import PATIENCE, App, slots_of, until
 COOPERATIVE, UNCOOPERATIVE = "does=reporting", "does=gated"
 SLOW = [pytest.mark.slow, pytest.mark.faults]
 WORDS = ("x=interval(0,1)", ":n_trials=4", ":study_name=s")
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> App:
-    return App.copied(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tests.support.stock_example import example
 from tests.support.sweep_apps import PATIENCE, App, errors, refusal, slots_of, until
-from tests.sweepmore.sweep.test_drop_in import example
 
 pytestmark = pytest.mark.system
 
