@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import hypothesis
@@ -66,10 +68,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures that tests measured, which the documentation quotes."""
+    """The figures that tests measured, which the documentation quotes; seconds per folder."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")
+    seconds: dict[str, float] = defaultdict(float)
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[str(Path(report.nodeid.partition("::")[0]).parent)] += report.duration
+    if len(seconds) > 2:
+        for folder, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+            terminalreporter.write_line(f"{spent:7.1f} s  {folder}")
 
 
 @pytest.fixture(autouse=True)
