@@ -209,13 +209,14 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
     from sweepmore.compose.script_storage import opened
     from sweepmore.confirm.confirmation import load
     from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
+    from sweepmore.study.attributes import StudyAttributes
 
     assert arguments.study is not None
     with opened(arguments.storage, outputs) as database:
         searched = load(database, records.searched_name(arguments.study))
         cure = f"python confirm.py study={searched.study_name}"
         study = load(database, searched.study_name + records.CONFIRM, cure)
-        winner = study.user_attrs.get("winner")
+        winner = StudyAttributes.of(study).winner
         since, command = told_unconfirmed(unconfirmed(searched)), ""
         if since:
             where = cli.given(arguments, "storage", "outputs")
@@ -224,9 +225,9 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
         problem = f"{study.study_name} has not named a winner."
         raise RunError(problem, value=study.study_name, cure=cure)
     return dataclasses.replace(
-        named(Path(winner["run"])),
+        named(winner.run),
         study=study,
-        confirmed=winner["files"].get(WEIGHTS),
+        confirmed=winner.files.get(WEIGHTS),
         since=since,
         next_round=command,
     )
@@ -321,9 +322,10 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
     group = None
     if asked.study is not None:
         from sweepmore.storage.opening import storage_errors  # Optuna's, as the study is
+        from sweepmore.study.attributes import StudyAttributes
 
         with storage_errors(url, KEPT):
-            asked.study.set_user_attr("test", test)
+            StudyAttributes(test=test).keep(asked.study)
         group = asked.study.study_name
     settings = from_hydra(records.read_config(asked.folder)).wandb
     settings = dataclasses.replace(settings, group=group or settings.group)

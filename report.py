@@ -9,7 +9,6 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,10 +88,8 @@ def ours(arguments: Arguments, outputs: Path) -> Application:
     """nplm's part of a page; looks at test count by receipt or by row."""
     from nplm.app.report import application
     from sweepmore.compose.script_storage import typed_url
-    from sweepmore.seal.ledger import looks_at
 
-    folder, url = ROOT / "sweeps" / "looks", typed_url(arguments.storage, outputs)
-    return application(ROOT, functools.partial(looks_at, folder=folder, url=url))
+    return application(ROOT, typed_url(arguments.storage, outputs))
 
 
 def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
@@ -132,7 +129,7 @@ def of_studies(
     if arguments.csv:
         for study in studies:
             path_of_table = folder / f"{record.safe_name(study.seen.name)}.csv"
-            write_csv(study.seen, path_of_table, study.attrs.get("as_text", ()))
+            write_csv(study.seen, path_of_table, study.attrs.as_text)
     done(path, page)
 
 
@@ -156,7 +153,7 @@ def keep(study: Study) -> None:
         ]
     page = write(study_page(study, Application()), folder)
     page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
-    write_csv(study.seen, folder / "trials.csv", study.attrs.get("as_text", ()))
+    write_csv(study.seen, folder / "trials.csv", study.attrs.as_text)
     write_atomic(folder / "RESULTS.md", results_page(study, about))
     done(folder / "RESULTS.md")
 

@@ -12,6 +12,7 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: run `make setup`, then `. .venv/bin/activate`"
     ) from None
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
@@ -20,22 +21,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
-from sweepmore.compose.composing import as_typed
-from sweepmore.errors import ConfigError, Interrupted, RunError
+from nplm.app import for_hydra
+from nplm.config import Config, Objective, from_hydra, to_plain
+from nplm.result import about_data, finite_perplexity, result_json
+from sweepmore.compose.composing import as_typed, composing, resolved
+from sweepmore.errors import ConfigError, Interrupted, RunError, UserError
 from sweepmore.process.signals import stop_signals
 from sweepmore.runs import record as records
 from sweepmore.runs.record import Record
 from sweepmore.runs.tracking import Tracker, track
-from sweepmore.seal.receipts import looks
 from sweepmore.trial import SweepTrial, current_trial
 from sweepmore.typed import dotted
 
 if TYPE_CHECKING:  # torch and matplotlib are imported once a run is certain to begin
+    from sqlalchemy.engine import URL
+
+    from nplm.app.looks import Looks
     from nplm.data import Splits
-    from nplm.training import Progress, Result, State
+    from nplm.result import Progress, Result
+    from nplm.state import State
     from nplm.vocabulary import Unit
 
 ROOT = Path(__file__).resolve().parent
@@ -46,7 +52,7 @@ SAMPLES, PRINTED = 100, 5
 
 def main(node: DictConfig) -> float | list[float]:
     """Train as ``node`` says; returns the objectives, ``inf`` where the run diverged."""
-    config, folder = from_hydra(node), Path(HydraConfig.get().runtime.output_dir)
+    config, folder = from_hydra(resolved(node)), Path(HydraConfig.get().runtime.output_dir)
     resumed = config.resume is not None
     if config.resume is not None:
         cli.remove_empty(folder)  # Hydra made it for a new run; this one has its own
@@ -68,7 +74,7 @@ def main(node: DictConfig) -> float | list[float]:
         config, splits = first_batch(config, splits)
     state = starting_state(config, splits, folder if resumed else None)
     if trial is None:
-        console.header(config, splits, state, looks_had(splits))
+        console.header(config, splits, state, str(looks_had(splits, HydraConfig.get().sweeper)))
     else:
         trial.name(*map(str, config.objective))
 
@@ -92,15 +98,28 @@ def main(node: DictConfig) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
-def looks_had(splits: Splits) -> int:
-    """How many looks at its test lines this split has had here, by receipt or by row."""
-    folder, outputs = ROOT / "sweeps" / "looks", ROOT / "outputs"
-    if not (outputs / "studies.db").exists():  # no reason to load what reads one
-        return looks(folder, splits.fingerprint)
-    from sweepmore.seal.ledger import looks_at
-    from sweepmore.storage.urls import storage_url
+def looks_had(splits: Splits, sweeper: DictConfig) -> Looks:
+    """The looks that are known here, by receipt or by row, of this split and of other ones of the
+    same data; ``sweeper`` says where a sweep with these settings has its database."""
+    from nplm.app.looks import looks_at
 
-    return looks_at(splits.fingerprint, folder, storage_url(None, None, outputs))
+    return looks_at(splits, ROOT / "sweeps" / "looks", ledger_of(sweeper))
+
+
+def ledger_of(sweeper: DictConfig) -> URL | None:
+    """None where there is no database. One that a sweep would refuse is no error here: a single
+    run has no use for it."""
+    written = OmegaConf.to_container(sweeper, resolve=False)
+    assert isinstance(written, dict)
+    outputs = ROOT / str(written.get("outputs") or "outputs")
+    if written.get("storage") is None and not (outputs / "studies.db").exists():
+        return None  # no reason to load what reads one
+    from sweepmore.storage.urls import place_of, storage_url
+
+    with contextlib.suppress(UserError), composing():
+        place = place_of(written.get("storage"), sweeper.get("storage"))
+        return storage_url(place.written, place.resolved, outputs)
+    return None
 
 
 def interrupted_run(name: str) -> tuple[Config, Path]:
@@ -140,14 +159,15 @@ def interrupted_run(name: str) -> tuple[Config, Path]:
 
 def starting_state(config: Config, splits: Splits, interrupted: Path | None) -> State:
     """Fresh, from another run's weights, or from the training state of an interrupted run."""
-    from nplm import checkpoint, training
+    from nplm import checkpoint
+    from nplm.state import begin, resume
 
     if interrupted is not None:
-        return training.resume(config, splits, checkpoint.load_last(interrupted))
+        return resume(config, splits, checkpoint.load_last(interrupted))
     if config.start_from is None:
-        return training.begin(config, splits)
+        return begin(config, splits)
     weights = checkpoint.load(Path(config.start_from) / checkpoint.WEIGHTS)
-    return training.begin(config, splits, weights)
+    return begin(config, splits, weights)
 
 
 def open_record(
@@ -251,11 +271,12 @@ def keep(
     A trial has a small loss figure only, which the dashboard shows, and sends no media to W&B:
     with them it would cost twice as much beside its training (benchmarks/overhead.py).
     """
-    from nplm import run_figures, sampling, training
+    from nplm import run_figures, sampling
+    from nplm.weights import save_weights
 
     samples: list[str] = []
     if result.status != "diverged":
-        training.save_weights(record.folder, result.model, splits, result.dev_loss)
+        save_weights(record.folder, result.model, splits, result.dev_loss)
     if result.status == "ok":
         title = f"{splits.name} · {config.model.name} · {result.steps:,} steps"
         samples = sampling.sample(
@@ -283,7 +304,7 @@ def keep(
 
 def failed(state: State, error: Exception) -> Result:
     """What is known of a run that raised."""
-    from nplm.training import Result
+    from nplm.result import Result
 
     reason = f"{type(error).__name__}: {error}"
     return Result("error", reason, state.model, state.step, state.seconds, None, None)
@@ -305,58 +326,7 @@ def objective(
     return math.inf if result.status == "diverged" or value is None else float(value)
 
 
-def result_json(config: Config, splits: Splits, result: Result) -> dict[str, Any]:
-    """``result.json``, as docs/result.schema.json publishes it; losses in nats per token."""
-    return {
-        "status": result.status,
-        "reason": result.reason,
-        "dev_loss": result.dev_loss,
-        "dev_perplexity": None if result.dev_loss is None else finite_perplexity(result.dev_loss),
-        "train_loss": result.train_loss,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "steps_per_second": result.steps / result.seconds if result.seconds else None,
-        "parameters": result.model.size,
-        "seed": config.seed,
-        "data": about_data(splits),
-        **about_mix(result),
-    }
-
-
-def finite_perplexity(loss: float) -> float | None:
-    """None where no float holds it: JSON knows no infinity."""
-    from nplm.vocabulary import perplexity
-
-    return found if math.isfinite(found := perplexity(loss)) else None
-
-
-def about_mix(result: Result) -> dict[str, Any]:
-    """Of a net that was mixed with counting: counting's weight and order, and the net alone."""
-    from nplm.mixture import Mixture
-
-    if not isinstance(result.model, Mixture):
-        return {}
-    mix = {
-        "weight": result.model.weight,
-        "order": result.model.ngram.shape.order,
-        "net_dev_loss": result.net_dev_loss,
-        "net_train_loss": result.net_train_loss,
-    }
-    return {"mix": mix}
-
-
-def about_data(splits: Splits) -> dict[str, Any]:
-    """Which split a result belongs to; ``dev_in_train`` counts dev lines that stand in train."""
-    return {
-        "name": splits.name,
-        "fingerprint": splits.fingerprint,
-        "train_examples": len(splits.train),
-        "dev_examples": len(splits.dev),
-        "dev_in_train": splits.dev_in_train,
-    }
-
-
 if __name__ == "__main__":
     cli.require("torch")  # of the extra [nplm]
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(main)

@@ -41,17 +41,19 @@ def main(arguments: Arguments) -> None:
 
     require_account()
     from nplm.app.report import application
-    from sweepmore.compose.script_storage import opened
+    from sweepmore.compose.script_storage import opened, typed_url
     from sweepmore.confirm.confirmation import load
-    from sweepmore.report.pages import read_study
+    from sweepmore.report.pages import read_study, tell
     from sweepmore.report.upload import uploads
 
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:
         study = load(database, arguments.study)
-        seen = read_study(study, application(ROOT))
+        nplm = application(ROOT, typed_url(arguments.storage, outputs))
+        seen = read_study(study, nplm)
         left = len(uploads(study).left)
-    url = publish(seen, arguments.metric, arguments.entity, arguments.project)
+    warnings = tell(nplm, seen.winning_run).warnings
+    url = publish(seen, arguments.metric, arguments.entity, arguments.project, warnings)
     print(f"report   {url}")
     if left:
         offline = f"{plural(left, 'run')} still offline"

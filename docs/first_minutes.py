@@ -47,6 +47,8 @@ def run(commands: Sequence[str], folder: Path) -> Iterator[Step]:
     for name in ("conf", "sweeps"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("looks"))
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    # as in an activated environment, where the commands that are printed begin with python
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     for command in commands:
         done = subprocess.run(
             [sys.executable, *shlex.split(command)[1:]],

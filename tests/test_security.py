@@ -207,11 +207,11 @@ class TestDataIsNoCode:
 
 def resumed(here: TrainHere, folder: Path) -> None:
     """``train.py resume=FOLDER`` takes no other settings."""
-    from nplm.config import register_defaults
+    from nplm.app import for_hydra
     from sweepmore.compose import cli
 
     sys.argv[:] = [str(ROOT / "train.py"), f"resume={folder}", "hydra.run.dir=."]
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(train.main)
 
 

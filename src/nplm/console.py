@@ -21,8 +21,9 @@ from nplm.data import Splits
 from nplm.losses import least_loss
 from nplm.mixture import Mixture
 from nplm.optim import decay_step
-from nplm.training import Progress as Report
-from nplm.training import Result, State
+from nplm.result import Progress as Report
+from nplm.result import Result
+from nplm.state import State
 from nplm.vocabulary import Unit
 from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.wording import decimals, plural, shown_path
@@ -34,7 +35,7 @@ LECTURE_LOSS = 2.17
 WIDEST = 110
 
 
-def header(config: Config, splits: Splits, state: State, looks: int) -> None:
+def header(config: Config, splits: Splits, state: State, looks: str) -> None:
     """Data, split, overlap, seal, an example, the model and its optimiser: one line each."""
     train, dev = splits.train, splits.dev
     total = len(train.lines) + len(dev.lines) + splits.test_lines
@@ -47,7 +48,7 @@ def header(config: Config, splits: Splits, state: State, looks: int) -> None:
         f"overlap  {splits.dev_in_train:,} of {plural(len(dev.lines), 'dev line')} "
         f"({splits.dev_in_train / len(dev.lines):.1%}) also stand in train",
         *_unknown(splits),
-        f"test     sealed, {plural(looks, 'look')}",
+        f"test     sealed, {looks}",
         f"example  {_cut(splits, block)}",
         f"model    {config.model}; {_parameters(state)}{state.device.type}, "
         f"{plural(config.threads, 'thread')}",

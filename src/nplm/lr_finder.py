@@ -20,8 +20,9 @@ from nplm.checkpoint import Checkpoint
 from nplm.config import Config
 from nplm.data import Splits
 from nplm.gradients import by_autograd
+from nplm.losses import DIVERGED_ABOVE
 from nplm.minibatches import drawing
-from nplm.training import DIVERGED_ABOVE, begin, derived_seed
+from nplm.state import begin, derived_seed
 from sweepmore.colours import BLUE, GREEN, ORANGE
 from sweepmore.errors import ConfigError
 

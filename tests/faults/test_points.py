@@ -22,6 +22,7 @@ import sweepmore.sweep.versions
 import train
 from nplm import checkpoint, sealed, training
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
+from nplm.result import Progress
 from nplm.vocabulary import Unit
 from sweepmore.compose import cli
 from sweepmore.runs import record as records
@@ -193,7 +194,7 @@ def test_a_folder_that_is_removed_midway_is_one_message(words: list[str], tmp_pa
     def gone() -> None:
         row = train.metrics_row
 
-        def then_gone(progress: training.Progress, unit: Unit) -> dict[str, Any]:
+        def then_gone(progress: Progress, unit: Unit) -> dict[str, Any]:
             if progress.step == STEPS // 2:
                 shutil.rmtree(folder)
             return row(progress, unit)

@@ -29,7 +29,7 @@ from nplm.config import Config, Data, from_hydra, to_plain
 from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
 from nplm.vocabulary import vocabulary_of
 from sweepmore.compose import cli
-from sweepmore.compose.composing import composing
+from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.settings import Settings
 from sweepmore.errors import ConfigError, DataError, UserError
@@ -294,7 +294,7 @@ def test_any_source_is_composed_or_refused_by_one_message(content: bytes) -> Non
         (Path(folder) / "experiment").mkdir()
         (Path(folder) / "experiment" / "mine.yaml").write_bytes(b"# @package _global_\n" + content)
         mine = [f"hydra.searchpath=[file://{folder}]", "experiment=mine"]
-        from_hydra(without_hydra(composed(TRAIN, mine)))
+        from_hydra(resolved(without_hydra(composed(TRAIN, mine))))
 
 
 # the sweeper's settings

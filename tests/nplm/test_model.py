@@ -26,9 +26,12 @@ from nplm.minibatches import first_batch
 from nplm.mixture import Mixture, best_weight, mixed
 from nplm.model import ACTIVATIONS, LanguageModel, dropped
 from nplm.optim import Average, clip
+from nplm.result import Progress
 from nplm.sampling import load_trained, sample
-from nplm.training import Progress, begin, fit, save_weights
+from nplm.state import begin
+from nplm.training import fit
 from nplm.vocabulary import Vocabulary
+from nplm.weights import save_weights
 from sweepmore.runs.record import read_config, read_json
 from tests.support.helpers import ROOT, TrainHere, run_script, train_here
 
@@ -156,7 +159,7 @@ def test_direct_connections_beside_no_hidden_layer_are_there_twice(
     assert twice.size == once.size + once.W1.numel()
     for layers, direct in itertools.product((0, 1), (False, True)):
         run = Config(model=Model(layers=layers, direct=direct))
-        console.header(run, few, begin(run, few), 0)
+        console.header(run, few, begin(run, few), "0 looks")
         told = "model.direct=true adds nothing to model.layers=0" in capsys.readouterr().err
         assert told is (layers == 0 and direct)
 

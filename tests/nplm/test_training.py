@@ -12,15 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nplm import config, losses, training
-from nplm.building import build_model
-from nplm.checkpoint import Checkpoint
+from nplm import blocks, checkpoint, config, losses, training
+from nplm.building import build_model, restored
+from nplm.checkpoint import BEST, Checkpoint
 from nplm.config import Config, Data, Model
 from nplm.data import Splits, load_splits
 from nplm.losses import split_loss
 from nplm.model import MLP
 from nplm.optim import AdamW, Sgd, learning_rate
-from nplm.training import Progress, begin, derived_seed, fit
+from nplm.result import Progress
+from nplm.state import State, begin, derived_seed
+from nplm.training import fit
+from nplm.weights import about_model
 from sweepmore.errors import RunError
 from tests.support.helpers import KEEP_OBJECTIVE, Objective, TrainHere, bits, result_of, run_script
 
@@ -46,7 +49,7 @@ def test_same_config_and_seed_give_the_same_bits(few: Splits, optim: Any) -> Non
 
 def test_evaluations_take_no_part_in_the_training(few: Splits) -> None:
     """Though they end blocks of minibatches that are drawn at once, here of two steps each."""
-    run = dataclasses.replace(SMALL, optim=config.Sgd(steps=2 * training.REPORTS))
+    run = dataclasses.replace(SMALL, optim=config.Sgd(steps=2 * blocks.REPORTS))
     often = dataclasses.replace(run, eval_every=0.333)
     assert trained_bits(run, few) == trained_bits(often, few)
 
@@ -266,6 +269,16 @@ def test_dev_is_evaluated_at_step_0_at_every_share_and_at_the_end(few: Splits) -
     assert result.train_loss == split_loss(result.model, few.train)
 
 
+def test_counting_has_no_average_of_steps(few: Splits, tmp_path: Path) -> None:
+    """With optim.ema, too, the model that a run returns and keeps is the one that has counted."""
+    run = Config(model=config.Ngram(order=2), optim=config.Sgd(steps=60, ema=0.9))
+    result = fit(run, few, folder=tmp_path)
+    assert split_loss(result.model, few.dev) == result.dev_loss
+    best = checkpoint.load(tmp_path / BEST)
+    kept = restored(Checkpoint(best.part("model"), best.about))
+    assert split_loss(kept, few.dev) == result.dev_loss
+
+
 def test_a_run_is_pruned_when_report_says_so(few: Splits) -> None:
     result = fit(SMALL, few, lambda at: at.step >= 30)
     assert (result.status, result.steps) == ("pruned", 30)
@@ -277,14 +290,14 @@ def test_a_run_that_is_done_is_not_pruned_any_more(few: Splits) -> None:
     assert fit(SMALL, few, lambda at: at.step == 60).status == "ok"
 
 
-def poisoned(value: float, few: Splits) -> training.State:
+def poisoned(value: float, few: Splits) -> State:
     """A fresh state with one weight replaced."""
     state = begin(SMALL, few)
     mlp_of(state).b2.data[0] = value
     return state
 
 
-def mlp_of(state: training.State) -> MLP:
+def mlp_of(state: State) -> MLP:
     assert isinstance(state.model, MLP)
     return state.model
 
@@ -371,6 +384,6 @@ def test_a_loss_of_exactly_zero_is_recorded_and_drawn(here: TrainHere, tmp_path:
 
 def test_weights_of_another_shape_are_refused(few: Splits) -> None:
     source = begin(dataclasses.replace(SMALL, model=Model(emb=3, hidden=8)), few).model
-    about = training.about_model(source, few)
+    about = about_model(source, few)
     with pytest.raises(RunError, match=r"model\.emb=3 there, 2 here"):
         begin(SMALL, few, Checkpoint(source.state_dict(), about))

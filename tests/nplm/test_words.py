@@ -32,7 +32,7 @@ from nplm.mixture import Mixture, mixed
 from nplm.model import MLP, LanguageModel
 from nplm.optim import learning_rate
 from nplm.sampling import explain, load_trained, sample
-from nplm.training import begin, check_size
+from nplm.state import begin, check_size
 from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
 from sweepmore.errors import ConfigError, DataError
 from sweepmore.runs.record import read_json
@@ -300,7 +300,7 @@ def test_a_header_names_the_characters_that_train_never_has(
 ) -> None:
     run = config.Config(data=ten(unit="char"))
     splits = load_splits(run.data, 3)
-    console.header(run, splits, begin(run, splits), looks=0)
+    console.header(run, splits, begin(run, splits), looks="0 looks")
     assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
 
 
@@ -310,7 +310,7 @@ def test_a_header_warns_where_train_never_has_the_unknown(
 ) -> None:
     run = config.Config(data=ten(min_count=min_count))
     splits = load_splits(run.data, 3)
-    console.header(run, splits, begin(run, splits), looks=0)
+    console.header(run, splits, begin(run, splits), looks="0 looks")
     warning = f"warning: train never has <unk>; {says} examples\n" if says else ""
     assert capsys.readouterr().err == warning
 

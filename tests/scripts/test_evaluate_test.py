@@ -20,6 +20,7 @@ from typing import Any
 
 import optuna
 import pytest
+from omegaconf import OmegaConf
 from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from sqlalchemy.engine import URL
@@ -27,14 +28,15 @@ from sqlalchemy.engine import URL
 import evaluate_test
 import train
 from nplm import console, sealed
-from nplm.config import Config
-from nplm.data import Splits
-from nplm.training import begin
+from nplm.app.looks import Looks, looks_at
+from nplm.config import Config, Data
+from nplm.data import Splits, load_splits
+from nplm.state import begin
 from sweepmore.compose import cli
 from sweepmore.runs import record as records
 from sweepmore.seal import ledger as ledgers
 from sweepmore.seal.ledger import Ledger
-from sweepmore.seal.receipts import Look, looks, receipts
+from sweepmore.seal.receipts import Look, receipts
 from sweepmore.storage.opening import open_storage
 from tests.support.door import VALID, Called, Door, assert_complete, door_in
 from tests.support.fault_shim.loop import Ended, forked
@@ -479,9 +481,9 @@ def test_complete_is_for_the_same_checkpoint_and_a_dead_process(
 def confirmed(door: Door) -> optuna.Study:
     """The confirmation that named the door's run the winner."""
     storage = open_storage(door.ledger.url)
-    optuna.create_study(study_name="s", storage=storage).set_user_attr("command", {})
+    optuna.create_study(study_name="s", storage=storage).set_user_attr("command", {"words": []})
     study = optuna.create_study(study_name="s.confirm", storage=storage)
-    study.set_user_attr("command", {})
+    study.set_user_attr("command", {"words": []})
     study.set_user_attr("winner", {"run": str(door.run), "files": {}})
     return study
 
@@ -776,27 +778,71 @@ class TestStory:
 def test_the_header_of_a_run_shows_the_looks(
     few: Splits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """train.py counts the receipts of the checkout, which holds no look at these names."""
+    """A receipt that cannot be read counts, too."""
     for number in range(3):
         (tmp_path / f"{few.fingerprint}-{number + 1}.json").write_text("{}")
-        seen = looks(tmp_path, few.fingerprint)
-        console.header(Config(), few, begin(Config(), few), seen)
+        console.header(Config(), few, begin(Config(), few), str(looks_at(few, tmp_path, None)))
         plural = "look" if number == 0 else "looks"
         assert f"sealed, {number + 1} {plural}\n" in capsys.readouterr().out
+
+
+def test_the_same_lines_under_another_fingerprint_are_no_0_looks(
+    few: Splits, few_names: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """data.lower=true is another fingerprint of the same test lines. A run must not hash them: it
+    counts what was looked at in data of that name, in either layer, and in no other data."""
+    ledger = Ledger(URL.create("sqlite", database=str(tmp_path / "db")), tmp_path / "looks")
+    lower = load_splits(Data(name="text", path=str(few_names), lower=True), block_size=3)
+    assert lower.fingerprint != few.fingerprint
+    look = ledger.claim(few.fingerprint, "a" * 64, {"data": few.name})
+    ledger.claim("b" * 32, "a" * 64, {"data": "other.txt"})
+
+    def header() -> str:
+        seen = looks_at(lower, ledger.folder, ledger.url)
+        console.header(Config(), lower, begin(Config(), lower), str(seen))
+        out = capsys.readouterr().out
+        return next(line for line in out.splitlines() if line.startswith("test "))
+
+    known = "of few_names.txt, which may hold the same lines"
+    assert header() == f"test     sealed, 0 looks; 1 at another split {known}"
+    ledger.path(look).unlink()  # the row is left
+    ledger.claim("c" * 32, "a" * 64, {"data": few.name})
+    assert header() == f"test     sealed, 0 looks; 2 at other splits {known}"
+    ledger.claim(lower.fingerprint, "a" * 64, {"data": few.name})
+    assert header() == f"test     sealed, 1 look; 2 at other splits {known}"
+    assert looks_at(few, ledger.folder, ledger.url) == Looks(1, 2, few.name)
 
 
 def test_a_look_counts_by_its_row_alone(
     few: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A receipt that was removed does not make it 0 looks."""
+    """A receipt that was removed does not make it 0 looks; the row may be in a database that the
+    run's own settings name."""
     monkeypatch.setattr(train, "ROOT", tmp_path)
-    assert train.looks_had(few) == 0
+    monkeypatch.setenv("STUDIES", f"sqlite:///{tmp_path / 'elsewhere' / 'studies.db'}")
+
+    def looks_had(**sweeper: Any) -> int:
+        return train.looks_had(few, OmegaConf.create(sweeper)).own
+
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("outputs", {}),  # of another sweeper than ours, too
+        ("outputs", {"storage": None, "outputs": "outputs"}),
+        ("others", {"storage": None, "outputs": "others"}),
+        ("elsewhere", {"storage": "${oc.env:STUDIES}", "outputs": "outputs"}),
+        ("elsewhere", {"storage": {"url": "${oc.env:STUDIES}"}, "outputs": "outputs"}),
+    ]
+    assert [looks_had(**sweeper) for _, sweeper in ways] == [0] * 5
     assert list(tmp_path.iterdir()) == []
-    url = URL.create("sqlite", database=str(tmp_path / "outputs" / "studies.db"))
-    ledger = Ledger(url, tmp_path / "sweeps" / "looks")
-    look = ledger.claim(few.fingerprint, "a" * 64, {})
-    ledger.path(look).unlink()
-    assert train.looks_had(few) == 1
+    counts = {"outputs": 1, "others": 2, "elsewhere": 3}
+    for place, count in counts.items():
+        url = URL.create("sqlite", database=str(tmp_path / place / "studies.db"))
+        ledger = Ledger(url, tmp_path / "receipts")
+        for _ in range(count):
+            ledger.claim(few.fingerprint, "a" * 64, {}, "again")
+        shutil.rmtree(ledger.folder)
+    assert [looks_had(**sweeper) for _, sweeper in ways] == [counts[place] for place, _ in ways]
+    for refused in ("${oc.env:NOT_THERE}", "no url", "oracle://host"):
+        assert looks_had(storage=refused) == 0
 
 
 @pytest.mark.parametrize("reason", ["none", "None", "' '"])

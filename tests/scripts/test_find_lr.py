@@ -20,7 +20,9 @@ from nplm.data import Splits, load_splits
 from nplm.losses import token_losses
 from nplm.lr_finder import mean, smooth, spaced, suggest, sweep_rates
 from nplm.optim import learning_rate
-from nplm.training import Progress, begin, derived_seed, fit
+from nplm.result import Progress
+from nplm.state import begin, derived_seed
+from nplm.training import fit
 from sweepmore.compose import cli
 from sweepmore.errors import ConfigError
 from tests.support.helpers import ROOT, refused, result_of, run_script

@@ -31,8 +31,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 import report as script
 from benchmarks.report import MOST_BYTES, thousand
 from nplm import sampling
+from nplm.app import for_hydra
 from nplm.app.report import application, bigrams, objectives
-from nplm.config import Data, register_defaults
+from nplm.config import Data
 from nplm.data import Splits, load_splits
 from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.hydra_internals import VERSION_BASE
@@ -66,6 +67,7 @@ from sweepmore.report.pages import (
 )
 from sweepmore.runs.record import find_run, read_config
 from sweepmore.study.attempts import key_of
+from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.parts import best_run
 from sweepmore.study.view import view
 from sweepmore.wording import shown_path
@@ -155,13 +157,18 @@ def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
         (4, {}, "done"),
         (7, {}, "stopped"),
         (None, {}, "done"),
-        (4, {"winner": 1}, "confirmed"),
-        (7, {"winner": 1, "test": 1}, "tested"),
+        (4, {"winner": {"run": "r"}}, "confirmed"),
+        (7, {"winner": {"run": "r"}, "test": {"look": 1}}, "tested"),
     ],
 )
-def test_the_state_of_a_study(total: int | None, confirmed: dict[str, int], state: str) -> None:
+def test_the_state_of_a_study(
+    total: int | None, confirmed: dict[str, dict[str, object]], state: str
+) -> None:
     """Of four trials."""
-    assert state_of(view(two_objectives()), total, confirmed) == state
+    study = optuna.create_study()
+    for key, value in confirmed.items():
+        study.set_user_attr(key, value)
+    assert state_of(view(two_objectives()), total, StudyAttributes.of(study)) == state
 
 
 def test_a_study_whose_trials_wait_is_stopped_whatever_its_budget() -> None:
@@ -169,7 +176,7 @@ def test_a_study_whose_trials_wait_is_stopped_whatever_its_budget() -> None:
     study = two_objectives()
     waits = create_trial(state=TrialState.WAITING, user_attrs={"slot": 4})
     study.add_trial(waits)
-    assert state_of(view(study), None, {}) == "stopped"
+    assert state_of(view(study), None, StudyAttributes()) == "stopped"
     (row,) = list_studies(study._storage).rows
     assert row[:3] == ["two", "stopped", 4]
 
@@ -260,7 +267,8 @@ def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
         f"best dev loss (nats/token) {study.best_value:.4f} (trial {study.best_trial.number})"
         in head
     )
-    assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %)" in head
+    over = f"{winner['seeds']} final seeds"
+    assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %, over {over})" in head
     trial = next(t for t in study.trials if t.params == winner["params"])
     assert head.index(f"winner trial {trial.number}: optim.lr=") < head.index("best dev loss")
     assert "a.confirm-final/0000/" in head
@@ -302,9 +310,10 @@ def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
     study = read_study(open_study(outputs, "a"), Application())
     assert study.winner is not None
     numbers = {key_of(a.params): a.root for a in study.seen.ranked}
-    for row in (study.winner, *study.winner["rows"]):
-        assert row["trial"] == numbers[key_of(row["params"])]
-    assert study.answer.params == study.winner["params"]
+    assert study.winner.trial == numbers[key_of(study.winner.params)]
+    for row in study.winner.rows:
+        assert row.trial == numbers[key_of(row.params)]
+    assert study.answer.params == study.winner.params
     assert best_run(open_study(outputs, "a")) == study.winning_run
 
 
@@ -314,7 +323,7 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     moved = tmp_path / "outputs"
     moved.mkdir()
     shutil.copy(outputs / "studies.db", moved)
-    ours, study = application(ROOT), open_study(moved, "a")
+    ours, study = application(ROOT, None), open_study(moved, "a")
     confirmed = open_study(moved, "a.confirm")
     test = {"look": 1, "loss": {"mean": 2.15234, "low": 2.13, "high": 2.1701}}
     confirmed.set_user_attr("test", test)
@@ -362,7 +371,7 @@ def test_a_list_tells_its_members_apart(outputs: Path) -> None:
 
 
 def test_counting_that_is_better_is_a_warning(outputs: Path) -> None:
-    ours = application(ROOT)
+    ours = application(ROOT, None)
     page = runs_page([outputs / "runs" / "one"], ours)
     lost = {label: told for label, told in page.facts if "Kneser" in label and told[0] == "-"}
     warned = [warning for warning in page.warnings if warning.startswith("counting with ")]
@@ -390,11 +399,11 @@ def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_
 def test_of_an_application_that_keeps_no_record_no_run_is_missed(tmp_path: Path) -> None:
     trial = tmp_path / "studies" / "own" / "0003"
     gone = [f"the run of the best is gone: {shown_path(trial)}"]
-    assert tell(application(tmp_path), trial).warnings == gone
+    assert tell(application(tmp_path, None), trial).warnings == gone
     trial.mkdir(parents=True)
-    assert tell(application(tmp_path), trial) == Told()
+    assert tell(application(tmp_path, None), trial) == Told()
     (trial / "config.yaml").touch()
-    assert tell(application(tmp_path), trial).warnings == gone
+    assert tell(application(tmp_path, None), trial).warnings == gone
 
 
 # comparing
@@ -431,7 +440,7 @@ def test_two_runs_show_only_what_differs(outputs: Path) -> None:
 
 def test_two_runs_have_their_samples_side_by_side(outputs: Path) -> None:
     folders = [outputs / "runs" / name for name in ("one", "two")]
-    page = runs_page(folders, application(ROOT))
+    page = runs_page(folders, application(ROOT, None))
     (section,) = [section for section in page.sections if section.title == "What it writes"]
     assert [table.caption.split(".")[0] for table in section.tables] == ["one", "two"]
     for folder, table in zip(folders, section.tables, strict=True):
@@ -447,7 +456,7 @@ def test_a_net_beside_counting_has_the_tables_that_both_have(
     words = ["data=text", f"data.path={few_names}", "model=ngram", "model.order=3"]
     done = run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
-    ours, both = application(ROOT), [outputs / "runs" / "one", folder]
+    ours, both = application(ROOT, None), [outputs / "runs" / "one", folder]
     for folders in (both, both[::-1]):
         names = [folder.name for folder in folders]
         page = runs_page(folders, ours)
@@ -480,7 +489,7 @@ def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
     folder = outputs / "diverged"
     words = ["data=text", f"data.path={few_names}", "optim.lr=1e6", "optim.steps=50"]
     run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
-    page = runs_page([folder], application(ROOT))
+    page = runs_page([folder], application(ROOT, None))
     assert page.facts[0][1].startswith("diverged: ")
     assert page.warnings == [
         f"of diverged nothing more is known: {folder / 'model.safetensors'} is missing."
@@ -505,7 +514,8 @@ def made_up(
     read = read_study(study, Application())
     if winner is None:
         return read
-    return replace(read, winner={"trial": 0, "mean": winner[0], "half_width": winner[1]})
+    mean, half = winner
+    return replace(read, winner=Winner(Path(), trial=0, mean=mean, half_width=half, seeds=8))
 
 
 def test_the_larger_value_is_best_where_it_is_maximized() -> None:
@@ -543,8 +553,8 @@ def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
     two = made_up("two", (1.75, 1.0), winner=(2.125, 0.25))
     page = compare_studies([one, two])
     assert page.facts == [
-        ("two, confirmed by fresh seeds", "2.1250 ± 0.2500 (95 %)"),
-        ("one, confirmed by fresh seeds", "2.2500 ± 0.1250 (95 %)"),
+        ("two, confirmed", "2.1250 ± 0.2500 (95 %, over 8 fresh seeds)"),
+        ("one, confirmed", "2.2500 ± 0.1250 (95 %, over 8 fresh seeds)"),
     ]
     assert page.sections[0].tables[0].marked == [1]
     assert page.warnings == []
@@ -607,7 +617,7 @@ def test_repeated_lines_are_a_warning(here: TrainHere, few_names: Path, tmp_path
     told = {}
     for rule in ("keep", "drop"):
         folder = here(tmp_path / rule, f"data.path={twice}", f"data.duplicates={rule}")
-        page = runs_page([folder], application(ROOT))
+        page = runs_page([folder], application(ROOT, None))
         told[rule] = [warning for warning in page.warnings if "repeat another" in warning]
     splits = load_splits(Data(name="text", path=str(twice)), 3)
     seen = Counter([*splits.train.lines, *splits.dev.lines])
@@ -677,7 +687,7 @@ def test_bigrams_count_what_follows_what(few: Splits) -> None:
 def test_objectives_are_named_with_their_units(words: list[str], named: list[str]) -> None:
     """From the config as a study's question holds it."""
     os.environ[ROOT_VARIABLE] = str(ROOT)
-    register_defaults()
+    for_hydra.register()
     with initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
         config = compose("config", overrides=words)
     question = ask({}, config, {}, None, ["hydra"])
@@ -725,13 +735,13 @@ def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
     """Two seeds by three splits are six; and six runs of trial 0 are less noisy than one."""
     one = made_up("s", (2.0, 1.0), (1.5, 1.0))
     repeats = {"repeats": {"seed": [1, 2], "data.seed": [1, 2, 3]}}
-    repeated = replace(one, attrs={**one.attrs, "question": {**one.question, **repeats}})
+    repeated = replace(one, attrs=replace(one.attrs, question={**one.question, **repeats}))
     facts = dict(study_page(repeated, Application()).facts)
     assert facts["gain over trial 0"] == "+0.5000 (6 runs each, not confirmed)"
     assert not repeated.may_be_luck
     assert one.may_be_luck
-    winner = {"trial": 1, "mean": 1.75, "half_width": 0.1, "seeds": 18, "searched": 1.5,
-              "selection_bias": 0.25, "run": "gone", "rows": []}  # fmt: skip
+    winner = Winner(Path("gone"), trial=1, mean=1.75, half_width=0.1, seeds=18, searched=1.5,
+                    selection_bias=0.25)  # fmt: skip
     confirmed = dict(study_page(replace(repeated, winner=winner), Application()).facts)
     half = 0.1 * (1 + 18 / 6) ** 0.5
     assert confirmed["gain over trial 0"] == (
@@ -859,7 +869,7 @@ class TestInABrowser:
         self, seen: Seen, page_of_a: Path, outputs: Path
     ) -> None:
         """Not the ticks and frames, but each point, curve, bar and count, inside its figure."""
-        ours = application(ROOT)
+        ours = application(ROOT, None)
         page = study_page(read_study(open_study(outputs, "a"), ours), ours)
         pictures = [picture for section in page.sections for picture in section.pictures]
         seen.page.goto(page_of_a.as_uri())

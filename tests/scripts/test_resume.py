@@ -22,7 +22,9 @@ from nplm import checkpoint
 from nplm.checkpoint import LAST, PREVIOUS, Checkpoint
 from nplm.config import Config, Model, Sgd
 from nplm.data import Splits
-from nplm.training import Progress, fit, resume
+from nplm.result import Progress
+from nplm.state import resume
+from nplm.training import fit
 from sweepmore.errors import RunError
 from sweepmore.runs.record import read_json
 from tests.support import held_train

@@ -73,7 +73,7 @@ def searched(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for run in ("s/0000", "s/0001", "s/0002", "s.confirm/0000/1"):
         shutil.copytree(finished, outputs / "studies" / run)
     study = optuna.create_study(study_name="s", storage=f"sqlite:///{outputs / 'studies.db'}")
-    study.set_user_attr("command", {})
+    study.set_user_attr("command", {"words": []})
     for number, value in enumerate((2.3, 2.1, 2.2)):
         folder = str(outputs / "studies" / "s" / f"{number:04d}")
         attrs = {"slot": number, "root": number, "folder": folder}

@@ -17,9 +17,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nplm.config import from_hydra, register_defaults
+from nplm.app import for_hydra
+from nplm.config import from_hydra
 from sweepmore.compose import cli
-from sweepmore.compose.composing import composing
+from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.settings import read as settings_of_a_sweep
 from sweepmore.sweep.parent import check_named
@@ -35,7 +36,7 @@ class Script:
     read: Callable[[DictConfig], Any]
 
 
-TRAIN = Script("config", register_defaults, from_hydra)
+TRAIN = Script("config", for_hydra.register, lambda node: from_hydra(resolved(node)))
 
 
 def composed(script: Script, given_words: Sequence[str]) -> DictConfig:
@@ -51,7 +52,7 @@ def composed(script: Script, given_words: Sequence[str]) -> DictConfig:
 @functools.cache
 def sweeper() -> tuple[DictConfig, HydraContext]:
     """The config of ``train.py -m`` and its context; whoever changes the config takes it back."""
-    register_defaults()
+    for_hydra.register()
     path = create_config_search_path(str(ROOT / "conf"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cli.ROOT_VARIABLE, str(ROOT))

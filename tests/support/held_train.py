@@ -55,11 +55,11 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     import train
     from nplm import training
-    from nplm.config import register_defaults
+    from nplm.app import for_hydra
     from sweepmore.compose import cli
 
     training.CHECKPOINT_SECONDS = -1.0
     at, gate = int(os.environ["HELD_AT"]), Path(os.environ["HELD_UNTIL"])
     setattr(training, "fit", holding(training.fit, at, gate))  # noqa: B010  # in this process
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(train.main)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import train
 from nplm import checkpoint
-from nplm.config import register_defaults
+from nplm.app import for_hydra
 from nplm.data import Split
 from nplm.vocabulary import Vocabulary
 from sweepmore.compose import cli
@@ -103,7 +103,7 @@ TrainHere = Callable[..., Path]
 def train_here(folder: Path, *words: str) -> Path:
     """train.py's own path through Hydra, in this process; argv is the caller's to restore."""
     sys.argv[:] = [str(ROOT / "train.py"), f"hydra.run.dir={folder}", *words]
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(train.main)
     return folder
 
@@ -112,7 +112,7 @@ def sweep_here(*words: str) -> None:
     """``train.py -m`` in this process, which should be a fork: it says who it is."""
     sys.argv[:] = [str(ROOT / "train.py"), "-m", *words]
     sys.orig_argv[1:] = sys.argv
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(train.main)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nplm import sampling
+from nplm.app.looks import looks_at
 from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
 from nplm.config import objectives as read_objectives
@@ -26,8 +27,10 @@ from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.figures import Chart, Point
 from sweepmore.report.pages import Application
 from sweepmore.runs.record import read_config, read_json
-from sweepmore.seal.receipts import looks
 from sweepmore.wording import bounds, decimals, plural
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 # Counts of more tokens than this cannot be read in one figure.
 MOST_TOKENS = 40
@@ -37,13 +40,15 @@ COLUMNS, WIDEST = 4, 60  # of samples, and characters of the longest that has a 
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
-def application(root: Path, count: Callable[[str], int] | None = None) -> Application:
-    """nplm's part of a report; ``root`` is the folder of its scripts and of the looks at test.
-    ``count`` gives their number by a split's fingerprint, where more is known than receipts."""
+def application(root: Path, url: URL | None) -> Application:
+    """nplm's part of a report; ``root`` is the folder of its scripts and of the receipts of looks
+    at test, ``url`` the studies' database, which holds rows of them; None where there is none."""
     receipts = root / "sweeps" / "looks"
 
     def warnings(folder: Path) -> list[str]:
-        return warnings_of(folder, count or functools.partial(looks, receipts))
+        _, splits, _ = opened(folder)
+        seen = looks_at(splits, receipts, url)
+        return [*warnings_of(folder), f"this test split has had {seen}"]
 
     return Application(objectives, facts, warnings, sections, root)
 
@@ -100,7 +105,7 @@ def gains(folder: Path) -> list[tuple[str, Estimate]]:
     return found
 
 
-def warnings_of(folder: Path, count: Callable[[str], int]) -> list[str]:
+def warnings_of(folder: Path) -> list[str]:
     _, splits, _ = opened(folder)
     found = [
         f"counting with {context} of context (Kneser–Ney) is better on dev than this model, by "
@@ -119,8 +124,6 @@ def warnings_of(folder: Path, count: Callable[[str], int]) -> list[str]:
             f"{again:,} of the {len(lines):,} train and dev lines repeat another one: "
             "data.duplicates=drop keeps one of each"
         )
-    seen = count(splits.fingerprint)
-    found.append(f"this test split has had {plural(seen, 'look')}")
     return found
 
 

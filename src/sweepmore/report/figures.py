@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
 from sweepmore.statistics.importance import fence
 from sweepmore.study.attempts import Attempt, short
+from sweepmore.study.attributes import Winner
 from sweepmore.study.view import StudyView
 from sweepmore.wording import decimals, plural
 
@@ -264,17 +265,15 @@ def train_against_dev(seen: StudyView) -> Chart | None:
                  "dev loss (nats/token), whole split", points, diagonal=True)  # fmt: skip
 
 
-def confirmed(winner: Mapping[str, Any], metric: str) -> Chart:
+def confirmed(winner: Winner, metric: str) -> Chart:
     """What the search promised against the mean over fresh seeds."""
     points = []
-    for row in winner["rows"]:
-        style = (
-            "winner" if row["trial"] == winner["trial"] else "tied" if row["tied"] else "complete"
-        )
-        text = f"trial {row['trial']}: {decimals(row['searched'])} → {decimals(row['mean'])}"
-        points.append(Point(row["searched"], row["mean"], text, style, row["half_width"]))
+    for row in winner.rows:
+        style = "winner" if row.trial == winner.trial else "tied" if row.tied else "complete"
+        text = f"trial {row.trial}: {decimals(row.searched)} → {decimals(row.mean)}"
+        points.append(Point(row.searched, row.mean, text, style, row.half_width))
     title = f"the search's promise and fresh seeds, n = {plural(len(points), 'configuration')}"
-    mean = f"{metric}, mean of {plural(winner['seeds'], 'fresh seed')}"
+    mean = f"{metric}, mean of {plural(winner.seeds, 'fresh seed')}"
     legend = {"winner": "the winner", "tied": "tied with the best",
               "complete": "worse than the best, seed by seed"}  # fmt: skip
     return Chart("confirmed", title, f"{metric} in the search", mean, points, diagonal=True,

@@ -33,10 +33,12 @@ from sweepmore.runs.record import (
 from sweepmore.statistics.importance import shares
 from sweepmore.statistics.intervals import HOLDS, gain
 from sweepmore.study.attempts import Attempt, key_of, run_of, runs_each, words
+from sweepmore.study.attributes import StudyAttributes, Winner, WinnerRow
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import noise
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.view import SHOWN, StudyView, best_of, view
+from sweepmore.study.winners import reported, seeds_of
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
@@ -101,17 +103,17 @@ class Study:
     the winner was named, with the command that confirms it."""
 
     seen: StudyView
-    attrs: Mapping[str, Any]
+    attrs: StudyAttributes
     reports: Mapping[int, Mapping[int, float]]
     metrics: Sequence[str]
-    winner: Mapping[str, Any] | None
+    winner: Winner | None
     tested: bool
     shares: Mapping[str, float]
     since: tuple[str, str] | None = None
 
     @property
     def question(self) -> Mapping[str, Any]:
-        return dict(self.attrs["question"])
+        return self.attrs.question
 
     @property
     def best(self) -> Attempt:
@@ -121,7 +123,7 @@ class Study:
     def answer(self) -> Attempt:
         """The confirmed winner's trial, else the best."""
         roots = {attempt.root: attempt for attempt in self.seen.ranked}
-        return self.best if self.winner is None else roots.get(self.winner["trial"], self.best)
+        return self.best if self.winner is None else roots.get(self.winner.trial, self.best)
 
     @property
     def sign(self) -> float:
@@ -131,8 +133,7 @@ class Study:
     @property
     def total(self) -> int | None:
         """How many trials it was last asked for; None where an older version asked."""
-        budget = self.attrs.get("budget")
-        return None if budget is None else int(budget["n_trials"])
+        return None if self.attrs.budget is None else self.attrs.budget.n_trials
 
     @property
     def runs_each(self) -> int:
@@ -153,37 +154,38 @@ class Study:
     @property
     def winning_run(self) -> Path:
         """The confirmed winner's run, else the best trial's (its first, of several repeats)."""
-        return Path(self.winner["run"]) if self.winner else run_of(self.best)
+        return self.winner.run if self.winner else run_of(self.best)
 
 
 def read_study(study: optuna.Study, application: Application) -> Study:
     """With its confirmation, where there is one."""
-    seen, attrs = view(study), dict(study.user_attrs)
-    named = list(application.objectives(attrs["question"]["config"]))
+    seen, attrs = view(study), StudyAttributes.of(study)
+    named = list(application.objectives(attrs.question["config"]))
     metrics = named if len(named) == len(seen.directions) else [f"value {k}" for k in range(9)]
     confirmed = confirmation_of(study)
-    known = {} if confirmed is None else confirmed.user_attrs
-    winner = as_searched(known["winner"], seen) if "winner" in known else None
+    known = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
+    winner = None if known.winner is None else as_searched(known.winner, seen)
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
     found = shares(
         [attempt.params for attempt in seen.ranked],
         [(attempt.values or (math.nan,))[0] for attempt in seen.ranked],
         seen.directions[0],
-        attrs["question"]["space"],
+        attrs.question["space"],
     )
     told = told_unconfirmed(unconfirmed(study))
     since = (told, next_round(study)) if told else None
-    return Study(seen, attrs, reports, metrics, winner, "test" in known, found, since)
+    return Study(seen, attrs, reports, metrics, winner, known.test is not None, found, since)
 
 
-def as_searched(winner: Mapping[str, Any], seen: StudyView) -> dict[str, Any]:
+def as_searched(winner: Winner, seen: StudyView) -> Winner:
     """A winner's record with the trials' numbers in the search instead of the confirmation's."""
     numbers = {key_of(attempt.params): attempt.root for attempt in reversed(seen.ranked)}
 
-    def renumbered(row: Mapping[str, Any]) -> dict[str, Any]:
-        return {**row, "trial": numbers.get(key_of(row["params"]), row["trial"])}
+    def renumbered(row: WinnerRow) -> WinnerRow:
+        return replace(row, trial=numbers.get(key_of(row.params), row.trial))
 
-    return {**renumbered(winner), "rows": [renumbered(row) for row in winner["rows"]]}
+    trial = numbers.get(key_of(winner.params), winner.trial)
+    return replace(winner, trial=trial, rows=tuple(map(renumbered, winner.rows)))
 
 
 def study_page(study: Study, application: Application, where: str = "") -> Page:
@@ -249,9 +251,9 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     seen, best, answer = study.seen, study.best, study.answer
     facts = []
     if study.winner is not None:
-        mean, half = study.winner["mean"], study.winner["half_width"]
+        mean, half = study.winner.mean, study.winner.half_width
         facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
-        facts.append(("confirmed by fresh seeds", confirmed_mean(study.winner)))
+        facts.append(("confirmed", reported(study.winner)))
     for k, metric in enumerate(study.metrics[: len(seen.directions)]):
         one = seen.best_in(k)
         value = cell((one.values or ())[k])
@@ -268,7 +270,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if first.root == (best if study.winner is None else answer).root:
         pass  # nothing was gained over itself
     elif study.winner is not None:
-        over = gain(study.sign * start, study.sign * mean, half, study.winner["seeds"],
+        over = gain(study.sign * start, study.sign * mean, half, study.winner.seeds,
                     study.runs_each)  # fmt: skip
         told = f"{plus_minus(over.mean, over.half, sign='+')} "
         told += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
@@ -292,14 +294,6 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     missing = 0 if study.total is None else study.total - len(seen.counted) - len(seen.given_up)
     left = f"; {missing} of {study.total} to come" if missing > 0 else ""
     return [*facts, ("trials", counts + left)]
-
-
-def confirmed_mean(winner: Mapping[str, Any]) -> str:
-    """With its interval; that of an older record says what it lacks."""
-    among = len(winner.get("rows", ()))
-    lacks = winner.get("final") is None and among > 1
-    of = f", but the same seeds chose it among {among}: confirm.py adds final ones" if lacks else ""
-    return f"{plus_minus(winner['mean'], winner['half_width'])} (95 %{of})"
 
 
 def _warnings(study: Study) -> list[str]:
@@ -335,36 +329,55 @@ def _edges(best: Attempt, space: Mapping[str, Any]) -> list[str]:
 
 def _confirmed(study: Study) -> Section:
     assert study.winner is not None
-    bias = study.winner["selection_bias"]
-    than = "better" if study.sign * bias < 0 else "worse"
-    text = (
-        f"The best were trained again with {plural(study.winner['seeds'], 'fresh seed')}, the same "
-        "for all. "
-        f"Of the winner the search had shown {decimals(study.winner['searched'])}, "
-        f"{decimals(abs(bias), study.winner['searched'])} "
-        f"{than} than fresh seeds give. Tied are those whose difference to the best, seed by seed, "
-        "may be zero; of the tied the simplest wins."
-    )
-    if study.winner.get("final") is not None:
-        text += (
-            f" The winner was then trained with {study.winner['seeds']} final seeds, which did "
-            f"not choose it: {confirmed_mean(study.winner)} is the number to report. {HOLDS}"
-        )
+    winner = study.winner
     picture = Picture(
-        [figures.confirmed(study.winner, study.metrics[0])],
+        [figures.confirmed(winner, study.metrics[0])],
         "On the line the search told the truth; bars are 95 % intervals.",
     )
-    pictures = [picture] if len(study.winner["rows"]) > 1 else []  # a single point says nothing
-    return Section("What fresh seeds say", text, pictures, [winner_table(study.winner)])
+    pictures = [picture] if len(winner.rows) > 1 else []  # a single point says nothing
+    text = _what_seeds_say(winner, study.sign)
+    return Section(seeds_title(winner), text, pictures, [winner_table(winner)])
 
 
-def winner_table(winner: Mapping[str, Any]) -> Table:
-    """The confirmed configurations; the winner's row is marked."""
+def _what_seeds_say(winner: Winner, sign: float) -> str:
+    """Which seeds chose, which gave the number to report, and what the search had promised."""
+    fresh, is_final = plural(winner.seeds, "fresh seed"), winner.final is not None
+    if len(winner.rows) == 1 and not is_final:
+        said = [f"The best was trained again with {fresh}; nothing was chosen by them."]
+    else:
+        said = [
+            f"The best were trained again with the same {fresh}, which chose the winner.",
+            "A configuration is tied where its paired difference to the best may be zero; the "
+            "simplest of the tied wins.",
+        ]
+    if is_final:
+        said += [
+            f"The winner was then trained with {seeds_of(winner)}, which did not choose it.",
+            f"Their mean is the number to report: {reported(winner)}.",
+        ]
+    bias = winner.selection_bias
+    than = "better" if sign * bias < 0 else "worse"
+    said += [
+        f"The search had shown {decimals(winner.searched)} for the winner, "
+        f"{decimals(abs(bias), winner.searched)} {than} than the {seeds_of(winner)} give.",
+        *([HOLDS] if is_final else []),
+    ]
+    return " ".join(said)
+
+
+def seeds_title(winner: Winner) -> str:
+    """Of the section about a confirmation."""
+    return f"What fresh {'' if winner.final is None else 'and final '}seeds say"
+
+
+def winner_table(winner: Winner) -> Table:
+    """The confirmed configurations, by the seeds that chose; the winner's row is marked."""
+    mean = f"mean of {plural(winner.seeds, 'fresh seed')}"
     return Table(
-        ["trial", "in the search", "mean of fresh seeds", "± (95 %)", "tied", "parameters"],
-        [[row["trial"], row["searched"], row["mean"], row["half_width"], row["tied"],
-          words(row["params"])] for row in winner["rows"]],
-        marked=[k for k, row in enumerate(winner["rows"]) if row["trial"] == winner["trial"]],
+        ["trial", "in the search", mean, "± (95 %)", "tied", "parameters"],
+        [[row.trial, row.searched, row.mean, row.half_width, row.tied,
+          words(row.params)] for row in winner.rows],
+        marked=[k for k, row in enumerate(winner.rows) if row.trial == winner.trial],
         typed=[0],
     )  # fmt: skip
 
@@ -478,13 +491,13 @@ def _commands(study: Study, where: str, application: Application) -> list[tuple[
 
 def _going_on(study: Study) -> tuple[str, str]:
     """The study's command, with more trials where all are done."""
-    command, done, total = study.attrs["command"], len(study.seen.counted), study.total
+    command, done, total = study.attrs.command, len(study.seen.counted), study.total
     same = command_line(command, here=True)
     if total is None:
         return "The study's command; it goes on where it stopped:", same
     if done + len(study.seen.given_up) < total:
         return f"{done} of {plural(total, 'trial')} done; the same command goes on:", same
-    if study.attrs["budget"]["grid"]:
+    if study.attrs.budget is not None and study.attrs.budget.grid:
         return f"The study's command; all of its grid is done ({plural(total, 'point')}):", same
     more = command_line(command, 2 * total, here=True)
     return (
@@ -550,20 +563,20 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     equal = [(f"best after {number}", early), (f"best after {seconds:,.1f} s", quick)]
     rows = [
         [s.seen.name, len(way), way[-1].seconds if way else 0.0, early[k], quick[k],
-         (s.best.values or (math.nan,))[0], s.winner["mean"] if s.winner else None,
-         s.winner["half_width"] if s.winner else None, words(s.answer.params)]
+         (s.best.values or (math.nan,))[0], s.winner.mean if s.winner else None,
+         s.winner.half_width if s.winner else None, words(s.answer.params)]
         for k, (s, way) in enumerate(zip(studies, ways))
     ]  # fmt: skip
     head = ["study", "trials", "seconds", *(label for label, _ in equal),
             f"best {studies[0].metrics[0]}", "confirmed", "± (95 %)",
             "settings of the winner, else of the best"]  # fmt: skip
-    means = [None if study.winner is None else float(study.winner["mean"]) for study in studies]
+    means = [None if study.winner is None else study.winner.mean for study in studies]
     facts = []
     if None not in means:
         for k in _best_first(means, studies[0].sign):
-            winner = studies[k].winner or {}
-            told = f"{plus_minus(winner['mean'], winner['half_width'])} (95 %)"
-            facts.append((f"{rows[k][0]}, confirmed by fresh seeds", told))
+            winner = studies[k].winner
+            assert winner is not None  # it has a mean
+            facts.append((f"{rows[k][0]}, confirmed", reported(winner)))
         equal = [("", means)]
     leading = [(label, values, _best_first(values, studies[0].sign)) for label, values in equal]
     if not facts:
@@ -704,9 +717,9 @@ def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
     lines = [f"# {page.title}", "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
-    lines += ["```", command_line(study.attrs["command"]), "```", ""]
+    lines += ["```", command_line(study.attrs.command), "```", ""]
     if page.warnings:
-        lines += ["To mistrust:", "", *(f"- {warning}" for warning in page.warnings), ""]
+        lines += ["Check these:", "", *(f"- {warning}" for warning in page.warnings), ""]
     for section in page.sections:
         lines += [f"## {section.title}", ""]
         lines += [section.text, ""] if section.text and section.title != TRIALS else []
@@ -742,36 +755,37 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
         if ending(name):
             continue
         study = optuna.load_study(study_name=name, storage=database)
-        if "command" not in study.user_attrs:
+        attrs = StudyAttributes.of(study)
+        if not attrs.command:
             continue
         seen = view(study)
         times = [a.started for a in seen.attempts if a.started is not None]
         confirmed, best = confirmation_of(study), seen.ranked[0] if seen.ranked else None
-        known = {} if confirmed is None else confirmed.user_attrs
+        known = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
         value: float | str | None = None if best is None else (best.values or (None,))[0]
-        if "winner" in known:  # a mean of fresh seeds, no best of many
-            value = plus_minus(known["winner"]["mean"], known["winner"]["half_width"])
+        if known.winner is not None:  # a confirmed mean, no best of many
+            value = plus_minus(known.winner.mean, known.winner.half_width)
         data = None if best is None else data_of(run_of(best))
-        total = study.user_attrs.get("budget", {}).get("n_trials")
+        total = None if attrs.budget is None else attrs.budget.n_trials
         state = state_of(seen, total, known)
         whole = state != "stopped" or total is None
         trials = len(seen.counted) if whole else f"{len(seen.counted)} of {total}"
         row = [name, state, trials, value, data,
-               " ".join(set_words(study.user_attrs["command"]["words"]))]  # fmt: skip
+               " ".join(set_words(attrs.command["words"]))]  # fmt: skip
         found.append((max(times, default=datetime.min), row))
     found.sort(key=lambda one: one[0], reverse=True)
     head = ["study", "state", "trials", "best (±: confirmed)", "data", "set"]
     return Table(head, [row for _, row in found[:most]])
 
 
-def state_of(seen: StudyView, total: int | None, confirmed: Mapping[str, Any]) -> str:
+def state_of(seen: StudyView, total: int | None, confirmed: StudyAttributes) -> str:
     """``confirmed`` is what is known of a confirmation; ``total`` is None where no version that
     kept it ran the study."""
     if seen.running:
         return "running"
-    if "test" in confirmed:
+    if confirmed.test is not None:
         return "tested"
-    if "winner" in confirmed:
+    if confirmed.winner is not None:
         return "confirmed"
     short = total is not None and len(seen.counted) + len(seen.given_up) < total
     if seen.waiting or short:

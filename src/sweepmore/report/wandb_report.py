@@ -5,7 +5,7 @@ Only here is ``wandb-workspaces`` imported. Its client asks the server even to d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ from wandb_workspaces.reports.v2 import interface as wr
 
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.report.document import cell, markdown
-from sweepmore.report.pages import Study, winner_table
+from sweepmore.report.pages import Study, seeds_title, winner_table
 from sweepmore.runs.record import read_config
 from sweepmore.runs.tracking import Tracking
 from sweepmore.study.attempts import words
+from sweepmore.study.attributes import Winner
+from sweepmore.study.winners import reported
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
-from sweepmore.wording import plural, plus_minus
+from sweepmore.wording import plural
 
 # What a run logs at every evaluation (train.py, metrics_row).
 CURVES = ("dev_loss", "train_loss")
@@ -73,13 +75,20 @@ def require_account() -> None:
         raise ConfigError(problem, value=None, cure=cure)
 
 
-def publish(study: Study, metric: str, entity: str | None, project: str | None) -> str:
-    """Save a new report of the study; returns its URL. ``metric`` is a key of the runs' summary."""
+def publish(
+    study: Study,
+    metric: str,
+    entity: str | None,
+    project: str | None,
+    warnings: Sequence[str] = (),
+) -> str:
+    """Save a new report of the study; returns its URL. ``metric`` is a key of the runs' summary,
+    ``warnings`` are what the application tells of the winner's run, else of the best."""
     require_account()
     runs = Runs.of(study)
     try:
         place = find_place(runs, entity, project)
-        report = describe(study, runs, metric, place)
+        report = describe(study, runs, metric, place, warnings)
         report.save()
         return str(report.url)
     except wandb.Error as error:
@@ -102,14 +111,17 @@ def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
     return Place(str(entity), project)
 
 
-def describe(study: Study, runs: Runs, metric: str, place: Place) -> wr.Report:
+def describe(
+    study: Study, runs: Runs, metric: str, place: Place, warnings: Sequence[str]
+) -> wr.Report:
     """The report, not yet saved; asks for the account's name alone."""
     blocks: list[wr.BlockTypes] = [
-        wr.MarkdownBlock(text=answer(study)),
-        wr.CodeBlock(code=command_line(study.attrs["command"]), language=None),
+        wr.MarkdownBlock(text=answer(study, warnings)),
+        wr.CodeBlock(code=command_line(study.attrs.command), language=None),
     ]
     if study.winner is not None:
-        blocks += [wr.H2("What fresh seeds say"), wr.MarkdownBlock(text=winner_text(study.winner))]
+        title, table = seeds_title(study.winner), winner_text(study.winner)
+        blocks += [wr.H2(title), wr.MarkdownBlock(text=table)]
     grid = wr.PanelGrid(
         runsets=[run_set(study, runs, metric, place)], panels=panels(study, runs, metric)
     )
@@ -124,7 +136,7 @@ def describe(study: Study, runs: Runs, metric: str, place: Place) -> wr.Report:
     )
 
 
-def answer(study: Study) -> str:
+def answer(study: Study, warnings: Sequence[str]) -> str:
     """What was asked and found, in a few lines of Markdown."""
     best, space = study.best, study.question["space"]
     values = ", ".join(cell(value) for value in best.values or ())
@@ -135,17 +147,15 @@ def answer(study: Study) -> str:
     if study.may_be_luck:
         lines.append("One seed a trial: the best of many is partly luck until confirm.py has run.")
     if study.winner is not None:
-        mean, half = study.winner["mean"], study.winner["half_width"]
-        lines.append(
-            f"**Winner**: {words(study.winner['params'])}: {plus_minus(mean, half)} "
-            "over fresh seeds (95 %)."
-        )
+        lines.append(f"**Winner**: {words(study.winner.params)}: {reported(study.winner)}.")
     if study.since is not None:
         lines.append(f"{study.since[0]}.")
+    if warnings:
+        lines.append("\n".join(["Check these:", "", *(f"- {warning}" for warning in warnings)]))
     return "\n\n".join(lines)
 
 
-def winner_text(winner: Mapping[str, Any]) -> str:
+def winner_text(winner: Winner) -> str:
     """The confirmed configurations as a Markdown table; the winner's row is bold."""
     table = winner_table(winner)
     rows = [

@@ -9,6 +9,7 @@ import optuna
 from sweepmore.runs.record import CONFIRM, NOISE, ending
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.attempts import run_of
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import best_of, view
 
 
@@ -32,5 +33,5 @@ def parts_of(study: optuna.Study) -> list[optuna.Study]:
 def best_run(study: optuna.Study) -> Path:
     """The run of the confirmed winner, else of the best trial."""
     confirmed = confirmation_of(study)
-    winner = None if confirmed is None else confirmed.user_attrs.get("winner")
-    return run_of(best_of(view(study))) if winner is None else Path(winner["run"])
+    winner = None if confirmed is None else StudyAttributes.of(confirmed).winner
+    return run_of(best_of(view(study))) if winner is None else winner.run

@@ -23,6 +23,7 @@ from sweepmore.storage.opening import open_storage
 from sweepmore.storage.patience import deleted
 from sweepmore.storage.urls import shown
 from sweepmore.study import slots
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import StudyView
 
 # What tells a study's own folder from one that a task has made anew after it was removed.
@@ -72,7 +73,7 @@ def load_study(asked: Sweep, name: str) -> optuna.Study:
 def study_folder(outputs: Path, study: optuna.Study) -> Path:
     """``outputs/studies/NAME`` by its ``safe_name``; a second study of that name (another storage)
     gets a suffix."""
-    uid = study.user_attrs["uid"]
+    uid = StudyAttributes.of(study).uid
     folder = outputs / "studies" / safe_name(study.study_name)
     if not _belongs(folder, uid):
         folder = folder.with_name(f"{folder.name}-{uid}")
@@ -99,8 +100,8 @@ def _belongs(folder: Path, uid: str) -> bool:
 def sweep_dir_of(asked: Sweep, study: optuna.Study) -> Path | None:
     """Hydra's sweep dir, where the study's trials lie there: as the study's first parent resolved
     it, whatever the time is by now. A relative one is of the folder where the command is given."""
-    kept = study.user_attrs.get("sweep_dir")
-    return None if kept is None else asked.cwd / kept["resolved"]
+    kept = StudyAttributes.of(study).sweep_dir
+    return None if kept is None else asked.cwd / kept.resolved
 
 
 def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:

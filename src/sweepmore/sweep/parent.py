@@ -33,6 +33,7 @@ from sweepmore.storage.opening import existing_storage, open_storage, storage_er
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.storage.patience import heed
 from sweepmore.study import slots
+from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
 from sweepmore.study.view import view
 from sweepmore.sweep import terminal
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
@@ -86,7 +87,7 @@ class Parent:
         check_named(asked)
         base = self.compose_base()
         question = self.question(base)
-        versions = Versions(asked, question, self.about(resolved))
+        versions = Versions(asked, question, self.placed(resolved))
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
             terminal.preview(asked, version.named, version.study, self.workers_shown())
@@ -95,8 +96,7 @@ class Parent:
         version = versions.open(open_storage(asked.url, asked.engine))
         study = version.study
         assert study is not None
-        budget = {"n_trials": asked.n_trials, "grid": asked.gridded}
-        study.set_user_attr("budget", budget)  # the last one that was asked for, for reports
+        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded)).keep(study)
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         shared = context_of(asked, study, frozen, self.since)
@@ -134,8 +134,8 @@ class Parent:
     def make_sweep_dir(self, shared: StudyContext, study: optuna.Study, resolved: Path) -> Path:
         """Where the study's results are left, and its trials where they lie in Hydra's sweep dir;
         the launcher and callbacks find it in the config, and on the disk."""
-        kept = study.user_attrs.get("sweep_dir", {}).get("written")
-        if kept != self.asked.sweep_dir:
+        kept = StudyAttributes.of(study).sweep_dir
+        if (kept and kept.written) != self.asked.sweep_dir:
             print(
                 f"warning: hydra.sweep.dir has changed; the trials of {study.study_name} stay in "
                 f"{shared.sweep_dir or shared.folder}",
@@ -172,11 +172,10 @@ class Parent:
         ignore = [*settings.question_ignore, *(settings.repeats or {})]
         return questions.ask(self.asked.space.searched, plain, search, self.check_points, ignore)
 
-    def about(self, resolved: str) -> dict[str, Any]:
-        """What a new study keeps of the command that begins it."""
+    def placed(self, resolved: str) -> SweepDir | None:
+        """Where a new study's trials lie in Hydra's sweep dir; None where they do not."""
         written = self.asked.sweep_dir
-        placed = {} if written is None else {"written": written, "resolved": resolved}
-        return {"command": self.asked.command} | ({"sweep_dir": placed} if placed else {})
+        return None if written is None else SweepDir(written, resolved)
 
     def warn_of_lost_folders(self, study: optuna.Study) -> None:
         """What a study's trials left is gone with its folder, their values are not. Of other hosts

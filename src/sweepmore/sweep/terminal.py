@@ -29,6 +29,7 @@ from sweepmore.runs.record import ending, write_atomic
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
 from sweepmore.study.attempts import Attempt, run_of, runs_each, words
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import SHOWN, StudyView, view
@@ -71,11 +72,14 @@ def _told_apart(asked: Sweep, study: optuna.Study | None) -> list[str]:
     noise = None if study is None else known_noise(study)
     if noise is None or len(asked.settings.directions) > 1:
         return []
-    return [
-        f"apart    {plural(asked.n_trials, 'trial')} can tell apart differences from "
-        f"{_least(asked, noise):.2g}; "
-        f"one run's standard deviation is {noise.deviation:.2g}"
-    ]
+    return [f"apart    {_differences(asked, noise)}; one run's sd is {noise.deviation:.2g}"]
+
+
+def _differences(asked: Sweep, noise: Noise) -> str:
+    return (
+        f"among {plural(asked.n_trials, 'trial')}, differences of {_least(asked, noise):.2g} or "
+        "more can be told apart"
+    )
 
 
 def _least(asked: Sweep, noise: Noise) -> float:
@@ -219,7 +223,7 @@ def closing(
         share = len(seen.infeasible) / max(1, len(seen.counted))
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
-    write_csv(seen, shared.folder / "trials.csv", study.user_attrs.get("as_text", ()))
+    write_csv(seen, shared.folder / "trials.csv", StudyAttributes.of(study).as_text)
     confirms = ending(study.study_name)  # confirm.py has its own table
     if not seen.ranked or confirms:
         return
@@ -329,8 +333,8 @@ def _noise_line(noise: Noise | None, asked: Sweep, study: str) -> str:
         return f"noise: unknown from one run each; {cure}"
     error = noise.deviation / runs_each(asked.settings.repeats) ** 0.5
     return (
-        f"noise: standard error {error:.2g} of a value; {plural(asked.n_trials, 'trial')} can tell "
-        f"apart differences from {_least(asked, noise):.2g}, (tied) is less"
+        f"noise: a value's standard error is {error:.2g}\n"
+        f"       {_differences(asked, noise)}; smaller ones are marked (tied)"
     )
 
 

@@ -48,7 +48,7 @@ from sweepmore.storage.optuna_internals import as_running, storage_of
 from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, heed, is_away
 from sweepmore.study import slots
 from sweepmore.study.attempts import Attempt
-from sweepmore.study.attributes import TrialAttributes
+from sweepmore.study.attributes import StudyAttributes, TrialAttributes
 from sweepmore.study.view import view
 from sweepmore.sweep import folders
 from sweepmore.sweep.context import StudyContext, context_of, freeze, load_study, must_end
@@ -87,7 +87,7 @@ def work(
         asked.space,
         worker=part["index"],
         trials_so_far=len(study.get_trials(deepcopy=False)),
-        base_seed=study.user_attrs["seed"],
+        base_seed=StudyAttributes.of(study).seed or 0,
     )
     frozen = freeze(asked, study)
     shared = context_of(asked, study, frozen, part["since"])
@@ -125,7 +125,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
-        self._uid = self.study.user_attrs["uid"]
+        self._uid = StudyAttributes.of(self.study).uid
         self.composer = self.shared.frozen.composer()
         self._home = working_folder()
         self.context = replace(self.context, config_loader=self.composer.loader)
@@ -414,7 +414,7 @@ class Worker:
 
     def _hand_back(self, claimed: Attempt) -> None:
         assert self._trial is not None
-        if self.study.user_attrs.get("uid") != self._uid:  # another study has its number by now
+        if StudyAttributes.of(self.study).uid != self._uid:  # another study has its number by now
             raise deleted(f"The study {self.study.study_name}", "its database")
         now = next(a for a in view(self.study).attempts if a.number == claimed.number)
         slots.retry(self.study, now, died=False)

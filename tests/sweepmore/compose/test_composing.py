@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, InterpolationResolutionError
 
-from nplm.config import register_defaults
+from nplm.app import for_hydra
 from sweepmore.compose import cli
 from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.hydra_internals import IS_13, VERSION_BASE, register_resolver
@@ -160,7 +160,7 @@ class TestApplication:
 
         def run(task: Callable[[DictConfig], Any], *words: str) -> None:
             sys.argv[:] = [str(ROOT / "train.py"), *words, f"hydra.run.dir={tmp_path / 'run'}"]
-            register_defaults()
+            for_hydra.register()
             cli.hydra_app(task, config_path=str(ROOT / "conf"))
 
         return run

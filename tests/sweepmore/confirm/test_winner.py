@@ -21,6 +21,7 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
+from optuna_dashboard import get_note
 from scipy import stats
 
 import confirm as confirm_script
@@ -42,8 +43,10 @@ from sweepmore.report.pages import Application, list_studies, read_study, study_
 from sweepmore.report.upload import folders_of
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
+from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import view
+from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plus_minus
 from tests.support.helpers import ROOT, call_script, environment
 from tests.support.sweep_apps import PATIENCE, App, until
@@ -229,7 +232,8 @@ class TestTold:
         confirmation = confirm(rows)
         final = replace(confirmation.winner, values=tuple(losses[0] + 0.001))
         record = {"seeds": 8, "seed": 2**31 - 1, "run": "run", "mean": 2.13, "half_width": 0.0025}
-        print_table(Outcome(confirmation, final, tuple(range(8))), record)
+        record["final"] = {"seeds": list(range(8)), "values": list(final.values)}
+        print_table(Outcome(confirmation, final, tuple(range(8))), Winner.read(record))
         lines = capsys.readouterr().out.splitlines()
         assert sum(line.split()[-2:-1] == ["1,234,567"] for line in lines) == 5
         assert max(len(line) for line in lines if "seed 21474" not in line) <= 80
@@ -382,8 +386,38 @@ class TestFoundSince:
         go_on(study, 0.9)
         assert [attempt.root for attempt in unconfirmed(study)] == [2]
         page = study_page(read_study(study, Application()), Application())
-        mean = "1.1000 ± 0.2000 (95 %, but the same seeds chose it among 2: confirm.py adds final "
-        assert dict(page.facts)["confirmed by fresh seeds"] == f"{mean}ones)"
+        over = "3 fresh seeds, which also chose it among 2: confirm.py adds final ones"
+        assert dict(page.facts)["confirmed"] == f"1.1000 ± 0.2000 (95 %, over {over})"
+        (section,) = [one for one in page.sections if one.title == "What fresh seeds say"]
+        assert "trained again with the same 3 fresh seeds, which chose" in section.text
+        assert "0.1000 better than the 3 fresh seeds give" in section.text
+        assert "final" not in section.text
+
+    def test_of_a_single_configuration_fresh_seeds_chose_nothing(self) -> None:
+        study = searched(1.0)
+        name_winner(study, 1, [0], final=None)
+        confirmed = optuna.load_study(study_name="s.confirm", storage=study._storage)
+        record = confirmed.user_attrs["winner"]
+        confirmed.set_user_attr("winner", {**record, "rows": record["rows"][:1]})
+        page = study_page(read_study(study, Application()), Application())
+        assert dict(page.facts)["confirmed"] == "1.1000 ± 0.2000 (95 %, over 3 fresh seeds)"
+        (text,) = [one.text for one in page.sections if one.title == "What fresh seeds say"]
+        assert text.startswith("The best was trained again with 3 fresh seeds; nothing was chosen")
+
+    @pytest.mark.parametrize(
+        ("final", "over"),
+        [({"seeds": [4, 5, 6]}, "final seeds)"),
+         (None, "fresh seeds, which also chose it among 2: confirm.py adds final ones)")],
+    )  # fmt: skip
+    def test_the_dashboards_note_says_which_seeds_gave_the_number(
+        self, final: Mapping[str, Any] | None, over: str
+    ) -> None:
+        study = searched(1.0, 1.5)
+        name_winner(study, 2, [0, 1], final=final)
+        confirmed = optuna.load_study(study_name="s.confirm", storage=study._storage)
+        write_note(study, StudyAttributes.of(confirmed).winner)
+        note = get_note(study)
+        assert note.endswith(f"**Winner**: `x=0.0`, 1.1000 ± 0.2000 (95 %, over 3 {over}")
 
     def test_the_page_says_it_and_asks_for_the_round_first(self) -> None:
         study = searched(1.0, 1.5)
@@ -391,10 +425,16 @@ class TestFoundSince:
         ours = Application(scripts=ROOT)
         page = study_page(read_study(study, ours), ours)
         assert page.commands[0][1] == "python evaluate_test.py study=s"
-        assert dict(page.facts)["confirmed by fresh seeds"] == "1.1000 ± 0.2000 (95 %)"
-        (text,) = [one.text for one in page.sections if one.title == "What fresh seeds say"]
-        assert "3 final seeds, which did not choose it" in text
-        assert intervals.HOLDS in text
+        number = "1.1000 ± 0.2000 (95 %, over 3 final seeds)"
+        assert dict(page.facts)["confirmed"] == number
+        title = "What fresh and final seeds say"
+        (section,) = [one for one in page.sections if one.title == title]
+        assert "trained again with the same 3 fresh seeds, which chose" in section.text
+        assert "with 3 final seeds, which did not choose it" in section.text
+        assert f"the number to report: {number}. The search" in section.text
+        told = "0.1000 better than the 3 final seeds give"
+        assert section.text.endswith(f"{told}. {intervals.HOLDS}")
+        assert section.tables[0].head[2] == "mean of 3 fresh seeds"
         go_on(study, 0.9)
         page = study_page(read_study(study, ours), ours, " outputs=o")
         assert page.warnings[0] == "1 trial looks better and is not confirmed"
@@ -508,7 +548,7 @@ class TestConfirm:
         assert re.search(r"budget +2 trials \(all known; 3 runs each, .*; 6 runs in all\)", out)
         gap = found["selection_bias"]
         better = "better" if gap < 0 else "worse"
-        told = f"{decimals(abs(gap), 0.507)} {better} than final seeds"
+        told = f"{decimals(abs(gap), 0.507)} {better} than the 3 final seeds give"
         assert f"the search had shown 0.5070, {told}" in out
         assert f"folder   {Path(found['run']).relative_to(app.folder)}" in out
         # by their numbers in the search: the second (x=0.5) and the third
@@ -533,7 +573,12 @@ class TestConfirm:
         confirmed(app, "study=s", "top=2", "seeds=2")
         first = winner_of(app)
         assert (first["params"], first["rounds"]) == ({"x": 2.0}, 1)
-        assert "apart    5 trials can tell apart differences from" in app.ok(*words, ":n_trials=5")
+        shown = app.ok(*words, ":n_trials=5")
+        known = r"among 5 trials, differences of \S+ or more can be told apart"
+        assert re.search(rf"^apart    {known}; one run's sd is ", shown, re.MULTILINE)
+        assert re.search(
+            rf"^       {known}; smaller ones are marked \(tied\)$", shown, re.MULTILINE
+        )
         done = len(app.seen())
         out = confirmed(app, "study=s", "top=5", "seeds=2")
         assert "since    2 trials look better and are not confirmed: another round" in out
@@ -637,9 +682,10 @@ def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
     deviation = 0.001 * statistics.stdev(row["seed"] for row in rows)
     assert app.study().user_attrs["noise"] == pytest.approx(deviation)
     assert f"standard deviation is {decimals(deviation)} over 4 fresh seeds" in out
-    assert f"from {decimals(intervals.smallest_difference(deviation, 4))};" in out
+    apart = decimals(intervals.smallest_difference(deviation, 4))
+    assert f"with 4 seeds each, differences of {apart} or more can be told apart; with one" in out
     table = app.ok(*words)
-    assert f"noise: standard error {deviation:.2g}" in table
+    assert f"noise: a value's standard error is {deviation:.2g}" in table
     assert "2.0000 (tied)  x=2" in table
     assert "3e+07 (tied)" not in table
 

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sweepmore.report import figures
 from sweepmore.report.figures import Chart, Curve, Point
 from sweepmore.study.attempts import Attempt
-from sweepmore.study.attributes import TrialAttributes
+from sweepmore.study.attributes import TrialAttributes, Winner, WinnerRow
 from sweepmore.study.view import StudyView
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -172,9 +172,8 @@ def test_trials_with_the_parameters_of_an_earlier_one() -> None:
 
 
 def test_confirmed_marks_the_winner_and_the_tied() -> None:
-    rows = [{"trial": k, "searched": 1.0, "mean": 1.0 + k, "half_width": 0.5, "tied": k < 2}
-            for k in range(3)]  # fmt: skip
-    chart = figures.confirmed({"trial": 1, "rows": rows, "seeds": 4}, "loss")
+    rows = tuple(WinnerRow(k, {}, 1.0, 1.0 + k, 0.5, k < 2) for k in range(3))
+    chart = figures.confirmed(Winner(Path(), trial=1, rows=rows, seeds=4), "loss")
     assert chart.y_label == "loss, mean of 4 fresh seeds"
     assert [p.style for p in chart.points] == ["tied", "winner", "complete"]
     assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]

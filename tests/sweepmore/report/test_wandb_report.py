@@ -18,6 +18,8 @@ from sweepmore.confirm.confirmation import load
 from sweepmore.errors import StudyError
 from sweepmore.report.pages import Application, read_study
 from sweepmore.report.upload import sync_study, uploads
+from sweepmore.runs.record import read_json
+from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.urls import storage_url
 from tests.support.helpers import CLOSED, run_script
@@ -26,6 +28,7 @@ from tests.support.wandb_stub import ENTITY, VIEW, Stub, serve
 NAME = "rates"
 WINNER = {  # as confirm.py leaves it
     "trial": 1, "params": {"optim.lr": 0.2}, "mean": 2.5, "half_width": 0.125,
+    "seeds": 4, "final": {"seeds": [5, 6, 7, 8], "values": [2.5, 2.5, 2.4, 2.6]},
     "rows": [
         {"trial": 0, "params": {"optim.lr": 0.1}, "searched": 2.25, "mean": 2.4375,
          "half_width": 0.25, "tied": True},
@@ -49,6 +52,10 @@ def outputs(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = folder / "studies" / NAME / "0001" / "0"
     assert (run / "config.yaml").exists()
     confirmed.set_user_attr("winner", {**WINNER, "run": str(run)})
+    ledger = Ledger(storage_url(None, None, folder), folder / "looks")
+    fingerprint = read_json(run / "result.json")["data"]["fingerprint"]
+    for name in (fingerprint, "b" * 32):  # rows alone: the checkout has no such receipts
+        ledger.claim(name, "a" * 64, {"data": few_names.name})
     return folder
 
 
@@ -133,7 +140,12 @@ def test_report_tells_the_question_and_the_winner(
     saved, out = published
     answer, table = map(text_of, blocks_of(saved, "markdown-block"))
     assert "minimize dev loss (nats/token) over optim.lr" in answer
-    assert "**Winner**: optim.lr=0.2: 2.5000 ± 0.1250 over fresh seeds" in answer
+    assert "**Winner**: optim.lr=0.2: 2.5000 ± 0.1250 (95 %, over 4 final seeds)." in answer
+    headings = [block["children"][0]["text"] for block in blocks_of(saved, "heading")]
+    assert headings[0] == "What fresh and final seeds say"
+    assert "mean of 4 fresh seeds" in table.splitlines()[0]
+    others = "1 at another split of few_names.txt, which may hold the same lines"
+    assert f"- this test split has had 1 look; {others}" in answer.splitlines()
     assert table.splitlines()[2:] == [
         "| 0 | 2.2500 | 2.4375 | 0.2500 | yes | optim.lr=0.1 |",
         "| **1** | **2.3750** | **2.5000** | **0.1250** | **yes** | **optim.lr=0.2** |",
@@ -150,9 +162,9 @@ def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
         warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
         from sweepmore.report.wandb_report import answer
     seen = replace(read_study(study, Application()), winner=None)
-    assert "luck" not in answer(seen)  # of two seeds each
-    once = {**seen.question, "repeats": None}
-    assert "One seed a trial" in answer(replace(seen, attrs={**seen.attrs, "question": once}))
+    assert "luck" not in answer(seen, ())  # of two seeds each
+    once = replace(seen.attrs, question={**seen.question, "repeats": None})
+    assert "One seed a trial" in answer(replace(seen, attrs=once), ())
 
 
 def text_of(block: dict[str, Any]) -> str:

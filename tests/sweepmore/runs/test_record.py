@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -15,10 +16,10 @@ import jsonschema
 import pytest
 import yaml
 
-import train
 from nplm import training
-from nplm.config import Model, from_hydra
+from nplm.config import OBJECTIVES, Model, from_hydra
 from nplm.data import Splits
+from nplm.result import DataFacts, MixFacts, Summary, result_json
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.process.identity import this_process
 from sweepmore.runs import record as records
@@ -99,12 +100,22 @@ def test_diverged_result_fits_the_schema(here: TrainHere, tmp_path: Path) -> Non
     assert result["status"] == "diverged"
 
 
+def test_the_typed_record_has_the_fields_of_the_schema_in_its_order() -> None:
+    """But for ``test``, which a run must not know; objectives are among them."""
+    fields = [field.name for field in dataclasses.fields(Summary)]
+    assert fields == [name for name in SCHEMA["properties"] if name != "test"]
+    for name, record in (("data", DataFacts), ("mix", MixFacts)):
+        properties = SCHEMA["properties"][name]["properties"]
+        assert [field.name for field in dataclasses.fields(record)] == list(properties)
+    assert set(OBJECTIVES) <= set(fields)
+
+
 def test_interrupted_and_pruned_results_fit_the_schema(few: Splits) -> None:
     config = from_hydra({"optim": {"name": "sgd", "steps": 20}, "eval_every": 0.5})
     interrupted = training.fit(config, few, stop=lambda: 15)
     pruned = training.fit(config, few, lambda at: at.step > 2)
     for result, status in ((interrupted, "interrupted"), (pruned, "pruned")):
-        content = train.result_json(config, few, result)
+        content = result_json(config, few, result)
         VALID.validate(content)
         assert content["status"] == status
 

@@ -17,7 +17,7 @@ import pytest
 
 from nplm import console, training
 from nplm.config import from_hydra
-from nplm.training import Result
+from nplm.result import Result
 from sweepmore.runs import record as records
 from sweepmore.runs.tracking import Tracking, track
 from tests.support import held_train
