@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import runpy
 import shutil
 import sys
@@ -14,18 +15,20 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
 import evaluate_test
 import sweepmore.sweep.versions
-import train
 from nplm import checkpoint, sealed, training
+from nplm.app import ending
 from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
 from nplm.result import Progress
 from nplm.vocabulary import Unit
 from sweepmore.compose import cli
 from sweepmore.runs import record as records
+from sweepmore.seal.receipts import receipts
 from sweepmore.storage.opening import open_storage
 from sweepmore.sweep import follow
 from tests.support.door import Door, assert_complete, door_in
@@ -192,14 +195,14 @@ def test_a_folder_that_is_removed_midway_is_one_message(words: list[str], tmp_pa
     folder = tmp_path / "run"
 
     def gone() -> None:
-        row = train.metrics_row
+        row = ending.metrics_row
 
         def then_gone(progress: Progress, unit: Unit) -> dict[str, Any]:
             if progress.step == STEPS // 2:
                 shutil.rmtree(folder)
             return row(progress, unit)
 
-        setattr(train, "metrics_row", then_gone)  # noqa: B010  # in this process, a fork
+        setattr(ending, "metrics_row", then_gone)  # noqa: B010  # in this process, a fork
         run(*words)(tmp_path)
 
     ended = forked(gone)
@@ -470,6 +473,95 @@ def test_a_look_hit_at_each_point(
             assert ended.code == 0 or ended.refused, told
         found[outcome(Door(folder), told)] += 1
     record_property("points passed", f"{sum(found.values())}: {found}")
+
+
+@pytest.fixture
+def looked(finished: Path, few_names: Path, tmp_path: Path) -> Door:
+    """Two looks from before there were keys; the first has lost its row, the second its receipt."""
+    door = door_in(tmp_path / "looked", finished, few_names)
+    for words in ((), ("another_look=a bug",)):
+        assert called(door, *words).code == 0
+    first, second = door.looks
+    for receipt in map(door.ledger.path, (first, second)):
+        fields = records.read_json(receipt)
+        receipt.write_text(json.dumps({**fields, "keys": None, "overlap": None}))
+    door.ledger.path(second).unlink()
+    with sqlalchemy.create_engine(door.ledger.url).begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE sweepmore_look_keys"))
+        connection.execute(sqlalchemy.text("DELETE FROM sweepmore_looks WHERE number = 1"))
+    return door
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("kind", "lasting", "points"),
+    [
+        ("kill9", False, range(4, 99, 9)),
+        *(pytest.param(*FAULTS[name], EACH, id=name, marks=loop) for name in ("kill9", "EIO")),
+    ],
+)
+def test_mending_hit_at_each_point(
+    kind: Kind,
+    lasting: bool,
+    points: range,
+    looked: Door,
+    finished: Path,
+    few_names: Path,
+    tmp_path: Path,
+    record_property: Note,
+) -> None:
+    """Another look, which first restores a row and a receipt and completes both with their keys.
+    Whatever is hit, no look is lost or counted twice, no result changes, and the next calls mend
+    the rest."""
+    results = {one.number: one.result for one in looked.looks}
+    found = {"free": 0, "claimed": 0, "done": 0}
+    again = "another_look=once more"
+    for folder, ended in each_point(
+        kind,
+        tmp_path,
+        lambda folder: look(Door(folder), again)(folder),
+        prepare=lambda folder: copied(looked, door_in(folder, finished, few_names)),
+        lasting=lasting,
+        points=points,
+    ):
+        door, told = Door(folder), f"{ended.struck}: {ended}"
+        if kind == "kill9":
+            assert ended.code == -9, told
+        else:
+            assert ended.code == 0 or ended.refused, told
+        state = third_look(door)
+        found[state] += 1
+        if state == "claimed":
+            assert called(door, "complete=true").code == 0, told
+        if state == "free":
+            assert called(door, again).code == 0, told
+        assert called(door).code == 0, told  # it only asks, and mends
+        assert third_look(door) == "done", told
+        looks = door.looks
+        assert looks == door.ledger.looks() == receipts(door.place / "looks"), told
+        assert {one.number: one.result for one in looks[:2]} == results, told
+        assert len({one.keys for one in looks}) == 1, told
+        assert None not in {one.keys for one in looks}, told
+    record_property("points passed", f"{sum(found.values())}: {found}")
+
+
+def called(door: Door, *words: str) -> Ended:
+    return forked(lambda: look(door, *words)(door.place))
+
+
+def copied(looked: Door, door: Door) -> Door:
+    """With its looks, and with what their run's record kept of them."""
+    shutil.copytree(looked.place / "looks", door.place / "looks")
+    shutil.copy(looked.place / "outputs" / "studies.db", door.place / "outputs")
+    shutil.copy(looked.run / "result.json", door.run)
+    return door
+
+
+def third_look(door: Door) -> str:
+    looks = door.looks
+    assert [one.number for one in looks] == [1, 2, 3][: len(looks)]
+    assert len(looks) in (2, 3)
+    return "free" if len(looks) == 2 else "claimed" if looks[2].result is None else "done"
 
 
 # in a process of its own, as a user would have it

@@ -20,15 +20,15 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from omegaconf import OmegaConf
 from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from sqlalchemy.engine import URL
 
 import evaluate_test
-import train
 from nplm import console, sealed
-from nplm.app.looks import Looks, looks_at
+from nplm.app.looks import Looks, known_here, looks_at
 from nplm.config import Config, Data
 from nplm.data import Splits, load_splits
 from nplm.state import begin
@@ -90,7 +90,8 @@ class TestOneLook:
         which = second.out[: second.out.index("test     ")].splitlines()
         assert which[0] == f"run      {door.run}"
         assert "seed=7" in which[1].split()
-        assert which[2:] == [f"split    fingerprint {door.fingerprint}"]
+        assert which[2] == f"split    fingerprint {door.fingerprint}"
+        assert all(line.startswith("seen ") for line in which[3:])  # by committed looks
         receipt = door.place / "looks" / f"{door.fingerprint}-1.json"
         assert f"git add {receipt} && git commit" in first.err
         assert result_in(first) == result_in(second)
@@ -147,6 +148,8 @@ class TestOneLook:
         first = door.call()
         monkeypatch.setattr(evaluate_test, "LOOKS", str(door.place / "looks"))
         elsewhere = door.place / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "other.db").touch()
         words = f"run={door.run}", f"outputs={elsewhere}", f"looks={elsewhere / 'looks'}"
         for more in ((), (f"storage=sqlite:///{elsewhere / 'other.db'}",)):
             called = call_script(evaluate_test, *words, *more)
@@ -223,6 +226,17 @@ class TestAnotherLook:
         assert "look     1 of 2 (20" in first.out
         assert "later    2 of 2: why (20" in first.out
 
+    def test_of_one_number_from_another_database(self, door: Door, tmp_path: Path) -> None:
+        """Both are shown beside either's number."""
+        door.call()
+        receipt = door.ledger.path(door.looks[0])
+        fields = json.loads(receipt.read_text())
+        receipt.write_text(json.dumps({**fields, "claimed": "2026-01-02T03:04:05+00:00"}))
+        called = door.call()
+        assert called.code == 0, called
+        assert "look     1 of 2 (20" in called.out
+        assert "earlier  1 of 2 (2026-01-02)" in called.out
+
     def test_of_the_same_lines_under_another_fingerprint(
         self, door: Door, here: TrainHere, reads: list[str]
     ) -> None:
@@ -250,6 +264,42 @@ class TestAnotherLook:
         (look,) = door.ledger.looks(reads[-1])
         assert look.reason is None
         assert result_in(called) == result_in(door.call(f"run={other}"))
+
+    def test_what_earlier_looks_saw_is_shown_before_the_claim_and_once(
+        self, door: Door, here: TrainHere, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        door.call()
+        runs = door.place / "outputs" / "runs"
+        other = here(runs / "other", f"data.path={door.data}", "optim.steps=8", "data.seed=5")
+
+        def refuse(*given: object) -> None:
+            raise ledgers.Refused("at the claim", cure="")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "claim", refuse)
+            calls = [door.call(f"run={other}")]
+        assert calls[0].code == 3
+        killed(door, f"run={other}", at=killing(sealed, "load_test", "before"))
+        calls += [door.call(f"run={other}", *word) for word in (["complete=true"], [])]
+        seen = [[line for line in called.out.splitlines() if line.startswith("seen ")]
+                for called in calls]  # fmt: skip
+        assert seen[0] == seen[1] == seen[2]
+        assert len(set(seen[0])) == len(seen[0]) > 0
+        for called in calls[1:]:
+            assert called.out.index("seen ") < called.out.index("test  ")
+
+    def test_completes_an_earlier_receipt_and_says_so(self, door: Door, here: TrainHere) -> None:
+        """One from before there were keys; the line to commit it comes with it, once."""
+        door.call()
+        path = without_keys(door)
+        runs = door.place / "outputs" / "runs"
+        other = here(runs / "other", f"data.path={door.data}", "optim.steps=8", "data.seed=5")
+        called = door.call(f"run={other}")
+        assert called.code == 0, called
+        assert f"completed the receipt {path}: it now says which lines the look saw" in called.err
+        assert f"git add {path} && git commit -m 'Lines of an earlier look'" in called.err
+        assert json.loads(path.read_text())["keys"]
+        assert "completed" not in door.call(f"run={other}", "another_look=why").err
 
     def test_with_complete_contradicts(self, door: Door) -> None:
         called = door.call("another_look=a", "complete=true")
@@ -318,7 +368,7 @@ class TestRefusedBeforeTheClaim:
     def test_ledger_cannot_be_read(self, door: Door) -> None:
         database = door.place / "outputs" / "studies.db"
         database.write_text("not a database, but long enough to be taken for one")
-        self.refused(door, "The ledger: file is not a database")
+        self.refused(door, "cannot be opened: file is not a database")
         database.unlink()
 
     def test_run_of_a_folder_that_is_none(self, door: Door) -> None:
@@ -353,6 +403,16 @@ class TestRefusedBeforeTheClaim:
         assert ended.value.code == 2
         assert "one of the two is needed" in out.getvalue()
 
+    @pytest.mark.parametrize("word", ["outputs={}", "storage=sqlite:///{}/studies.db"])
+    def test_a_misspelt_place_begins_no_ledger(self, door: Door, word: str) -> None:
+        typo = door.place / "typo"
+        words = f"run={door.run}", f"looks={door.place / 'looks'}", word.format(typo)
+        called = call_script(evaluate_test, *words)
+        assert called.returncode == 2
+        assert "here is no" in called.stderr
+        assert "such file" in called.stderr or str(typo) in called.stderr
+        assert not typo.exists()
+
     def test_study_that_is_none(self, door: Door) -> None:
         called = door.call("study=nowhere")
         assert called.code == 2
@@ -377,6 +437,17 @@ def test_data_that_change_after_the_claim_are_not_evaluated(
     assert look.result is None
     door.data.write_text(before)
     assert door.call("complete=true").code == 0
+
+
+def without_keys(door: Door) -> Path:
+    """Row and receipt as they were before there were keys; returns the receipt's path."""
+    with sqlalchemy.create_engine(door.ledger.url).begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE sweepmore_look_keys"))
+    path = door.ledger.path(door.looks[0])
+    fields = json.loads(path.read_text())
+    del fields["keys"], fields["overlap"]
+    path.write_text(json.dumps(fields))
+    return path
 
 
 # Where a kill comes: of what, before or after it. What may follow: "free", it runs again as if
@@ -464,6 +535,19 @@ def test_completing_can_be_killed_and_completed(door: Door) -> None:
     assert_complete(door)
 
 
+def test_another_look_that_died_is_completed(door: Door, reads: list[str]) -> None:
+    """Although the first has a number for these weights; without complete=true that is printed."""
+    door.call()
+    killed(door, "another_look=why", at=killing(sealed, "load_test", "before"))
+    printed = door.call()
+    assert (printed.code, len(reads)) == (0, 1)
+    assert [look.result is None for look in door.looks] == [False, True]
+    completed = door.call("complete=true")
+    assert (completed.code, len(reads)) == (0, 2), completed
+    assert "look     2 of 2: why (20" in completed.out
+    assert [look.result is None for look in door.looks] == [False, False]
+
+
 def test_complete_is_for_the_same_checkpoint_and_a_dead_process(
     door: Door, here: TrainHere
 ) -> None:
@@ -488,10 +572,10 @@ def confirmed(door: Door) -> optuna.Study:
     return study
 
 
-def test_a_stale_confirmation_is_refused_or_accepted(
-    door: Door, confirmed: optuna.Study, reads: list[str]
-) -> None:
-    """Trial 0 was confirmed and won; since then the search has found a better one."""
+@pytest.fixture
+def stale(door: Door, confirmed: optuna.Study) -> str:
+    """Trial 0 was confirmed and won; since then the search has found a better one. Returns what is
+    said of that."""
     searched = optuna.load_study(study_name="s", storage=confirmed._storage)
     for at, value in enumerate([1.0, 0.5]):
         attrs = {"slot": at, "root": at}
@@ -499,25 +583,113 @@ def test_a_stale_confirmation_is_refused_or_accepted(
                                         distributions={"x": IntDistribution(0, 1)}))  # fmt: skip
     plan = {"top": 1, "roots": [0], "seeds": [1, 2], "seed_key": "seed"}
     searched.set_user_attr("plan.confirm", plan)
+    searched.set_user_attr("uid", "abc123")
+    confirmed.set_user_attr("uid", "def456")
     named = confirmed.user_attrs["winner"]
     confirmed.set_user_attr("winner", {**named, "searched": 1.0, "top": 1, "roots": [0]})
+    set_run_id(door.run, "s.confirm-def456-0000-s1")
+    return "1 trial looks better and is not confirmed"
+
+
+def set_run_id(run: Path, run_id: str) -> None:
+    path = run / "provenance.json"
+    path.write_text(json.dumps({**records.read_json(path), "run_id": run_id}))
+
+
+def trial_of(door: Door, here: TrainHere, study: str, run_id: str) -> Path:
+    """A run of that study with other weights, on the door's data."""
+    folder = door.place / "outputs" / "studies" / study / "0001"
+    here(folder, "seed=8", f"data.path={door.data}")
+    set_run_id(folder, run_id)
+    return folder
+
+
+def test_a_stale_confirmation_is_refused_or_accepted(
+    door: Door, stale: str, reads: list[str]
+) -> None:
     refused = door.call("study=s")
     assert (refused.code, reads, door.looks) == (2, [], [])
-    told = "1 trial looks better and is not confirmed"
-    assert told in refused.err
+    assert stale in refused.err
     again = f"python confirm.py study=s top=1 seeds=2 outputs={door.place / 'outputs'}"
     assert again in refused.err
     assert door.call("study=s", "stale=maybe").code == 2
     accepted = door.call("study=s", "stale=accept")
     assert accepted.code == 0, accepted
-    assert f"since    {told}\n" in accepted.out
+    assert f"since    {stale}\n" in accepted.out
     (look,) = door.looks
-    assert look.about["stale"] == told
+    assert look.about["stale"] == stale
     (receipt,) = receipts(door.place / "looks", door.fingerprint)
-    assert receipt.about["stale"] == told
+    assert receipt.about["stale"] == stale
     second = door.call("study=s")  # reads nothing, so nothing is refused
     assert (second.code, len(reads)) == (0, 1)
-    assert told in second.out
+    assert stale in second.out
+
+
+def test_the_winner_of_a_stale_confirmation_named_as_a_run(
+    door: Door, stale: str, reads: list[str]
+) -> None:
+    """Or a copy of it; it is what study= names, so the study gets its number, too."""
+    copied = door.place / "outputs" / "runs" / "copied"
+    shutil.copytree(door.run, copied)
+    for words in ((), (f"run={copied}",)):
+        refused = door.call(*words)
+        assert (refused.code, reads, door.looks) == (2, [], [])
+        assert stale in refused.err
+        assert "python confirm.py study=s top=1 seeds=2" in refused.err
+    accepted = door.call("stale=accept")
+    assert accepted.code == 0, accepted
+    assert "not the winner" not in accepted.out
+    (look,) = door.looks
+    assert (look.about["study"], look.about["stale"]) == ("s.confirm", stale)
+    study = optuna.load_study(study_name="s.confirm", storage=open_storage(door.ledger.url))
+    assert study.user_attrs["test"]["look"] == 1
+    assert study.user_attrs["tested_run"] == str(door.run)
+
+
+@pytest.mark.parametrize("study", ["s", "s.confirm"])
+def test_another_run_of_a_confirmed_study(
+    door: Door, here: TrainHere, stale: str, study: str, reads: list[str]
+) -> None:
+    uid = {"s": "abc123", "s.confirm": "def456"}[study]
+    other = trial_of(door, here, study, f"{study}-{uid}-0001")
+    for words in (f"run={other}",), (f"study={study}", "trial=1"):
+        refused = door.call(*words)
+        assert (refused.code, reads, door.looks) == (2, [], [])
+        assert stale in refused.err
+    accepted = door.call(f"study={study}", "trial=1", "stale=accept")
+    assert accepted.code == 0, accepted
+    note = "not the winner that s.confirm has named"
+    assert f"note     {note}\n" in accepted.out
+    (look,) = door.looks
+    assert (look.about["study"], look.about["stale"], look.about["note"]) == (None, stale, note)
+    assert f"note     {note}\n" in door.call(f"run={other}").out
+    confirmed = optuna.load_study(study_name="s.confirm", storage=open_storage(door.ledger.url))
+    assert "test" not in confirmed.user_attrs
+
+
+def test_a_run_of_another_study_of_that_name(door: Door, here: TrainHere, stale: str) -> None:
+    """It was deleted and begun anew, or is in another database: nothing is known of it."""
+    other = trial_of(door, here, "s", "s-ffffff-0001")
+    called = door.call(f"run={other}")
+    assert called.code == 0, called
+    assert "not the winner" not in called.out
+
+
+def test_weights_that_began_on_another_split_are_told_and_recorded(
+    door: Door, here: TrainHere
+) -> None:
+    """Their train lines may be test lines here."""
+    words = (f"data.path={door.data}", "optim.steps=4", "data.seed=5")
+    other = here(door.place / "outputs" / "runs" / "other", f"start_from={door.run}", *words)
+    called = door.call(f"run={other}")
+    assert called.code == 0, called
+    told = f"weights of r, which learned from another split ({door.fingerprint[:8]})"
+    assert f"start    {told}" in called.out
+    fingerprint = records.read_json(other / "provenance.json")["data"]["fingerprint"]
+    (look,) = door.ledger.looks(fingerprint)
+    assert look.about["start_from"].startswith(told)
+    assert f"start    {told}" in door.call(f"run={other}").out
+    assert "start " not in door.call().out
 
 
 def looked_with_a_full_disk(door: Door, *words: str) -> Ended:
@@ -717,6 +889,7 @@ class TestStory:
         study = optuna.load_study(study_name="s.confirm", storage=open_storage(url))
         result = records.read_json(Path(story.winner["run"]) / "result.json")
         assert study.user_attrs["test"] == result["test"]
+        assert study.user_attrs["tested_run"] == story.winner["run"]
         assert study.user_attrs["winner"] == story.winner
 
     def test_wandb_has_a_run_of_its_own(self, story: Story) -> None:
@@ -818,11 +991,10 @@ def test_a_look_counts_by_its_row_alone(
 ) -> None:
     """A receipt that was removed does not make it 0 looks; the row may be in a database that the
     run's own settings name."""
-    monkeypatch.setattr(train, "ROOT", tmp_path)
     monkeypatch.setenv("STUDIES", f"sqlite:///{tmp_path / 'elsewhere' / 'studies.db'}")
 
     def looks_had(**sweeper: Any) -> int:
-        return train.looks_had(few, OmegaConf.create(sweeper)).own
+        return known_here(few, tmp_path, OmegaConf.create(sweeper)).own
 
     ways: list[tuple[str, dict[str, Any]]] = [
         ("outputs", {}),  # of another sweeper than ours, too

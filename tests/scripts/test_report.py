@@ -70,6 +70,7 @@ from sweepmore.study.attempts import key_of
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.parts import best_run
 from sweepmore.study.view import view
+from sweepmore.study.winners import TESTED_BEFORE
 from sweepmore.wording import shown_path
 from tests.support.helpers import ROOT, TrainHere, call_script, run_script
 from tests.support.sweep_apps import until
@@ -159,11 +160,11 @@ def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
         (None, {}, "done"),
         (4, {"winner": {"run": "r"}}, "confirmed"),
         (7, {"winner": {"run": "r"}, "test": {"look": 1}}, "tested"),
+        (7, {"winner": {"run": "b"}, "test": {"look": 1}, "tested_run": "b"}, "tested"),
+        (7, {"winner": {"run": "b"}, "test": {"look": 1}, "tested_run": "a"}, "confirmed anew"),
     ],
 )
-def test_the_state_of_a_study(
-    total: int | None, confirmed: dict[str, dict[str, object]], state: str
-) -> None:
+def test_the_state_of_a_study(total: int | None, confirmed: dict[str, object], state: str) -> None:
     """Of four trials."""
     study = optuna.create_study()
     for key, value in confirmed.items():
@@ -341,6 +342,25 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     winner = confirmed.user_attrs["winner"]
     assert states["a"] == ["tested", 10, f"{winner['mean']:.4f} ± {winner['half_width']:.4f}"]
     assert states["b"] == ["done", 2, open_study(outputs, "b").best_value]
+
+
+def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path: Path) -> None:
+    """A later round of the confirmation has named another."""
+    moved = tmp_path / "outputs"
+    moved.mkdir()
+    shutil.copy(outputs / "studies.db", moved)
+    ours, study = application(ROOT, None), open_study(moved, "a")
+    confirmed = open_study(moved, "a.confirm")
+    confirmed.set_user_attr("tested_run", str(moved / "of an earlier winner"))
+    confirmed.set_user_attr("test", {"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
+    page = study_page(read_study(study, ours), ours)
+    assert TESTED_BEFORE in page.warnings
+    assert not any(name.startswith("test loss") for name, _ in page.facts)
+    states = {row[0]: row[1] for row in list_studies(study._storage).rows}
+    assert states["a"] == "confirmed anew"
+    confirmed.set_user_attr("tested_run", confirmed.user_attrs["winner"]["run"])
+    page = study_page(read_study(study, ours), ours)
+    assert TESTED_BEFORE not in page.warnings
 
 
 @pytest.mark.parametrize("ending", [".confirm", ".noise"])

@@ -21,12 +21,13 @@ import torch
 from nplm import checkpoint
 from nplm.checkpoint import LAST, PREVIOUS, Checkpoint
 from nplm.config import Config, Model, Sgd
-from nplm.data import Splits
+from nplm.data import Splits, identity
+from nplm.lineage import of_another_split, start_record
 from nplm.result import Progress
 from nplm.state import resume
 from nplm.training import fit
 from sweepmore.errors import RunError
-from sweepmore.runs.record import read_json
+from sweepmore.runs.record import read_config, read_json
 from tests.support import held_train
 from tests.support.helpers import (
     TrainHere,
@@ -310,12 +311,47 @@ def test_start_from_begins_a_new_run_with_the_weights_and_records_the_lineage(
     rows = rows_of(folder)
     assert rows[0]["dev_loss"] == result_of(finished)["dev_loss"]
     lineage = read_json(folder / "provenance.json")["start_from"]
+    source = read_json(finished / "provenance.json")
     assert lineage == {
         "folder": str(finished),
-        "run_id": read_json(finished / "provenance.json")["run_id"],
+        "run_id": source["run_id"],
+        "fingerprint": source["data"]["fingerprint"],
     }
     assert weights_of(folder) != weights_of(finished)
     assert result_of(folder)["steps"] == 50
+
+
+def test_weights_that_learned_from_another_split_are_told(
+    here: TrainHere, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the next run and by the one after it, by a sweep's header, and not on the same split."""
+    split = read_json(finished / "provenance.json")["data"]["fingerprint"]
+    told = (
+        f"weights of run, which learned from another split ({split[:8]}): its train and dev lines"
+    )
+    words = ("optim.steps=2", "data.seed=5")
+    same = here(tmp_path / "same", f"start_from={finished}", "optim.steps=2")
+    assert "another split" not in capsys.readouterr().err
+    other = here(tmp_path / "other", f"start_from={same}", *words)
+    assert told.replace("of run,", "of same,") in capsys.readouterr().err
+    here(tmp_path / "after", f"start_from={other}", *words)
+    assert told.replace("of run,", "of same,") in capsys.readouterr().err
+    node = {**read_config(other), "start_from": str(finished)}
+    with pytest.warns(UserWarning, match="which learned from another split"):
+        identity(node)
+    identity({**node, "data": {**node["data"], "seed": 42}})
+
+
+def test_weights_of_a_run_that_is_gone_are_told(finished: Path, tmp_path: Path) -> None:
+    """By what the record kept of it; one from before that was kept cannot tell."""
+    start = start_record(finished)
+    assert of_another_split(start, start["fingerprint"]) == ""
+    gone = {**start, "folder": str(tmp_path / "gone")}
+    assert of_another_split(gone, start["fingerprint"]) == ""
+    assert "learned from another split" in of_another_split(gone, "0" * 32)
+    del gone["fingerprint"]
+    assert "which is gone" in of_another_split(gone, "0" * 32)
+    assert of_another_split(None, "0" * 32) == ""
 
 
 def test_a_kill_between_the_last_checkpoint_and_the_result_costs_nothing(

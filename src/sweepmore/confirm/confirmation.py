@@ -28,7 +28,7 @@ from sweepmore.statistics.intervals import Interval, smallest_difference, t_inte
 from sweepmore.study.attempts import Attempt, words
 from sweepmore.study.attributes import FinalSeeds, StudyAttributes, Winner, WinnerRow
 from sweepmore.study.view import view
-from sweepmore.study.winners import seeds_of
+from sweepmore.study.winners import TESTED_BEFORE, keep_tested_run, seeds_of, tested
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
@@ -115,10 +115,13 @@ def run(
     outcome = settle(trainer, plans[0], trained, among=len(chosen))
     confirmed = load(database, searched.study_name + CONFIRM)
     winner = winner_of(outcome, confirmed.study_name, chosen, plans)
+    keep_tested_run(confirmed)
     StudyAttributes(winner=winner).keep(confirmed)
     write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner.written())
     print_table(outcome, winner)
+    if tested(StudyAttributes.of(confirmed)) == "another":
+        print(f"test     {TESTED_BEFORE}")
     kept = [row.candidate.searched_root for row in outcome.confirmation.rows]
     for attempt in chosen:
         if attempt.root not in kept:

@@ -13,13 +13,14 @@ import itertools
 import math
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import optuna
 
 from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.winner import Candidate, distinct_best, fresh_seeds
 from sweepmore.errors import StudyError
-from sweepmore.runs.record import CONFIRM, FINAL, NOISE
+from sweepmore.runs.record import CONFIRM, FINAL, NOISE, run_stem, searched_name
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.attempts import Attempt, key_of
 from sweepmore.study.attributes import StudyAttributes, Winner
@@ -164,6 +165,41 @@ def next_round(searched: optuna.Study, where: str = "") -> str:
         f"study={shlex.quote(searched.study_name)} top={top} "
         f"seeds={len(plan.seeds)}{'' if plan.seed_key == 'seed' else key}{where}"
     )
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A confirmation that has named its ``winner``. ``since`` says what the search has found after
+    that, and ``next_round`` is the command that confirms it; both are empty where nothing was."""
+
+    study: optuna.Study
+    winner: Winner
+    since: str = ""
+    next_round: str = ""
+
+
+def confirmed(searched: optuna.Study, where: str = "") -> Confirmed | None:
+    """The confirmation of a search; None where it has not named a winner. ``where`` are the words
+    of outputs and storage that its commands need."""
+    study = confirmation_of(searched)
+    winner = None if study is None else StudyAttributes.of(study).winner
+    if study is None or winner is None:
+        return None
+    since = told_unconfirmed(unconfirmed(searched))
+    command = f"python confirm.py {next_round(searched, where)}" if since else ""
+    return Confirmed(study, winner, since, command)
+
+
+def search_of(database: optuna.storages.BaseStorage, run_id: str) -> optuna.Study | None:
+    """The search to which the run with this id belongs, as a trial or in its confirmation; None
+    where the database has no such study. A copy of a run's folder keeps its id."""
+    names = optuna.get_all_study_names(database)
+    for name in names:
+        if searched_name(name) in names and run_id.startswith(run_stem(name, "")):
+            uid = StudyAttributes.of(optuna.load_study(study_name=name, storage=database)).uid
+            if run_id.startswith(f"{run_stem(name, uid)}-"):
+                return optuna.load_study(study_name=searched_name(name), storage=database)
+    return None
 
 
 def _named(searched: optuna.Study) -> tuple[Winner | None, Plan | None]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import TrialState
@@ -38,7 +38,7 @@ from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import noise
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.view import SHOWN, StudyView, best_of, view
-from sweepmore.study.winners import reported, seeds_of
+from sweepmore.study.winners import TESTED_BEFORE, reported, seeds_of, tested
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
@@ -99,15 +99,15 @@ def tell(application: Application, run: Path) -> Told:
 @dataclass(frozen=True)
 class Study:
     """A study, read once. ``winner`` is what confirm.py left, its trials numbered as in the study;
-    ``tested`` whether it has had its look at test; ``since`` says what the search has found after
-    the winner was named, with the command that confirms it."""
+    ``tested`` whether it, or an earlier winner, has had a look at test; ``since`` says what the
+    search has found after the winner was named, with the command that confirms it."""
 
     seen: StudyView
     attrs: StudyAttributes
     reports: Mapping[int, Mapping[int, float]]
     metrics: Sequence[str]
     winner: Winner | None
-    tested: bool
+    tested: Literal["winner", "another"] | None
     shares: Mapping[str, float]
     since: tuple[str, str] | None = None
 
@@ -174,7 +174,7 @@ def read_study(study: optuna.Study, application: Application) -> Study:
     )
     told = told_unconfirmed(unconfirmed(study))
     since = (told, next_round(study)) if told else None
-    return Study(seen, attrs, reports, metrics, winner, known.test is not None, found, since)
+    return Study(seen, attrs, reports, metrics, winner, tested(known), found, since)
 
 
 def as_searched(winner: Winner, seen: StudyView) -> Winner:
@@ -299,6 +299,8 @@ def _facts(study: Study) -> list[tuple[str, str]]:
 def _warnings(study: Study) -> list[str]:
     seen, space = study.seen, study.question["space"]
     found = [] if study.since is None else [study.since[0]]
+    if study.tested == "another":
+        found.append(TESTED_BEFORE)
     found += [f"{line}: look beyond it" for line in _edges(study.answer, space)]
     if seen.infeasible:
         share = len(seen.infeasible) / max(1, len(seen.counted))
@@ -783,8 +785,8 @@ def state_of(seen: StudyView, total: int | None, confirmed: StudyAttributes) -> 
     kept it ran the study."""
     if seen.running:
         return "running"
-    if confirmed.test is not None:
-        return "tested"
+    if (whose := tested(confirmed)) is not None:
+        return "tested" if whose == "winner" else "confirmed anew"
     if confirmed.winner is not None:
         return "confirmed"
     short = total is not None and len(seen.counted) + len(seen.given_up) < total

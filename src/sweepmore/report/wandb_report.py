@@ -21,7 +21,7 @@ from sweepmore.runs.record import read_config
 from sweepmore.runs.tracking import Tracking
 from sweepmore.study.attempts import words
 from sweepmore.study.attributes import Winner
-from sweepmore.study.winners import reported
+from sweepmore.study.winners import TESTED_BEFORE, reported
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import plural
@@ -150,6 +150,8 @@ def answer(study: Study, warnings: Sequence[str]) -> str:
         lines.append(f"**Winner**: {words(study.winner.params)}: {reported(study.winner)}.")
     if study.since is not None:
         lines.append(f"{study.since[0]}.")
+    if study.tested == "another":
+        lines.append(f"{TESTED_BEFORE}.")
     if warnings:
         lines.append("\n".join(["Check these:", "", *(f"- {warning}" for warning in warnings)]))
     return "\n\n".join(lines)

@@ -74,6 +74,11 @@ def safe_name(study: str) -> str:
     return f"{left}-{marked}{suffix}" if left else f"{marked}{suffix}"
 
 
+def run_stem(study: str, uid: str) -> str:
+    """What the ids of all runs of a study begin with, short enough for W&B."""
+    return f"{safe_name(study)[:40]}-{uid}"
+
+
 def create_private(path: Path) -> None:
     """An empty file that only its owner reads and writes, where there is none: a database whose
     rows nobody else shall change. SQLite gives its journal the same mode."""

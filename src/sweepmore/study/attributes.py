@@ -152,7 +152,8 @@ class StudyAttributes:
     noise: float | None = None  # one run's standard deviation, by confirm.py noise=true
     noise_freedom: int | None = None  # degrees of freedom that it is known with
     winner: Winner | None = None  # of a confirmation
-    test: Mapping[str, Any] | None = None  # of a confirmation: what its look at test gave
+    tested_run: str | None = None  # of a confirmation: the folder of the run that had its look
+    test: Mapping[str, Any] | None = None  # what that look gave
     question: Mapping[str, Any] = field(default_factory=dict)  # written last, see is_introduced
 
     @classmethod

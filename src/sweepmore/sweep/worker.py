@@ -42,7 +42,7 @@ from sweepmore.errors import ConfigError, Interrupted, StudyError, described, is
 from sweepmore.process.identity import is_alive, on_this_host
 from sweepmore.process.signals import Stop, answered, unbroken
 from sweepmore.process.state import return_to, unchanged, working_folder
-from sweepmore.runs.record import safe_name
+from sweepmore.runs.record import run_stem, safe_name
 from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.optuna_internals import as_running, storage_of
 from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, heed, is_away
@@ -341,7 +341,7 @@ class Worker:
     def _sweep_trial(
         self, claimed: Attempt, repeat: Mapping[str, Any], number: int | None
     ) -> SweepTrial:
-        names = [safe_name(self.shared.study_name)[:40], self._uid, f"{claimed.root:04d}"]
+        names = [run_stem(self.shared.study_name, self._uid), f"{claimed.root:04d}"]
         names += [] if number is None else [f"s{number}"]
         return SweepTrial(
             study=self.shared.study_name,

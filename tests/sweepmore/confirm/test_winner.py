@@ -46,6 +46,7 @@ from sweepmore.statistics.intervals import Interval, Noise, t_interval
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import view
+from sweepmore.study.winners import TESTED_BEFORE
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plus_minus
 from tests.support.helpers import ROOT, call_script, environment
@@ -573,6 +574,8 @@ class TestConfirm:
         confirmed(app, "study=s", "top=2", "seeds=2")
         first = winner_of(app)
         assert (first["params"], first["rounds"]) == ({"x": 2.0}, 1)
+        looked = app.study("s.confirm")
+        looked.set_user_attr("test", {"look": 1})  # by a version that kept no run
         shown = app.ok(*words, ":n_trials=5")
         known = r"among 5 trials, differences of \S+ or more can be told apart"
         assert re.search(rf"^apart    {known}; one run's sd is ", shown, re.MULTILINE)
@@ -582,6 +585,8 @@ class TestConfirm:
         done = len(app.seen())
         out = confirmed(app, "study=s", "top=5", "seeds=2")
         assert "since    2 trials look better and are not confirmed: another round" in out
+        assert f"test     {TESTED_BEFORE}" in out
+        assert looked.user_attrs["tested_run"] == first["run"]
         found, rows = winner_of(app), app.seen()[done:]
         assert [row["x"] for row in rows] == ["0.5"] * 2 + ["1.0"] * 2 + ["3.5"] * 2 + ["0.5"] * 2
         assert {row["seed"] for row in rows[:6]} == {row["seed"] for row in app.seen()[3:7]}

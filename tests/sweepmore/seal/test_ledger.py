@@ -313,6 +313,43 @@ class TestLayersApart:
         with pytest.raises(Refused):
             other.resume(FINGERPRINT, MINE)
 
+    def test_two_claims_of_one_number_are_two_looks(self, book: Ledger, tmp_path: Path) -> None:
+        """In the database that has one of them; mending keeps both as they are."""
+        other = ledger_in(tmp_path / "other")
+        theirs, mine = done(other, OTHER), done(book)
+        shutil.copy(other.path(theirs), book.path(mine))  # as after a merge in git
+        for _ in range(2):
+            assert book.known(FINGERPRINT) == book.known() == [theirs, mine]
+            assert looks_at(FINGERPRINT, book.folder, book.url) == 2
+            assert book.mend(FINGERPRINT) == []
+        assert receipts(book.folder) == [theirs]
+        assert book.looks() == [mine]
+        assert claim(book, reason="why").number == 2
+        assert looks_at(FINGERPRINT, book.folder, book.url) == 3
+
+    def test_two_claims_of_one_number_in_two_folders(self, book: Ledger, tmp_path: Path) -> None:
+        committed = ledger_in(tmp_path / "other")
+        theirs, mine = done(committed, OTHER), done(book)
+        both = dataclasses.replace(book, committed=committed.folder)
+        assert both.known(FINGERPRINT) == [theirs, mine]
+        receipt(book).write_text("")  # torn: it tells nothing of another look
+        assert both.known(FINGERPRINT) == [theirs, mine]
+        receipt(committed).write_text("")
+        assert both.known(FINGERPRINT) == [mine]
+
+    def test_beside_another_claim_of_its_number_none_is_completed(
+        self, book: Ledger, tmp_path: Path
+    ) -> None:
+        claim_and_die(book)
+        other = ledger_in(tmp_path / "other")
+        theirs = claim(other)
+        shutil.copy(other.path(theirs), receipt(book))
+        with pytest.raises(Refused, match="look 1"):
+            book.resume(FINGERPRINT, MINE)
+        shutil.copy(other.path(other.finish(theirs, RESULT)), receipt(book))
+        with pytest.raises(Refused, match="look 1"):
+            book.resume(FINGERPRINT, MINE)
+
     @pytest.mark.parametrize("torn", ["", "{", "[]", "null", '{"number": 1}', "\x00\x00"])
     def test_torn_receipt_counts(self, book: Ledger, torn: str) -> None:
         book.folder.mkdir()
@@ -322,6 +359,38 @@ class TestLayersApart:
             claim(book)
         assert book.looks(FINGERPRINT) == []
         assert claim(book, reason="torn").number == 2
+
+    @pytest.mark.parametrize("change", [
+        {"keys": ["a", "b"]}, {"keys": 3}, {"claimant": None}, {"claimant": {}},
+        {"claimant": {"host": "h", "boot": "b", "pid": "1"}}, {"result": "good"}, {"about": 3},
+        {"number": "1"}, {"number": None}, {"reason": {}}, {"checkpoint": 1}, {"claimed": 2026},
+        {"overlap": []}, {"overlap": {}}, {"overlap": {"items": 1, "union": 1, "looks": 3}},
+        {"overlap": {"items": 1, "union": 1, "looks": [{}], "unknown": []}}, {"more": 1},
+    ])  # fmt: skip
+    def test_a_receipt_of_wrong_types_counts_and_stays(
+        self, book: Ledger, change: dict[str, Any], tmp_path: Path
+    ) -> None:
+        """Its contents are not known; nothing is written over it, with a row beside it or not."""
+        look = done(book)
+        written = json.dumps({**json.loads(receipt(book).read_text()), **change})
+        assert_counts_and_stays(book, look, written, tmp_path)
+
+    @pytest.mark.parametrize("mark", ["<<<<<<< ours", "edited by hand"])
+    def test_a_receipt_that_may_hold_more_than_can_be_read_stays(
+        self, book: Ledger, mark: str, tmp_path: Path
+    ) -> None:
+        look = done(book)
+        text = receipt(book).read_text()
+        text = text.replace('  "number"', f'{mark}\n  "number"') if "<" in mark else mark
+        assert_counts_and_stays(book, look, text, tmp_path)
+
+    def test_of_a_wrong_receipt_no_claim_is_completed(self, book: Ledger) -> None:
+        """Who wrote it is not known, so its lines may have been read."""
+        claim_and_die(book)
+        receipt(book).write_text("[]")
+        with pytest.raises(Refused, match="look 1"):
+            book.resume(FINGERPRINT, MINE)
+        assert receipt(book).read_text() == "[]"
 
     def test_torn_receipt_beside_its_row_is_completed(self, book: Ledger) -> None:
         claim_and_die(book)
@@ -336,6 +405,22 @@ class TestLayersApart:
         receipt(book).write_text(before)
         assert book.mend(FINGERPRINT) == []
         assert receipts(book.folder, FINGERPRINT) == [look]
+
+
+def assert_counts_and_stays(book: Ledger, look: Look, written: str, place: Path) -> None:
+    path = receipt(book)
+    path.write_text(written)
+    fresh = Ledger(URL.create("sqlite", database=str(place / "fresh.db")), book.folder)
+    (seen,) = fresh.known()
+    assert (seen.is_torn, seen.number) == (True, 1)
+    assert book.known() == [look]
+    for either in (book, fresh):
+        assert either.mend(FINGERPRINT) == []
+        either.add_keys({FINGERPRINT: frozenset({"0123"})})
+        with pytest.raises(Refused, match="look 1"):
+            claim(either)
+    assert fresh.looks() == []
+    assert path.read_text() == written
 
 
 class TestComplete:
@@ -476,6 +561,16 @@ class TestDoubt:
         with pytest.raises(UserError, match=r"The ledger: .*File exists") as error:
             claim(book)
         assert error.value.exit_code == 2
+
+    @pytest.mark.parametrize("kind", ["mysql+pymysql", "mariadb+pymysql", "oracle"])
+    def test_a_database_in_which_no_claim_is_alone(self, book: Ledger, kind: str) -> None:
+        """Its studies are none of the ledger's business; nothing connects to it."""
+        other = Ledger(URL.create(kind, host="127.0.0.1", port=1), book.folder)
+        for writing in (other.prepare, lambda: claim(other), lambda: other.resume("f", MINE)):
+            with pytest.raises(UserError, match="it needs SQLite or PostgreSQL") as error:
+                writing()
+            assert error.value.exit_code == 2
+        assert not book.folder.exists()
 
     def test_what_is_no_database(self, book: Ledger) -> None:
         Path(str(book.url.database)).write_text("not a database, but long enough to be read as one")

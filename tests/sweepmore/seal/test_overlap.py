@@ -40,6 +40,10 @@ def with_blank(lines: Lines) -> Lines:
     return [lines[0] + " ", *lines[1:]]
 
 
+def with_invisible(lines: Lines) -> Lines:
+    return [f"{line}\u200b" for line in lines]
+
+
 def swapped(lines: Lines) -> Lines:
     return [lines[0], *reversed(lines[1:3]), *lines[3:]]
 
@@ -54,6 +58,7 @@ VARIANTS = {
     "shares": Variant(settings={"split": (0.79, 0.11, 0.10)}),
     "min_count": Variant(settings={"unit": "word", "min_count": 5}),
     "blank": Variant(with_blank),
+    "invisible": Variant(with_invisible),
     "swapped": Variant(swapped),
     "appended": Variant(appended),
     "drop": Variant(settings={"duplicates": "drop"}),
@@ -61,7 +66,7 @@ VARIANTS = {
     "all at once": Variant(appended, {"unit": "word", "split": (0.75, 0.1, 0.15)}),
 }
 # That are no other lines of a text in order.
-IN_ORDER = ("lower", "upper", "shares", "min_count", "blank", "swapped", "appended")
+IN_ORDER = ("lower", "upper", "shares", "min_count", "blank", "invisible", "swapped", "appended")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,28 @@ class TestKeys:
         few = [*"abcdefghi"]
         one = written(tmp_path / "a", [*few, "ren\u00e9e anne"])
         assert written(tmp_path / "b", [*few, same]).items.times == one.items.times
+
+    @pytest.mark.parametrize(
+        "hidden",
+        [
+            "\u200b",
+            "\ufeff",
+            "\u00ad",
+            "\u2060",
+            "\u202e",
+            "\U000e0061",
+            "\u3164",
+            "\ufe0f",
+            "\x01",
+        ],
+    )
+    @pytest.mark.parametrize("at", [0, 3, 4, 99])
+    def test_what_nobody_sees_changes_no_key(self, hidden: str, at: int, tmp_path: Path) -> None:
+        """Within the letters that compose to one, too (at 4)."""
+        few, line = [*"abcdefghi"], "rene\u0301e anne"
+        one = written(tmp_path / "a", [*few, line])
+        other = written(tmp_path / "b", [*few, line[:at] + hidden + line[at:]])
+        assert other.items.times == one.items.times
 
     def test_of_a_file_that_changed_there_are_none(self, lines: Lines, tmp_path: Path) -> None:
         split = written(tmp_path / "a", lines)
@@ -271,7 +298,9 @@ class TestFromBeforeThereWereKeys:
         found = reproduced(other.data, book.without_keys())
         assert found == {first.fingerprint: first.data}
         book.prepare()
-        book.add_keys({name: sealed.hashed(data, name).keys for name, data in found.items()})
+        keys = {name: sealed.hashed(data, name).keys for name, data in found.items()}
+        assert book.add_keys(keys) == [book.path(old)]
+        assert book.add_keys(keys) == []
         complete = dataclasses.replace(old, keys=first.items.text)
         assert book.looks() == receipts(book.folder) == [complete]
         assert book.without_keys() == set()
