@@ -2,7 +2,7 @@
 
 ``python tools/draw_rooms.py`` draws it anew. The order is import-linter's contract in
 pyproject.toml, the imports are those that grimp finds (inside functions and for types, too), so
-the picture shows what is checked and what is there; tests/test_docs.py compares.
+the picture shows what is checked and what is there; tests/docs/test_documents.py compares.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every setting of a run, as frozen records with its type, range and default.
 
 ``from_hydra`` is the one boundary between untyped mappings and these types. The defaults serve
-``from nplm import Config``; conf/ holds the same values for Hydra (tests/test_conf.py compares
+``from nplm import Config``; conf/ holds the same values for Hydra (tests/nplm/test_conf.py compares
 them), because Hydra's own schema cannot be a frozen dataclass.
 """
 
