@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from nplm.app import rates
-from sweepmore.runs import record as records
+from sweepmore.runs import finding
 
 ROOT = Path(__file__).resolve().parent
 
@@ -38,7 +38,7 @@ def main(node: DictConfig) -> None:
         config, splits = first_batch(config, splits)
     weights = None
     if config.start_from is not None:
-        source = records.find_run(config.start_from, ROOT / "outputs", checkpoint.WEIGHTS)
+        source = finding.find_run(config.start_from, ROOT / "outputs", checkpoint.WEIGHTS)
         weights = checkpoint.load(source / checkpoint.WEIGHTS)
     print("\n".join(rates.header(config, splits, wanted)), flush=True)
     tried = lr_finder.spaced(wanted.lo, wanted.hi, wanted.steps)

@@ -18,7 +18,7 @@ from nplm.config import Config, from_hydra, to_plain
 from sweepmore.compose.composing import as_typed, composing, resolved
 from sweepmore.compose.hydra_internals import register_resolver, store
 from sweepmore.errors import ConfigError
-from sweepmore.runs import record as records
+from sweepmore.runs import files
 from sweepmore.typed import build, dotted, setting
 from sweepmore.wording import decimals, plural, shown_path
 
@@ -116,7 +116,7 @@ def write(
         "suggestion": dataclasses.asdict(found),
         **facts,
     }
-    records.write_atomic(path, json.dumps(whole) + "\n")
+    files.write_atomic(path, json.dumps(whole) + "\n")
 
 
 def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], figure: Path) -> None:
