@@ -170,7 +170,9 @@ class TestLocked:
     ) -> None:
         words = (*WORDS, COOPERATIVE, f":n_jobs={n_jobs}")
         limit = 600 if signum else 3
-        patched = app.with_constants(storage_urls__BUSY_SECONDS=0.5, storage_patience__PATIENCE_SECONDS=limit)
+        patched = app.with_constants(
+            storage_urls__BUSY_SECONDS=0.5, storage_patience__PATIENCE_SECONDS=limit
+        )
         with patched.started(*words) as process:
             until_running(app, n_jobs)
             with locked(app.database):
