@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from nplm.app import application
 from nplm.config import Config, Objective, from_hydra, register_defaults, to_plain
 from sweepmore.compose.composing import as_typed, composing
 from sweepmore.errors import ConfigError, Interrupted, RunError, UserError
@@ -30,6 +31,7 @@ from sweepmore.process.signals import stop_signals
 from sweepmore.runs import record as records
 from sweepmore.runs.record import Record
 from sweepmore.runs.tracking import Tracker, track
+from sweepmore.study.application import register
 from sweepmore.trial import SweepTrial, current_trial
 from sweepmore.typed import dotted
 
@@ -47,6 +49,7 @@ PACKAGES = ("sweepmore", "torch", "numpy", "hydra-core", "omegaconf", "wandb", "
 SAMPLES, PRINTED = 100, 5
 
 
+@register(application.describe)
 def main(node: DictConfig) -> float | list[float]:
     """Train as ``node`` says; returns the objectives, ``inf`` where the run diverged."""
     config, folder = from_hydra(node), Path(HydraConfig.get().runtime.output_dir)

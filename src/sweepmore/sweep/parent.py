@@ -33,6 +33,7 @@ from sweepmore.storage.opening import existing_storage, open_storage, storage_er
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.storage.patience import heed
 from sweepmore.study import slots
+from sweepmore.study.application import registered_by
 from sweepmore.study.view import view
 from sweepmore.sweep import terminal
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
@@ -86,7 +87,8 @@ class Parent:
         check_named(asked)
         base = self.compose_base()
         question = self.question(base)
-        versions = Versions(asked, question, self.about(resolved))
+        application = registered_by(self.task, question["config"])
+        versions = Versions(asked, question, self.about(resolved), application)
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
             terminal.preview(asked, version.named, version.study, self.workers_shown())

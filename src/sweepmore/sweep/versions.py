@@ -30,6 +30,7 @@ from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep, check_name
 from sweepmore.errors import StudyError
 from sweepmore.study import slots
+from sweepmore.study.application import Application, keep
 from sweepmore.study.view import view
 from sweepmore.sweep.context import is_done
 from sweepmore.sweep.note import write_note
@@ -64,6 +65,7 @@ class Versions:
     asked: Sweep
     question: Question
     about: Mapping[str, Any]  # what a new study says of the command that began it
+    application: Application  # what it is one of
 
     @property
     def is_unnamed(self) -> bool:
@@ -120,6 +122,7 @@ class Versions:
                 before = study.user_attrs["command"]
                 kept = {key: before[key] for key in ("fixed", "hydra")}  # what trials share
                 study.set_user_attr("command", {**self.asked.command, **kept})
+                keep(study, self.application)  # one of an older version has none
             else:
                 self.introduce(study)
             return replace(version, study=study)
@@ -131,6 +134,7 @@ class Versions:
         study.set_user_attr("seed", secrets.randbelow(2**32) if seed is None else seed)
         for key, value in self.about.items():
             study.set_user_attr(key, value)
+        keep(study, self.application)
         as_text = [parameter.name for parameter in self.asked.space.parameters if parameter.as_text]
         study.set_user_attr("as_text", as_text)  # for readers that know Optuna's choices alone
         study.set_user_attr("question", self.question)  # last: whoever finds it finds all
