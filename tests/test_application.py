@@ -17,6 +17,7 @@ from optuna_dashboard import get_note
 
 import confirm as confirm_script
 import report as report_script
+import train
 from nplm.app.application import describe
 from sweepmore.confirm.confirmation import load
 from sweepmore.errors import ConfigError
@@ -111,6 +112,11 @@ def test_a_record_of_a_later_version_is_read_without_what_it_adds() -> None:
     written["commands"] = {**written["commands"], "new": {"title": "", "line": "", "new": 1}}
     written["commands"]["study"] = {**written["commands"]["study"], "new": 1}
     assert Application.read(written) == FLIGHTS
+
+
+def test_nplm_registers_itself_with_files_that_exist() -> None:
+    expected = dataclasses.replace(describe({}), root=str(ROOT))
+    assert registered_by(train.main, {}) == expected
 
 
 def test_nplm_has_its_own_words_for_its_own_configs() -> None:
