@@ -21,9 +21,8 @@ export PYTEST_DEBUG_TEMPROOT := $(shell \
 # pytest's -m: what belongs to every change; make test leaves the system's tests out (pyproject.toml)
 EVERY := not slow and not faults and not postgres and not slurm
 # of the sweeper and of what it takes from Hydra; what is lost of files and databases is none of it
-SWEEPER_TESTS := $(filter-out tests/test_sweep_losses.py,$(wildcard tests/test_sweep_*.py)) \
-  $(addprefix tests/test_,$(addsuffix .py, space search settings composing bad_input database \
-  keep launch values drop_in ways_to_start folders versions question_goes_on))
+SWEEPER_TESTS := $(addprefix tests/,$(addprefix sweepmore/,compose sweep study storage process \
+  test_values.py) scripts/test_train_sweeps.py scripts/test_bad_input.py)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -88,7 +87,7 @@ test-postgres: setup
 	@$(BIN)/python -m pytest -m postgres
 
 test-slurm: setup
-	@$(BIN)/python -m pytest -m slurm tests/test_slurm.py
+	@$(BIN)/python -m pytest -m slurm tests/servers/test_slurm.py
 
 # the same environment but for Hydra: the second finds in the first what it does not have itself
 HYDRA14 := .venv-hydra14
@@ -145,7 +144,7 @@ dashboard: setup
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find benchmarks src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # only CI may change the machine
 ifeq ($(CI),1)

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from nplm.config import Config, from_hydra, register_defaults, to_plain
+from nplm.app import for_hydra
+from nplm.config import Config, from_hydra, to_plain
 from sweepmore.compose.composing import as_typed, composing, resolved
 from sweepmore.compose.hydra_internals import register_resolver, store
 from sweepmore.errors import ConfigError
@@ -73,7 +74,7 @@ def main(node: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     from nplm import checkpoint, lr_finder
     from nplm.data import load_splits
-    from nplm.training import derived_seed
+    from nplm.state import derived_seed
 
     splits = load_splits(config.data, config.model.block_size)
     if config.overfit_batch:
@@ -193,7 +194,7 @@ def register() -> None:
 
     Not a file in conf/, because Hydra lets no config but the first set ``hydra.searchpath``.
     """
-    register_defaults()
+    for_hydra.register()
     register_resolver("find_lr.help", help_text)
     with composing():
         config = OmegaConf.load(ROOT / "conf" / "config.yaml")

@@ -129,7 +129,7 @@ def of_studies(
     if arguments.csv:
         for study in studies:
             path_of_table = folder / f"{record.safe_name(study.seen.name)}.csv"
-            write_csv(study.seen, path_of_table, study.attrs.get("as_text", ()))
+            write_csv(study.seen, path_of_table, study.attrs.as_text)
     done(path, page)
 
 
@@ -154,7 +154,7 @@ def keep(study: Study) -> None:
         ]
     page = write(study_page(study, RECORDED), folder)
     page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
-    write_csv(study.seen, folder / "trials.csv", study.attrs.get("as_text", ()))
+    write_csv(study.seen, folder / "trials.csv", study.attrs.as_text)
     write_atomic(folder / "RESULTS.md", results_page(study, about, RECORDED))
     done(folder / "RESULTS.md")
 

@@ -18,7 +18,7 @@ from nplm.data import load_splits
 from nplm.gradients import recorded
 from nplm.minibatches import drawing
 from nplm.optim import learning_rate
-from nplm.training import begin
+from nplm.state import begin
 
 STEPS, ROUNDS = 5_000, 5
 # A square product of this side is at the machine's full rate (512 and 2,048 give the same here).

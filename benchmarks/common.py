@@ -13,8 +13,10 @@ from statistics import median
 
 from hydra import compose, initialize_config_dir
 
-from nplm.config import Config, Data, from_hydra, register_defaults
+from nplm.app import for_hydra
+from nplm.config import Config, Data, from_hydra
 from sweepmore.compose.cli import ROOT_VARIABLE
+from sweepmore.compose.composing import resolved
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.process.machine import processor
 
@@ -117,9 +119,9 @@ def commit() -> str:
 def experiment(*overrides: str) -> Config:
     """What train.py would run with these overrides."""
     os.environ[ROOT_VARIABLE] = str(ROOT)
-    register_defaults()
+    for_hydra.register()
     with initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
-        return from_hydra(compose("config", overrides=[*overrides, "device=cpu"]))
+        return from_hydra(resolved(compose("config", overrides=[*overrides, "device=cpu"])))
 
 
 def lecture_data() -> Data:

@@ -16,7 +16,7 @@ from benchmarks.common import Comparison, experiment, lecture_data, measure, tex
 from nplm import training
 from nplm.config import Config
 from nplm.data import Splits, load_splits
-from nplm.training import Progress
+from nplm.result import Progress
 
 LEVEL = 2.17
 PAIRS = 5

@@ -39,7 +39,7 @@ from benchmarks.common import ROOT, machine
 from sweepmore.process.identity import this_process
 from sweepmore.storage.opening import open_storage
 from sweepmore.study.view import view
-from tests.postgres import Server, programs
+from tests.support.postgres import Server, programs
 
 SIZES = (100, 1_000, 10_000)
 # Trials of the real command, whose mean is told; looks, of which the median is.

@@ -24,7 +24,7 @@ from nplm.gradients import by_autograd
 from nplm.losses import split_loss
 from nplm.minibatches import drawing
 from nplm.optim import learning_rate
-from nplm.training import begin
+from nplm.state import begin
 
 # The boundary and <unk> make it 17,000, the size of the paper's Brown vocabulary (16,383) and more.
 WORDS, TOKENS, LINE = 16_998, 20_000, 20

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import hypothesis
@@ -16,7 +18,10 @@ import torch
 from nplm.config import Data
 from nplm.data import Splits, load_splits
 from sweepmore.compose.cli import ROOT_VARIABLE
-from tests.helpers import ROOT, TrainHere, train_here
+
+pytest.register_assert_rewrite("tests.support")  # before it is imported
+from tests.support.helpers import ROOT, TrainHere, train_here  # noqa: E402
+from tests.support.sweep_apps import App  # noqa: E402
 
 # As in an environment that was activated: commands are printed as `python …`.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -24,10 +29,15 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 # Files that start many processes, the longest first (n=1, 2026-11: 80 s down to 12 s on two busy
 # cores); a new one belongs here once it takes longer than the last.
 LONGEST = (
-    "faults", "soak", "sweep_outcomes", "report", "sweep_search", "sweep_resume", "sweep_stops",
-    "sweep_losses", "first_minutes", "ways_to_start", "sweep_launchers", "sweep_deaths",
-    "sweep_nplm", "sweep_budget", "tour", "winner", "sweep_slots", "wandb_report", "resume",
-    "seal", "tracking", "bad_input", "cli", "find_lr",
+    "faults/test_points", "faults/test_soak", "sweepmore/sweep/test_outcomes",
+    "scripts/test_report", "sweepmore/sweep/test_search", "sweepmore/sweep/test_resume",
+    "sweepmore/sweep/test_stops", "faults/test_losses", "docs/test_first_minutes",
+    "sweepmore/process/test_invocation", "sweepmore/sweep/test_launchers",
+    "sweepmore/sweep/test_deaths", "scripts/test_train_sweeps", "sweepmore/sweep/test_budget",
+    "docs/test_tour", "sweepmore/confirm/test_winner", "sweepmore/study/test_slots",
+    "sweepmore/report/test_wandb_report", "scripts/test_resume", "scripts/test_evaluate_test",
+    "sweepmore/runs/test_tracking", "scripts/test_bad_input", "scripts/test_train",
+    "scripts/test_find_lr",
 )  # fmt: skip
 
 # `make test` draws the same inputs each time, so that it fails by a change alone;
@@ -53,15 +63,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if taken and item.get_closest_marker("always") is None:
             item.add_marker("system")
     if hasattr(config, "workerinput"):
-        place = {f"test_{name}.py": at for at, name in enumerate(LONGEST)}
-        items.sort(key=lambda item: place.get(item.path.name, len(place)))
+        place = {f"tests/{name}.py": at for at, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The figures that tests measured, which the documentation quotes."""
+    """The figures that tests measured, which the documentation quotes; seconds per folder."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")
+    seconds: dict[str, float] = defaultdict(float)
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[str(Path(report.nodeid.partition("::")[0]).parent)] += report.duration
+    if len(seconds) > 2:
+        for folder, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+            terminalreporter.write_line(f"{spent:7.1f} s  {folder}")
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +148,12 @@ def finished(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return train_here(folder, *words, "optim.steps=300", "wandb.mode=disabled")
     finally:
         sys.argv, warnings.formatwarning = argv, formatter
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    """A trivial application in a folder of its own, which a sweep runs in real processes."""
+    return App.copied(tmp_path)
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Who may import whom: the contract of pyproject.toml, and what import-linter cannot say.
 
-That is what the root scripts import, what is loaded when, and which names of libraries are private.
+That is what the root scripts and the tests import, what is loaded when, and which names of
+libraries are private.
 """
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 import re
 import subprocess
 import sys
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
+from tests.support.imports import Import, imports_of, python_files
 
 # What takes long to import is imported where it is used, not where --help passes by.
 HEAVY = {"torch", "wandb", "matplotlib", "optuna"}
@@ -24,42 +25,6 @@ LIGHT = [
 ]
 LIGHT += ["nplm.config", "nplm"]
 SCRIPTS = ("train", "find_lr", "confirm", "sample", "report", "wandb_report", "evaluate_test")
-
-
-@dataclasses.dataclass(frozen=True)
-class Import:
-    """``module`` as absolute dotted name; ``lazy`` inside a function; ``typing`` for types only."""
-
-    module: str
-    lazy: bool
-    typing: bool
-    function: str | None
-
-    @property
-    def package(self) -> str:
-        return self.module.split(".")[0]
-
-
-def imports_of(path: Path) -> list[Import]:
-    found: list[Import] = []
-    visit(ast.parse(path.read_text()), found, None, typing=False)
-    return found
-
-
-def visit(node: ast.AST, found: list[Import], function: str | None, typing: bool) -> None:
-    """Collect the imports below ``node``; relative ones are not used here and refused."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            names = [alias.name for alias in child.names]
-        elif isinstance(child, ast.ImportFrom):
-            assert child.module, f"relative import in line {child.lineno}"
-            names = [f"{child.module}.{alias.name}" for alias in child.names]
-        else:
-            inner = child.name if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
-            only_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-            visit(child, found, function or inner or None, typing or only_types)
-            continue
-        found += [Import(name, function is not None, typing, function) for name in names]
 
 
 def third_party(imports: list[Import]) -> set[str]:
@@ -92,13 +57,6 @@ def test_plugin_is_a_door_into_the_framework_and_nothing_else() -> None:
     for path in (ROOT / "src" / "hydra_plugins").rglob("*.py"):
         packages = {i.package for i in imports_of(path)} - set(sys.stdlib_module_names)
         assert packages <= {"sweepmore", "hydra", "omegaconf"}, path
-
-
-def python_files() -> list[Path]:
-    """Ours: `benchmarks/stock_app` is the rival's application, of an environment of its own."""
-    folders = [ROOT / name for name in ("src", "examples", "benchmarks")]
-    found = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
-    return [path for path in found if ROOT / "benchmarks" / "stock_app" not in path.parents]
 
 
 # Whatever is private in these may move in any of their releases.
@@ -151,8 +109,24 @@ def test_root_script_is_thin(name: str) -> None:
     assert third_party(imports) <= {"hydra", "omegaconf"}
 
 
+def test_no_test_imports_another() -> None:
+    """What several need is in tests/support."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        parts = [part for i in imports_of(path) for part in i.module.split(".")]
+        assert not [part for part in parts if part == "conftest" or part.startswith("test_")], path
+
+
 def test_light_modules_load_nothing_heavy_when_imported() -> None:
     code = f"import sys, {', '.join(LIGHT)}; print({HEAVY!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
+def test_what_trains_loads_neither_hydra_nor_optuna() -> None:
+    """Nor does one of its functions, which import-linter would see, at a module's import."""
+    modules = sorted(path.stem for path in (ROOT / "src" / "nplm").glob("[!_]*.py"))
+    names = ", ".join(f"nplm.{name}" for name in modules)
+    code = f"import sys, {names}; print({LIBRARIES!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "set()\n", done.stdout + done.stderr
 

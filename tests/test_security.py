@@ -36,10 +36,10 @@ from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs.record import find_trial, safe_name
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
-from tests.helpers import ROOT, TrainHere, wandb_records
-from tests.secrets_of import files_below, pickles, traces
-from tests.sweep_apps import App
-from tests.test_contract import imports_of, python_files
+from tests.support.helpers import ROOT, TrainHere, wandb_records
+from tests.support.imports import imports_of, python_files
+from tests.support.secrets_of import files_below, pickles, traces
+from tests.support.sweep_apps import App
 
 CANARY = "canary0" * 5 + "12345"  # 40 characters, as W&B's keys have
 
@@ -96,7 +96,7 @@ class TestSource:
 
 class TestCanary:
     """A key of W&B's in the environment of a run; of a sweep, also by submitit:
-    test_sweep_search.py; with the password of a server: test_postgres.py."""
+    sweepmore/sweep/test_search.py; with the password of a server: servers/test_postgres.py."""
 
     @pytest.mark.system
     def test_a_run_writes_no_secret_and_no_pickle_and_listens_to_this_machine_alone(
@@ -207,11 +207,11 @@ class TestDataIsNoCode:
 
 def resumed(here: TrainHere, folder: Path) -> None:
     """``train.py resume=FOLDER`` takes no other settings."""
-    from nplm.config import register_defaults
+    from nplm.app import for_hydra
     from sweepmore.compose import cli
 
     sys.argv[:] = [str(ROOT / "train.py"), f"resume={folder}", "hydra.run.dir=."]
-    register_defaults()
+    for_hydra.register()
     cli.hydra_app(train.main)
 
 
@@ -361,7 +361,7 @@ def test_security_md_says_where_code_may_come_from() -> None:
     """Every way of ours from a text to code stands there."""
     text = (ROOT / "SECURITY.md").read_text()
     for path in (ROOT / "src").rglob("*.py"):
-        if any(i.module == "importlib" for i in imports_of(path)) and "import_module" in (
-            path.read_text()
-        ):
+        modules = {i.module for i in imports_of(path)}
+        imports = "importlib" in modules and "import_module" in path.read_text()
+        if imports or "sweepmore.importing.imported" in modules:
             assert path.name in text, path

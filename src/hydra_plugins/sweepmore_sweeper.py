@@ -5,6 +5,7 @@ Hydra imports this module at every start of every application, so it imports alm
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -12,13 +13,16 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sweepmore.compose.keys import Settings
 from sweepmore.compose.samplers import PRUNERS, SAMPLERS, STOCK_KEYS
 
 TARGET = "hydra_plugins.sweepmore_sweeper.SweepmoreSweeper"
 
 
 class SweepmoreSweeper(Sweeper):
-    """See ``sweepmore.sweep.parent.Settings`` for the keys."""
+    """See ``sweepmore.compose.keys.Settings`` for the keys."""
+
+    task_function: TaskFunction | None = None  # Hydra's class declares the others
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
@@ -31,14 +35,23 @@ class SweepmoreSweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> None:
-        from sweepmore.compose.cli import errors_reported
+        from sweepmore.compose.cli import errors_reported, less_garbage
         from sweepmore.sweep.parent import sweep
 
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.task_function is not None
-        with errors_reported():  # in an application that is started by hydra.main, too
-            sweep(arguments, self.config, self.hydra_context, self.task_function)
+        task = self.task_function
+        with less_garbage(task), errors_reported():  # of what hydra.main starts, too
+            sweep(arguments, self.config, self.hydra_context, task)
+
+
+def _defaults() -> dict[str, Any]:
+    """Of every key but ``sampler`` and ``pruner``, which are groups."""
+    keys = [key for key in fields(Settings) if key.name not in ("sampler", "pruner")]
+    return {
+        key.name: [*key.default] if isinstance(key.default, tuple) else key.default for key in keys
+    }
 
 
 def _register() -> None:
@@ -48,26 +61,7 @@ def _register() -> None:
         "_target_": TARGET,
         "_recursive_": False,  # samplers are built per worker, not by Hydra
         "defaults": [{"sampler": "auto"}, {"pruner": "none"}],
-        "params": None,
-        "n_trials": None,
-        "n_jobs": 1,
-        "direction": "minimize",
-        "storage": None,
-        "study_name": None,
-        "max_failure_rate": 0.5,
-        "custom_search_space": None,
-        "layout": "auto",
-        "keep": "all",
-        "repeats": None,
-        "enqueue": None,
-        "max_retries": 3,
-        "on_change": "auto",
-        "identity": None,
-        # by their usual names: where a run is tracked, computed and kept does not change its answer
-        "question_ignore": ["wandb", "device", "paths"],
-        "outputs": "outputs",
-        "seed": None,
-        "dry": False,
+        **_defaults(),
     }
     store.store(group="hydra/sweeper", name="sweepmore", node=node, provider="sweepmore")
     samplers = {"auto": {"_target_": "auto", "seed": None}, **SAMPLERS}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import overload
@@ -15,6 +14,7 @@ from nplm.checkpoint import Checkpoint
 from nplm.mixture import Mixture
 from nplm.model import MLP, LanguageModel
 from sweepmore.errors import ConfigError
+from sweepmore.importing import imported
 
 
 @overload
@@ -73,14 +73,14 @@ def _class_of(shape: config.Own) -> type[LanguageModel]:
 
     A checkpoint names it, too: so it must not be code that came with the checkpoint.
     """
-    module, _, name = shape.target.rpartition(".")
+    module = shape.target.rpartition(".")[0]
     if module not in sys.modules and (place := _among_runs(module)) is not None:
         problem = f"model.target={shape.target} lies among runs: {place}."
         cure = "A run's folder is data. Look at the code, and put it where your own code is."
         raise ConfigError(problem, value=shape.target, cure=cure)
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        found = imported(shape.target)
+    except ImportError as error:
         cure = "Give module.Class, importable from the working directory or installed."
         problem = f"model.target={shape.target} cannot be imported: {error}."
         raise ConfigError(problem, value=shape.target, cure=cure) from error

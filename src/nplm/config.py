@@ -1,24 +1,22 @@
-"""Every setting of a run, as frozen records. Defaults live here; YAML holds differences.
+"""Every setting of a run, as frozen records with its type, range and default.
 
-``from_hydra`` is the one boundary between untyped nodes and these types. ``defaults`` gives Hydra
-the plain nodes that it composes: its own schema cannot be a frozen dataclass.
+``from_hydra`` is the one boundary between untyped mappings and these types. The defaults serve
+``from nplm import Config``; conf/ holds the same values for Hydra (tests/nplm/test_conf.py compares
+them), because Hydra's own schema cannot be a frozen dataclass.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
-
-from omegaconf import DictConfig, OmegaConf
+from typing import Any, Literal, TypeVar
 
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.runs.tracking import Tracking
-from sweepmore.typed import build, dotted, setting
+from sweepmore.typed import build, setting
 
 T = TypeVar("T")
 
@@ -274,16 +272,13 @@ class Config:
 OPTIMISERS: Mapping[str, type[Sgd | AdamW]] = {"sgd": Sgd, "adamw": AdamW}
 
 
-def from_hydra(node: DictConfig | Mapping[str, Any]) -> Config:
-    """The config of a run from a composed node; raises ConfigError before any compute."""
-    if isinstance(node, DictConfig):
-        from sweepmore.compose.composing import (
-            resolved,  # loads Hydra, which a notebook does not need
-        )
+def from_hydra(node: Mapping[str, Any]) -> Config:
+    """The config of a run from nested mappings and lists, such as Hydra composes.
 
-        fields = resolved(node)
-    else:
-        fields = dict(node)
+    Missing settings take their defaults. Raises ConfigError for an unknown key, a wrong type, a
+    value out of its range, and settings that contradict each other.
+    """
+    fields = _plain(node)
     optim = _named("optim", fields.pop("optim", {"name": "sgd"}), OPTIMISERS)
     model = model_from(fields.pop("model", {"name": "mlp"}))
     objective = tuple(objectives(fields.pop("objective", "dev_loss")))
@@ -303,14 +298,15 @@ def model_from(node: Any) -> AnyModel:
 
 def _named(group: str, node: Any, known: Mapping[str, type[T]]) -> T:
     """The record that the group's ``name`` chooses."""
-    name = _name(node)
+    name = name_of(node)
     if not isinstance(node, Mapping) or name not in known:
         cure = f"Known: {', '.join(known)}.{did_you_mean(name, known)}"
         raise ConfigError(f"{group}.name={name} is unknown.", value=name, cure=cure)
     return build(known[name], node, f"{group}.")
 
 
-def _name(node: Any) -> str:
+def name_of(node: Any) -> str:
+    """The option that a composed group holds; where a value replaced the group, that value."""
     return str(node.get("name")) if isinstance(node, Mapping) else str(node)
 
 
@@ -355,60 +351,10 @@ def to_plain(config: Config) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """Dicts and lists in place of all mappings and sequences, OmegaConf's included, in which
+    ``???`` is a value that is missing: read by its key, it would raise an error of theirs."""
     if isinstance(value, Mapping):
-        return {key: _plain(member) for key, member in value.items()}
-    return [_plain(member) for member in value] if isinstance(value, tuple) else value
-
-
-# Keys that --help names without a line of their own, so that it fits a screen.
-RARE = {
-    "device", "start_from", "model.emb_dropout", "optim.decay_factor", "optim.decay_rate",
-    "optim.beta1", "optim.beta2", "data.path", "data.split", "data.order", "data.lower",
-    "data.min_count", "wandb.project", "wandb.entity", "wandb.group", "wandb.tags", "wandb.notes",
-}  # fmt: skip
-
-
-def help_text(*, _root_: DictConfig) -> str:
-    """A line for each key of the composed config: its value and what it is.
-
-    A group's ``name`` is not among them: it follows from the option that was taken.
-    """
-    plain = cast(dict[str, Any], OmegaConf.to_container(_root_))
-    optim = OPTIMISERS.get(_name(plain.get("optim")), Sgd)
-    model = MODELS.get(_name(plain.get("model")), Model)
-    records = {"": Config, "model.": model, "optim.": optim, "data.": Data, "wandb.": Tracking}
-    helps = {
-        f"{group}{field.name}": str(field.metadata.get("help", ""))
-        for group, record in records.items()
-        for field in dataclasses.fields(record)
-        if field.name != "name" and (group or f"{field.name}." not in records)
-    }
-    groups = {"", *(group[:-1] for group in records)}
-    now = dotted({key: plain[key] for key in plain if key in groups or key in helps})
-    shown = {key: f"{key}={_words(now[key])}" for key in helps if key in now}
-    lines = [f"  {shown[key]:<30}  {helps[key]}" for key in shown if key not in RARE]
-    also = textwrap.wrap(" ".join(shown[key] for key in shown if key in RARE), 86)
-    lines += [f"  {'also' if k == 0 else '':<6}{line}" for k, line in enumerate(also)]
-    return "\n".join(lines).replace("$", "$$")  # $ is special in Hydra's templates
-
-
-def _words(value: Any) -> str:
-    """A value as it is typed on the command line."""
-    return "null" if value is None else str(value).replace("'", "").replace(", ", ",")
-
-
-def register_defaults() -> None:
-    """Give Hydra the defaults of these records as the options that conf/ builds upon."""
-    from sweepmore.compose.hydra_internals import register_resolver, store
-
-    register_resolver("nplm.help", help_text)
-    groups = ("model", "optim", "data", "wandb")
-    own = {key: value for key, value in to_plain(Config()).items() if key not in groups}
-    store(name="run", group="defaults", package="_global_", node=own)
-    target = {"name": "own", "target": "", "block_size": 3, "settings": {}}  # it has no default
-    store(name="own", group="defaults/model", node=target)
-    for group, record in (("model", Model()), ("model", Bigram()), ("model", Ngram()),
-                          ("optim", Sgd()), ("optim", AdamW()),
-                          ("data", Data()), ("wandb", Tracking())):  # fmt: skip
-        node = _plain(dataclasses.asdict(record))
-        store(name=node.get("name", group), group=f"defaults/{group}", node=node)
+        return {key: _plain(value.get(key, "???")) for key in value}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_plain(member) for member in value]
+    return value

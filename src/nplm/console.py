@@ -18,11 +18,13 @@ from nplm import config
 from nplm.baselines import least_rival
 from nplm.config import Config, Data, Model
 from nplm.data import Splits
+from nplm.lineage import of_another_split, start_record
 from nplm.losses import least_loss
 from nplm.mixture import Mixture
 from nplm.optim import decay_step
-from nplm.training import Progress as Report
-from nplm.training import Result, State
+from nplm.result import Progress as Report
+from nplm.result import Result
+from nplm.state import State
 from nplm.vocabulary import Unit
 from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.wording import decimals, plural, shown_path
@@ -64,6 +66,10 @@ def header(config: Config, splits: Splits, state: State, looks: str) -> None:
 
 def _warnings(config: Config, splits: Splits) -> Iterator[str]:
     """What makes a dev loss mean less than it seems to."""
+    if config.start_from is not None:
+        start = start_record(Path(config.start_from))
+        if told := of_another_split(start, splits.fingerprint):
+            yield told
     if splits.dev_in_train > len(splits.dev.lines) / 2:
         yield (
             "most dev lines also stand in train: the dev loss says little about new lines; "

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
 import os
 import random
 import re
-from collections.abc import Collection, Mapping, Sequence
+import sys
+import threading
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -34,6 +35,10 @@ from sweepmore.wording import plural
 SHIPPED = ("given_names", "austen")
 MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
 MAX_BYTES = 256 * 2**20  # of a file; loading takes up to 24 GB then (docs/faults.md, Memory)
+
+# Of the splits that are kept for the next model: a sweep over block_size alternates between a few.
+# names.txt takes 9, 21 and 38 MiB at block sizes 3, 8 and 16.
+KEPT_BYTES = 2**28
 
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
@@ -99,15 +104,51 @@ def load_splits(data: Data, block_size: int) -> Splits:
     """Train and dev of the data that ``data`` names; the test lines are dropped here.
 
     Raises DataError for a file that cannot be used, before anything is computed from it. The last
-    splits are kept: a worker trains many models on the same ones.
+    splits are kept, up to ``KEPT_BYTES``: a worker trains many models on the same ones.
     """
     state = origin_of(data).stat() if origin_of(data).exists() else None
     stamp = None if state is None else (state.st_mtime_ns, state.st_size, state.st_ino)
-    return _load_splits(data, block_size, stamp)
+    return _kept.get((data, block_size, stamp), lambda: _load_splits(data, block_size))
 
 
-@functools.lru_cache(maxsize=4)  # a sweep over block_size alternates between a few
-def _load_splits(data: Data, block_size: int, stamp: object) -> Splits:
+class _Kept:
+    """The splits that were asked for last: of at most ``limit`` bytes together, or one."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._entries: dict[Hashable, tuple[Splits, int]] = {}  # with bytes; in order of use
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, load: Callable[[], Splits]) -> Splits:
+        if (entry := self._entries.get(key)) is None:
+            splits = load()
+            entry = splits, size_in_bytes(splits)
+        with self._lock:
+            self._entries.pop(key, None)
+            self._entries[key] = entry
+            while len(self._entries) > 1 and self._size() > self.limit:
+                del self._entries[next(iter(self._entries))]
+        return entry[0]
+
+    def _size(self) -> int:
+        return sum(size for _, size in self._entries.values())
+
+
+_kept = _Kept(KEPT_BYTES)
+
+
+def size_in_bytes(splits: Splits) -> int:
+    """Of tensors and lines."""
+    tensors: list[Tensor] = [
+        tensor
+        for split in (splits.train, splits.dev)
+        for tensor in (split.contexts, split.targets, *vars(split.counts).values())
+    ]
+    lines = [*splits.train.lines, *splits.dev.lines]
+    return sum(int(tensor.nbytes) for tensor in tensors) + sum(map(sys.getsizeof, lines))
+
+
+def _load_splits(data: Data, block_size: int) -> Splits:
     lines, unit = read_lines(data), unit_of(data.unit, data.lower)
     train, dev, test = split_lines(lines, data)
     # where a token may be unknown, train alone says which are known

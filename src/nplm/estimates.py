@@ -1,4 +1,8 @@
-"""A loss with its interval: lines are resampled, for the tokens of a line depend on each other."""
+"""A loss with its interval: lines are resampled, for the tokens of a line depend on each other.
+
+Not ``scipy.stats.bootstrap``, with which a test compares it: its draws would change the intervals
+of looks that are recorded already.
+"""
 
 from __future__ import annotations
 

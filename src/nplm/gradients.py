@@ -29,13 +29,21 @@ class MinibatchLoss(nn.Module):
         return F.cross_entropy(self.model.training_logits(contexts, self.noise), targets)
 
 
-def gradients_of(
-    model: LanguageModel, noise: torch.Generator, contexts: Tensor, targets: Tensor, steps: int
-) -> Gradients:
-    """The quicker way to take ``steps`` steps, for minibatches of these shapes; one result."""
-    if steps < RECORD_FROM or contexts.device.type != "cpu" or not model.recordable:
+def gradients_of(model: LanguageModel, noise: torch.Generator, steps: int) -> Gradients:
+    """Return the quicker way to take ``steps`` steps of minibatches of one shape; both ways give
+    the same bits. Where recording pays, the first minibatch is recorded. ``noise`` lies on the
+    model's device."""
+    if steps < RECORD_FROM or noise.device.type != "cpu" or not model.recordable:
         return by_autograd(model, noise)
-    return recorded(model, contexts, targets)
+    recording: Gradients | None = None
+
+    def gradients(contexts: Tensor, targets: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        nonlocal recording
+        if recording is None:
+            recording = recorded(model, contexts, targets)
+        return recording(contexts, targets)
+
+    return gradients
 
 
 def by_autograd(model: LanguageModel, noise: torch.Generator) -> Gradients:

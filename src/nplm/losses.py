@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,9 @@ from nplm.model import LanguageModel
 # Numbers in the widest layer at once: 2**22 float32 are 16 MiB, within a core's share of cache
 # and memory; larger products were not faster (measured, one thread).
 CHUNK_NUMBERS = 2**22
+# The first loss of a net with h standard-normal units is about 2.6·sqrt(h); this is reached by
+# none that fits in memory, so a loss above it is a divergence even while it is finite.
+DIVERGED_ABOVE = 1e4
 
 
 def at_once(model: LanguageModel) -> int:
@@ -42,6 +47,15 @@ def pair_losses(model: LanguageModel, split: Split) -> Tensor:
         rows, targets = counts.rows[first:last] - begin, counts.targets[first:last]
         losses[first:last] = -model.log_probabilities(contexts, rows, targets)
     return losses
+
+
+def divergence(which: str, loss: float, step: int) -> str | None:
+    """Return what is wrong with ``loss``, in nats per token, of the split or minibatches that
+    ``which`` names; None for one that is finite and at most ``DIVERGED_ABOVE``."""
+    if math.isfinite(loss) and loss <= DIVERGED_ABOVE:
+        return None
+    what = "not finite" if not math.isfinite(loss) else f"above {DIVERGED_ABOVE:g}"
+    return f"{which} loss {loss:g} at step {step} is {what}"
 
 
 def least_loss(split: Split) -> float:

@@ -5,6 +5,7 @@ What ``hashed`` tells of the lines is no look.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from sweepmore.seal.overlap import Items, key_of
 
 @dataclass(frozen=True)
 class TestResult:
-    """Losses in nats per token; ``unseen`` over the lines that stand in neither train nor dev,
+    """Losses in nats per token; ``unseen`` over the lines that appear in neither train nor dev,
     ``difference`` is the net's loss less counting's, on the same tokens."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -59,10 +60,27 @@ def hashed(data: Data, fingerprint: str) -> Items:
 
 
 def _key(line: str) -> str:
-    """The same for lines that differ in capitals, in how many blanks part their words, or in how
-    Unicode writes the same letters."""
-    folded = unicodedata.normalize("NFC", line).casefold()
+    """The same for lines that differ in capitals, in how many blanks part their words, in
+    characters that nobody sees, or in how Unicode writes the same letters."""
+    folded = unicodedata.normalize("NFC", _visible(line)).casefold()
     return key_of(" ".join(unicodedata.normalize("NFC", folded).split()))
+
+
+# What Unicode calls default-ignorable and does not count as format (Cf): fillers, and selectors of
+# a letter's variant.
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\U000e0000-\U000e0fff]"
+)
+
+
+def _visible(line: str) -> str:
+    """Without format and control characters (zero-width spaces, soft hyphens, marks of direction),
+    but with what parts words."""
+    if line.isascii() and line.isprintable():
+        return line
+    kept = (c for c in line if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc"))
+    return _IGNORABLE.sub("", "".join(kept))
 
 
 def load_test(data: Data, vocabulary: Vocabulary, block_size: int, claimed: str) -> Split:

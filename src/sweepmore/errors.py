@@ -12,7 +12,8 @@ from typing import Any
 
 # Of a URL: user and password, and an option that is a secret of its driver's.
 _LOGIN = re.compile(r"://\S+@")
-_SECRET = re.compile(r"([?&;]\w*(?:password|passwd|pwd|secret|token)\w*=)[^&;\s]+", re.IGNORECASE)
+SECRET_NAME = r"\w*(?:password|passwd|pwd|secret|token)\w*"
+_SECRET = re.compile(rf"([?&;]{SECRET_NAME}=)[^&;\s]+", re.IGNORECASE)
 
 
 def masked(text: str) -> str:
@@ -89,7 +90,12 @@ def said(error: BaseException) -> str:
     """What the system or a database's driver said, in one line: SQLAlchemy keeps it as ``orig``,
     and Optuna raises an error of its own from SQLAlchemy's."""
     told = error if hasattr(error, "orig") else error.__cause__ or error
-    return str(getattr(told, "orig", None) or told).strip().split("\n")[0]
+    return first_line(getattr(told, "orig", None) or told)
+
+
+def first_line(error: BaseException) -> str:
+    """Of an error's text; the name of its kind where it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def described(error: BaseException) -> tuple[str, str]:

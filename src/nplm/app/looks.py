@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omegaconf import DictConfig, OmegaConf
+
 from nplm.data import Splits
+from sweepmore.compose.composing import composing
 from sweepmore.errors import UserError
 from sweepmore.seal.receipts import Look, receipts
 from sweepmore.wording import plural
@@ -53,3 +56,26 @@ def _known(folder: Path, url: URL | None) -> Sequence[Look]:
         with contextlib.suppress(UserError):
             return Ledger(url, folder).known()
     return receipts(folder)
+
+
+def known_here(splits: Splits, root: Path, sweeper: DictConfig) -> Looks:
+    """The looks that are known to the application in the folder ``root``, of this split and of
+    other ones of the same data; ``sweeper`` says where a sweep with these settings has its
+    database."""
+    return looks_at(splits, root / "sweeps" / "looks", _ledger(root, sweeper))
+
+
+def _ledger(root: Path, sweeper: DictConfig) -> URL | None:
+    """None where there is no database. One that a sweep would refuse is no error here: a single
+    run has no use for it."""
+    written = OmegaConf.to_container(sweeper, resolve=False)
+    assert isinstance(written, dict)
+    outputs = root / str(written.get("outputs") or "outputs")
+    if written.get("storage") is None and not (outputs / "studies.db").exists():
+        return None  # no reason to load what reads one
+    from sweepmore.storage.urls import place_of, storage_url
+
+    with contextlib.suppress(UserError), composing():
+        place = place_of(written.get("storage"), sweeper.get("storage"))
+        return storage_url(place.written, place.resolved, outputs)
+    return None

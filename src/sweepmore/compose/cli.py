@@ -6,7 +6,6 @@ are ``key=value`` pairs of a dataclass.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import dataclasses
 import functools
@@ -19,7 +18,8 @@ import shlex
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -67,9 +67,9 @@ def hydra_app(
             raise
 
     main = hydra.main(config_path=str(root / config_path), config_name=config_name, **VERSION_BASE)
-    with errors_reported():
+    with less_garbage(task), errors_reported():
         refuse_flags(sys.argv[1:], root / config_path, config_name)
-        with composing(), before_folders(remember):
+        with composing(), folders_remembered():
             main(leave_nothing)()
 
 
@@ -132,7 +132,7 @@ def require(package: str) -> None:
 def command(cls: type[T], task: Callable[[T], None], argv: list[str] | None = None) -> None:
     """Run ``task`` on the record that ``key=value`` arguments describe; ``--help`` lists them."""
     arguments = sys.argv[1:] if argv is None else argv
-    with errors_reported():
+    with less_garbage(task), errors_reported():
         if {"-h", "--help"} & set(arguments):
             print(usage(cls))
             return
@@ -169,11 +169,24 @@ def _yaml(value: object) -> str:
 
 
 @contextlib.contextmanager
-def errors_reported() -> Iterator[None]:
-    """What a user can cause: one message on stderr, exit 2. A signal: exit 128 + its number."""
+def less_garbage(task: Callable[..., Any]) -> Iterator[None]:
+    """Inside the block Python looks for garbage less often; and not at all as the process ends,
+    where that is the one of the task's own script, which ends with the block."""
+    before = gc.get_threshold()
     gc.set_threshold(GARBAGE_THRESHOLD)
-    atexit.register(gc.freeze)
-    warnings.formatwarning = _warning_line
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        if task.__module__ == "__main__":
+            gc.freeze()
+
+
+@contextlib.contextmanager
+def errors_reported() -> Iterator[None]:
+    """What a user can cause: one message on stderr, exit 2. A signal: exit 128 + its number.
+    Inside the block a warning is one line, too."""
+    format_before, warnings.formatwarning = warnings.formatwarning, _warning_line
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no arrows shows a ?
             stream.reconfigure(errors="replace")
@@ -196,6 +209,8 @@ def errors_reported() -> Iterator[None]:
         if error.filename is None or not is_about_writing(error):
             raise
         _fail(f"Cannot write {error.filename}: {error.strerror}.\n  Choose another folder.")
+    finally:
+        warnings.formatwarning = format_before
 
 
 def _warning_line(message: Warning | str, *where: object, **more: object) -> str:
@@ -219,22 +234,34 @@ def script_beside(root: Path, name: str) -> str | None:
     return shlex.join([python(), shown_path(path)]) if ours else None
 
 
-# Of the folder of the run that Hydra last began, and of those it is in, what was there before.
-_there_before: set[Path] = set()
+# Of the folder of the run that Hydra last began in this block, and of those it is in, what was
+# there before.
+_there_before: ContextVar[Set[Path]] = ContextVar("there_before", default=frozenset())
 
 
-def remember(folder: Path) -> None:
-    """Which folders are there, before Hydra makes that of a run."""
-    _there_before.clear()
-    _there_before.update(path for path in (folder, *folder.parents) if path.exists())
+@contextlib.contextmanager
+def folders_remembered() -> Iterator[None]:
+    """Inside the block ``remove_empty`` knows which folders Hydra has made for a run."""
+    there = set[Path]()
+
+    def look(folder: Path) -> None:
+        there.clear()
+        there.update(path for path in (folder, *folder.parents) if path.exists())
+
+    before = _there_before.set(there)
+    try:
+        with before_folders(look):
+            yield
+    finally:
+        _there_before.reset(before)
 
 
 def remove_empty(folder: Path) -> None:
     """Remove a run's folder and those it is in while they are empty: Hydra made them too early.
     What was there before stays; where nobody looked (a launcher's process), the next but one."""
-    made = (folder, *folder.parents)
+    made, there = (folder, *folder.parents), _there_before.get()
     with contextlib.suppress(OSError):
-        for path in made if _there_before else made[:2]:
-            if path in _there_before:
+        for path in made if there else made[:2]:
+            if path in there:
                 return
             path.rmdir()

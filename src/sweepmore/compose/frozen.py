@@ -10,7 +10,6 @@ import copy
 import importlib.util
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +24,7 @@ from omegaconf import DictConfig
 from sweepmore.compose.composing import composing
 from sweepmore.compose.hydra_internals import apply_values, group_test, loader_of, name_after
 from sweepmore.compose.overrides import override_text
+from sweepmore.runs.record import make_whole
 
 # Folders whose files are not an application's sources.
 NOT_SOURCES = {"site-packages", "node_modules", "tests", "outputs", "__pycache__"}
@@ -135,21 +135,21 @@ def freeze(
     frozen = FrozenConfig(folder, config_name, tuple(hydra_overrides))
     if frozen.exists:
         return frozen
-    fresh = Path(tempfile.mkdtemp(prefix=".conf-", dir=folder.parent))
-    fresh.chmod(0o755)  # mkdtemp's 0700 would hide it from one's own group
-    entries = []
-    for number, source in enumerate(sources):
-        directory = _directory(source["path"])
-        copied = None
-        if directory is not None and source["provider"] != "hydra":
-            copied = str(number)
-            _copy_yaml(directory, fresh / copied, skip)
-        entries.append({**source, "copy": copied})
-    (fresh / "sources.json").write_text(json.dumps(entries, indent=2))
+
+    def fill(fresh: Path) -> None:
+        entries = []
+        for number, source in enumerate(sources):
+            directory = _directory(source["path"])
+            copied = None
+            if directory is not None and source["provider"] != "hydra":
+                copied = str(number)
+                _copy_yaml(directory, fresh / copied, skip)
+            entries.append({**source, "copy": copied})
+        (fresh / "sources.json").write_text(json.dumps(entries, indent=2))
+
     try:
-        fresh.rename(folder)  # whole or not at all: two parents may begin at once
-    except OSError:
-        shutil.rmtree(fresh)
+        make_whole(folder, fill)
+    except OSError:  # two parents may begin at once, and another was first
         if not frozen.exists:
             raise
     return frozen

@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from sweepmore.compose.hydra_internals import choice_among
-from sweepmore.errors import ConfigError
+from sweepmore.errors import ConfigError, first_line
 
 # A word that Hydra reads as a string without quotes: no number, no keyword, nothing to escape.
 WORD = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./-]*", re.ASCII | re.IGNORECASE)
@@ -104,7 +104,7 @@ def _parse(text: str) -> Override:
         return OverridesParser.create().parse_override(text)
     except HydraException as error:
         raise ConfigError(
-            f"Hydra cannot read the override {text}: {str(error).splitlines()[0]}.",
+            f"Hydra cannot read the override {text}: {first_line(error)}.",
             value=text,
             cure="See hydra.cc/docs/advanced/override_grammar; in a shell, quote it: 'key=f(a,b)'.",
         ) from error

@@ -6,7 +6,6 @@ The question is plain JSON in the study's attributes.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import re
@@ -26,6 +25,7 @@ from optuna.distributions import (
 from sweepmore.compose.composing import resolved
 from sweepmore.compose.frozen import NOT_SOURCES
 from sweepmore.errors import ConfigError
+from sweepmore.importing import imported
 from sweepmore.typed import dotted
 
 Question = Mapping[str, Any]
@@ -124,12 +124,11 @@ def call(path: str, *arguments: Any) -> Any:
 
 def function_at(path: str, key: str = "") -> Callable[..., Any]:
     """``key`` is the setting whose value the path is, for the message."""
-    module, _, name = path.rpartition(".")
     try:
-        function = getattr(importlib.import_module(module), name)
+        function = imported(path)
         if not callable(function):
-            raise TypeError(f"it is a {type(function).__name__}")
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise ImportError(f"it is a {type(function).__name__}")
+    except ImportError as error:
         said = f"{key}={path}" if key else path
         cure = "Give package.module.function, importable from here."
         raise ConfigError(f"{said} is not a function: {error}.", value=path, cure=cure) from error

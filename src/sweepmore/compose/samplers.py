@@ -7,7 +7,6 @@ hold; the stock plugin passed its own. Importing this module does not import Opt
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import warnings
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.importing import imported
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -189,10 +189,9 @@ def _parts() -> tuple[type, ...]:
 def _class(node: Node, *bases: type) -> type:
     """What ``_target_`` names: Optuna's own, or any importable subclass of one of ``bases``."""
     target = str(node.get("_target_"))
-    module, _, name = target.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        found = imported(target)
+    except ImportError as error:
         targets = [str(known["_target_"]) for known in (*SAMPLERS.values(), *PRUNERS.values())]
         raise ConfigError(
             f"_target_ {target} cannot be imported: {error}.{did_you_mean(target, targets)}",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
@@ -18,65 +18,19 @@ from sqlalchemy.engine import URL
 from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.composing import as_typed, resolved
 from sweepmore.compose.hydra_internals import SWEEP_DEFAULTS
+from sweepmore.compose.keys import Settings
 from sweepmore.compose.overrides import override_text
 from sweepmore.compose.samplers import SAMPLERS, STOCK_KEYS
 from sweepmore.compose.space import Space, parse_space
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import flag_words, split_flags, start_words
 from sweepmore.storage.urls import is_of_environment, place_of, storage_url
-from sweepmore.typed import build, setting
+from sweepmore.typed import build
 
 # A study of which nothing is known gets this many trials: the stock sweeper's default.
 DEFAULT_TRIALS = 20
 # Optuna's column holds 512, of which a confirmation's ending and a version need some.
 LONGEST_NAME = 480
-DIRECTIONS = ("minimize", "maximize")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """``hydra.sweeper``: the stock Optuna sweeper's keys, and ours."""
-
-    params: Mapping[str, Any] | None = setting(
-        None, "parameter → what is searched, in Hydra's grammar or a list"
-    )
-    n_trials: int | None = setting(
-        None, "in all, of a grid at most its points; null: the whole grid, else 20", at_least=1
-    )
-    n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
-    direction: Any = setting("minimize", "minimize | maximize, or a list of them")
-    storage: Any = setting(None, "a database URL, or a node; null: studies.db in outputs")
-    study_name: str | None = setting(None, "null: from the question itself")
-    sampler: Any = setting(None, "auto: the grid where there is one, else tpe")
-    pruner: Any = setting(None, "none, median, hyperband …")
-    max_failure_rate: float = setting(0.5, "share of failed trials", at_least=0, at_most=1)
-    custom_search_space: str | None = setting(None, "path of a function (config, trial)")
-    repeats: Any = setting(None, "key → values: each trial runs for each; their mean counts")
-    enqueue: tuple[Mapping[str, Any], ...] | None = setting(None, "configurations, tried first")
-    max_retries: int = setting(3, "of a trial whose worker died", at_least=0)
-    on_change: Literal["auto", "refuse", "new", "continue"] = setting(
-        "auto", "a changed question; auto: refuse where the command names the study, else new"
-    )
-    identity: str | None = setting(None, "path of a function of the config: what else matters")
-    question_ignore: tuple[str, ...] = setting((), "keys that do not matter")
-    outputs: str = setting("outputs", "studies' folder, relative to the application's")
-    seed: int | None = setting(None, "of the sampler", at_least=0, below=2**32)
-    layout: Literal["auto", "study", "hydra"] = setting(
-        "auto", "trials lie in: the study's folder | hydra.sweep.dir; auto: there where it is set"
-    )
-    keep: Literal["all", "best"] = setting("all", "checkpoints of: all | best trial only")
-    dry: bool = setting(False, "show and check, run nothing")
-
-    @property
-    def directions(self) -> list[Literal["minimize", "maximize"]]:
-        given = self.direction if isinstance(self.direction, list) else [self.direction]
-        for direction in given or ["[]"]:
-            if direction not in DIRECTIONS:
-                near = did_you_mean(str(direction), DIRECTIONS)
-                cure = f"Give minimize or maximize.{near}"
-                problem = f"hydra.sweeper.direction={direction} is unknown."
-                raise ConfigError(problem, value=direction, cure=cure)
-        return list(given)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 
@@ -24,11 +22,25 @@ from sweepmore.confirm.rounds import (
 )
 from sweepmore.confirm.winner import Candidate, Confirmation, Row, candidates, confirm
 from sweepmore.errors import StudyError, did_you_mean
-from sweepmore.runs.record import CONFIRM, FINAL, NOISE, ending, listed, searched_name, write_json
-from sweepmore.statistics.intervals import Interval, smallest_difference, t_interval
-from sweepmore.study.attempts import words
+from sweepmore.runs.record import (
+    CONFIRM,
+    FINAL,
+    NOISE,
+    last_begun,
+    listed,
+    searched_name,
+    write_json,
+)
+from sweepmore.statistics.intervals import (
+    Interval,
+    smallest_difference,
+    smallest_single,
+    t_interval,
+)
+from sweepmore.study.attempts import Attempt, words
+from sweepmore.study.attributes import FinalSeeds, StudyAttributes, Winner, WinnerRow
 from sweepmore.study.view import view
-from sweepmore.study.winners import seeds_of
+from sweepmore.study.winners import TESTED_BEFORE, keep_tested_run, seeds_of, tested
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
@@ -114,13 +126,14 @@ def run(
     ]
     outcome = settle(trainer, plans[0], trained, among=len(chosen))
     confirmed = load(database, searched.study_name + CONFIRM)
-    winner = winner_record(outcome, confirmed.study_name)
-    most = max(plan.top for plan in plans)  # a smaller top later takes nothing back
-    winner |= {"roots": [attempt.root for attempt in chosen], "top": most, "rounds": len(plans)}
-    confirmed.set_user_attr("winner", winner)
+    winner = winner_of(outcome, confirmed.study_name, chosen, plans)
+    keep_tested_run(confirmed)
+    StudyAttributes(winner=winner).keep(confirmed)
     write_note(searched, winner)
-    write_json(folder_of(confirmed).parent / "winner.json", winner)
+    write_json(folder_of(confirmed).parent / "winner.json", winner.written())
     print_table(outcome, winner)
+    if tested(StudyAttributes.of(confirmed)) == "another":
+        print(f"test     {TESTED_BEFORE}")
     kept = [row.candidate.searched_root for row in outcome.confirmation.rows]
     for attempt in chosen:
         if attempt.root not in kept:
@@ -133,7 +146,7 @@ def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: in
     seed is left out, and the next one wins."""
     searched, left = trainer.searched, list(trained)
     while left:
-        confirmation = confirm(left, maximize=searched.directions[0].name == "MAXIMIZE")
+        confirmation = confirm(left, view(searched).sign())
         winner = confirmation.winner
         if among == 1:
             return Outcome(confirmation, winner, plan.seeds)
@@ -158,19 +171,17 @@ def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = No
         known = f"{listed('Known', sorted(names))}{did_you_mean(name, names)}"
         raise StudyError(f"There is no study {name}.", value=name, cure=cure or known)
     study = optuna.load_study(study_name=name, storage=database)
-    if "command" not in study.user_attrs:
+    if not StudyAttributes.of(study).command:
         cure = "Only studies that sweepmore ran can be confirmed."
         raise StudyError(f"{name} was not made by sweepmore.", value=name, cure=cure)
     return study
 
 
 def last(database: optuna.storages.BaseStorage, names: Sequence[str]) -> str | None:
-    """The study of sweepmore's, no confirmation, whose last trial began last."""
-    found = [
-        optuna.load_study(study_name=name, storage=database) for name in names if not ending(name)
-    ]
-    own = [study for study in found if "command" in study.user_attrs]
-    return max(own, key=began).study_name if own else None
+    """The study of sweepmore's that ``last`` means among those of a database."""
+    studies = [optuna.load_study(study_name=name, storage=database) for name in names]
+    own = [study for study in studies if StudyAttributes.of(study).command]
+    return last_begun({study.study_name: began(study) for study in own})
 
 
 def began(study: optuna.Study) -> float:
@@ -178,48 +189,51 @@ def began(study: optuna.Study) -> float:
     return max(start.timestamp() for start in starts) if starts else 0.0
 
 
-def winner_record(outcome: Outcome, study: str) -> dict[str, Any]:
+def winner_of(
+    outcome: Outcome, study: str, chosen: Sequence[Attempt], plans: Sequence[Plan]
+) -> Winner:
     """What opens the seal: parameters, the values to report, and the run of their lower-median seed
     with the sha256 of each of its files. Trials are numbered as in the search."""
     confirmation, final = outcome.confirmation, outcome.final
     run = Path(final.folder) / str(final.median_seed)
-    kept = {"seeds": list(outcome.seeds), "values": list(final.values)}
-    return {
-        "study": study,
-        "trial": final.searched_root,
-        "params": dict(final.params),
-        "searched": final.searched,
-        "mean": final.mean,
-        "half_width": t_interval(final.values).half,
-        "final": kept if outcome.has_final_seeds else None,
-        "selection_bias": final.bias,
-        "tied": len(confirmation.tied),
-        "rows": [
-            {
-                "trial": row.candidate.searched_root,
-                "params": dict(row.candidate.params),
-                "searched": row.candidate.searched,
-                "mean": row.candidate.mean,
-                "half_width": row.interval.half,
-                "tied": row.tied,
-            }
+    return Winner(
+        study=study,
+        trial=final.searched_root,
+        params=final.params,
+        searched=final.searched,
+        mean=final.mean,
+        half_width=t_interval(final.values).half,
+        selection_bias=final.bias,
+        tied=len(confirmation.tied),
+        rows=tuple(
+            WinnerRow(
+                trial=row.candidate.searched_root,
+                params=row.candidate.params,
+                searched=row.candidate.searched,
+                mean=row.candidate.mean,
+                half_width=row.interval.half,
+                tied=row.tied,
+            )
             for row in confirmation.rows
-        ],
-        "seeds": len(outcome.seeds),
-        "seed": outcome.seeds[final.median_seed],
-        "run": str(run),
-        "files": {
+        ),
+        seeds=len(outcome.seeds),
+        seed=outcome.seeds[final.median_seed],
+        run=run,
+        files={
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(run.glob("*"))
             if path.is_file()
         },
-    }
+        final=FinalSeeds(outcome.seeds, final.values) if outcome.has_final_seeds else None,
+        roots=tuple(attempt.root for attempt in chosen),
+        top=max(plan.top for plan in plans),  # a smaller top later takes nothing back
+        rounds=len(plans),
+    )
 
 
 def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
     deviation = statistics.stdev(candidate.values)
-    study.set_user_attr("noise", deviation)
-    study.set_user_attr("noise_freedom", seeds - 1)
+    StudyAttributes(noise=deviation, noise_freedom=seeds - 1).keep(study)
     told, smallest, single = (
         decimals(one, candidate.mean)
         for one in (deviation, smallest_difference(deviation, seeds), smallest_single(deviation))
@@ -231,12 +245,7 @@ def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
     )
 
 
-def smallest_single(deviation: float) -> float:
-    """Of two single runs with a known deviation: 1.96 standard errors of their difference."""
-    return 1.96 * math.sqrt(2) * deviation
-
-
-def print_table(outcome: Outcome, record: Mapping[str, Any]) -> None:
+def print_table(outcome: Outcome, record: Winner) -> None:
     """In 80 columns; the settings, which may be long, stand below."""
     confirmation, final = outcome.confirmation, outcome.final
     seeds = len(confirmation.winner.values)
@@ -249,16 +258,16 @@ def print_table(outcome: Outcome, record: Mapping[str, Any]) -> None:
         print(f"  trial {row.candidate.searched_root:>4}  {words(row.candidate.params)}")
     print(f"winner   {words(final.params)} ({standing(confirmation)})")
     apart = ", which did not choose it" if outcome.has_final_seeds else ""
-    interval = plus_minus(record["mean"], record["half_width"])
+    interval = plus_minus(record.mean, record.half_width)
     print(f"report   {interval} (95 %), over {seeds_of(record)}{apart}")
     if final.bias:
-        than = "better" if (final.bias < 0) != confirmation.maximize else "worse"
+        than = "better" if confirmation.sign * final.bias < 0 else "worse"
         bias = decimals(abs(final.bias), final.searched)
         print(f"         the search had shown {decimals(final.searched)}, {bias} {than} "
               f"than the {seeds_of(record)} give")  # fmt: skip
-    print(f"folder   {shown_path(Path(record['run']))}")
-    print(f"         of its {record['seeds']} runs the one in the middle, with seed "
-          f"{record['seed']}: typical, not the luckiest")  # fmt: skip
+    print(f"folder   {shown_path(record.run)}")
+    print(f"         of its {record.seeds} runs the one in the middle, with seed "
+          f"{record.seed}: typical, not the luckiest")  # fmt: skip
 
 
 def standing(confirmation: Confirmation) -> str:

@@ -19,8 +19,8 @@ from sweepmore.compose.question import call
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.storage.optuna_internals import fix, storage_of
 from sweepmore.study.attempts import Attempt
-from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.view import view
+from sweepmore.study.attributes import StudyAttributes, TrialAttributes
+from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import study_folder
 from sweepmore.sweep.processes import frozen_command
 
@@ -60,7 +60,8 @@ def train_again(
     outputs: Path,
 ) -> None:
     """Run the application's own command once more, as a study of these points alone."""
-    command, question = study.user_attrs["command"], study.user_attrs["question"]
+    attributes = StudyAttributes.of(study)
+    command, question = attributes.command, attributes.question
     searched, points = choices(chosen, list(question["space"]))
     ours = {
         "study_name": name,
@@ -73,7 +74,7 @@ def train_again(
         "sampler": "random",
         "storage": from_anywhere(storage, outputs),
         "outputs": str(outputs),
-        "direction": study.directions[0].name.lower(),  # winners are confirmed by the first
+        "direction": directions_of(study)[0],  # winners are confirmed by the first
         "max_failure_rate": 0.0,
         "layout": "study",  # its own trials, beside none of the search's
         "keep": "all",  # the winner's run is one of any of its seeds
@@ -162,7 +163,7 @@ def as_found(config: Any, trial: optuna.Trial) -> None:
     assert plan is not None
     found = plan.chosen(searched)[TrialAttributes.read(trial.user_attrs).slot or 0]
     fix(trial, found.params)
-    call(searched.user_attrs["question"]["custom_search_space"], config, trial)
+    call(StudyAttributes.of(searched).question["custom_search_space"], config, trial)
 
 
 def folder_of(study: optuna.Study) -> Path:

@@ -12,24 +12,25 @@ from __future__ import annotations
 import itertools
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import optuna
 
 from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.winner import Candidate, distinct_best, fresh_seeds
 from sweepmore.errors import StudyError
-from sweepmore.runs.record import CONFIRM, FINAL, NOISE
+from sweepmore.runs.record import CONFIRM, FINAL, NOISE, run_stem, searched_name
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.attempts import Attempt, key_of
+from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.view import view
 
 
 def check_repeats(searched: optuna.Study, seed_key: str) -> None:
     """StudyError where the search repeats another setting than the seed."""
-    others = sorted({*(searched.user_attrs["question"].get("repeats") or {})} - {seed_key})
+    others = sorted({*(StudyAttributes.of(searched).question.get("repeats") or {})} - {seed_key})
     if others:
         problem = f"{searched.study_name} repeats {', '.join(others)}, not only {seed_key}."
         cure = "A confirmation varies the seed alone: seed_key=… names another setting for it."
@@ -116,12 +117,12 @@ def unused_seeds(
 ) -> tuple[int, ...]:
     """Seeds that neither the search nor ``more`` has used."""
     used = [*searched_seeds(searched, seed_key), *more]
-    return tuple(fresh_seeds(searched.user_attrs["uid"], count, used))
+    return tuple(fresh_seeds(StudyAttributes.of(searched).uid, count, used))
 
 
 def searched_seeds(study: optuna.Study, seed_key: str) -> list[int]:
     """Seeds that the search ran with: repeated ones, else the fixed one."""
-    question = study.user_attrs["question"]
+    question = StudyAttributes.of(study).question
     repeated = (question.get("repeats") or {}).get(seed_key)
     return list(repeated or [question["config"].get(seed_key, -1)])
 
@@ -136,11 +137,11 @@ def unconfirmed(searched: optuna.Study) -> list[Attempt]:
     seen = view(searched)
     of = {attempt.root: key_of(attempt.params) for attempt in seen.ranked}
     # a record from before there were rounds has neither roots nor top
-    known = {of.get(root) for root in winner.get("roots", plan.roots)}
-    promised = seen.sign() * winner["searched"]
+    known = {of.get(root) for root in winner.roots or plan.roots}
+    promised = seen.sign() * winner.searched
     return [
         attempt
-        for attempt in distinct_best(seen, winner.get("top", plan.top))
+        for attempt in distinct_best(seen, winner.top or plan.top)
         if of[attempt.root] not in known
         and seen.sign() * (attempt.values or (math.nan,))[0] < promised
     ]
@@ -159,15 +160,50 @@ def next_round(searched: optuna.Study, where: str = "") -> str:
     winner, plan = _named(searched)
     assert winner is not None
     assert plan is not None
-    top, key = winner.get("top", plan.top), f" seed_key={plan.seed_key}"
+    top, key = winner.top or plan.top, f" seed_key={plan.seed_key}"
     return (
         f"study={shlex.quote(searched.study_name)} top={top} "
         f"seeds={len(plan.seeds)}{'' if plan.seed_key == 'seed' else key}{where}"
     )
 
 
-def _named(searched: optuna.Study) -> tuple[Mapping[str, Any] | None, Plan | None]:
+@dataclass(frozen=True)
+class Confirmed:
+    """A confirmation that has named its ``winner``. ``since`` says what the search has found after
+    that, and ``next_round`` is the command that confirms it; both are empty where nothing was."""
+
+    study: optuna.Study
+    winner: Winner
+    since: str = ""
+    next_round: str = ""
+
+
+def confirmed(searched: optuna.Study, where: str = "") -> Confirmed | None:
+    """The confirmation of a search; None where it has not named a winner. ``where`` are the words
+    of outputs and storage that its commands need."""
+    study = confirmation_of(searched)
+    winner = None if study is None else StudyAttributes.of(study).winner
+    if study is None or winner is None:
+        return None
+    since = told_unconfirmed(unconfirmed(searched))
+    command = f"python confirm.py {next_round(searched, where)}" if since else ""
+    return Confirmed(study, winner, since, command)
+
+
+def search_of(database: optuna.storages.BaseStorage, run_id: str) -> optuna.Study | None:
+    """The search to which the run with this id belongs, as a trial or in its confirmation; None
+    where the database has no such study. A copy of a run's folder keeps its id."""
+    names = optuna.get_all_study_names(database)
+    for name in names:
+        if searched_name(name) in names and run_id.startswith(run_stem(name, "")):
+            uid = StudyAttributes.of(optuna.load_study(study_name=name, storage=database)).uid
+            if run_id.startswith(f"{run_stem(name, uid)}-"):
+                return optuna.load_study(study_name=searched_name(name), storage=database)
+    return None
+
+
+def _named(searched: optuna.Study) -> tuple[Winner | None, Plan | None]:
     """The winner's record and the plan of the first round, where they are."""
     confirmed = confirmation_of(searched)
-    winner = None if confirmed is None else confirmed.user_attrs.get("winner")
+    winner = None if confirmed is None else StudyAttributes.of(confirmed).winner
     return winner, begun(searched, CONFIRM)

@@ -69,7 +69,7 @@ class Confirmation:
     """All candidates, best mean first."""
 
     rows: tuple[Row, ...]
-    maximize: bool = False
+    sign: float = 1.0  # -1 where higher is better
 
     @property
     def tied(self) -> list[Candidate]:
@@ -82,11 +82,11 @@ class Confirmation:
         return min(self.tied, key=lambda candidate: candidate.cost)
 
 
-def confirm(candidates: Sequence[Candidate], maximize: bool = False) -> Confirmation:
+def confirm(candidates: Sequence[Candidate], sign: float = 1.0) -> Confirmation:
     """Rank by fresh means. A candidate is tied with the best when the interval of their paired
     difference includes zero; the best was picked after looking, which that interval allows for.
+    ``sign`` is 1 where lower is better, -1 where higher is.
     """
-    sign = -1.0 if maximize else 1.0
     ranked = sorted(candidates, key=lambda c: sign * c.mean)
     best = ranked[0]
     margin = float(tie_margin(np.array([candidate.values for candidate in ranked])))
@@ -96,7 +96,7 @@ def confirm(candidates: Sequence[Candidate], maximize: bool = False) -> Confirma
         rows.append(
             Row(candidate, t_interval(candidate.values), difference, difference.includes_zero)
         )
-    return Confirmation(tuple(rows), maximize)
+    return Confirmation(tuple(rows), sign)
 
 
 def distinct_best(seen: StudyView, top: int) -> list[Attempt]:

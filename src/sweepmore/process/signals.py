@@ -8,10 +8,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 from sweepmore.errors import Interrupted
 
@@ -68,6 +68,28 @@ class Stop:
         return "echo" if soon and signum != signal.SIGINT else "second"
 
 
+def in_main_thread() -> bool:
+    """The only thread that Python lets set handlers, and that they run in."""
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def handled(answer: Callable[[int, FrameType | None], None]) -> Iterator[Mapping[int, Any]]:
+    """Inside the block ``answer`` handles the signals that stop this process.
+
+    Yields the handlers that it replaces, by the signal's number; they are put back on leaving.
+    Outside the main thread nothing is replaced.
+    """
+    before = {}
+    if in_main_thread():
+        before = {signum: signal.signal(signum, answer) for signum in answered()}
+    try:
+        yield before
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], int | None]]:
     """Inside the block, the first signal is remembered and the second raises ``Interrupted``.
@@ -86,17 +108,13 @@ def stop_signals() -> Iterator[Callable[[], int | None]]:
     def requested() -> int | None:
         return stop.signum
 
-    if threading.current_thread() is not threading.main_thread():
-        yield requested
-        return
-    before = {signum: signal.signal(signum, remember) for signum in answered()}
+    before: Mapping[int, Any] = {}
     try:
-        yield requested
+        with handled(remember) as before:
+            yield requested
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
         if (told := stop.signum) is not None:
-            outer = before[told]
+            outer = before.get(told)
             if callable(outer) and outer is not signal.default_int_handler:
                 outer(told, None)
 
@@ -111,15 +129,8 @@ def signals_raise() -> Iterator[None]:
             leave_terminal()
         raise Interrupted(signum)
 
-    if threading.current_thread() is not threading.main_thread():
+    with handled(interrupt):
         yield
-        return
-    before = {signum: signal.signal(signum, interrupt) for signum in answered()}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 def ignore_continue() -> None:
@@ -129,7 +140,7 @@ def ignore_continue() -> None:
     handler is then due in the main thread, but nothing wakes that from a call that blocks (31 of
     60 such pairs went unheard in a sleep; none where SIGCONT has no handler).
     """
-    if hasattr(signal, "SIGCONT") and threading.current_thread() is threading.main_thread():
+    if hasattr(signal, "SIGCONT") and in_main_thread():
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
 
 
@@ -150,20 +161,17 @@ def unbroken() -> Iterator[None]:
     by the very process that then waits for the lock (seen in a few seconds of reports that are
     interrupted at random times).
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not in_main_thread():
         yield
         return
     received: list[int] = []
-    before = {
-        signum: signal.signal(signum, lambda signum, frame: received.append(signum))
-        for signum in answered()
-    }
-    _unbroken.append(received)
     try:
-        yield
+        with handled(lambda signum, frame: received.append(signum)):
+            _unbroken.append(received)
+            try:
+                yield
+            finally:
+                _unbroken.pop()
     finally:
-        _unbroken.pop()
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
         for signum in received:
             signal.raise_signal(signum)

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sweepmore.process.signals import in_main_thread
 
 # Level, propagate, disabled, handlers, filters.
 LoggerState = tuple[int, bool, bool, tuple[Any, ...], tuple[Any, ...]]
@@ -43,12 +44,11 @@ class Snapshot:
 
     @classmethod
     def taken(cls) -> Snapshot:
-        in_main = threading.current_thread() is threading.main_thread()
         return cls(
             folder=working_folder(),
             environment=dict(os.environ),
             words=tuple(sys.argv),
-            handlers={one: signal.getsignal(one) for one in _SIGNALS} if in_main else {},
+            handlers={one: signal.getsignal(one) for one in _SIGNALS} if in_main_thread() else {},
             loggers={name: _state(logger) for name, logger in _loggers().items()},
             disabled_logging=logging.root.manager.disable,
             warning_filters=tuple(warnings.filters),

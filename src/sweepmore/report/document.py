@@ -1,4 +1,7 @@
-"""A report as one HTML file: no network, opens from disk, readable on a phone, light and dark."""
+"""A report as one HTML file: no network, opens from disk, readable on a phone, light and dark.
+
+Its tables are sorted by a script of a dozen lines: a library's would be longer than the page.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The figures of studies: prepared as plain numbers, then drawn; PNG for files, SVG for pages."""
+"""The figures of studies: prepared as plain numbers, then drawn; PNG for files, SVG for pages.
+
+The SVG is matplotlib's, edited for a page that loads nothing from elsewhere: plotly would put
+megabytes of script into each.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from sweepmore.runs.record import safe_name
 from sweepmore.statistics.importance import fence
 from sweepmore.study.application import Curves
 from sweepmore.study.attempts import Attempt, short
+from sweepmore.study.attributes import Winner
 from sweepmore.study.view import StudyView
 from sweepmore.wording import decimals, plural
 
@@ -293,17 +298,15 @@ def logged(
                  log_y=True)  # fmt: skip
 
 
-def confirmed(winner: Mapping[str, Any], metric: str) -> Chart:
+def confirmed(winner: Winner, metric: str) -> Chart:
     """What the search promised against the mean over fresh seeds."""
     points = []
-    for row in winner["rows"]:
-        style = (
-            "winner" if row["trial"] == winner["trial"] else "tied" if row["tied"] else "complete"
-        )
-        text = f"trial {row['trial']}: {decimals(row['searched'])} → {decimals(row['mean'])}"
-        points.append(Point(row["searched"], row["mean"], text, style, row["half_width"]))
+    for row in winner.rows:
+        style = "winner" if row.trial == winner.trial else "tied" if row.tied else "complete"
+        text = f"trial {row.trial}: {decimals(row.searched)} → {decimals(row.mean)}"
+        points.append(Point(row.searched, row.mean, text, style, row.half_width))
     title = f"the search's promise and fresh seeds, n = {plural(len(points), 'configuration')}"
-    mean = f"{metric}, mean of {plural(winner['seeds'], 'fresh seed')}"
+    mean = f"{metric}, mean of {plural(winner.seeds, 'fresh seed')}"
     legend = {"winner": "the winner", "tied": "tied with the best",
               "complete": "worse than the best, seed by seed"}  # fmt: skip
     return Chart("confirmed", title, f"{metric} in the search", mean, points, diagonal=True,

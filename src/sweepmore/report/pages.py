@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import TrialState
@@ -34,11 +34,12 @@ from sweepmore.statistics.importance import shares
 from sweepmore.statistics.intervals import HOLDS, gain
 from sweepmore.study.application import Application, Command, Curves, Describe
 from sweepmore.study.attempts import Attempt, key_of, run_of, runs_each, words
+from sweepmore.study.attributes import StudyAttributes, Winner, WinnerRow
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import noise
 from sweepmore.study.parts import application_of, confirmation_of
 from sweepmore.study.view import SHOWN, StudyView, best_of, view
-from sweepmore.study.winners import reported, seeds_of
+from sweepmore.study.winners import TESTED_BEFORE, reported, seeds_of, tested
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
@@ -124,22 +125,22 @@ def tell(additions: Additions, run: Path) -> Told:
 @dataclass(frozen=True)
 class Study:
     """A study, read once. ``winner`` is what confirm.py left, its trials numbered as in the study;
-    ``tested`` whether it has had its look at test; ``since`` says what the search has found after
-    the winner was named, with the command that confirms it."""
+    ``tested`` whether it, or an earlier winner, has had a look at test; ``since`` says what the
+    search has found after the winner was named, with the command that confirms it."""
 
     seen: StudyView
     application: Application
-    attrs: Mapping[str, Any]
+    attrs: StudyAttributes
     reports: Mapping[int, Mapping[int, float]]
     metrics: Sequence[str]
-    winner: Mapping[str, Any] | None
-    tested: bool
+    winner: Winner | None
+    tested: Literal["winner", "another"] | None
     shares: Mapping[str, float]
     since: tuple[str, str] | None = None
 
     @property
     def question(self) -> Mapping[str, Any]:
-        return dict(self.attrs["question"])
+        return self.attrs.question
 
     @property
     def best(self) -> Attempt:
@@ -149,7 +150,7 @@ class Study:
     def answer(self) -> Attempt:
         """The confirmed winner's trial, else the best."""
         roots = {attempt.root: attempt for attempt in self.seen.ranked}
-        return self.best if self.winner is None else roots.get(self.winner["trial"], self.best)
+        return self.best if self.winner is None else roots.get(self.winner.trial, self.best)
 
     @property
     def sign(self) -> float:
@@ -159,8 +160,7 @@ class Study:
     @property
     def total(self) -> int | None:
         """How many trials it was last asked for; None where an older version asked."""
-        budget = self.attrs.get("budget")
-        return None if budget is None else int(budget["n_trials"])
+        return None if self.attrs.budget is None else self.attrs.budget.n_trials
 
     @property
     def runs_each(self) -> int:
@@ -181,27 +181,27 @@ class Study:
     @property
     def winning_run(self) -> Path:
         """The confirmed winner's run, else the best trial's (its first, of several repeats)."""
-        return Path(self.winner["run"]) if self.winner else run_of(self.best)
+        return self.winner.run if self.winner else run_of(self.best)
 
 
 def read_study(study: optuna.Study, additions: Additions) -> Study:
     """With its confirmation, where there is one."""
-    seen, attrs = view(study), dict(study.user_attrs)
-    application = application_of(study) or additions.describe(attrs["question"]["config"])
+    seen, attrs = view(study), StudyAttributes.of(study)
+    application = application_of(study) or additions.describe(attrs.question["config"])
     metrics = names_of(study, application)
     confirmed = confirmation_of(study)
-    known = {} if confirmed is None else confirmed.user_attrs
-    winner = as_searched(known["winner"], seen) if "winner" in known else None
+    known = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
+    winner = None if known.winner is None else as_searched(known.winner, seen)
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
     found = shares(
         [attempt.params for attempt in seen.ranked],
         [(attempt.values or (math.nan,))[0] for attempt in seen.ranked],
         seen.directions[0],
-        attrs["question"]["space"],
+        attrs.question["space"],
     )
     told = told_unconfirmed(unconfirmed(study))
     since = (told, next_round(study)) if told else None
-    return Study(seen, application, attrs, reports, metrics, winner, "test" in known, found, since)
+    return Study(seen, application, attrs, reports, metrics, winner, tested(known), found, since)
 
 
 def names_of(study: optuna.Study, application: Application) -> list[str]:
@@ -213,14 +213,15 @@ def names_of(study: optuna.Study, application: Application) -> list[str]:
     return [f"value {k}" for k in range(number)]
 
 
-def as_searched(winner: Mapping[str, Any], seen: StudyView) -> dict[str, Any]:
+def as_searched(winner: Winner, seen: StudyView) -> Winner:
     """A winner's record with the trials' numbers in the search instead of the confirmation's."""
     numbers = {key_of(attempt.params): attempt.root for attempt in reversed(seen.ranked)}
 
-    def renumbered(row: Mapping[str, Any]) -> dict[str, Any]:
-        return {**row, "trial": numbers.get(key_of(row["params"]), row["trial"])}
+    def renumbered(row: WinnerRow) -> WinnerRow:
+        return replace(row, trial=numbers.get(key_of(row.params), row.trial))
 
-    return {**renumbered(winner), "rows": [renumbered(row) for row in winner["rows"]]}
+    trial = numbers.get(key_of(winner.params), winner.trial)
+    return replace(winner, trial=trial, rows=tuple(map(renumbered, winner.rows)))
 
 
 def study_page(study: Study, additions: Additions, where: str = "") -> Page:
@@ -286,7 +287,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     seen, best, answer = study.seen, study.best, study.answer
     facts = []
     if study.winner is not None:
-        mean, half = study.winner["mean"], study.winner["half_width"]
+        mean, half = study.winner.mean, study.winner.half_width
         facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
         facts.append(("confirmed", reported(study.winner)))
     for k, metric in enumerate(study.metrics[: len(seen.directions)]):
@@ -305,7 +306,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if first.root == (best if study.winner is None else answer).root:
         pass  # nothing was gained over itself
     elif study.winner is not None:
-        over = gain(study.sign * start, study.sign * mean, half, study.winner["seeds"],
+        over = gain(study.sign * start, study.sign * mean, half, study.winner.seeds,
                     study.runs_each)  # fmt: skip
         told = f"{plus_minus(over.mean, over.half, sign='+')} "
         told += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
@@ -334,6 +335,8 @@ def _facts(study: Study) -> list[tuple[str, str]]:
 def _warnings(study: Study) -> list[str]:
     seen, space = study.seen, study.question["space"]
     found = [] if study.since is None else [study.since[0]]
+    if study.tested == "another":
+        found.append(TESTED_BEFORE)
     found += [f"{line}: look beyond it" for line in _edges(study.answer, space)]
     if seen.infeasible:
         share = len(seen.infeasible) / max(1, len(seen.counted))
@@ -369,15 +372,15 @@ def _confirmed(study: Study) -> Section:
         [figures.confirmed(winner, study.metrics[0])],
         "On the line the search told the truth; bars are 95 % intervals.",
     )
-    pictures = [picture] if len(winner["rows"]) > 1 else []  # a single point says nothing
+    pictures = [picture] if len(winner.rows) > 1 else []  # a single point says nothing
     text = _what_seeds_say(winner, study.sign)
     return Section(seeds_title(winner), text, pictures, [winner_table(winner)])
 
 
-def _what_seeds_say(winner: Mapping[str, Any], sign: float) -> str:
+def _what_seeds_say(winner: Winner, sign: float) -> str:
     """Which seeds chose, which gave the number to report, and what the search had promised."""
-    fresh, is_final = plural(winner["seeds"], "fresh seed"), winner.get("final") is not None
-    if len(winner["rows"]) == 1 and not is_final:
+    fresh, is_final = plural(winner.seeds, "fresh seed"), winner.final is not None
+    if len(winner.rows) == 1 and not is_final:
         said = [f"The best was trained again with {fresh}; nothing was chosen by them."]
     else:
         said = [
@@ -390,29 +393,29 @@ def _what_seeds_say(winner: Mapping[str, Any], sign: float) -> str:
             f"The winner was then trained with {seeds_of(winner)}, which did not choose it.",
             f"Their mean is the number to report: {reported(winner)}.",
         ]
-    bias = winner["selection_bias"]
+    bias = winner.selection_bias
     than = "better" if sign * bias < 0 else "worse"
     said += [
-        f"The search had shown {decimals(winner['searched'])} for the winner, "
-        f"{decimals(abs(bias), winner['searched'])} {than} than the {seeds_of(winner)} give.",
+        f"The search had shown {decimals(winner.searched)} for the winner, "
+        f"{decimals(abs(bias), winner.searched)} {than} than the {seeds_of(winner)} give.",
         *([HOLDS] if is_final else []),
     ]
     return " ".join(said)
 
 
-def seeds_title(winner: Mapping[str, Any]) -> str:
+def seeds_title(winner: Winner) -> str:
     """Of the section about a confirmation."""
-    return f"What fresh {'' if winner.get('final') is None else 'and final '}seeds say"
+    return f"What fresh {'' if winner.final is None else 'and final '}seeds say"
 
 
-def winner_table(winner: Mapping[str, Any]) -> Table:
+def winner_table(winner: Winner) -> Table:
     """The confirmed configurations, by the seeds that chose; the winner's row is marked."""
-    mean = f"mean of {plural(winner['seeds'], 'fresh seed')}"
+    mean = f"mean of {plural(winner.seeds, 'fresh seed')}"
     return Table(
         ["trial", "in the search", mean, "± (95 %)", "tied", "parameters"],
-        [[row["trial"], row["searched"], row["mean"], row["half_width"], row["tied"],
-          words(row["params"])] for row in winner["rows"]],
-        marked=[k for k, row in enumerate(winner["rows"]) if row["trial"] == winner["trial"]],
+        [[row.trial, row.searched, row.mean, row.half_width, row.tied,
+          words(row.params)] for row in winner.rows],
+        marked=[k for k, row in enumerate(winner.rows) if row.trial == winner.trial],
         typed=[0],
     )  # fmt: skip
 
@@ -531,13 +534,13 @@ def _commands(study: Study, where: str, additions: Additions) -> list[tuple[str,
 
 def _going_on(study: Study) -> tuple[str, str]:
     """The study's command, with more trials where all are done."""
-    command, done, total = study.attrs["command"], len(study.seen.counted), study.total
+    command, done, total = study.attrs.command, len(study.seen.counted), study.total
     same = command_line(command, here=True)
     if total is None:
         return "The study's command; it goes on where it stopped:", same
     if done + len(study.seen.given_up) < total:
         return f"{done} of {plural(total, 'trial')} done; the same command goes on:", same
-    if study.attrs["budget"]["grid"]:
+    if study.attrs.budget is not None and study.attrs.budget.grid:
         return f"The study's command; all of its grid is done ({plural(total, 'point')}):", same
     more = command_line(command, 2 * total, here=True)
     return (
@@ -603,18 +606,19 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     equal = [(f"best after {number}", early), (f"best after {seconds:,.1f} s", quick)]
     rows = [
         [s.seen.name, len(way), way[-1].seconds if way else 0.0, early[k], quick[k],
-         (s.best.values or (math.nan,))[0], s.winner["mean"] if s.winner else None,
-         s.winner["half_width"] if s.winner else None, words(s.answer.params)]
+         (s.best.values or (math.nan,))[0], s.winner.mean if s.winner else None,
+         s.winner.half_width if s.winner else None, words(s.answer.params)]
         for k, (s, way) in enumerate(zip(studies, ways))
     ]  # fmt: skip
     head = ["study", "trials", "seconds", *(label for label, _ in equal),
             f"best {studies[0].metrics[0]}", "confirmed", "± (95 %)",
             "settings of the winner, else of the best"]  # fmt: skip
-    means = [None if study.winner is None else float(study.winner["mean"]) for study in studies]
+    means = [None if study.winner is None else study.winner.mean for study in studies]
     facts = []
     if None not in means:
         for k in _best_first(means, studies[0].sign):
-            winner = studies[k].winner or {}
+            winner = studies[k].winner
+            assert winner is not None  # it has a mean
             facts.append((f"{rows[k][0]}, confirmed", reported(winner)))
         equal = [("", means)]
     leading = [(label, values, _best_first(values, studies[0].sign)) for label, values in equal]
@@ -756,7 +760,7 @@ def results_page(
     lines = [f"# {page.title}", "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
-    lines += ["```", command_line(study.attrs["command"]), "```", ""]
+    lines += ["```", command_line(study.attrs.command), "```", ""]
     if page.warnings:
         lines += ["Check these:", "", *(f"- {warning}" for warning in page.warnings), ""]
     for section in page.sections:
@@ -796,36 +800,37 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
         if ending(name):
             continue
         study = optuna.load_study(study_name=name, storage=database)
-        if "command" not in study.user_attrs:
+        attrs = StudyAttributes.of(study)
+        if not attrs.command:
             continue
         seen = view(study)
         times = [a.started for a in seen.attempts if a.started is not None]
         confirmed, best = confirmation_of(study), seen.ranked[0] if seen.ranked else None
-        known = {} if confirmed is None else confirmed.user_attrs
+        known = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
         value: float | str | None = None if best is None else (best.values or (None,))[0]
-        if "winner" in known:  # a confirmed mean, no best of many
-            value = plus_minus(known["winner"]["mean"], known["winner"]["half_width"])
+        if known.winner is not None:  # a confirmed mean, no best of many
+            value = plus_minus(known.winner.mean, known.winner.half_width)
         data = None if best is None else data_of(run_of(best))
-        total = study.user_attrs.get("budget", {}).get("n_trials")
+        total = None if attrs.budget is None else attrs.budget.n_trials
         state = state_of(seen, total, known)
         whole = state != "stopped" or total is None
         trials = len(seen.counted) if whole else f"{len(seen.counted)} of {total}"
         row = [name, state, trials, value, data,
-               " ".join(set_words(study.user_attrs["command"]["words"]))]  # fmt: skip
+               " ".join(set_words(attrs.command["words"]))]  # fmt: skip
         found.append((max(times, default=datetime.min), row))
     found.sort(key=lambda one: one[0], reverse=True)
     head = ["study", "state", "trials", "best (±: confirmed)", "data", "set"]
     return Table(head, [row for _, row in found[:most]])
 
 
-def state_of(seen: StudyView, total: int | None, confirmed: Mapping[str, Any]) -> str:
+def state_of(seen: StudyView, total: int | None, confirmed: StudyAttributes) -> str:
     """``confirmed`` is what is known of a confirmation; ``total`` is None where no version that
     kept it ran the study."""
     if seen.running:
         return "running"
-    if "test" in confirmed:
-        return "tested"
-    if "winner" in confirmed:
+    if (whose := tested(confirmed)) is not None:
+        return "tested" if whose == "winner" else "confirmed anew"
+    if confirmed.winner is not None:
         return "confirmed"
     short = total is not None and len(seen.counted) + len(seen.given_up) < total
     if seen.waiting or short:

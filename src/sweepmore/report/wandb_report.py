@@ -14,13 +14,14 @@ import wandb
 import wandb_workspaces.expr as expr
 from wandb_workspaces.reports.v2 import interface as wr
 
-from sweepmore.errors import ConfigError, StudyError
+from sweepmore.errors import ConfigError, StudyError, first_line
 from sweepmore.report.document import cell, markdown
 from sweepmore.report.pages import Study, seeds_title, winner_table
 from sweepmore.runs.record import read_config
 from sweepmore.runs.tracking import Tracking
 from sweepmore.study.attempts import words
-from sweepmore.study.winners import reported
+from sweepmore.study.attributes import Winner
+from sweepmore.study.winners import TESTED_BEFORE, reported
 from sweepmore.sweep.terminal import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import plural
@@ -101,7 +102,7 @@ def publish(
         report.save()
         return str(report.url)
     except wandb.Error as error:
-        said = str(error).strip().split("\n")[0]
+        said = first_line(error)
         cure = "Check the network, WANDB_BASE_URL and the key (`wandb login --relogin`)."
         raise ConfigError(f"W&B did not take the report: {said}", value=said, cure=cure) from error
 
@@ -126,7 +127,7 @@ def describe(
     """The report, not yet saved; asks for the account's name alone."""
     blocks: list[wr.BlockTypes] = [
         wr.MarkdownBlock(text=answer(study, warnings)),
-        wr.CodeBlock(code=command_line(study.attrs["command"]), language=None),
+        wr.CodeBlock(code=command_line(study.attrs.command), language=None),
     ]
     if study.winner is not None:
         title, table = seeds_title(study.winner), winner_text(study.winner)
@@ -156,15 +157,17 @@ def answer(study: Study, warnings: Sequence[str]) -> str:
     if study.may_be_luck:
         lines.append("One seed a trial: the best of many is partly luck until confirm.py has run.")
     if study.winner is not None:
-        lines.append(f"**Winner**: {words(study.winner['params'])}: {reported(study.winner)}.")
+        lines.append(f"**Winner**: {words(study.winner.params)}: {reported(study.winner)}.")
     if study.since is not None:
         lines.append(f"{study.since[0]}.")
+    if study.tested == "another":
+        lines.append(f"{TESTED_BEFORE}.")
     if warnings:
         lines.append("\n".join(["Check these:", "", *(f"- {warning}" for warning in warnings)]))
     return "\n\n".join(lines)
 
 
-def winner_text(winner: Mapping[str, Any]) -> str:
+def winner_text(winner: Winner) -> str:
     """The confirmed configurations as a Markdown table; the winner's row is bold."""
     table = winner_table(winner)
     rows = [
@@ -183,7 +186,7 @@ def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
         project=place.project,
         name=study.seen.name,
         filters=[expr.Metric("Group") == study.seen.name],
-        order=[wr.OrderBy(wr.SummaryMetric(metric), ascending=_lower_is_better(study))],
+        order=[wr.OrderBy(wr.SummaryMetric(metric), ascending=study.sign > 0)],
         pinned_columns=["run:displayName", f"summary:{metric}"],
         visible_columns=shown,
     )
@@ -235,7 +238,3 @@ class Setting(wr.ParallelCoordinatesPlotColumn):
 def _key(name: str) -> str:
     """The server's name of a setting in a flat config."""
     return f"{name}.value"
-
-
-def _lower_is_better(study: Study) -> bool:
-    return study.seen.directions[0] == "minimize"

@@ -74,6 +74,11 @@ def safe_name(study: str) -> str:
     return f"{left}-{marked}{suffix}" if left else f"{marked}{suffix}"
 
 
+def run_stem(study: str, uid: str) -> str:
+    """What the ids of all runs of a study begin with, short enough for W&B."""
+    return f"{safe_name(study)[:40]}-{uid}"
+
+
 def create_private(path: Path) -> None:
     """An empty file that only its owner reads and writes, where there is none: a database whose
     rows nobody else shall change. SQLite gives its journal the same mode."""
@@ -114,6 +119,21 @@ def fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder by ``fill``, all at once: nobody finds it half full, nor without its mark.
+
+    OSError where it is there already, as of two processes that begin together one finds it.
+    """
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fresh.chmod(0o755)  # mkdtemp's 0700 would hide it from one's own group
+        fill(fresh)
+        fresh.rename(folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
 
 
 def write_json(path: Path, content: object, mode: int = 0o644) -> None:
@@ -305,10 +325,14 @@ def read_overrides(folder: Path) -> list[str]:
 def began(folder: Path) -> tuple[float, int]:
     """When a run first began, for sorting: as its provenance says, to the second; then by the age
     of its config, which a copy of the folder does not keep."""
-    age = (folder / "config.yaml").stat().st_mtime_ns
+    age = _age(folder / "config.yaml")
     path = folder / "provenance.json"
     starts = read_json(path).get("starts") if path.exists() else None
     return (datetime.fromisoformat(starts[0]["time"]).timestamp() if starts else age / 1e9, age)
+
+
+def _age(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def find_run(name: str, outputs: Path, holding: str, *, stopped: bool = False) -> Path:
@@ -425,18 +449,25 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
 
 
 def last_study(outputs: Path) -> str:
-    """The name of the study, no confirmation, whose last run began last."""
+    """The name of the study that ``last`` means among those whose runs are in ``outputs``."""
     studies = outputs / "studies"
-    found = [
-        (config.stat().st_mtime_ns, config.relative_to(studies).parts[0])
-        for run in ("[0-9]*", "[0-9]*/[0-9]*")  # a trial's only run, or those of its repeats
-        for config in studies.glob(f"*/{run}/config.yaml")
-    ]
-    own = [(when, name) for when, name in found if not ending(name)]
-    if not own:
+    newest: dict[str, Path] = {}
+    for run in ("[0-9]*", "[0-9]*/[0-9]*"):  # a trial's only run, or those of its repeats
+        for config in studies.glob(f"*/{run}/config.yaml"):
+            study = config.relative_to(studies).parts[0]
+            newest[study] = max(newest.get(study, config), config, key=_age)
+    name = last_begun({study: began(config.parent) for study, config in newest.items()})
+    if name is None:
         cure = "Begin one first, with -m, or name another outputs=…."
         raise RunError(f"There is no study in {outputs}.", value="last", cure=cure)
-    return max(own)[1]
+    return name
+
+
+def last_begun(began: Mapping[str, Any]) -> str | None:
+    """What ``last`` means, of runs' folders as of a database: the study, no confirmation, whose
+    last run began last. ``began`` says of each when that was; None where there is no study."""
+    own = [name for name in began if not ending(name)]
+    return max(own, key=lambda name: (began[name], name), default=None)
 
 
 def name_of(folder: Path) -> str:

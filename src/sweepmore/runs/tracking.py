@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sweepmore.errors import first_line
 from sweepmore.runs.record import Record
 from sweepmore.typed import setting
 
@@ -148,7 +149,7 @@ def _open(
     except Exception as error:
         if settings.mode == "online":  # no network, or a key that is refused: keep it for later
             warnings.warn(
-                f"wandb.mode=online failed, recording offline: {_told(error)}", stacklevel=2
+                f"wandb.mode=online failed, recording offline: {first_line(error)}", stacklevel=2
             )
             offline = dataclasses.replace(settings, mode="offline")
             return _open(offline, record, config, job_type)
@@ -182,8 +183,4 @@ def _forget_service() -> None:
 
 
 def _warn(error: Exception) -> None:
-    warnings.warn(f"W&B failed, the run goes on without it: {_told(error)}", stacklevel=3)
-
-
-def _told(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    warnings.warn(f"W&B failed, the run goes on without it: {first_line(error)}", stacklevel=3)

@@ -1,4 +1,4 @@
-"""Looks at a test split: claimed once, for ever; knows nothing of what is evaluated.
+"""Looks at a test split: claimed once, permanently; knows nothing of what is evaluated.
 
 Two layers, which mend each other. A row in the studies' database, where check and claim are one
 transaction that no other claim runs beside, so that of all processes that share the database
@@ -18,7 +18,7 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from sweepmore.errors import UserError, said
 from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.runs.record import create_private, write_json
 from sweepmore.seal.overlap import Items, Overlap, compare, kept
-from sweepmore.seal.receipts import PRIVATE, Look, read_receipt, receipts, write_receipt
+from sweepmore.seal.receipts import PRIVATE, Look, is_cut_off, read_receipt, receipts, write_receipt
 from sweepmore.storage.urls import engine_options
 
 _TABLE = sql.Table(
@@ -58,7 +58,8 @@ _KEYS = sql.Table(
     sql.Column("overlap", sql.Text),
 )
 _OF_KEYS = ("keys", "overlap")
-# What lets one claim at a time go on, whatever it claims. Readers do not wait for it.
+# What lets one claim at a time go on, whatever it claims. Readers do not wait for it. Studies may
+# be in other databases (MySQL), looks may not: nobody has raced claims there.
 _ALONE = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": f"LOCK TABLE {_TABLE.name} IN EXCLUSIVE MODE",
@@ -74,7 +75,7 @@ class Refused(UserError):
 
 
 class UsedUp(Refused):
-    """Half of the split was seen in earlier looks: of these data no split is left to look at."""
+    """Half of the split was seen in earlier looks: these data have no unseen split left."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,12 @@ class Ledger:
     committed: Path | None = None
 
     def prepare(self) -> None:
-        """Create what is missing and try to write in both layers; UserError where that fails."""
+        """Create what is missing and try to write in both layers; UserError where that fails, or
+        where the database is of a kind in which no claim is tested to be alone."""
+        if (kind := self.url.get_backend_name()) not in _ALONE:
+            cure = "Name the run itself, without storage=: its looks are then kept in SQLite."
+            problem = f"The ledger of looks cannot be in {kind}: it needs SQLite or PostgreSQL."
+            raise UserError(problem, value=kind, cure=cure)
         with _writing():
             if self.url.get_backend_name() == "sqlite" and self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -114,9 +120,9 @@ class Ledger:
         checkpoint: str,
         reason: str | None = None,
         items: Items | None = None,
-    ) -> int:
-        """The number that ``claim`` would take; Refused where it would refuse."""
-        return self._allowed(self.looks(), fingerprint, checkpoint, reason, items).number
+    ) -> Look:
+        """The look that ``claim`` would take; Refused where it would refuse."""
+        return self._allowed(self.looks(), fingerprint, checkpoint, reason, items)
 
     def claim(
         self,
@@ -185,8 +191,8 @@ class Ledger:
     def _refuse_rivals(self, look: Look, earlier: list[Look], items: Items | None) -> None:
         """Two databases do not see each other's rows, but each claim's receipt is there before
         this: of two at the same time at most one goes on."""
-        before = {(one.fingerprint, one.number) for one in (*earlier, look)}
-        late = [one for one in self._receipts() if (one.fingerprint, one.number) not in before]
+        before = {one.claim for one in (*earlier, look)}
+        late = [one for one in self._receipts() if one.claim not in before]
         if items is not None and _is_seen(compare(items, late)):
             problem = f"{late[0]} came from another database at the same time: both count."
             raise _refused(problem, look.number)
@@ -196,7 +202,7 @@ class Ledger:
         checkpoint, whose claimant is dead; else Refused."""
         known = self.known(fingerprint)
         if not known or known[-1].result is not None:
-            cure = "Leave complete=true away."
+            cure = "Drop complete=true."
             raise UserError("There is no claim without a result.", value=None, cure=cure)
         look = known[-1]
         claimed_here = {row.number for row in self.looks(fingerprint) if not _is_restored(row)}
@@ -206,7 +212,7 @@ class Ledger:
         if look.checkpoint != checkpoint:
             raise _refused(f"{look} was claimed for another checkpoint.", look.number)
         if not on_this_host(look.claimant):
-            raise _refused(f"{look} was claimed on another host; go on there.", look.number)
+            raise _refused(f"{look} was claimed on another host; finish it there.", look.number)
         if is_alive(look.claimant):
             raise _refused(f"{look}: its process {look.claimant['pid']} still runs.", look.number)
         return look
@@ -260,9 +266,11 @@ class Ledger:
         """The fingerprints whose looks are from before there were keys."""
         return {look.fingerprint for look in self.known() if look.keys is None}
 
-    def add_keys(self, keys: Mapping[str, frozenset[str]]) -> None:
-        """Complete looks from before there were keys, by the fingerprints of their splits."""
+    def add_keys(self, keys: Mapping[str, frozenset[str]]) -> list[Path]:
+        """Complete looks from before there were keys, by the fingerprints of their splits. Returns
+        the receipts that were, which are meant to be committed again."""
         texts = {fingerprint: kept(items) for fingerprint, items in keys.items()}
+        completed = list[Path]()
         with _writing():
             for row in self.looks():
                 if row.keys is None and row.fingerprint in texts:
@@ -271,6 +279,8 @@ class Ledger:
                 # a torn one may hold more than can be read, as between git's marks of a conflict
                 if receipt.keys is None and receipt.fingerprint in texts and not receipt.is_torn:
                     _rewrite(self.path(receipt), _completed(receipt, texts))
+                    completed.append(self.path(receipt))
+        return completed
 
     def _fill(self, look: Look) -> None:
         """Put into its row, if there is one, what the row lacks."""
@@ -285,27 +295,29 @@ class Ledger:
                 _insert_keys(connection, look)
 
     def _merged(self, rows: list[Look], fingerprint: str | None = None) -> list[Look]:
-        """``rows`` with the receipts: what a row lacks, the receipt of the same claim may have."""
-        found = {(look.fingerprint, look.number): look for look in self._receipts(fingerprint)}
+        """``rows`` with the receipts: what a row lacks, the receipt of the same claim may have. Two
+        claims of one number, from two databases, are two looks; the row is the last of them."""
+        found = {look.claim: look for look in self._receipts(fingerprint)}
         for row in rows:
-            at = row.fingerprint, row.number
-            receipt = found.get(at)
-            found[at] = _filled(row, receipt) if receipt and row.is_same_claim(receipt) else row
-        return [found[at] for at in sorted(found)]
+            receipt = found.pop(row.claim, None)
+            found[row.claim] = row if receipt is None else _filled(row, receipt)
+        return sorted(_readable(found.values()), key=lambda look: look.place)
 
     def _receipts(self, fingerprint: str | None = None) -> list[Look]:
-        """Those of the ledger's own folder go before committed ones of the same number."""
+        """Those of the ledger's own folder go before committed ones of the same claim."""
         wanted = "*" if fingerprint is None else fingerprint
         folders = dict.fromkeys((self.committed or self.folder, self.folder))
         found = [look for folder in folders for look in receipts(folder, wanted)]
-        return list({(look.fingerprint, look.number): look for look in found}.values())
+        return _readable({look.claim: look for look in found}.values())
 
     def _is_another_claims(self, look: Look) -> bool:
-        """Whether the receipt of that number was written for a claim in another database."""
+        """Whether the receipt of that number was written for a claim in another database, or by
+        nobody knows whom."""
         path = self.path(look)
-        if not path.exists() or (receipt := read_receipt(path)).is_torn:
+        if not path.exists():
             return False
-        return not receipt.is_same_claim(look)
+        receipt = read_receipt(path)
+        return not is_cut_off(path) if receipt.is_torn else not receipt.is_same_claim(look)
 
     def _update(self, look: Look, **values: str) -> bool:
         """Change the row of an unfinished look that still has the same claimant."""
@@ -337,8 +349,7 @@ class Ledger:
     def _alone(self) -> Iterator[sql.Connection]:
         """A transaction that no other claim runs beside, whatever its fingerprint."""
         with self._engine().begin() as connection:
-            if (statement := _ALONE.get(self.url.get_backend_name())) is not None:
-                connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(_ALONE[self.url.get_backend_name()])
             yield connection
 
     @contextlib.contextmanager
@@ -363,6 +374,9 @@ class Ledger:
 
 
 def _rewrite(path: Path, look: Look) -> None:
+    """Over a receipt of this look; one that cannot be read and is not cut off stays."""
+    if path.exists() and read_receipt(path).is_torn and not is_cut_off(path):
+        return
     write_json(path, dataclasses.asdict(look), PRIVATE)
 
 
@@ -378,6 +392,12 @@ def _filled(one: Look, other: Look) -> Look:
     lacking = ("result", *_OF_KEYS)
     missing = {key: getattr(other, key) for key in lacking if getattr(one, key) is None}
     return dataclasses.replace(one, **missing)
+
+
+def _readable(looks: Collection[Look]) -> list[Look]:
+    """Without damaged receipts, where another record of that number tells whose claim it is."""
+    told = {look.place for look in looks if not look.is_torn}
+    return [look for look in looks if not look.is_torn or look.place not in told]
 
 
 def _completed(look: Look, texts: Mapping[str, str]) -> Look:
@@ -442,7 +462,7 @@ def _recording(look: Look) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
-        cure = "Make room, or mend it; then the same command with complete=true goes on."
+        cure = "Make room, or repair it. Then rerun the same command with complete=true to finish."
         problem = f"{look} could not be recorded: {said(error)}."
         raise UserError(problem, value=look.number, cure=cure) from error
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,3 +117,21 @@ def compared(items: Items, look: Look, seen: frozenset[str]) -> Before:
     expected = math.fsum(chances)
     spread = math.sqrt(math.fsum(p * (1 - p) for p in chances))
     return Before(look, len(seen & items.keys), expected, expected + SIGMAS * spread)
+
+
+def in_words(overlap: Mapping[str, Any] | None) -> Iterator[str]:
+    """A line for each earlier look that ``Overlap.as_json`` holds, and one for all together."""
+    overlap = overlap or {}
+    items = overlap.get("items", 0)
+    for one in overlap.get("looks", ()):
+        yield (
+            f"seen     {one['shared']:,} of {items:,} distinct lines by look {one['number']} at "
+            f"{one['fingerprint'][:8]} ({one['claimed'][:10]}); by chance {one['by_chance']:,.0f}"
+        )
+    if len(overlap.get("looks", ())) > 1:
+        yield f"seen     {overlap['union']:,} of {items:,} distinct lines by any of these looks"
+    for one in overlap.get("unknown", ()):
+        yield (
+            f"unknown  which lines look {one['number']} at {one['fingerprint'][:8]} saw: it kept "
+            "no keys, and this file does not give its split"
+        )

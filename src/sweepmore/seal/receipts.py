@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweepmore.errors import UserError
 from sweepmore.runs.record import fsync_folder
+from sweepmore.typed import build
 
 # What a receipt that was torn by a kill no longer tells.
 UNKNOWN = "unknown"
@@ -44,11 +46,18 @@ class Look:
         """Whether its receipt no longer tells who claimed it."""
         return self.claimed == UNKNOWN
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """What its receipt and its row are named by: two claims in two databases may share it."""
+        return self.fingerprint, self.number
+
+    @property
+    def claim(self) -> tuple[str, int, str, str]:
+        """What no other claim shares."""
+        return *self.place, self.claimed, self.checkpoint
+
     def is_same_claim(self, other: Look) -> bool:
-        mine, theirs = (
-            (look.fingerprint, look.number, look.claimed, look.checkpoint) for look in (self, other)
-        )
-        return mine == theirs and not self.is_torn
+        return self.claim == other.claim and not self.is_torn
 
     def __str__(self) -> str:
         state = "claimed, no result" if self.result is None else "done"
@@ -72,13 +81,52 @@ def receipts(folder: Path, fingerprint: str = "*") -> list[Look]:
 
 
 def read_receipt(path: Path) -> Look:
-    """A receipt; UNKNOWN where a kill tore it: the claim was made."""
+    """A receipt; UNKNOWN where a kill tore it, or where it holds what no claim writes: the claim
+    was made."""
     fingerprint, number = path.stem.rpartition("-")[0], _number_of(path)
     try:
-        look = Look(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, OSError):
+        look = build(Look, json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, OSError, RecursionError, UserError):
+        look = None
+    if look is None or not _is_claimant(look.claimant) or not _is_overlap(look.overlap):
         return Look(fingerprint, number, UNKNOWN, UNKNOWN, {}, {})
     return dataclasses.replace(look, fingerprint=fingerprint, number=number)
+
+
+def _is_claimant(one: Mapping[str, Any]) -> bool:
+    kinds = {"host": str, "boot": str, "pid": int}
+    return all(isinstance(one.get(key), kind) for key, kind in kinds.items())
+
+
+def _is_overlap(one: Mapping[str, Any] | None) -> bool:
+    """Nothing, or what ``overlap.Overlap.as_json`` writes."""
+    if one is None:
+        return True
+    known = {"fingerprint": str, "number": int}
+    before = {**known, "claimed": str, "shared": int, "by_chance": (int, float)}
+    lists: Any = {"looks": before, "unknown": known}
+    return all(isinstance(one.get(key), int) for key in ("items", "union")) and all(
+        isinstance(one.get(name), list)
+        and all(
+            isinstance(look, dict) and isinstance(look.get(key), kind)
+            for look in one[name]
+            for key, kind in kinds.items()
+        )
+        for name, kinds in lists.items()
+    )
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a receipt that cannot be read is the beginning of one, as a kill leaves it. Another
+    one (edited, or with git's marks of a conflict) may hold more, and stays as it is."""
+    text = path.read_bytes().strip(b"\0 \r\n")
+    if text and (not text.startswith(b"{") or b"<<<<<<<" in text):
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return True
+    return False
 
 
 def _number_of(path: Path) -> int:

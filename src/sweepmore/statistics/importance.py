@@ -5,7 +5,9 @@ it is searched on that. Every parameter explains a little by luck, a list of man
 one of two, so what counts is the adjusted R² (Ezekiel 1930), which is 0 on average where there is
 nothing. A parameter's share is what it adds when it joins, averaged over the orders in which all
 can join (Lindeman, Merenda and Gold 1980): those that a sampler moved together share what they
-explain together. What is left over is interactions and noise.
+explain together. What is left over is interactions and noise. Not ``optuna.importance``: its
+shares are never below 0, so noise has one, too, and its fANOVA needs scikit-learn (a test compares
+the two).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sweepmore.statistics.directions import sign_of
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +61,7 @@ def shares(
 def clipped(values: Sequence[float], direction: str) -> Floats:
     """A few very bad values would be all the variance there is: those beyond the fence count as
     the fence."""
-    sign = -1.0 if direction == "maximize" else 1.0
+    sign = sign_of(direction)
     losses = sign * np.array(values)
     return np.asarray(sign * np.minimum(losses, fence(losses.tolist())))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -103,6 +104,13 @@ def smallest_difference(deviation: float, seeds: int) -> float:
     interval of a difference of two independent means (pairing only makes it smaller)."""
     quantile = t_quantile((1 + LEVEL) / 2, 2 * (seeds - 1))
     return quantile * deviation * math.sqrt(2 / seeds)
+
+
+def smallest_single(deviation: float) -> float:
+    """What two single runs can tell apart at the 5 % level, where one run's standard deviation is
+    known: the half width of the interval of their difference."""
+    quantile = statistics.NormalDist().inv_cdf((1 + LEVEL) / 2)
+    return quantile * deviation * math.sqrt(2)
 
 
 def told_apart_from(noise: Noise, trials: int, runs: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -16,9 +16,17 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from sweepmore.errors import StudyError, said
+from sweepmore.process.signals import Stop
 from sweepmore.runs.record import create_private
 from sweepmore.storage.optuna_internals import claim_of, quiet
-from sweepmore.storage.patience import DatabaseAway, Patience, PatientStorage, StudyGone, patient
+from sweepmore.storage.patience import (
+    DatabaseAway,
+    Outage,
+    Patience,
+    PatientStorage,
+    StudyGone,
+    patient,
+)
 from sweepmore.storage.urls import (
     BUSY_SECONDS,
     engine_options,
@@ -38,16 +46,22 @@ GO_ON = "Make room, start or mend it; then the same command goes on."
 
 
 def open_storage(
-    url: URL, engine: Mapping[str, Any] | None = None, *, wait: bool = False
+    url: URL,
+    engine: Mapping[str, Any] | None = None,
+    *,
+    wait: bool = False,
+    stop: Stop | None = None,
+    outage: Outage | None = None,
 ) -> optuna.storages.BaseStorage:
     """Connect, and create the tables where there are none; StudyError where it cannot be.
 
     A server that does not answer is an error at once, unless ``wait`` says that it did before
     (a worker's parent has used it); then a file that is not there was removed. Later calls wait
-    for it, see ``patience``; who finds SQLite locked waits from the start.
+    for it, see ``patience``; who finds SQLite locked waits from the start. Nobody waits any longer
+    once ``stop`` has heard a signal; connections that share an ``outage`` say it once.
     """
     quiet()
-    patience, file = Patience(shown(url)), file_of(url)
+    patience, file = Patience(shown(url), stop=stop, outage=outage), file_of(url)
     try:
         if file is not None:
             if wait and not file.exists():
@@ -142,6 +156,5 @@ def start(
 ) -> bool:
     """Move a trial from WAITING to RUNNING with these attributes, in one transaction; False where
     another process did it first. ``attributes`` must tell this claim from any other."""
-    patient_storage = cast(PatientStorage, storage)
-    claim = claim_of(cast(RDBStorage, patient_storage), trial_id, attributes)
-    return patient_storage.patience.call(claim)
+    assert isinstance(storage, PatientStorage)  # as open_storage gives it
+    return storage.patience.call(claim_of(storage.storage, trial_id, attributes))

@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.samplers import BruteForceSampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -69,7 +69,9 @@ def as_running(study: Study, number: int, fixed: Mapping[str, str]) -> Trial:
 
 
 def fix(trial: Trial, params: Mapping[str, Any]) -> None:
-    """Have ``trial`` suggest these values from now on; ``enqueue_trial`` can before it begins."""
+    """Have ``trial`` suggest these values from now on. The public ``enqueue_trial`` can before it
+    begins; once it runs nothing public does, and a second ``Trial`` of it would not be read again.
+    """
     trial._fixed_params.update(params)
 
 
@@ -100,7 +102,7 @@ def exhaustive_sampler(searched: frozenset[str]) -> type[BruteForceSampler]:
 
 
 def claim_of(
-    storage: RDBStorage, trial_id: int, attributes: Mapping[str, Any]
+    storage: BaseStorage, trial_id: int, attributes: Mapping[str, Any]
 ) -> Callable[[], bool]:
     """A function that moves a trial from WAITING to RUNNING with these attributes, in one
     transaction, and returns whether the trial is this caller's.

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -27,7 +28,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from sweepmore.errors import Interrupted, StudyError, said
-from sweepmore.process.signals import held, signals_raise, unbroken
+from sweepmore.process.signals import Stop, held, in_main_thread, signals_raise, unbroken
 from sweepmore.storage.urls import BUSY_SECONDS
 
 # How long a database may be away: a reboot takes minutes. Less than LEASE_SECONDS of slots.py, so
@@ -76,11 +77,16 @@ def is_away(error: BaseException) -> bool:
     return isinstance(cause, after)
 
 
-# Databases of which this process has said that they are away, since when, and what was asked: a
-# parent that works itself has two connections, and says it once. Until the same is answered it is
-# not back: Optuna answers some questions from memory, and SQLite's lock may let readers in.
-_said_away: dict[str, tuple[float, str]] = {}
-_saying = threading.Lock()
+@dataclass
+class Outage:
+    """What a process has said of a database that is away. A parent that works itself has two
+    connections, which share this: so it is said once."""
+
+    since: float | None = None  # by the monotonic clock; None while it answers
+    # Until the same is answered it is not back: Optuna answers some questions from memory, and
+    # SQLite's lock may let readers in.
+    asked: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def _asked(function: Callable[[], object]) -> str:
@@ -91,10 +97,17 @@ class Patience:
     """How this process waits for one database: in its main thread only. A background thread gets
     the error at once; those of ours come again by themselves, and nobody has to wait for them."""
 
-    def __init__(self, name: str, limit: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        limit: float | None = None,
+        stop: Stop | None = None,
+        outage: Outage | None = None,
+    ) -> None:
         self.name = name  # as it may be shown
         self.limit = PATIENCE_SECONDS if limit is None else limit
-        self.told: Callable[[], int | None] = lambda: None
+        self.stop = stop or Stop()  # what this process was told; after it nobody waits
+        self.outage = outage or Outage()
 
     def call(self, function: Callable[[], T]) -> T:
         """What ``function`` returns; DatabaseAway after ``limit`` seconds without an answer.
@@ -108,7 +121,7 @@ class Patience:
             if not is_away(error):
                 raise
             self._lost(error, began, _asked(function))
-            if threading.current_thread() is not threading.main_thread():
+            if not in_main_thread():
                 raise
             found = self._ask_again(function, error, began)
         self._back(function)
@@ -117,7 +130,7 @@ class Patience:
     @property
     def _stopped_by(self) -> int | None:
         """The signal that this process was told to stop by: then it does not wait to say so."""
-        return self.told() or held()
+        return self.stop.signum or held()
 
     def _ask_again(self, function: Callable[[], T], error: Exception, began: float) -> T:
         """Signals are heard between two tries; of a host that is gone each takes 10 s, of a file
@@ -137,8 +150,7 @@ class Patience:
                         error = again
                         self._lost(error, began, _asked(function))
         except Interrupted as interrupted:
-            signum = interrupted.signum
-            self.told = lambda: signum
+            self.stop.hear(interrupted.signum)
             raise
         self.limit = 0.0  # nobody waits in vain twice
         raise self._given_up(error, began) from error
@@ -149,10 +161,10 @@ class Patience:
         locked = is_locked(error)
         if locked and time.monotonic() - began < BUSY_SECONDS / 2:
             return
-        with _saying:
-            if self.name in _said_away:
+        with self.outage.lock:
+            if self.outage.since is not None:
                 return
-            _said_away[self.name] = began, asked
+            self.outage.since, self.outage.asked = began, asked
         if self.limit and self._stopped_by is None:
             how = "is locked by another program" if locked else f"does not answer ({said(error)})"
             print(
@@ -163,20 +175,20 @@ class Patience:
             )
 
     def _back(self, function: Callable[[], object]) -> None:
-        if self.name not in _said_away:
+        if self.outage.since is None:
             return
-        with _saying:
-            since, asked = _said_away.get(self.name, (0.0, None))
-            if asked != _asked(function):
+        with self.outage.lock:
+            since = self.outage.since
+            if since is None or self.outage.asked != _asked(function):
                 return
-            del _said_away[self.name]
+            self.outage.since = None
         text = f"the database answers again after {time.monotonic() - since:.0f} s"
         print(text, file=sys.stderr, flush=True)
 
     def _given_up(self, error: BaseException, began: float) -> DatabaseAway:
         # an earlier call may have waited, too
-        since, _ = _said_away.get(self.name, (began, ""))
-        seconds = time.monotonic() - since
+        since = self.outage.since
+        seconds = time.monotonic() - (began if since is None else since)
         problem = f"has not answered for {seconds:.0f} s ({said(error)})"
         cure = "Start it; the same command then goes on."
         if is_locked(error):
@@ -243,8 +255,3 @@ def deleted(study: str, database: str) -> StudyGone:
 def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
     """For Optuna, which asks no more of a storage than its methods."""
     return cast(BaseStorage, PatientStorage(storage, patience))
-
-
-def heed(storage: BaseStorage, told: Callable[[], int | None]) -> None:
-    """Have a storage wait for its server no more once ``told`` gives a signal."""
-    cast(PatientStorage, storage).patience.told = told

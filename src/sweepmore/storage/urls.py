@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from sweepmore.errors import ConfigError, StudyError
+from sweepmore.errors import SECRET_NAME, ConfigError, StudyError
 from sweepmore.typed import dotted
 
 # What a storage may be as a node.
@@ -73,7 +73,7 @@ def place_of(written: Any, resolved: Any) -> Place:
             "hydra.sweeper.storage.engine_kwargs holds no keys.", value=None, cure=cure
         )
     for key, value in dotted(written.get("engine_kwargs") or {}).items():
-        if _SECRET.search(key) and _without_references(str(value)):
+        if re.search(SECRET_NAME, key, re.IGNORECASE) and _without_references(str(value)):
             raise ConfigError(
                 f"hydra.sweeper.storage.engine_kwargs.{key} holds a password.",
                 value=key,
@@ -172,9 +172,7 @@ def _without_references(written: str) -> str:
 # To the environment or another key; what another resolver is given may be the password itself.
 _REFERENCE = re.compile(r"\$\{(?:oc\.env:)?[^{}:/,]*(?:,(?P<default>[^{}]*))?\}")
 # Between the user and the host, or an option of the driver: ``?password=…``, ``&passwd=…``.
-_PASSWORD = re.compile(r"://[^/@]*:[^@]+@|[?&]\w*(?:password|passwd|secret)\w*=[^&]", re.IGNORECASE)
-
-_SECRET = re.compile(r"password|passwd|secret", re.IGNORECASE)
+_PASSWORD = re.compile(rf"://[^/@]*:[^@]+@|[?&]{SECRET_NAME}=[^&]", re.IGNORECASE)
 
 
 def is_of_environment(written: str) -> bool:

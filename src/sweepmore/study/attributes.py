@@ -8,11 +8,18 @@ tells a part only (how a trial ended) leaves the rest as it was.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
+import optuna
+
+from sweepmore.study.application import Application
+
+# Raised when a key changes its meaning; a study of before there were versions has none, 0.
+VERSION = 1
 # How a trial ended, beside Optuna's state.
 Reason = Literal["exception", "died", "handed_back", "void"]
 
@@ -43,15 +50,151 @@ class TrialAttributes:
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> Self:
         """Of what Optuna keeps; keys that other programs and the application set are left out."""
-        values = {field.name: kept.get(field.name) for field in dataclasses.fields(cls)}
-        folder, repeats = values["folder"], values["repeats"]
-        values["folder"] = None if folder is None else Path(folder)
-        values["repeats"] = None if repeats is None else tuple(repeats)
-        return cls(**values)
+        kinds = {"folder": Path, "repeats": tuple}
+        return _read(cls, kept, **kinds)
 
     def written(self) -> dict[str, Any]:
         """What Optuna is to keep."""
         return _json(self)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a study was last asked for: so many trials, or ``grid``, every point once."""
+
+    n_trials: int
+    grid: bool
+
+
+@dataclass(frozen=True)
+class SweepDir:
+    """``hydra.sweep.dir``, where trials lie there: as it is written, and as the study's first
+    parent resolved it."""
+
+    written: str
+    resolved: str
+
+
+@dataclass(frozen=True)
+class WinnerRow:
+    """A confirmed configuration: its value in the search, the mean over fresh seeds and half the
+    width of its 95 % interval; ``trial`` is its number in the search."""
+
+    trial: int
+    params: Mapping[str, Any]
+    searched: float
+    mean: float
+    half_width: float
+    tied: bool
+
+
+@dataclass(frozen=True)
+class FinalSeeds:
+    """The seeds that did not choose the winner, and its value with each."""
+
+    seeds: tuple[int, ...]
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What a confirmation says: the configuration, the number to report (``mean`` and half the
+    width of its 95 % interval, over ``seeds`` seeds) and the run of its lower-median seed.
+
+    ``selection_bias`` is the search's value less the mean. A record of an earlier version lacks
+    what that did not know, as final seeds and rounds.
+    """
+
+    run: Path
+    study: str = ""  # the confirmation's
+    trial: int = 0  # in the search
+    params: Mapping[str, Any] = field(default_factory=dict)
+    searched: float = math.nan
+    mean: float = math.nan
+    half_width: float = math.nan
+    selection_bias: float = math.nan
+    tied: int = 1
+    rows: tuple[WinnerRow, ...] = ()
+    seeds: int = 0
+    seed: int = 0  # of ``run``
+    files: Mapping[str, str] = field(default_factory=dict)  # name → sha256 of what that run left
+    final: FinalSeeds | None = None
+    roots: tuple[int, ...] | None = None  # of all trials that were confirmed
+    top: int | None = None
+    rounds: int | None = None
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Self:
+        return _read(
+            cls,
+            kept,
+            rows=lambda rows: tuple(_read(WinnerRow, row) for row in rows),
+            run=Path,
+            final=lambda final: _read(FinalSeeds, final, seeds=tuple, values=tuple),
+            roots=tuple,
+        )
+
+    def written(self) -> dict[str, Any]:
+        """JSON, as ``winner.json`` and the confirmation hold it."""
+        return {"final": None, **_json(self)}
+
+
+@dataclass(frozen=True)
+class StudyAttributes:
+    """A study's. One that sweepmore did not make, or has not introduced yet, has no question."""
+
+    version: int = 0
+    uid: str = ""  # tells it from a later study of its name
+    seed: int | None = None  # of its samplers
+    command: Mapping[str, Any] = field(default_factory=dict)  # that it was last asked for with
+    as_text: tuple[str, ...] = ()  # parameters whose choices Optuna holds as texts
+    budget: Budget | None = None
+    sweep_dir: SweepDir | None = None
+    application: Application | None = None  # what it said of itself; None: an older version ran it
+    leader: Mapping[str, Any] | None = None  # the parent that plans; {}: none does
+    noise: float | None = None  # one run's standard deviation, by confirm.py noise=true
+    noise_freedom: int | None = None  # degrees of freedom that it is known with
+    winner: Winner | None = None  # of a confirmation
+    tested_run: str | None = None  # of a confirmation: the folder of the run that had its look
+    test: Mapping[str, Any] | None = None  # what that look gave
+    question: Mapping[str, Any] = field(default_factory=dict)  # written last, see is_introduced
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> Self:
+        """As the storage has them now."""
+        return _read(
+            cls,
+            study.user_attrs,
+            as_text=tuple,
+            budget=lambda budget: _read(Budget, budget),
+            sweep_dir=lambda sweep_dir: _read(SweepDir, sweep_dir),
+            application=Application.read,
+            winner=Winner.read,
+        )
+
+    @property
+    def is_introduced(self) -> bool:
+        """Whether it says what it asks, which it does last: then all else is there."""
+        return bool(self.question)
+
+    def keep(self, study: optuna.Study) -> None:
+        """Write what is given here, in the order of the fields, and leave the rest as it was."""
+        for one in dataclasses.fields(self):
+            value, absent = getattr(self, one.name), getattr(_NOTHING, one.name)
+            if value != absent:
+                study.set_user_attr(one.name, None if value == {} else _plain(value))
+
+
+_NOTHING = StudyAttributes()
+Kind = TypeVar("Kind")
+
+
+def _read(kind: type[Kind], kept: Mapping[str, Any], **convert: Callable[[Any], Any]) -> Kind:
+    """A record of what was kept. What is null takes the field's default; keys that are no fields
+    are other programs' or a later version's."""
+    names = [one.name for one in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    known = {name: kept[name] for name in names if kept.get(name) is not None}
+    return kind(**{k: convert[k](value) if k in convert else value for k, value in known.items()})
 
 
 def _json(record: Any) -> dict[str, Any]:
@@ -60,8 +203,14 @@ def _json(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Application | Winner):
+        return value.written()
+    if dataclasses.is_dataclass(value):
+        return _json(value)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
         return dict(value)
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(member) for member in value]
+    return value

@@ -9,6 +9,7 @@ import optuna
 
 from sweepmore.statistics.intervals import Noise
 from sweepmore.study.attempts import Attempt
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.view import SHOWN, view
 
@@ -39,9 +40,10 @@ def known_noise(study: optuna.Study) -> Noise | None:
     found = _pooled(view(study).ranked[:SHOWN])
     if found is None and confirmed is not None:
         found = _pooled(view(confirmed).ranked)
-    measured = study.user_attrs.get("noise")
-    if found is None and measured is not None:
-        found = Noise(measured, study.user_attrs.get("noise_freedom", _OLD_FREEDOM))
+    kept = StudyAttributes.of(study)
+    if found is None and kept.noise is not None:
+        freedom = _OLD_FREEDOM if kept.noise_freedom is None else kept.noise_freedom
+        found = Noise(kept.noise, freedom)
     return found
 
 

@@ -22,7 +22,7 @@ from sweepmore.process.slurm import is_gone
 from sweepmore.storage.opening import start
 from sweepmore.storage.optuna_internals import id_of, storage_of, trial_id
 from sweepmore.study.attempts import Attempt, attempt_of
-from sweepmore.study.attributes import Reason, TrialAttributes
+from sweepmore.study.attributes import Reason, StudyAttributes, TrialAttributes
 from sweepmore.study.view import StudyView, attempts_of, view, without_void
 
 # Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
@@ -166,7 +166,7 @@ def lives(owner: Mapping[str, Any], leased: float) -> bool:
 
 def leader(study: optuna.Study) -> Mapping[str, Any] | None:
     """The parent that plans, or None where none does."""
-    named = study.user_attrs.get("leader")
+    named = StudyAttributes.of(study).leader
     if not named or not lives(named, named["time"]):
         return None
     silent = time.time() - named["time"]

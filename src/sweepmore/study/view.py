@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.errors import StudyError
+from sweepmore.statistics.directions import sign_of
 from sweepmore.storage.optuna_internals import id_of, storage_of
 from sweepmore.study.attempts import Attempt, attempt_of, key_of
 
@@ -85,7 +86,7 @@ class StudyView:
 
     def sign(self, objective: int = 0) -> float:
         """1 where lower is better, -1 where higher is."""
-        return -1.0 if self.directions[objective] == "maximize" else 1.0
+        return sign_of(self.directions[objective])
 
     @functools.cached_property
     def ranked(self) -> list[Attempt]:
@@ -112,7 +113,11 @@ class StudyView:
 
     @functools.cached_property
     def front(self) -> list[Attempt]:
-        """Of several objectives: the trials that no other beats in all of them."""
+        """Of several objectives: the trials that no other beats in all of them.
+
+        Not ``study.best_trials``, which also counts what is no result here: void and foreign
+        trials, and those that diverged: infinite in one objective, they may lead in another.
+        """
         ranked = self.ranked
         return [a for a in ranked if not any(self._beats(b, a) for b in ranked)]
 
@@ -122,10 +127,14 @@ class StudyView:
         return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
 
+def directions_of(study: optuna.Study) -> tuple[str, ...]:
+    """As hydra.sweeper.direction has them: minimize or maximize, for each objective."""
+    return tuple(direction.name.lower() for direction in study.directions)
+
+
 def view(study: optuna.Study) -> StudyView:
     """Read a study; attempts in order of their number, without void and foreign ones."""
-    directions = tuple(direction.name.lower() for direction in study.directions)
-    return StudyView(study.study_name, directions, without_void(attempts_of(study)))
+    return StudyView(study.study_name, directions_of(study), without_void(attempts_of(study)))
 
 
 # Attempts of finished trials by the trial's id, as long as their storage is open.

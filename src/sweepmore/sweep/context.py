@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,13 @@ from sweepmore.compose.frozen import freeze as freeze_sources
 from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep
 from sweepmore.compose.space import Space
-from sweepmore.runs.record import safe_name, write_atomic
+from sweepmore.process.signals import Stop
+from sweepmore.runs.record import make_whole, safe_name, write_atomic
 from sweepmore.storage.opening import open_storage
-from sweepmore.storage.patience import deleted
+from sweepmore.storage.patience import Outage, deleted
 from sweepmore.storage.urls import shown
 from sweepmore.study import slots
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import StudyView
 
 # What tells a study's own folder from one that a task has made anew after it was removed.
@@ -59,9 +59,12 @@ class StudyContext:
         return [dict(zip(self.repeats, values)) for values in combinations]
 
 
-def load_study(asked: Sweep, name: str) -> optuna.Study:
-    """The study that a parent has opened; StudyGone where it was deleted since."""
-    storage = open_storage(asked.url, asked.engine, wait=True)
+def load_study(
+    asked: Sweep, name: str, stop: Stop | None = None, outage: Outage | None = None
+) -> optuna.Study:
+    """The study that a parent has opened; StudyGone where it was deleted since. ``stop`` and
+    ``outage`` are ``open_storage``'s."""
+    storage = open_storage(asked.url, asked.engine, wait=True, stop=stop, outage=outage)
     pruner = build_pruner(asked.settings.pruner)
     try:
         return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
@@ -72,7 +75,7 @@ def load_study(asked: Sweep, name: str) -> optuna.Study:
 def study_folder(outputs: Path, study: optuna.Study) -> Path:
     """``outputs/studies/NAME`` by its ``safe_name``; a second study of that name (another storage)
     gets a suffix."""
-    uid = study.user_attrs["uid"]
+    uid = StudyAttributes.of(study).uid
     folder = outputs / "studies" / safe_name(study.study_name)
     if not _belongs(folder, uid):
         folder = folder.with_name(f"{folder.name}-{uid}")
@@ -85,13 +88,11 @@ def _belongs(folder: Path, uid: str) -> bool:
     so that of two parents that begin together neither finds it without its mark."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".study-", dir=folder.parent))
-        fresh.chmod(0o755)  # mkdtemp's 0700 would hide it from one's own group
-        write_atomic(fresh / MARK, uid)
         try:
-            fresh.rename(folder)
+            make_whole(folder, lambda fresh: write_atomic(fresh / MARK, uid))
         except OSError:  # another process was first
-            shutil.rmtree(fresh)
+            if not folder.exists():
+                raise
     mark = folder / MARK
     return mark.exists() and mark.read_text() == uid
 
@@ -99,8 +100,8 @@ def _belongs(folder: Path, uid: str) -> bool:
 def sweep_dir_of(asked: Sweep, study: optuna.Study) -> Path | None:
     """Hydra's sweep dir, where the study's trials lie there: as the study's first parent resolved
     it, whatever the time is by now. A relative one is of the folder where the command is given."""
-    kept = study.user_attrs.get("sweep_dir")
-    return None if kept is None else asked.cwd / kept["resolved"]
+    kept = StudyAttributes.of(study).sweep_dir
+    return None if kept is None else asked.cwd / kept.resolved
 
 
 def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:

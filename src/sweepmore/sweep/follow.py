@@ -21,6 +21,7 @@ from sweepmore.storage.opening import removed
 from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, is_away
 from sweepmore.storage.urls import file_of, shown
 from sweepmore.study import slots
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep import terminal
 from sweepmore.sweep.checkpoints import BestOnly
@@ -41,14 +42,22 @@ class Follower:
     study: optuna.Study
     began: float = field(default_factory=time.monotonic)
     gone: StudyError | None = None
+    # of the block
+    _folder: Path = field(init=False)
+    _uid: str = field(init=False)
+    _file: Path | None = field(init=False)  # SQLite's
+    _file_id: tuple[int, int] | None = field(init=False)
+    _show: contextlib.AbstractContextManager[terminal.Shown] = field(init=False)
+    _shown: terminal.Shown = field(init=False)
+    _thread: threading.Thread = field(init=False)
+    _thin_out: BestOnly = field(default_factory=BestOnly, init=False)
+    _done: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __enter__(self) -> Follower:
         self._folder = study_folder(self.asked.outputs, self.study)
-        self._uid = self.study.user_attrs["uid"]
+        self._uid = StudyAttributes.of(self.study).uid
         self._file = file_of(self.asked.url)
         self._file_id = None if self._file is None else _identity(self._file)
-        self._thin_out = BestOnly()
-        self._done = threading.Event()
         self._show = terminal.live(self.asked)
         self._shown = self._show.__enter__()
         self.tick()
@@ -111,9 +120,9 @@ class Follower:
         if missing:
             raise removed(missing)
         try:
-            uid = self.study.user_attrs.get("uid")
+            uid = StudyAttributes.of(self.study).uid
         except StudyGone:
-            uid = None
+            uid = ""
         if uid != self._uid:
             raise deleted(f"The study {self.study.study_name}", shown(self.asked.url))
 
@@ -148,9 +157,9 @@ class Follower:
         mine = {key: leader.get(key) for key in me} == me
         if leader and not mine:
             return False
-        before = None if leader else self.study.user_attrs.get("leader")
+        before = None if leader else StudyAttributes.of(self.study).leader
         if not mine or time.time() - leader["time"] > slots.LEADER_SECONDS / 10:
-            self.study.set_user_attr("leader", {**me, "time": time.time()})
+            StudyAttributes(leader={**me, "time": time.time()}).keep(self.study)
         if before and {key: before.get(key) for key in me} != me:
             self._say_that_it_is_silent(before)
         return True
@@ -168,9 +177,9 @@ class Follower:
         )
 
     def _resign(self) -> None:
-        leader = self.study.user_attrs.get("leader")
+        leader = StudyAttributes.of(self.study).leader
         if leader is not None and leader["pid"] == os.getpid() and on_this_host(leader):
-            self.study.set_user_attr("leader", None)
+            StudyAttributes(leader={}).keep(self.study)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -25,7 +25,7 @@ from sweepmore.compose.composing import composing
 from sweepmore.compose.hydra_internals import for_another_process, fresh_context, without_callbacks
 from sweepmore.compose.overrides import override_text
 from sweepmore.compose.settings import read
-from sweepmore.errors import Interrupted, StudyError
+from sweepmore.errors import Interrupted, StudyError, first_line
 from sweepmore.process import slurm
 from sweepmore.process.identity import this_process
 from sweepmore.process.signals import ignore_continue, signals_raise, unbroken
@@ -97,8 +97,7 @@ class Job(threading.Thread):
             (ended,) = self._launch()
             told = ended.return_value
         except Exception as error:
-            said = str(error).strip().partition("\n")[0] or type(error).__name__
-            print(f"warning: a worker died: {said}", file=sys.stderr)
+            print(f"warning: a worker died: {first_line(error)}", file=sys.stderr)
         else:
             self._ending = Ending.DONE if told is None else Ending.STOPPED
 
@@ -134,10 +133,12 @@ class Jobs(Crew[Job]):
     task: TaskFunction
     _told: bool = field(default=False, init=False)
     _looked: float = field(default=0.0, init=False)  # when Slurm was asked what it has
+    _on_slurm: bool = field(init=False)
+    _name: str = field(init=False)  # of its jobs in Slurm's queue: of this parent alone
+    _worker: LauncherWorker = field(init=False)
 
     def __post_init__(self) -> None:
         self._on_slurm = self.config.hydra.launcher._target_ == SLURM
-        # the names of its jobs in Slurm's queue: of this parent alone
         self._name = f"{safe_name(self.study.study_name)}-{secrets.token_hex(3)}"
         part = {
             "study": self.study.study_name,

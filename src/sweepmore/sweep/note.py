@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import optuna
 from optuna.distributions import json_to_distribution
 
 from sweepmore.storage.optuna_internals import storage_of, study_id
+from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.view import directions_of
 from sweepmore.study.winners import reported
 from sweepmore.sweep.terminal import command_line, described
 
@@ -18,18 +18,17 @@ from sweepmore.sweep.terminal import command_line, described
 KEY, LONGEST = "dashboard:note_", 2045
 
 
-def write_note(study: optuna.Study, winner: Mapping[str, Any] | None = None) -> None:
+def write_note(study: optuna.Study, winner: Winner | None = None) -> None:
     """Question and command; with a ``winner`` of confirm.py, that too."""
-    attrs = study.user_attrs
+    attrs = StudyAttributes.of(study)
     space = {
-        name: json_to_distribution(json.dumps(one))
-        for name, one in attrs["question"]["space"].items()
+        name: json_to_distribution(json.dumps(one)) for name, one in attrs.question["space"].items()
     }
-    directions = ", ".join(direction.name.lower() for direction in study.directions)
-    command = command_line(attrs["command"])
+    directions = ", ".join(directions_of(study))
+    command = command_line(attrs.command)
     lines = [f"**{directions}** over {described(space)}", "", "```", command, "```"]
     if winner is not None:
-        params = " ".join(f"`{name}={value}`" for name, value in winner["params"].items())
+        params = " ".join(f"`{name}={value}`" for name, value in winner.params.items())
         lines += [
             "",
             f"**Winner**: {params}, {reported(winner)}",

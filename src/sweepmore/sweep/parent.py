@@ -28,12 +28,13 @@ from sweepmore.compose.settings import Sweep, read
 from sweepmore.compose.space import Space
 from sweepmore.errors import Interrupted
 from sweepmore.process.identity import on_this_host, this_process
+from sweepmore.process.signals import Stop
 from sweepmore.runs.record import ending
 from sweepmore.storage.opening import existing_storage, open_storage, storage_errors
-from sweepmore.storage.optuna_internals import storage_of
-from sweepmore.storage.patience import heed
+from sweepmore.storage.patience import Outage
 from sweepmore.study import slots
 from sweepmore.study.application import registered_by
+from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
 from sweepmore.study.view import view
 from sweepmore.sweep import terminal
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
@@ -43,7 +44,7 @@ from sweepmore.sweep.jobs import Jobs
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.sweep.results import write_results
 from sweepmore.sweep.versions import Versions
-from sweepmore.sweep.worker import work
+from sweepmore.sweep.worker import ParentHere, work
 from sweepmore.wording import plural, shown_path
 
 
@@ -88,17 +89,18 @@ class Parent:
         base = self.compose_base()
         question = self.question(base)
         application = registered_by(self.task, question["config"])
-        versions = Versions(asked, question, self.about(resolved), application)
+        versions = Versions(asked, question, self.placed(resolved), application)
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
             terminal.preview(asked, version.named, version.study, self.workers_shown())
             print("dry run: nothing was started")
             return
-        version = versions.open(open_storage(asked.url, asked.engine))
+        stop, outage = Stop(), Outage()
+        storage = open_storage(asked.url, asked.engine, stop=stop, outage=outage)
+        version = versions.open(storage)
         study = version.study
         assert study is not None
-        budget = {"n_trials": asked.n_trials, "grid": asked.gridded}
-        study.set_user_attr("budget", budget)  # the last one that was asked for, for reports
+        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded)).keep(study)
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         shared = context_of(asked, study, frozen, self.since)
@@ -106,13 +108,12 @@ class Parent:
         self.warn_of_new_code(study, shared)
         sweep_dir = self.make_sweep_dir(shared, study, asked.cwd / resolved)
         follower = Follower(asked, study)
-        stopped: int | None = None
         with follower:
             try:
-                stopped = self.launch(study, shared, follower)
+                stopped = self.launch(study, shared, follower, outage)
             except Interrupted as interrupted:
                 stopped = interrupted.signum
-            heed(storage_of(study), lambda: stopped)
+            stop.signum = stopped
         if not ending(study.study_name):
             write_results(view(study), asked.space, shared.folder, sweep_dir)
         terminal.closing(asked, study, shared, follower.elapsed, stopped is not None)
@@ -136,8 +137,8 @@ class Parent:
     def make_sweep_dir(self, shared: StudyContext, study: optuna.Study, resolved: Path) -> Path:
         """Where the study's results are left, and its trials where they lie in Hydra's sweep dir;
         the launcher and callbacks find it in the config, and on the disk."""
-        kept = study.user_attrs.get("sweep_dir", {}).get("written")
-        if kept != self.asked.sweep_dir:
+        kept = StudyAttributes.of(study).sweep_dir
+        if (kept and kept.written) != self.asked.sweep_dir:
             print(
                 f"warning: hydra.sweep.dir has changed; the trials of {study.study_name} stay in "
                 f"{shared.sweep_dir or shared.folder}",
@@ -174,11 +175,10 @@ class Parent:
         ignore = [*settings.question_ignore, *(settings.repeats or {})]
         return questions.ask(self.asked.space.searched, plain, search, self.check_points, ignore)
 
-    def about(self, resolved: str) -> dict[str, Any]:
-        """What a new study keeps of the command that begins it."""
+    def placed(self, resolved: str) -> SweepDir | None:
+        """Where a new study's trials lie in Hydra's sweep dir; None where they do not."""
         written = self.asked.sweep_dir
-        placed = {} if written is None else {"written": written, "resolved": resolved}
-        return {"command": self.asked.command} | ({"sweep_dir": placed} if placed else {})
+        return None if written is None else SweepDir(written, resolved)
 
     def warn_of_lost_folders(self, study: optuna.Study) -> None:
         """What a study's trials left is gone with its folder, their values are not. Of other hosts
@@ -240,7 +240,9 @@ class Parent:
                 composer.compose([*overrides, f"{key}={override_text(value)}"])
         return questions.agreed(answers)
 
-    def launch(self, study: optuna.Study, shared: StudyContext, follower: Follower) -> int | None:
+    def launch(
+        self, study: optuna.Study, shared: StudyContext, follower: Follower, outage: Outage
+    ) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
         crew = (self.asked, study, shared, follower.stopping, lambda: follower.gone)
         if self.is_local:
@@ -253,7 +255,8 @@ class Parent:
             "parent": this_process(),
             "since": self.since,
         }
-        return work(self.asked, part, self.context, self.task, gone=lambda: follower.gone)
+        here = ParentHere(lambda: follower.gone, outage)
+        return work(self.asked, part, self.context, self.task, here)
 
 
 def check_named(asked: Sweep) -> None:

@@ -28,8 +28,8 @@ from sweepmore.process.invocation import python
 from sweepmore.runs.record import ending, write_atomic
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
-from sweepmore.study.application import kept
 from sweepmore.study.attempts import Attempt, run_of, runs_each, words
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import SHOWN, StudyView, view
@@ -223,7 +223,7 @@ def closing(
         share = len(seen.infeasible) / max(1, len(seen.counted))
         print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
     _print_failures(seen)
-    write_csv(seen, shared.folder / "trials.csv", study.user_attrs.get("as_text", ()))
+    write_csv(seen, shared.folder / "trials.csv", StudyAttributes.of(study).as_text)
     confirms = ending(study.study_name)  # confirm.py has its own table
     if not seen.ranked or confirms:
         return
@@ -323,7 +323,7 @@ def _of_script(script: str, asked: Sweep, study: str) -> str | None:
 
 def _shows(asked: Sweep, study: optuna.Study) -> str | None:
     """The application's own command that shows what the best can do, where it has one."""
-    application = kept(study)
+    application = StudyAttributes.of(study).application
     if application is None or asked.where is None or application.commands.study is None:
         return None
     words = {"study": shlex.quote(study.study_name), "which": "best", "where": asked.where}

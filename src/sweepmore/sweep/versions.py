@@ -30,8 +30,9 @@ from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep, check_name
 from sweepmore.errors import StudyError
 from sweepmore.study import slots
-from sweepmore.study.application import Application, keep
-from sweepmore.study.view import view
+from sweepmore.study.application import Application
+from sweepmore.study.attributes import VERSION, StudyAttributes, SweepDir
+from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import is_done
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import plural
@@ -64,7 +65,7 @@ class Versions:
 
     asked: Sweep
     question: Question
-    about: Mapping[str, Any]  # what a new study says of the command that began it
+    sweep_dir: SweepDir | None  # of a new study, where its trials lie in Hydra's
     application: Application  # what it is one of
 
     @property
@@ -118,11 +119,11 @@ class Versions:
                 )
             except DuplicatedStudyError:
                 continue  # another process was first: it may ask the same
-            if "question" in study.user_attrs:
-                before = study.user_attrs["command"]
-                kept = {key: before[key] for key in ("fixed", "hydra")}  # what trials share
-                study.set_user_attr("command", {**self.asked.command, **kept})
-                keep(study, self.application)  # one of an older version has none
+            before = StudyAttributes.of(study)
+            if before.is_introduced:
+                kept = {key: before.command[key] for key in ("fixed", "hydra")}  # trials share it
+                now = {**self.asked.command, **kept}  # a study of an older version keeps no record
+                StudyAttributes(command=now, application=self.application).keep(study)
             else:
                 self.introduce(study)
             return replace(version, study=study)
@@ -130,14 +131,16 @@ class Versions:
     def introduce(self, study: optuna.Study) -> None:
         """What a new study says of itself."""
         seed = self.asked.settings.seed
-        study.set_user_attr("uid", secrets.token_hex(3))
-        study.set_user_attr("seed", secrets.randbelow(2**32) if seed is None else seed)
-        for key, value in self.about.items():
-            study.set_user_attr(key, value)
-        keep(study, self.application)
-        as_text = [parameter.name for parameter in self.asked.space.parameters if parameter.as_text]
-        study.set_user_attr("as_text", as_text)  # for readers that know Optuna's choices alone
-        study.set_user_attr("question", self.question)  # last: whoever finds it finds all
+        StudyAttributes(
+            version=VERSION,
+            uid=secrets.token_hex(3),
+            seed=secrets.randbelow(2**32) if seed is None else seed,
+            command=self.asked.command,
+            as_text=tuple(one.name for one in self.asked.space.parameters if one.as_text),
+            sweep_dir=self.sweep_dir,
+            application=self.application,
+            question=self.question,
+        ).keep(study)
         write_note(study)
 
     def against(self, study: optuna.Study) -> str:
@@ -145,8 +148,9 @@ class Versions:
         preview says so; nothing where it does go on. StudyError where it is to be refused."""
         if not asks_something(study):
             return self.against_foreign(study)
-        changed = questions.changes(study.user_attrs["question"], self.question)
-        barred = questions.barred(study.user_attrs["question"], self.question)
+        before = StudyAttributes.of(study).question
+        changed = questions.changes(before, self.question)
+        barred = questions.barred(before, self.question)
         if not changed:
             over = self.is_unnamed and is_done(view(study), self.asked)
             return "is full" if over and slots.leader(study) is None else ""
@@ -177,7 +181,7 @@ class Versions:
     def against_foreign(self, study: optuna.Study) -> str:
         """Of a study that asks nothing. Empty, it is what a parent left that died before it had
         introduced it; else another program's, whose trials the sampler learns from."""
-        theirs = [direction.name.lower() for direction in study.directions]
+        theirs = list(directions_of(study))
         trials = study.get_trials(deepcopy=False)
         if not trials and theirs == self.asked.settings.directions:
             return ""
@@ -218,11 +222,11 @@ class Versions:
 def asks_something(study: optuna.Study) -> bool:
     """Whether it was introduced, by now or within a while: another process may be creating it."""
     deadline = time.monotonic() + CREATION_SECONDS
-    while "question" not in study.user_attrs and time.monotonic() < deadline:
+    while not StudyAttributes.of(study).is_introduced and time.monotonic() < deadline:
         if study.get_trials(deepcopy=False):
             break  # what sweepmore makes is introduced before its first trial
         time.sleep(0.1)
-    return "question" in study.user_attrs
+    return StudyAttributes.of(study).is_introduced
 
 
 def _plain(distribution: optuna.distributions.BaseDistribution) -> Mapping[str, Any]:

@@ -11,7 +11,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,6 +34,7 @@ from optuna.exceptions import (
 )
 from optuna.trial import TrialState
 
+from sweepmore.compose.frozen import Composer
 from sweepmore.compose.hydra_internals import callbacks_of, error_of
 from sweepmore.compose.overrides import fixed_values, override_text
 from sweepmore.compose.question import call
@@ -40,16 +42,17 @@ from sweepmore.compose.samplers import build_sampler
 from sweepmore.compose.settings import Sweep
 from sweepmore.errors import ConfigError, Interrupted, StudyError, described, is_disk_failure
 from sweepmore.process.identity import is_alive, on_this_host
-from sweepmore.process.signals import Stop, answered, unbroken
+from sweepmore.process.signals import Stop, handled, unbroken
 from sweepmore.process.state import return_to, unchanged, working_folder
-from sweepmore.runs.record import safe_name
+from sweepmore.runs.record import run_stem, safe_name
+from sweepmore.statistics.directions import sign_of
 from sweepmore.storage.opening import FAILURES, removed
-from sweepmore.storage.optuna_internals import as_running, storage_of
-from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, heed, is_away
+from sweepmore.storage.optuna_internals import as_running
+from sweepmore.storage.patience import DatabaseAway, Outage, StudyGone, deleted, is_away
 from sweepmore.study import slots
 from sweepmore.study.attempts import Attempt
-from sweepmore.study.attributes import TrialAttributes
-from sweepmore.study.view import view
+from sweepmore.study.attributes import StudyAttributes, TrialAttributes
+from sweepmore.study.view import directions_of, view
 from sweepmore.sweep import folders
 from sweepmore.sweep.context import StudyContext, context_of, freeze, load_study, must_end
 from sweepmore.trial import SweepTrial, entered
@@ -72,30 +75,48 @@ class _Pruned(Exception):
     """The pruner stopped a trial between two of its repeats."""
 
 
+@dataclass(frozen=True)
+class ParentHere:
+    """A worker's parent, where both are one process.
+
+    ``gone`` says what it has found removed: nothing is told to the study then, for another may
+    have its number by now. ``outage`` is what its own connection says of the database.
+    """
+
+    gone: Callable[[], StudyError | None] = lambda: None
+    outage: Outage | None = None
+
+
 def work(
     asked: Sweep,
     part: Mapping[str, Any],
     context: HydraContext,
     task: TaskFunction,
-    gone: Callable[[], StudyError | None] = lambda: None,
+    here: ParentHere = ParentHere(),
 ) -> int | None:
-    """A worker's life; returns the signal that ended it, or None. In the parent's own process
-    ``gone`` tells what the parent has found removed."""
-    study = load_study(asked, part["study"])
+    """A worker's life; returns the signal that ended it, or None."""
+    stop = Stop()
+    study = load_study(asked, part["study"], stop, here.outage)
     study.sampler = build_sampler(
         asked.sampler,
         asked.space,
         worker=part["index"],
         trials_so_far=len(study.get_trials(deepcopy=False)),
-        base_seed=study.user_attrs["seed"],
+        base_seed=StudyAttributes.of(study).seed or 0,
     )
     frozen = freeze(asked, study)
     shared = context_of(asked, study, frozen, part["since"])
     hears = bool(part.get("quiet"))
     worker = Worker(
-        shared, study, task, context, parent=part["parent"], own_callbacks=hears, gone=gone
+        shared,
+        study,
+        task,
+        context,
+        parent=part["parent"],
+        own_callbacks=hears,
+        gone=here.gone,
+        stop=stop,
     )
-    heed(storage_of(study), lambda: worker.stopped_by)
     worker.run()
     return worker.stopped_by
 
@@ -110,10 +131,8 @@ class Worker:
     context: HydraContext
     parent: Mapping[str, Any]  # ends with it, where both are on one host
     own_callbacks: bool = False  # Hydra's are not in its context yet: the first config has them
-    # what the parent whose process this is has found removed: nothing is told to the study then,
-    # for another may have its number by now
-    gone: Callable[[], StudyError | None] = lambda: None
-    stopped_by: int | None = None
+    gone: Callable[[], StudyError | None] = lambda: None  # see ParentHere
+    stop: Stop = field(default_factory=Stop)  # what this process was told
     _trial: optuna.Trial | None = None
     _cooperates: bool = False  # the running task asks `report`, so it can be stopped by its answer
     _in_task: bool = False
@@ -123,10 +142,17 @@ class Worker:
     _home: Path | None = None  # the working directory
     _uid: str = ""  # the study's
 
+    @cached_property
+    def composer(self) -> Composer:
+        return self.shared.frozen.composer()
+
+    @property
+    def stopped_by(self) -> int | None:
+        return self.stop.signum
+
     def run(self) -> None:
         """Work until the budget is planned and taken, a signal comes, or too much fails."""
-        self._uid = self.study.user_attrs["uid"]
-        self.composer = self.shared.frozen.composer()
+        self._uid = StudyAttributes.of(self.study).uid
         self._home = working_folder()
         self.context = replace(self.context, config_loader=self.composer.loader)
         worked = looked = time.monotonic()
@@ -168,7 +194,8 @@ class Worker:
         try:
             values = self._values(trial, claimed)
         except Interrupted as interrupted:
-            self.stopped_by = self.stopped_by or interrupted.signum
+            if self.stopped_by is None:
+                self.stop.hear(interrupted.signum)
             self._refuse_if_gone()
             self._hand_back(claimed)
         except (DatabaseAway, StudyGone):
@@ -223,12 +250,11 @@ class Worker:
 
     def _complete(self, values: Sequence[float]) -> None:
         """NaN never reaches the storage: what is not finite is infinitely bad."""
-        directions = self.study.directions
         if not all(map(math.isfinite, values)):
             self._keep(TrialAttributes(status="diverged"))
             values = [
-                value if math.isfinite(value) else worst(direction.name)
-                for value, direction in zip(values, directions)
+                value if math.isfinite(value) else sign_of(direction) * math.inf
+                for value, direction in zip(values, directions_of(self.study))
             ]
         else:
             self._keep(TrialAttributes(status="ok"))
@@ -341,7 +367,7 @@ class Worker:
     def _sweep_trial(
         self, claimed: Attempt, repeat: Mapping[str, Any], number: int | None
     ) -> SweepTrial:
-        names = [safe_name(self.shared.study_name)[:40], self._uid, f"{claimed.root:04d}"]
+        names = [run_stem(self.shared.study_name, self._uid), f"{claimed.root:04d}"]
         names += [] if number is None else [f"s{number}"]
         return SweepTrial(
             study=self.shared.study_name,
@@ -414,7 +440,7 @@ class Worker:
 
     def _hand_back(self, claimed: Attempt) -> None:
         assert self._trial is not None
-        if self.study.user_attrs.get("uid") != self._uid:  # another study has its number by now
+        if StudyAttributes.of(self.study).uid != self._uid:  # another study has its number by now
             raise deleted(f"The study {self.study.study_name}", "its database")
         now = next(a for a in view(self.study).attempts if a.number == claimed.number)
         slots.retry(self.study, now, died=False)
@@ -438,24 +464,14 @@ class Worker:
     def _signals(self) -> Iterator[None]:
         """First signal: nothing new starts, the running task is asked to stop (by its own handler,
         or by ``report``; one that knows neither is left at once). Second: at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        heard = Stop()
 
         def stop(signum: int, frame: FrameType | None) -> None:
-            which = heard.hear(signum)
-            self.stopped_by = heard.signum
+            which = self.stop.hear(signum)
             if self._in_task and (which == "second" or (which == "first" and not self._cooperates)):
                 raise Interrupted(signum)
 
-        before = {signum: signal.signal(signum, stop) for signum in answered()}
-        try:
+        with handled(stop):
             yield
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
 
     @contextmanager
     def _watch(self) -> Iterator[None]:
@@ -518,7 +534,3 @@ def objectives(ended: JobReturn, wanted: int, pruned: bool) -> list[float]:
     if (error := error_of(ended)) is not None:
         raise error
     return [math.nan] * wanted if pruned else returned(ended.return_value, wanted)
-
-
-def worst(direction: str) -> float:
-    return -math.inf if direction.lower() == "maximize" else math.inf

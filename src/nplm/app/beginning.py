@@ -1,0 +1,160 @@
+"""How a run begins: what its words mean, where it starts, its folder and its W&B mirror."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from nplm import lineage
+from nplm.config import Config, from_hydra, to_plain
+from nplm.result import about_data
+from sweepmore.compose import cli
+from sweepmore.compose.composing import as_typed, resolved
+from sweepmore.errors import ConfigError, RunError
+from sweepmore.runs import record as records
+from sweepmore.runs.record import Record
+from sweepmore.runs.tracking import Tracker, track
+from sweepmore.trial import SweepTrial
+from sweepmore.typed import dotted
+
+if TYPE_CHECKING:  # torch is imported once a run is certain to begin
+    from nplm.data import Splits
+    from nplm.state import State
+
+PACKAGES = ("sweepmore", "torch", "numpy", "hydra-core", "omegaconf", "wandb", "safetensors")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command asks for. ``folder`` is the run's; it has begun before where ``resumed``."""
+
+    config: Config
+    folder: Path
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has begun: it has a folder, and the sweep hears of it where it is a trial."""
+
+    config: Config
+    splits: Splits
+    state: State
+    record: Record
+    trial: SweepTrial | None
+
+
+def asked_for(node: DictConfig, outputs: Path, trial: SweepTrial | None) -> Asked:
+    """Read the composed config. ``resume`` brings the config and the folder of its run; a later
+    attempt at a trial goes on with what an earlier one left."""
+    config, folder = from_hydra(resolved(node)), Path(HydraConfig.get().runtime.output_dir)
+    if config.resume is not None:
+        cli.remove_empty(folder)  # Hydra made it for a new run; this one has its own
+        return Asked(*_interrupted(config.resume, outputs), resumed=True)
+    if config.start_from is not None:  # "last" would soon be another run
+        source = records.find_run(config.start_from, outputs, "model.safetensors")
+        config = dataclasses.replace(config, start_from=str(source))
+    return Asked(config, folder, resumed=trial is not None and _taken_over(trial, folder))
+
+
+def _taken_over(trial: SweepTrial, folder: Path) -> bool:
+    from nplm.checkpoint import LAST
+
+    return trial.attempt > 0 and records.take_over(trial.earlier, folder, LAST)
+
+
+def _interrupted(name: str, outputs: Path) -> tuple[Config, Path]:
+    """Config and folder of the run that ``resume=name`` means; it brings all its settings."""
+    from nplm.checkpoint import LAST
+
+    words = as_typed(HydraConfig.get().overrides.task)
+    others = [word for word in words if not word.startswith("resume=")]
+    if others:
+        raise ConfigError(
+            f"resume={name} takes no other settings, but {' '.join(others)} was given.",
+            value=others,
+            cure="Drop them, or begin a new run from its weights with start_from=FOLDER.",
+        )
+    folder = records.find_run(name, outputs, holding=str(LAST), stopped=True)
+    result = folder / "result.json"
+    if result.exists() and (status := records.read_json(result)["status"]) not in records.STOPPED:
+        raise RunError(
+            f"{folder} is not interrupted: its status is {status}.",
+            value=status,
+            cure="Begin a new run from its weights with start_from=FOLDER.",
+        )
+    if (pid := records.runs_elsewhere(folder)) is not None:
+        raise RunError(
+            f"{folder} is still running, as process {pid}.",
+            value=pid,
+            cure="Stop that process first; Ctrl-C saves its state.",
+        )
+    if not (folder / LAST).exists():
+        raise RunError(
+            f"{folder} ended before its first checkpoint.",
+            value=str(folder),
+            cure="There is nothing to continue: remove the folder and begin the run anew.",
+        )
+    return from_hydra(records.read_config(folder)), folder
+
+
+def of_one_batch(asked: Asked, splits: Splits) -> tuple[Asked, Splits]:
+    """The run that overfits its first minibatch alone."""
+    from nplm.minibatches import first_batch
+
+    config, splits = first_batch(asked.config, splits)
+    return dataclasses.replace(asked, config=config), splits
+
+
+def starting_state(asked: Asked, splits: Splits) -> State:
+    """Fresh, from another run's weights, or from the training state of an interrupted run."""
+    from nplm import checkpoint
+    from nplm.state import begin, resume
+
+    config = asked.config
+    if asked.resumed:
+        return resume(config, splits, checkpoint.load_last(asked.folder))
+    if config.start_from is None:
+        return begin(config, splits)
+    weights = checkpoint.load(Path(config.start_from) / checkpoint.WEIGHTS)
+    return begin(config, splits, weights)
+
+
+def open_record(asked: Asked, splits: Splits, state: State, trial: SweepTrial | None) -> Record:
+    """The run's folder with its provenance; one that was interrupted is cut at its state."""
+    config = asked.config
+    if asked.resumed:  # a counting model takes no step, and reports step 0 again
+        return records.reopen(asked.folder, last_step=state.step or -1)
+    facts: dict[str, Any] = {"seed": config.seed, "data": about_data(splits)}
+    if config.start_from is not None:
+        facts["start_from"] = lineage.start_record(Path(config.start_from))
+    return records.create(
+        asked.folder,
+        config=to_plain(config),
+        overrides=as_typed(HydraConfig.get().overrides.task),
+        facts=facts,
+        packages=PACKAGES,
+        run_id=None if trial is None else trial.run_id,
+        attempt=0 if trial is None else trial.attempt,
+    )
+
+
+@contextmanager
+def mirrored(run: Run) -> Iterator[Tracker]:
+    """The run's W&B mirror: a study's trials are one group."""
+    settings, about, job_type = run.config.wandb, dotted(to_plain(run.config)), "train"
+    if (trial := run.trial) is not None:
+        settings = dataclasses.replace(settings, group=trial.study)
+        about |= {"study": trial.study, "trial": trial.root, "attempt": trial.attempt}
+        job_type = "trial"
+    with track(settings, run.record, about, job_type) as tracker:
+        if trial is not None and tracker.run_id is not None:
+            trial.set("wandb_id", tracker.run_id)
+        yield tracker

@@ -1,0 +1,30 @@
+"""What identifies a study's data, and a warning where its trials begin with foreign weights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nplm import data
+from nplm.config import from_hydra
+from nplm.lineage import of_another_split, start_record
+from sweepmore.compose.cli import ROOT_VARIABLE
+from sweepmore.errors import UserError
+from sweepmore.runs.record import find_run
+
+
+def identity(node: Mapping[str, Any]) -> dict[str, str]:
+    """What a study's question holds of the data. Warns where its trials begin with the weights of
+    a run on another split."""
+    of_data, start_from = data.identity(node), from_hydra(node).start_from
+    if start_from is not None:
+        outputs = Path(os.environ.get(ROOT_VARIABLE, ".")) / "outputs"
+        with contextlib.suppress(UserError):  # a run that is gone is each trial's own failure
+            source = find_run(start_from, outputs, "model.safetensors")
+            if told := of_another_split(start_record(source), of_data["fingerprint"]):
+                warnings.warn(told, stacklevel=2)
+    return of_data

@@ -1,0 +1,185 @@
+"""The training state: what the loop carries from step to step, how it begins, is saved, resumes."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nplm import checkpoint as files
+from nplm.building import build_model, size_of
+from nplm.checkpoint import Checkpoint
+from nplm.config import Bigram, Config
+from nplm.data import Splits
+from nplm.minibatches import check_table
+from nplm.model import LanguageModel
+from nplm.optim import Average, Optimiser, build_optimiser
+from nplm.weights import about_model, load_weights
+from sweepmore.errors import ConfigError, RunError
+
+MAX_PARAMETERS = 2**30
+# Of a table of all pairs of tokens: 512 MiB of float64, of which counting holds four at a time.
+MAX_PAIRS = 2**26
+
+
+@dataclass
+class State:
+    """What the loop carries from step to step; all of it is in a checkpoint but ``train_loss``.
+
+    ``fit`` changes it in place, so begin a new one for each run. Losses are in nats per token,
+    ``seconds`` are of training alone.
+    """
+
+    model: LanguageModel
+    optimiser: Optimiser
+    generator: torch.Generator  # of the minibatches, on the CPU
+    device: torch.device
+    average: Average | None
+    averaged: LanguageModel  # what is evaluated and kept: ``model`` itself where none is averaged
+    step: int = 0  # taken, as of the last report
+    seconds: float = 0.0
+    smoothed: float | None = None
+    dev_loss: float | None = None  # at the last evaluation
+    train_loss: float | None = None
+    best_loss: float = math.inf  # of dev
+    best: dict[str, Tensor] | None = None  # weights of the best evaluation, not yet on disk
+    losses: list[Tensor] = field(default_factory=list)  # of the steps since the last report
+    drawn_from: Tensor | None = None  # the generator's state before it drew the current block
+
+    def evaluated(self) -> LanguageModel:
+        """Return the model with the averaged weights of this step: what is evaluated."""
+        if self.average is not None:
+            with torch.no_grad():
+                for parameter, value in zip(self.averaged.parameters(), self.average.values()):
+                    parameter.copy_(value)
+        return self.averaged
+
+
+def begin(config: Config, splits: Splits, weights: Checkpoint | None = None) -> State:
+    """Return a run's first state: freshly drawn parameters, or the ``weights`` of another run.
+
+    Raises ConfigError for a device that is not there and for a model that no memory holds,
+    RunError for weights that do not fit.
+    """
+    device = pick_device(config.device)
+    check_size(config, splits)
+    initialisation = torch.Generator().manual_seed(config.seed)
+    model = build_model(config.model, len(splits.vocabulary), initialisation)
+    if weights is not None:
+        load_weights(model, weights, splits)
+    model.to(device)
+    parameters = list(model.parameters())
+    optimiser = build_optimiser(config.optim, parameters)
+    generator = torch.Generator().manual_seed(derived_seed(config.seed, "minibatches"))
+    averages = config.optim.ema and not model.is_counted  # what takes no steps has no average
+    average = Average(parameters, config.optim.ema) if averages else None
+    averaged = model if average is None else copy.deepcopy(model)
+    return State(model, optimiser, generator, device, average, averaged)
+
+
+def resume(config: Config, splits: Splits, saved: Checkpoint) -> State:
+    """Return the state of an interrupted run as ``save_state`` wrote it.
+
+    Raises RunError where the data have changed since, or where the weights are of other settings.
+    """
+    about = saved.about
+    if about["data"]["fingerprint"] != splits.fingerprint:
+        raise RunError(
+            f"The data have changed since the run began ({splits.name}).",
+            value=splits.fingerprint,
+            cure="Restore the file, or begin a new run with start_from=FOLDER.",
+        )
+    state = begin(config, splits, saved)
+    state.optimiser.load(saved.part("optim"))
+    if state.average is not None:
+        state.average.load(saved.part("ema"))
+    state.generator.set_state(saved.tensors["minibatches"])
+    state.losses = list(saved.tensors.get("losses", []))
+    state.step, state.seconds = about["step"], about["seconds"]
+    state.smoothed, state.dev_loss = about["smoothed"], about["dev_loss"]
+    state.best_loss = math.inf if about["best_loss"] is None else about["best_loss"]
+    return state
+
+
+def save_state(state: State, splits: Splits, folder: Path) -> None:
+    """Write the best weights, where they are new, and then the training state into ``folder``.
+
+    In this order: if only the weights reach the disk, the resumed run writes them again.
+    """
+    about = about_model(state.model, splits) | {"step": state.step, "dev_loss": state.dev_loss}
+    if state.best is not None:
+        best = _named("model", state.best)
+        files.save(folder / files.BEST, Checkpoint(best, about | {"dev_loss": state.best_loss}))
+        state.best = None
+    about |= {
+        "seconds": state.seconds,
+        "smoothed": state.smoothed,
+        "best_loss": state.best_loss if math.isfinite(state.best_loss) else None,
+    }
+    files.save_last(folder, Checkpoint(_tensors(state), about))
+
+
+def _tensors(state: State) -> dict[str, Tensor]:
+    """All that has to be restored bit for bit; in the middle of a block of minibatches, the
+    generator from which the whole block can be drawn again."""
+    tensors = _named("model", state.model.tensors())
+    if state.average is not None:
+        tensors |= _named("ema", state.average.state())
+    tensors |= _named("optim", state.optimiser.state())
+    if state.losses:
+        assert state.drawn_from is not None
+        return tensors | {"minibatches": state.drawn_from, "losses": torch.stack(state.losses)}
+    return tensors | {"minibatches": state.generator.get_state()}
+
+
+def _named(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As ``Checkpoint.part`` finds them."""
+    return {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """Return another seed for another stream: minibatches must not repeat the draws of the
+    initialisation."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8]) >> 1
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; ``auto`` is the first of cuda, mps, cpu that is there.
+
+    Raises ConfigError for a device that this machine does not have.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there["cpu"] = True
+    if name == "auto":
+        return torch.device(next(device for device, usable in there.items() if usable))
+    if not there[name]:
+        usable = ", ".join(device for device, is_there in there.items() if is_there)
+        cure = f"Here: {usable}; device=auto takes the first."
+        raise ConfigError(f"device={name} is not available.", value=name, cure=cure)
+    return torch.device(name)
+
+
+def check_size(config: Config, splits: Splits) -> None:
+    """Raise ConfigError for a model or a table of counts that no memory holds, before any of it
+    is allocated."""
+    size = len(splits.vocabulary)
+    parameters = size_of(config.model, size)
+    if parameters > MAX_PARAMETERS:
+        raise ConfigError(
+            f"{config.model} makes {parameters:,} parameters.",
+            value=parameters,
+            cure=f"At most {MAX_PARAMETERS:,}: 4 GiB, and an optimiser needs three times that.",
+        )
+    if isinstance(config.model, Bigram) and parameters > MAX_PAIRS:
+        raise ConfigError(
+            f"{size:,} tokens make {parameters:,} pairs, too many for model=bigram.",
+            value=parameters,
+            cure="Take model=ngram model.order=2, which holds the pairs that occur.",
+        )
+    if config.optim.draw != "examples":
+        check_table(splits.train, size)

@@ -1,0 +1,68 @@
+"""Files of weights: what they say of their model, how they are written and start another run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nplm import checkpoint as files
+from nplm.checkpoint import Checkpoint
+from nplm.config import AnyModel, model_from
+from nplm.data import Splits
+from nplm.mixture import Mixture
+from nplm.model import LanguageModel
+from sweepmore.errors import RunError
+
+
+def about_model(model: LanguageModel, splits: Splits) -> dict[str, Any]:
+    """Return what is written beside weights, so that they can be used without anything else:
+    the model's settings, the tokens in the order of their numbers, and the data's fingerprint."""
+    mix = {"order": model.ngram.shape.order} if isinstance(model, Mixture) else None
+    return {
+        "model": asdict(model.shape),
+        "mix": mix,
+        "vocabulary": list(splits.vocabulary.tokens),
+        "unit": {"name": splits.vocabulary.unit.name, "lower": splits.vocabulary.unit.lower},
+        "data": {"name": splits.name, "fingerprint": splits.fingerprint},
+    }
+
+
+def save_weights(
+    folder: Path, model: LanguageModel, splits: Splits, dev_loss: float | None
+) -> None:
+    """Write ``model.safetensors`` into ``folder``: C, W1, b1, W2, b2 … as they are evaluated at
+    the run's end, shaped as in the lecture. ``dev_loss`` is in nats per token."""
+    about = about_model(model, splits) | {"dev_loss": dev_loss}
+    files.save(folder / files.WEIGHTS, Checkpoint(model.tensors(), about))
+
+
+def load_weights(model: LanguageModel, source: Checkpoint, splits: Splits) -> None:
+    """Copy the weights of ``source`` into ``model``, in place.
+
+    ``source`` is a training state, a file of weights, or a mixture's file, of which the net is
+    taken. Raises RunError, which lists the differences, where the weights have another shape or
+    belong to another vocabulary.
+    """
+    theirs, ours = _shape(model_from(source.about["model"])), _shape(model.shape)
+    differing = [
+        f"model.{key}={theirs.get(key)} there, {ours.get(key)} here"
+        for key in {**theirs, **ours}
+        if theirs.get(key) != ours.get(key)
+    ]
+    if tuple(source.about["vocabulary"]) != splits.vocabulary.tokens:
+        differing.append("its vocabulary is another one")
+    if differing:
+        raise RunError(
+            f"The weights do not fit: {'; '.join(differing)}.",
+            value=differing,
+            cure="Give the settings of the run that made them, on its data.",
+        )
+    # a training state names its weights model.C, a file of weights C, that of a mixture net.C
+    model.load(source.part("model") or source.part("net") or source.tensors)
+
+
+def _shape(settings: AnyModel) -> dict[str, Any]:
+    """The settings that say what the weights are; init and dropout do not."""
+    apart = ("init", "dropout", "emb_dropout")
+    return {key: value for key, value in asdict(settings).items() if key not in apart}

@@ -1,0 +1,1018 @@
+"""report.py on real studies and runs: what it says, the page itself, and the page in a browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, cast
+
+import html5lib
+import optuna
+import pytest
+from hydra import compose, initialize_config_dir
+from optuna.distributions import IntDistribution, distribution_to_json
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+from optuna_dashboard import get_note
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import report as script
+from benchmarks.report import MOST_BYTES, thousand
+from nplm import sampling
+from nplm.app import for_hydra
+from nplm.app.application import objectives
+from nplm.app.report import RECORDED, additions, bigrams
+from nplm.config import Data
+from nplm.data import Splits, load_splits
+from sweepmore.compose.cli import ROOT_VARIABLE
+from sweepmore.compose.hydra_internals import VERSION_BASE
+from sweepmore.compose.question import ask
+from sweepmore.errors import RunError, StudyError
+from sweepmore.report.document import Page as WebPage
+from sweepmore.report.document import (
+    Picture,
+    Section,
+    Table,
+    cell,
+    markdown,
+    sorts_by_number,
+    write,
+)
+from sweepmore.report.figures import Chart, Point, without_outliers
+from sweepmore.report.pages import (
+    Additions,
+    Study,
+    Told,
+    as_typed,
+    compare_studies,
+    list_runs,
+    list_studies,
+    read_study,
+    runs_page,
+    set_words,
+    state_of,
+    study_page,
+    tell,
+)
+from sweepmore.runs.record import find_run, read_config
+from sweepmore.study.application import Application
+from sweepmore.study.attempts import key_of
+from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.parts import best_run
+from sweepmore.study.view import view
+from sweepmore.study.winners import TESTED_BEFORE
+from sweepmore.wording import shown_path
+from tests.support.helpers import ROOT, TrainHere, call_script, run_script
+from tests.support.sweep_apps import until
+
+# without these Chromium asks its maker's servers for updates
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+         "--disable-component-update", "--no-first-run", "--disable-quic"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
+    """Two studies of one question's data, the first confirmed, a study of other data, two runs."""
+    outputs = tmp_path_factory.mktemp("reports") / "outputs"
+    few = ["data=text", f"data.path={few_names}", "optim=adamw", "optim.steps=40", "eval_every=0.2",
+           "model.emb=2", "wandb.mode=disabled"]  # fmt: skip
+
+    def train(*words: str) -> None:
+        done = run_script("train.py", *words)
+        assert done.returncode == 0, done.stderr
+
+    def sweep(name: str, *words: str) -> None:
+        names = [f"hydra.sweeper.outputs={outputs}", f"hydra.sweeper.study_name={name}"]
+        train("-m", *words, *names, "hydra.sweeper.seed=0")
+
+    space = ["optim.lr=tag(log,interval(0.001,0.1))", "model.hidden=5,10,20"]
+    sweep("a", *few, *space, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2")
+    few.append("model.hidden=10")
+    sweep("b", *few, "optim.lr=0.001,0.03")
+    sweep("other", *few, "data.seed=1", "optim.lr=0.01,0.03")
+    done = run_script("confirm.py", "study=a", "top=2", "seeds=2", f"outputs={outputs}")
+    assert done.returncode == 0, done.stderr
+    for name, rate in (("one", "0.01"), ("two", "0.03")):
+        train(*few, f"optim.lr={rate}", f"hydra.run.dir={outputs}/runs/{name}")
+    return outputs
+
+
+def report(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_script("report.py", f"outputs={outputs}", *words)
+
+
+def report_here(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return call_script(script, f"outputs={outputs}", *words)
+
+
+@pytest.fixture(scope="module")
+def page_of_a(outputs: Path) -> Path:
+    done = report(outputs, "study=a", "csv=true")
+    assert (done.returncode, done.stderr) == (0, "")
+    path = outputs / "reports" / "a" / "index.html"
+    where, after = done.stdout.splitlines()[-2:]
+    assert where.endswith("reports/a/index.html")
+    assert after == f"next     python evaluate_test.py study=a outputs={outputs}"
+    return path
+
+
+def open_study(outputs: Path, name: str) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{outputs / 'studies.db'}")
+
+
+# listing
+
+
+def test_the_list_has_runs_and_studies_newest_first(outputs: Path) -> None:
+    done = report(outputs)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
+    assert names.index("two") < names.index("one") < names.index("other")
+    assert names.index("other") < names.index("b") < names.index("a")
+    assert "a.confirm" not in names
+    assert "confirmed" in next(line for line in done.stdout.splitlines() if line.startswith(" a "))
+
+
+def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
+    done = report(outputs)
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    for name in ("one", "two", "a", "b", "other"):
+        assert " few_names.txt " in lines[name]
+    assert re.search(r"few_names\.txt +data=text data\.path=/", lines["two"])
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+
+
+@pytest.mark.parametrize(
+    ("total", "confirmed", "state"),
+    [
+        (4, {}, "done"),
+        (7, {}, "stopped"),
+        (None, {}, "done"),
+        (4, {"winner": {"run": "r"}}, "confirmed"),
+        (7, {"winner": {"run": "r"}, "test": {"look": 1}}, "tested"),
+        (7, {"winner": {"run": "b"}, "test": {"look": 1}, "tested_run": "b"}, "tested"),
+        (7, {"winner": {"run": "b"}, "test": {"look": 1}, "tested_run": "a"}, "confirmed anew"),
+    ],
+)
+def test_the_state_of_a_study(total: int | None, confirmed: dict[str, object], state: str) -> None:
+    """Of four trials."""
+    study = optuna.create_study()
+    for key, value in confirmed.items():
+        study.set_user_attr(key, value)
+    assert state_of(view(two_objectives()), total, StudyAttributes.of(study)) == state
+
+
+def test_a_study_whose_trials_wait_is_stopped_whatever_its_budget() -> None:
+    """It may have been interrupted by a version that kept no budget."""
+    study = two_objectives()
+    waits = create_trial(state=TrialState.WAITING, user_attrs={"slot": 4})
+    study.add_trial(waits)
+    assert state_of(view(study), None, StudyAttributes()) == "stopped"
+    (row,) = list_studies(study._storage).rows
+    assert row[:3] == ["two", "stopped", 4]
+
+
+def test_a_study_has_its_budget_before_its_sources_are_kept(
+    here: TrainHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stops it from then on, it is listed as stopped."""
+
+    def full(*_: object) -> None:
+        raise StudyError("The disk is full.", value=None, cure="Make room.")
+
+    monkeypatch.setattr("sweepmore.sweep.parent.freeze", full)
+    place = ("hydra.sweeper.study_name=s", f"hydra.sweeper.outputs={tmp_path}")
+    with pytest.raises(SystemExit):
+        here(tmp_path / "run", "optim.lr=0.1,0.2,0.3", *place, "-m")
+    study = open_study(tmp_path, "s")
+    assert study.user_attrs["budget"] == {"n_trials": 3, "grid": True}
+    (row,) = list_studies(study._storage).rows
+    assert row[:3] == ["s", "stopped", "0 of 3"]
+
+
+def test_runs_are_listed_by_when_they_began_not_by_when_they_were_copied(
+    tmp_path: Path,
+) -> None:
+    for age, (name, day) in enumerate((("new", 3), ("old", 1), ("middle", 2), ("unknown", None))):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("{}")
+        os.utime(folder / "config.yaml", (age, age))  # long ago: a copy's can be any
+        if day is not None:
+            starts = [{"time": f"2026-01-0{day}T00:00:00+00:00"}, {"time": "2026-02-01T00:00:00"}]
+            (folder / "provenance.json").write_text(json.dumps({"starts": starts}))
+    names = [row[0] for row in list_runs(tmp_path).rows]
+    assert names == ["new", "middle", "old", "unknown"]
+    assert find_run("last", tmp_path, "config.yaml").name == "new"
+
+
+@pytest.mark.parametrize(
+    ("value", "typed"),
+    [(None, "null"), (True, "true"), (0.02, "0.02"), ([1, 2], "[1, 2]"), ("a", "a")],
+)
+def test_settings_are_shown_as_they_are_typed(value: object, typed: str) -> None:
+    assert as_typed(value) == typed
+
+
+def test_what_was_set_for_a_study_leaves_out_its_place() -> None:
+    words = ["hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=9", "optim.lr=0.1,0.2",
+             "objective=[dev_loss,seconds]", "hydra.sweeper.outputs=elsewhere"]  # fmt: skip
+    shown = ["optim.lr=0.1,0.2", "objective=[dev_loss,seconds]", "hydra.sweeper.n_trials=9"]
+    assert set_words(words) == shown
+
+
+def test_brackets_in_a_list_are_no_markup(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs" / "runs" / "r"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").touch()
+    (folder / "overrides.yaml").write_text("- objective=[dev_loss,seconds]\n")
+    assert "objective=[dev_loss,seconds]" in report(tmp_path / "outputs").stdout
+
+
+def test_nothing_to_list_says_how_to_begin(tmp_path: Path) -> None:
+    done = report_here(tmp_path / "outputs")
+    assert (done.returncode, done.stdout) == (0, "Nothing yet: python train.py experiment=quick\n")
+
+
+# a study's page
+
+
+def text_of(page: Path) -> str:
+    return " ".join(re.sub(r"<style.*?</style>|<script.*?</script>|<[^>]*>", " ",
+                           page.read_text(), flags=re.DOTALL).split())  # fmt: skip
+
+
+def test_the_page_is_valid_and_asks_for_nothing(page_of_a: Path) -> None:
+    html5lib.HTMLParser(strict=True).parse(page_of_a.read_text())
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page_of_a.read_text())
+    assert {source.split(":")[0] for source in sources if not source.startswith("#")} <= {"data"}
+    assert "url(http" not in page_of_a.read_text()
+
+
+def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
+    study = open_study(outputs, "a")
+    winner = json.loads((outputs / "studies" / "a.confirm" / "winner.json").read_text())
+    text = text_of(page_of_a)
+    head = text[: text.index("How the search went")]
+    assert (
+        f"best dev loss (nats/token) {study.best_value:.4f} (trial {study.best_trial.number})"
+        in head
+    )
+    over = f"{winner['seeds']} final seeds"
+    assert f"{winner['mean']:.4f} ± {winner['half_width']:.4f} (95 %, over {over})" in head
+    trial = next(t for t in study.trials if t.params == winner["params"])
+    assert head.index(f"winner trial {trial.number}: optim.lr=") < head.index("best dev loss")
+    assert "a.confirm-final/0000/" in head
+    assert re.search(r"gain over trial 0 [+-]\d", head)
+    assert re.search(r"gain over Kneser–Ney, 3 tokens of context [+-]\d\.\d{4} \[", head)
+    assert "this test split has had 0 looks" in head
+    result = json.loads((Path(winner["run"]) / "result.json").read_text())
+    overlap = result["data"]["dev_in_train"] > 0
+    assert ("of the dev lines also stand in train" in head) == overlap
+
+
+def test_each_figure_is_a_file_too(page_of_a: Path) -> None:
+    drawn = set(re.findall(r'<figure id="([^"]+)"', page_of_a.read_text()))
+    files = {path.stem for path in page_of_a.parent.glob("*.png")}
+    assert drawn == files
+    assert {"history", "curves", "fit", "confirmed", "importance", "embeddings"} <= drawn
+
+
+def test_csv_has_a_row_for_each_trial(page_of_a: Path) -> None:
+    with (page_of_a.parent / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    complete = [row for row in rows if row["state"] == "COMPLETE"]
+    assert all(row["result.dev_loss"] == row["value"] for row in complete)
+    assert all(float(row["result.train_loss"]) > 0 for row in complete)
+
+
+def test_the_page_ends_with_what_to_do(outputs: Path, page_of_a: Path) -> None:
+    text = text_of(page_of_a)
+    end = text[text.index("What to do next") :]
+    assert f"python evaluate_test.py study=a outputs={outputs} " in end
+    assert "10 trials are done; for more, n_trials is the new total:" in end
+    assert "hydra.sweeper.n_trials=20" in end
+    assert f"python sample.py study=a outputs={outputs} " in end
+    assert "make dashboard" not in end  # it knows outputs/ alone
+
+
+def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
+    study = read_study(open_study(outputs, "a"), Additions())
+    assert study.winner is not None
+    numbers = {key_of(a.params): a.root for a in study.seen.ranked}
+    assert study.winner.trial == numbers[key_of(study.winner.params)]
+    for row in study.winner.rows:
+        assert row.trial == numbers[key_of(row.params)]
+    assert study.answer.params == study.winner.params
+    assert best_run(open_study(outputs, "a")) == study.winning_run
+
+
+def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
+    outputs: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "outputs"
+    moved.mkdir()
+    shutil.copy(outputs / "studies.db", moved)
+    ours, study = additions(ROOT, None), open_study(moved, "a")
+    confirmed = open_study(moved, "a.confirm")
+    test = {"look": 1, "loss": {"mean": 2.15234, "low": 2.13, "high": 2.1701}}
+    confirmed.set_user_attr("test", test)
+    path = best_run(study) / "result.json"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "test": test}))
+    try:
+        page = study_page(read_study(study, ours), ours)
+    finally:
+        path.write_text(before)
+    assert ("test loss (nats/token), look 1", "2.1523 [2.1300, 2.1701]") in page.facts
+    assert page.commands[0] == ("What the winner writes:", "python sample.py study=a")
+    assert not any("evaluate_test" in command for _, command in page.commands)
+    states = {row[0]: row[1:4] for row in list_studies(study._storage).rows}
+    winner = confirmed.user_attrs["winner"]
+    assert states["a"] == ["tested", 10, f"{winner['mean']:.4f} ± {winner['half_width']:.4f}"]
+    assert states["b"] == ["done", 2, open_study(outputs, "b").best_value]
+
+
+def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path: Path) -> None:
+    """A later round of the confirmation has named another."""
+    moved = tmp_path / "outputs"
+    moved.mkdir()
+    shutil.copy(outputs / "studies.db", moved)
+    ours, study = additions(ROOT, None), open_study(moved, "a")
+    confirmed = open_study(moved, "a.confirm")
+    confirmed.set_user_attr("tested_run", str(moved / "of an earlier winner"))
+    confirmed.set_user_attr("test", {"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
+    page = study_page(read_study(study, ours), ours)
+    assert TESTED_BEFORE in page.warnings
+    assert not any(name.startswith("test loss") for name, _ in page.facts)
+    states = {row[0]: row[1] for row in list_studies(study._storage).rows}
+    assert states["a"] == "confirmed anew"
+    confirmed.set_user_attr("tested_run", confirmed.user_attrs["winner"]["run"])
+    page = study_page(read_study(study, ours), ours)
+    assert TESTED_BEFORE not in page.warnings
+
+
+@pytest.mark.parametrize("ending", [".confirm", ".noise"])
+def test_a_confirmation_is_not_to_be_confirmed(ending: str) -> None:
+    """Nor to have more trials, nor is its best a matter of luck."""
+    study = one_objective(f"two{ending}")
+    ours = replace(RECORDED, scripts=ROOT)
+    page = study_page(read_study(study, ours), ours, " outputs=elsewhere")
+    told = ("The study that it is about:", "python report.py study=two outputs=elsewhere")
+    assert page.commands == [told]
+    assert not any("confirm.py" in warning for warning in page.warnings)
+    other = read_study(one_objective("other"), Additions())
+    both = compare_studies([read_study(study, Additions()), other])
+    assert [warning.split(" is")[0] for warning in both.warnings] == ["other"]
+
+
+def test_a_list_tells_its_members_apart(outputs: Path) -> None:
+    study = open_study(outputs, "a")
+    page = study_page(read_study(study, Additions()), Additions())
+    (section,) = [one for one in page.sections if one.title == "Each parameter"]
+    (table,) = section.tables
+    assert table.head[0] == "model.hidden"
+    for value, number, best, mean in table.rows:
+        values = [t.values[0] for t in study.trials if t.params["model.hidden"] == value]
+        assert (number, best) == (len(values), min(values))
+        assert mean == pytest.approx(sum(values) / len(values))
+    assert sum(row[1] for row in table.rows) == 10
+
+
+def test_counting_that_is_better_is_a_warning(outputs: Path) -> None:
+    ours = additions(ROOT, None)
+    page = runs_page([outputs / "runs" / "one"], ours)
+    lost = {label: told for label, told in page.facts if "Kneser" in label and told[0] == "-"}
+    warned = [warning for warning in page.warnings if warning.startswith("counting with ")]
+    assert len(lost) == len(warned) > 0
+    for (label, told), warning in zip(lost.items(), warned, strict=True):
+        assert label.removeprefix("gain over Kneser–Ney, ").split(" of")[0] in warning
+        assert told[1:7] in warning
+
+
+def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(outputs, moved)
+    study = open_study(moved, "b")
+    for config in (outputs / "studies" / "b").rglob("result.json"):
+        config.rename(config.with_suffix(".gone"))
+    try:
+        page = study_page(read_study(study, Additions()), Additions())
+    finally:
+        for config in (outputs / "studies" / "b").rglob("result.gone"):
+            config.rename(config.with_suffix(".json"))
+    best = best_run(study)
+    assert f"the run of the best is gone: {shown_path(best)}" in page.warnings
+
+
+def test_of_an_application_that_keeps_no_record_no_run_is_missed(tmp_path: Path) -> None:
+    trial = tmp_path / "studies" / "own" / "0003"
+    gone = [f"the run of the best is gone: {shown_path(trial)}"]
+    assert tell(additions(tmp_path, None), trial).warnings == gone
+    trial.mkdir(parents=True)
+    assert tell(additions(tmp_path, None), trial) == Told()
+    (trial / "config.yaml").touch()
+    assert tell(additions(tmp_path, None), trial).warnings == gone
+
+
+# comparing
+
+
+def test_two_studies_at_equal_trials_and_equal_work(outputs: Path) -> None:
+    done = report_here(outputs, "study=a,b")
+    assert (done.returncode, done.stderr) == (0, "")
+    text = text_of(outputs / "reports" / "a-b" / "index.html")
+    assert "At equal numbers of trials." in text
+    assert "At equal work" in text
+    html5lib.HTMLParser(strict=True).parse((outputs / "reports/a-b/index.html").read_text())
+
+
+def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> None:
+    done = report_here(outputs, "study=a,other")
+    assert done.returncode == 2
+    assert "a and other have other data: " in done.stderr
+    studies = [read_study(open_study(outputs, name), Additions()) for name in ("a", "other")]
+    with pytest.raises(StudyError) as caught:
+        compare_studies(studies)
+    mine, theirs = cast("list[str]", caught.value.value)
+    assert mine != theirs  # fingerprints
+
+
+def test_two_runs_show_only_what_differs(outputs: Path) -> None:
+    done = report_here(outputs, "run=one,two")
+    assert (done.returncode, done.stderr) == (0, "")
+    text = (outputs / "reports" / "one-two" / "index.html").read_text()
+    html5lib.HTMLParser(strict=True).parse(text)
+    table = text[text.index("What differs") : text.index("Losses")]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", table) == ["optim.lr", "0.01", "0.03"]
+
+
+def test_two_runs_have_their_samples_side_by_side(outputs: Path) -> None:
+    folders = [outputs / "runs" / name for name in ("one", "two")]
+    page = runs_page(folders, additions(ROOT, None))
+    (section,) = [section for section in page.sections if section.title == "What it writes"]
+    assert [table.caption.split(".")[0] for table in section.tables] == ["one", "two"]
+    for folder, table in zip(folders, section.tables, strict=True):
+        drawn = {str(word).removesuffix(" *") for row in table.rows for word in row}
+        assert drawn <= set(samples_again(folder))
+
+
+def test_a_net_beside_counting_has_the_tables_that_both_have(
+    outputs: Path, few_names: Path, tmp_path: Path
+) -> None:
+    """Counting has no embeddings, which come first of a net."""
+    folder = tmp_path / "counted"
+    words = ["data=text", f"data.path={few_names}", "model=ngram", "model.order=3"]
+    done = run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    ours, both = additions(ROOT, None), [outputs / "runs" / "one", folder]
+    for folders in (both, both[::-1]):
+        names = [folder.name for folder in folders]
+        page = runs_page(folders, ours)
+        beside = {section.title: section.tables for section in page.sections[2:]}
+        assert list(beside) == ["The hardest dev lines", "What it writes"]
+        for tables in beside.values():
+            assert [table.caption.split(".")[0] for table in tables] == names
+        warned = Counter(warning.partition(": ")[0] for warning in page.warnings)
+        alone = {name: runs_page([run], ours).warnings for name, run in zip(names, folders)}
+        assert warned == {name: len(warnings) for name, warnings in alone.items()}
+        assert all(warned.values())
+        assert [label for label, _ in page.commands] == [f"New lines from {n}:" for n in names]
+        assert all(command.endswith(run.name)
+                   for (_, command), run in zip(page.commands, folders, strict=True))  # fmt: skip
+
+
+def samples_again(folder: Path) -> list[str]:
+    seed = read_config(folder)["seed"]
+    return sampling.sample(sampling.load_trained(folder), 200, seed)
+
+
+def test_a_trial_by_its_number(outputs: Path) -> None:
+    done = report_here(outputs, "study=b", "trial=1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].endswith("reports/b-0001/index.html")
+    assert "b has no run of a trial 99" in report_here(outputs, "study=b", "trial=99").stderr
+
+
+def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
+    folder = outputs / "diverged"
+    words = ["data=text", f"data.path={few_names}", "optim.lr=1e6", "optim.steps=50"]
+    run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
+    page = runs_page([folder], additions(ROOT, None))
+    assert page.facts[0][1].startswith("diverged: ")
+    assert page.warnings == [
+        f"of diverged nothing more is known: {folder / 'model.safetensors'} is missing."
+    ]
+
+
+def made_up(
+    name: str,
+    *trials: tuple[float, float],
+    direction: Literal["minimize", "maximize"] = "minimize",
+    winner: tuple[float, float] | None = None,
+) -> Study:
+    """A study of ``trials`` (value, seconds), confirmed where ``winner`` (mean, half) is given."""
+    study = optuna.create_study(study_name=name, direction=direction)
+    study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    began = datetime(2026, 1, 1)
+    for slot, (value, seconds) in enumerate(trials):
+        trial = create_trial(value=value, user_attrs={"slot": slot, "folder": "gone"})
+        trial.datetime_start, trial.datetime_complete = began, began + timedelta(seconds=seconds)
+        study.add_trial(trial)
+    read = read_study(study, Additions())
+    if winner is None:
+        return read
+    mean, half = winner
+    return replace(read, winner=Winner(Path(), trial=0, mean=mean, half_width=half, seeds=8))
+
+
+def test_the_larger_value_is_best_where_it_is_maximized() -> None:
+    low, high = (made_up(name, (value, 1.0), direction="maximize")
+                 for name, value in (("low", 1.0), ("high", 2.0)))  # fmt: skip
+    page = compare_studies([low, high])
+    assert page.facts == [
+        ("best after 1 trial", "2.0000 (high)"),
+        ("best after 1.0 s", "2.0000 (high)"),
+    ]
+    assert page.sections[0].tables[0].marked == [1]
+
+
+def test_studies_are_compared_at_the_least_trials_and_the_least_work() -> None:
+    """The long one's best comes too late to count; in ten seconds the slow one has one trial."""
+    long = made_up("long", (3.0, 1.0), (2.5, 1.0), (2.4, 1.0), (1.0, 17.0))
+    slow = made_up("slow", (2.75, 6.0), (2.0, 4.5))
+    page = compare_studies([long, slow])
+    assert page.facts == [
+        ("best after 2 trials", "2.0000 (slow)"),
+        ("best after 10.5 s", "2.0000 (slow)"),
+    ]
+    (table,) = page.sections[0].tables
+    assert table.head[:6] == ["study", "trials", "seconds", "best after 2 trials",
+                              "best after 10.5 s", "best value 0"]  # fmt: skip
+    assert [row[:6] for row in table.rows] == [
+        ["long", 4, 20.0, 2.5, 2.4, 1.0],
+        ["slow", 2, 10.5, 2.0, 2.0, 2.0],
+    ]
+    assert [warning.split(" is not")[0] for warning in page.warnings] == ["long", "slow"]
+
+
+def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
+    one = made_up("one", (2.0, 1.0), (1.5, 1.0), winner=(2.25, 0.125))
+    two = made_up("two", (1.75, 1.0), winner=(2.125, 0.25))
+    page = compare_studies([one, two])
+    assert page.facts == [
+        ("two, confirmed", "2.1250 ± 0.2500 (95 %, over 8 fresh seeds)"),
+        ("one, confirmed", "2.2500 ± 0.1250 (95 %, over 8 fresh seeds)"),
+    ]
+    assert page.sections[0].tables[0].marked == [1]
+    assert page.warnings == []
+    half = compare_studies([replace(one, winner=None), two])
+    assert half.facts[0] == ("best after 1 trial", "1.7500 (two)")
+    assert [warning.split(" is not")[0] for warning in half.warnings] == ["one"]
+
+
+def one_objective(name: str) -> optuna.Study:
+    """The losses of two trials."""
+    return made_study(name, [((1.0,), 5), ((2.0,), 2)])
+
+
+def two_objectives() -> optuna.Study:
+    """Loss and seconds of four trials, the last one with the parameters of the first."""
+    return made_study("two", [((1.0, 9.0), 5), ((2.0, 3.0), 2), ((2.5, 4.0), 3), ((2.75, 9.5), 5)])
+
+
+def made_study(name: str, found: Sequence[tuple[tuple[float, ...], int]]) -> optuna.Study:
+    """A trial for each values and n."""
+    directions = [StudyDirection.MINIMIZE] * len(found[0][0])
+    study = optuna.create_study(study_name=name, directions=directions)
+    one = IntDistribution(1, 9)
+    space = {"n": json.loads(distribution_to_json(one))}
+    study.set_user_attr("question", {"space": space, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    for number, (values, n) in enumerate(found):
+        attrs = {"slot": number, "root": number, "attempt": 0, "folder": "gone"}
+        study.add_trial(create_trial(values=values, params={"n": n},
+                                     distributions={"n": one}, user_attrs=attrs))  # fmt: skip
+    return study
+
+
+def test_a_study_of_two_objectives_tells_both() -> None:
+    ours = Additions(lambda config: Application(objectives=("loss (nats)", "training (s)")))
+    page = study_page(read_study(two_objectives(), ours), ours)
+    assert page.facts[:3] == [
+        ("best loss (nats)", "1.0000 (trial 0)"),
+        ("best training (s)", "3.0000 (trial 1)"),
+        ("no trial beats", "2 of 4 trials"),
+    ]
+    (front,) = page.sections[0].tables
+    assert page.sections[0].title == "What no trial beats"
+    assert [row[:3] for row in front.rows] == [[0, 1.0, 9.0], [1, 2.0, 3.0]]
+    (trials,) = next(one for one in page.sections if one.title == "The trials").tables
+    assert [row[0] for row in trials.rows] == [0, 1, 2, 3]
+    assert trials.marked == [0, 1]
+
+
+def test_repeated_configurations_are_a_warning() -> None:
+    page = study_page(read_study(two_objectives(), Additions()), Additions())
+    told = [warning for warning in page.warnings if "parameters of an earlier one" in warning]
+    assert [warning.split(" have")[0] for warning in told] == ["1 of 4 trials"]
+
+
+def test_repeated_lines_are_a_warning(here: TrainHere, few_names: Path, tmp_path: Path) -> None:
+    lines = few_names.read_text().splitlines()
+    twice = tmp_path / "twice.txt"
+    twice.write_text("\n".join([*lines, *lines]) + "\n")
+    told = {}
+    for rule in ("keep", "drop"):
+        folder = here(tmp_path / rule, f"data.path={twice}", f"data.duplicates={rule}")
+        page = runs_page([folder], additions(ROOT, None))
+        told[rule] = [warning for warning in page.warnings if "repeat another" in warning]
+    splits = load_splits(Data(name="text", path=str(twice)), 3)
+    seen = Counter([*splits.train.lines, *splits.dev.lines])
+    number = sum(times - 1 for times in seen.values())
+    assert number > 100
+    assert [warning.split(" repeat")[0] for warning in told["keep"]] == [
+        f"{number} of the {sum(seen.values())} train and dev lines"
+    ]
+    assert told["drop"] == []
+
+
+def test_a_run_by_last(outputs: Path) -> None:
+    done = report_here(outputs, "run=last")
+    assert done.stdout.splitlines()[-2].endswith("reports/two/index.html")
+
+
+def test_runs_of_other_data_are_refused(outputs: Path) -> None:
+    (other,) = (outputs / "studies" / "other").glob("0000")
+    with pytest.raises(RunError):
+        runs_page([outputs / "runs" / "one", other], Additions())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["study=c"], "There is no study c."),
+        (["run=none"], "none"),
+        (["run=a,b,c"], "3 runs were named."),
+        (["study=a", "run=one"], "two pages"),
+        (["studdy=a"], "study"),
+        (["run=one", "trial=1"], "two runs"),
+        (["study=c", "trial=1"], "There is no study c"),
+        (["sync=true"], "about a study"),
+        (["study=a", "trial=1", "csv=true"], "about a study"),
+        (["study=a,b", "keep=true"], "keep=true is about one study."),
+        (["study=a", "sync=true", "csv=true"], "sync=true uploads instead of writing"),
+        (["study=a", "sync=true", "keep=true"], "sync=true uploads instead of writing"),
+    ],
+)
+def test_bad_words_are_one_message(outputs: Path, words: list[str], told: str) -> None:
+    done = report_here(outputs, *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bigrams_count_what_follows_what(few: Splits) -> None:
+    (picture,) = bigrams(few).pictures
+    (chart,) = picture.charts
+    follows = Counter(pair for line in few.train.lines for pair in pairwise(f".{line}."))
+    for (first, second), number in follows.items():
+        row, column = (chart.categories.index(token) for token in (first, second))
+        assert chart.counts[row][column] == number
+    assert sum(map(sum, chart.counts)) == sum(follows.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], ["dev loss (nats/token)"]),
+        (["objective={seconds_to: 2.17}"], ["seconds to dev loss 2.17"]),
+        (["objective=[dev_loss,{seconds_to: 4.5}]"],
+         ["dev loss (nats/token)", "seconds to dev loss 4.5"]),
+        (["objective=[dev_loss,steps]"], ["dev loss (nats/token)", "steps"]),
+    ],
+)  # fmt: skip
+def test_objectives_are_named_with_their_units(words: list[str], named: list[str]) -> None:
+    """From the config as a study's question holds it."""
+    os.environ[ROOT_VARIABLE] = str(ROOT)
+    for_hydra.register()
+    with initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
+        config = compose("config", overrides=words)
+    question = ask({}, config, {}, None, ["hydra"])
+    assert objectives(question["config"]) == named
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (True, "yes"), (0.123456, "0.1235"), (1e-5, "1e-05"), (12345, "12,345")],
+)
+def test_cells(value: object, shown: str) -> None:
+    assert cell(value) == shown
+
+
+def test_what_is_typed_into_a_command_has_no_separators() -> None:
+    assert cell(12345, typed=True) == "12345"
+    one = IntDistribution(1, 9999)
+    study = optuna.create_study(study_name="large")
+    space = {"n": json.loads(distribution_to_json(one))}
+    study.set_user_attr("question", {"space": space, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    attrs = {"slot": 1500, "root": 1500, "folder": "gone"}
+    study.add_trial(create_trial(value=1.0, params={"n": 2048}, distributions={"n": one},
+                                 user_attrs=attrs))  # fmt: skip
+    page = study_page(read_study(study, Additions()), Additions())
+    (trials,) = next(one for one in page.sections if one.title == "The trials").tables
+    assert markdown(trials).splitlines()[-1].split(" | ")[0::3] == ["| 1500", "2048 |"]
+
+
+def test_a_bar_in_a_cell_ends_no_column() -> None:
+    table = Table(["a|b", "n"], [["x|y", 1024]])
+    assert markdown(table).splitlines() == [
+        "| a\\|b | n |", "| --- | --- |", "| x\\|y | 1,024 |",
+    ]  # fmt: skip
+
+
+def test_a_page_written_anew_leaves_no_figure_of_the_old_one(tmp_path: Path) -> None:
+    pictures = [Picture([Chart(name, "", "x", "y", [Point(1, 1, "")])]) for name in ("old", "new")]
+    for picture in pictures:
+        write(WebPage("p", "", [], [], [Section("s", pictures=[picture])]), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "new.png"}
+
+
+def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
+    """Two seeds by three splits are six; and six runs of trial 0 are less noisy than one."""
+    one = made_up("s", (2.0, 1.0), (1.5, 1.0))
+    repeats = {"repeats": {"seed": [1, 2], "data.seed": [1, 2, 3]}}
+    repeated = replace(one, attrs=replace(one.attrs, question={**one.question, **repeats}))
+    facts = dict(study_page(repeated, Additions()).facts)
+    assert facts["gain over trial 0"] == "+0.5000 (6 runs each, not confirmed)"
+    assert not repeated.may_be_luck
+    assert one.may_be_luck
+    winner = Winner(Path("gone"), trial=1, mean=1.75, half_width=0.1, seeds=18, searched=1.5,
+                    selection_bias=0.25)  # fmt: skip
+    confirmed = dict(study_page(replace(repeated, winner=winner), Additions()).facts)
+    half = 0.1 * (1 + 18 / 6) ** 0.5
+    assert confirmed["gain over trial 0"] == (
+        f"+0.2500 ± {half:.4f} (95 %; trial 0 is taken for as noisy as the winner)"
+    )
+
+
+def test_a_mixture_s_net_alone_stands_beside_it(finished: Path, tmp_path: Path) -> None:
+    """On the page of a run, of two, and of a study: by both losses, and in the table of trials."""
+    mixture, net = (tmp_path / name for name in ("mixture", "net"))
+    for folder in (mixture, net):
+        shutil.copytree(finished, folder)
+    mix = {"weight": 0.25, "order": 5, "net_dev_loss": 2.5, "net_train_loss": 2.25}
+    result = json.loads((mixture / "result.json").read_text())
+    (mixture / "result.json").write_text(json.dumps({**result, "mix": mix}))
+    told = "dev 2.5000, train 2.2500 (25% of the mixture is counting, of order 5)"
+    for folders in ([mixture], [mixture, net]):
+        page = runs_page(folders, RECORDED)
+        assert page.facts[1] == ("mixture: the net alone", told)
+        assert len(page.facts) == 2 * len(folders) - (len(folders) - 1)
+        (losses,) = [one for one in page.sections if one.title == "Losses"]
+        assert losses.pictures[0].caption == "Of mixture the curves are the net's alone."
+    study = optuna.create_study(study_name="s")
+    study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
+    study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})
+    kept = {"net_dev_loss": mix["net_dev_loss"]}
+    attrs = {"slot": 0, "folder": str(mixture), "result": kept}
+    study.add_trial(create_trial(value=2.0, user_attrs=attrs))
+    of_study = study_page(read_study(study, RECORDED), RECORDED)
+    assert ("its run's net alone", told) in of_study.facts
+    (trials,) = next(one for one in of_study.sections if one.title == "The trials").tables
+    assert trials.head[:3] == ["trial", "value 0", "the net alone"]
+    assert trials.rows[0][:3] == [0, 2.0, mix["net_dev_loss"]]
+
+
+def test_only_finite_numbers_sort_by_number() -> None:
+    values = [1, 0.5, True, None, float("inf"), float("nan"), "1"]
+    assert list(map(sorts_by_number, values)) == [True, True, *[False] * 5]
+
+
+# a large study
+
+
+@pytest.mark.system
+def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
+    study = read_study(thousand(None, run="gone"), Additions())
+    path = write(study_page(study, Additions()), tmp_path / "page")
+    assert path.stat().st_size < MOST_BYTES
+    html5lib.HTMLParser(strict=True).parse(path.read_text())
+
+
+# in a browser
+
+
+@dataclass
+class Seen:
+    """What went on in a browser's page."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. Absent, the tests skip; under CI=1 they fail."""
+    program = shutil.which("chromium")
+    if program is None:
+        if os.environ.get("CI") == "1":
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def seen(browser: Browser) -> Iterator[Seen]:
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.set_default_timeout(120_000)
+    seen = Seen(page)
+    page.on("console", lambda m: seen.complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on("request", lambda request: seen.requests.append(request.url))
+    yield seen
+    page.close()
+
+
+# Kind → how many of the marks have an extent and lie in their figure, for each kind there is.
+MARKS = """figure => {
+    const frame = figure.querySelector("svg").getBoundingClientRect();
+    const kinds = {point: "[id*='-points-'] use", curve: "[id*='-curve-'] path",
+                   bar: "[id*='-bar-'] path", count: "[id*='-count-']"};
+    return Object.entries(kinds).map(([kind, query]) => [kind,
+        [...figure.querySelectorAll(query)].map(mark => mark.getBoundingClientRect()).filter(box =>
+            box.width + box.height > 0 && box.left >= frame.left && box.right <= frame.right &&
+            box.top >= frame.top && box.bottom <= frame.bottom).length]);
+}"""
+
+
+def marks_of(picture: Picture) -> Counter[str]:
+    """How many marks of each kind stand for its data."""
+    found = Counter[str]()
+    for chart in map(without_outliers, picture.charts):
+        found["point"] += len(chart.points)
+        found["curve"] += len(chart.curves)
+        found["bar"] += len(chart.bars)
+        found["count"] += sum(map(len, chart.counts))
+    return found
+
+
+def named(pictures: list[Picture], name: str) -> Picture:
+    (found,) = [picture for picture in pictures if picture.name == name]
+    return found
+
+
+class TestInABrowser:
+    def test_no_complaint_and_no_request(self, seen: Seen, page_of_a: Path) -> None:
+        seen.page.goto(page_of_a.as_uri(), wait_until="networkidle")
+        assert seen.complaints == []
+        assert [url for url in seen.requests if not url.startswith("data:")] == [page_of_a.as_uri()]
+
+    def test_every_figure_draws_what_it_is_of(
+        self, seen: Seen, page_of_a: Path, outputs: Path
+    ) -> None:
+        """Not the ticks and frames, but each point, curve, bar and count, inside its figure."""
+        ours = additions(ROOT, None)
+        page = study_page(read_study(open_study(outputs, "a"), ours), ours)
+        pictures = [picture for section in page.sections for picture in section.pictures]
+        seen.page.goto(page_of_a.as_uri())
+        assert seen.page.locator("figure svg").count() == len(pictures) >= 7
+        for picture in pictures:
+            figure = seen.page.locator(f"figure#{picture.name}")
+            marks = Counter[str](dict(figure.evaluate(MARKS)))
+            assert marks == marks_of(picture), picture.name
+            box = figure.locator("svg").bounding_box()
+            assert box is not None
+            assert box["width"] > 300
+            assert box["height"] > 100
+        study = open_study(outputs, "a")
+        complete = [t.number for t in study.trials if t.state.name == "COMPLETE"]
+        pruned = [
+            t.number for t in study.trials if t.state.name == "PRUNED" and t.value is not None
+        ]
+        assert marks_of(named(pictures, "history"))["point"] == len(complete) + len(pruned) == 10
+        assert marks_of(named(pictures, "confirmed"))["point"] == 2
+        assert marks_of(named(pictures, "importance"))["bar"] == 2
+        assert marks_of(named(pictures, "slices"))["point"] == 2 * len(complete)
+
+    def test_a_point_tells_its_trial(self, seen: Seen, page_of_a: Path) -> None:
+        seen.page.goto(page_of_a.as_uri())
+        titles = seen.page.locator("#history use title")
+        assert titles.count() == 10
+        assert re.match(r"trial \d+ · ", titles.first.text_content() or "")
+
+    def test_a_table_sorts_by_number_up_and_down(self, seen: Seen, page_of_a: Path) -> None:
+        seen.page.goto(page_of_a.as_uri())
+        table = seen.page.locator("section", has_text="The trials").locator("table").first
+        rate = table.locator("th", has_text="optim.lr")
+        column = 1 + [h.strip() for h in table.locator("th").all_text_contents()].index("optim.lr")
+
+        def values() -> list[float]:
+            cells = table.locator(f"tbody td:nth-child({column})")
+            return [float(cell.get_attribute("data-value") or "nan") for cell in cells.all()]
+
+        rate.locator("button").click()
+        assert values() == sorted(values())
+        assert rate.get_attribute("aria-sort") == "ascending"
+        rate.locator("button").click()
+        assert values() == sorted(values(), reverse=True)
+        assert len(set(values())) > 3
+
+    def test_on_a_phone_nothing_sticks_out_and_all_can_be_read(
+        self, seen: Seen, page_of_a: Path
+    ) -> None:
+        seen.page.set_viewport_size({"width": 375, "height": 700})
+        seen.page.goto(page_of_a.as_uri())
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= 375
+        texts = seen.page.locator("figure svg text")
+        heights = texts.evaluate_all("all => all.map(text => text.getBoundingClientRect().height)")
+        assert len(heights) > 50
+        assert min(heights) >= 9
+
+    def test_dark_and_light_differ(self, seen: Seen, page_of_a: Path) -> None:
+        colours: dict[str, dict[str, str]] = {}
+        schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for scheme in schemes:
+            seen.page.emulate_media(color_scheme=scheme)
+            seen.page.goto(page_of_a.as_uri())
+            colours[scheme] = {
+                name: seen.page.locator(name).first.evaluate(
+                    f"one => getComputedStyle(one).{property}"
+                )
+                for name, property in (
+                    ("body", "backgroundColor"),
+                    ("h1", "color"),
+                    ("#history text", "fill"),
+                    ("#history [id*='-points-'] use", "fill"),
+                )
+            }
+        light, dark = colours["light"], colours["dark"]
+        assert light["body"] == "rgb(255, 255, 255)"
+        assert dark["body"] == "rgb(13, 17, 23)"
+        for name in light:
+            assert light[name] != dark[name], name
+        for seen_in in (light, dark):
+            assert seen_in["#history text"] == seen_in["h1"] != seen_in["body"]
+
+    def test_the_dashboard_shows_figure_and_note(self, seen: Seen, outputs: Path) -> None:
+        """optuna-dashboard as `make dashboard` starts it."""
+        study = open_study(outputs, "a")
+        assert "python train.py -m" in get_note(study)
+        assert "**Winner**" in get_note(study)
+        port = 18_080 + os.getpid() % 1_000
+        url = f"http://127.0.0.1:{port}"
+        server = subprocess.Popen(
+            [str(Path(sys.executable).with_name("optuna-dashboard")), "--host", "127.0.0.1",
+             "--port", str(port), "--artifact-dir", str(outputs / "artifacts"),
+             f"sqlite:///{outputs / 'studies.db'}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+        )  # fmt: skip
+        try:
+            until(lambda: answers(url))
+            seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/note")
+            seen.page.get_by_text("Winner").first.wait_for()
+            seen.page.goto(f"{url}/dashboard/studies/{study._study_id}")
+            seen.page.get_by_text("dev loss (nats/token)").first.wait_for()
+            best = study.best_trial.number
+            seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/trials?numbers={best}")
+            image = seen.page.locator("img[src*=artifacts]").first
+            image.wait_for()
+            width = "async image => { await image.decode(); return image.naturalWidth }"
+            assert image.evaluate(width) > 100
+            outside = [
+                request
+                for request in seen.requests
+                if not request.startswith((url, "data:", "blob:"))
+            ]
+            assert outside == []
+            assert seen.complaints == []
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=60).close()
+    except OSError:
+        return False
+    return True

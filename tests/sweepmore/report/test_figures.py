@@ -1,0 +1,329 @@
+"""The numbers that a study's figures show, by hand; and what is drawn of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from nplm.app.application import CURVES
+from sweepmore.report import figures
+from sweepmore.report.figures import Chart, Curve, Point
+from sweepmore.study.attempts import Attempt
+from sweepmore.study.attributes import TrialAttributes, Winner, WinnerRow
+from sweepmore.study.view import StudyView
+
+PNG = b"\x89PNG\r\n\x1a\n"
+COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
+
+
+def attempt(
+    number: int,
+    *values: float,
+    state: TrialState = COMPLETE,
+    seconds: float = 1.0,
+    params: dict[str, Any] | None = None,
+    **attrs: Any,
+) -> Attempt:
+    kept = TrialAttributes.read(attrs)
+    return Attempt(number, number, number, 0, 0, state, None, None, values or None,
+                   params or {}, None, datetime(2026, 1, 1), seconds, kept)  # fmt: skip
+
+
+def study(*attempts: Attempt, directions: tuple[str, ...] = ("minimize",)) -> StudyView:
+    return StudyView("s", directions, attempts)
+
+
+THREE = study(attempt(0, 3.0), attempt(1, 1.0), attempt(2, 2.0), attempt(3, 2.5, state=PRUNED))
+
+
+def test_history_has_each_trial_and_the_running_best() -> None:
+    chart = figures.history(THREE, "loss")
+    assert [(p.x, p.y, p.style) for p in chart.points] == [
+        (0, 3.0, "complete"), (1, 1.0, "complete"), (2, 2.0, "complete"), (3, 2.5, "pruned"),
+    ]  # fmt: skip
+    assert chart.curves == [Curve("best so far", [0, 1, 2], [3.0, 1.0, 1.0])]
+    assert chart.y_label == "loss"
+
+
+def test_the_running_best_of_a_study_that_maximizes_rises() -> None:
+    seen = study(attempt(0, 3.0), attempt(1, 1.0), attempt(2, 4.0), directions=("maximize",))
+    assert figures.history(seen, "score").curves[0].y == [3.0, 3.0, 4.0]
+
+
+def test_studies_are_compared_by_trials_and_by_seconds_of_work() -> None:
+    """A pruned trial takes its time, and has no value."""
+    seen = study(attempt(0, 3.0, seconds=2), attempt(1, 9.0, state=PRUNED, seconds=5),
+                 attempt(2, 1.0, seconds=1))  # fmt: skip
+    (by_trials,) = figures.anytime([seen], "loss", "trials").curves
+    (by_time,) = figures.anytime([seen], "loss", "time").curves
+    assert by_trials == Curve("s, n = 3", [1, 2, 3], [3.0, 3.0, 1.0])
+    assert by_time == Curve("s, n = 3", [2, 7, 8], [3.0, 3.0, 1.0])
+
+
+class TestLearningCurves:
+    def test_the_best_come_first_and_only_two_are_named(self) -> None:
+        reports = {k: {0: 5.0, 10: 3.0 - k} for k in range(3)}
+        seen = study(*(attempt(k, 3.0 - k) for k in range(3)))
+        chart = figures.learning_curves(seen, reports, "loss")
+        assert chart is not None
+        spread, *best = chart.curves
+        assert [curve.label for curve in best] == ["the best", "the next 2", ""]
+        assert [curve.y[-1] for curve in best] == [1.0, 2.0, 3.0]
+        assert (spread.y[0], spread.y[-1]) == (5.0, 2.0)
+        assert (spread.low[-1], spread.high[-1]) == pytest.approx((1.2, 2.8))  # deciles of 1 2 3
+
+    def test_between_two_reports_a_value_lies_on_the_line(self) -> None:
+        """Trials that report at different steps have a spread all the same."""
+        reports = {0: {0: 4.0, 10: 2.0}, 1: {0: 4.0, 5: 3.0, 10: 2.0}, 2: {0: 4.0, 10: 2.0}}
+        seen = study(*(attempt(k, 2.0) for k in range(3)))
+        chart = figures.learning_curves(seen, reports, "loss")
+        assert chart is not None
+        spread = chart.curves[0]
+        assert list(spread.y) == pytest.approx([4 - 0.2 * x for x in spread.x])
+        assert list(spread.low) == pytest.approx(list(spread.high))
+
+    def test_the_spread_says_of_whom_it_is(self) -> None:
+        """Pruned trials are not among those that the late medians are of."""
+        reports = {k: {0: 4.0, 5: 3.0, 10: 2.0} for k in range(3)}
+        seen = study(*(attempt(k, 2.0) for k in range(3)), attempt(3, 3.0, state=PRUNED))
+        for more, label in (({3: {0: 4.0, 5: 3.0}}, "of those still running"), ({}, "all")):
+            chart = figures.learning_curves(seen, {**reports, **more}, "loss")
+            assert chart is not None
+            assert chart.curves[0].label == f"{label}: median, middle 80 %"
+
+    def test_where_fewer_than_three_are_left_there_is_no_spread(self) -> None:
+        reports = {0: {0: 4.0, 20: 2.0}, 1: {0: 4.0, 10: 2.0}, 2: {0: 4.0, 10: 2.0}}
+        seen = study(*(attempt(k, 2.0) for k in range(3)))
+        chart = figures.learning_curves(seen, reports, "loss")
+        assert chart is not None
+        assert max(chart.curves[0].x) <= 10
+
+    def test_none_without_reports(self) -> None:
+        assert figures.learning_curves(THREE, {}, "loss") is None
+
+    def test_a_value_that_is_not_finite_is_left_out(self) -> None:
+        reports = {0: {0: 4.0, 5: float("inf"), 10: 2.0}}
+        chart = figures.learning_curves(study(attempt(0, 2.0)), reports, "loss")
+        assert chart is not None
+        assert chart.curves[-1].y == [4.0, 2.0]
+
+
+def test_importance_is_sorted() -> None:
+    chart = figures.importance({"a": 0.2, "b": 0.8}, THREE)
+    assert chart is not None
+    assert chart.bars == [("b", 0.8), ("a", 0.2)]
+    assert figures.importance({}, THREE) is None
+
+
+def test_slices_place_choices_by_their_order_and_numbers_by_value() -> None:
+    space = {
+        "n": {"name": "CategoricalDistribution", "attributes": {"choices": [32, 8]}},
+        "lr": {"name": "FloatDistribution", "attributes": {"log": True}},
+    }
+    seen = study(attempt(0, 2.0, params={"n": 8, "lr": 0.1}),
+                 attempt(1, 1.0, params={"n": 32, "lr": 0.01}))  # fmt: skip
+    by_choice, by_rate = figures.slices(seen, space, "loss")
+    assert {(p.x, p.y) for p in by_choice.points} == {(1, 2.0), (0, 1.0)}
+    assert (by_choice.categories, by_choice.log_x) == (["32", "8"], False)
+    assert {(p.x, p.y) for p in by_rate.points} == {(0.1, 2.0), (0.01, 1.0)}
+    assert by_rate.log_x
+
+
+def test_train_against_dev_takes_what_the_trials_kept() -> None:
+    kept = {"train_loss": 1.0, "dev_loss": 1.5}
+    none = {"train_loss": None, "dev_loss": None}
+    seen = study(attempt(0, 1.5, result=kept), attempt(1, 1.5, result=kept),
+                 attempt(2, 9.0, result=none))  # fmt: skip
+    chart = figures.overfitting(seen, CURVES)
+    assert chart is not None
+    assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.5), (1.0, 1.5)]
+    assert figures.overfitting(study(attempt(0, 1.5, result=kept)), CURVES) is None
+
+
+def test_the_front_of_two_objectives_by_hand() -> None:
+    """(loss, seconds): the third is beaten by the second in both."""
+    both = ("minimize", "minimize")
+    seen = study(attempt(0, 1.0, 9.0), attempt(1, 2.0, 3.0), attempt(2, 2.5, 4.0), directions=both)
+    chart = figures.front(seen, ["loss", "seconds"])
+    assert chart.curves == [Curve("no trial beats these", [3.0, 9.0], [2.0, 1.0])]
+    assert len(chart.points) == 3
+
+
+def test_each_objective_has_its_own_best_trial() -> None:
+    seen = study(attempt(0, 1.0, 3.0), attempt(1, 2.0, 9.0), attempt(2, 2.0, 9.0),
+                 directions=("minimize", "maximize"))  # fmt: skip
+    assert [seen.best_in(k).root for k in range(2)] == [0, 1]
+
+
+def test_trials_with_the_parameters_of_an_earlier_one() -> None:
+    """A choice among 1, 1.0 and True is none between equals; only what counts is counted."""
+    params = [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}, {"b": "x", "a": 1}, {"a": 1.0, "b": "x"},
+              {"a": True, "b": "x"}, {"a": 2, "b": "x"}]  # fmt: skip
+    trials = [attempt(k, 1.0, params=one) for k, one in enumerate(params)]
+    running = attempt(6, params={"a": 1, "b": "x"}, state=TrialState.RUNNING)
+    assert [a.root for a in study(*trials, running).repeated] == [2, 5]
+
+
+def test_confirmed_marks_the_winner_and_the_tied() -> None:
+    rows = tuple(WinnerRow(k, {}, 1.0, 1.0 + k, 0.5, k < 2) for k in range(3))
+    chart = figures.confirmed(Winner(Path(), trial=1, rows=rows, seeds=4), "loss")
+    assert chart.y_label == "loss, mean of 4 fresh seeds"
+    assert [p.style for p in chart.points] == ["tied", "winner", "complete"]
+    assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]
+    axes = figures.draw([chart]).axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert {text.get_text() for text in legend.get_texts()} == set(chart.legend.values())
+    bars = [path.vertices for bar in axes.containers for path in bar[2][0].get_paths()]
+    assert sorted((low[1], high[1]) for low, high in bars) == [(0.5, 1.5), (1.5, 2.5), (2.5, 3.5)]
+
+
+def test_a_dashed_curve_has_the_colour_of_the_one_before() -> None:
+    curves = [Curve(f"{run}: {which}", [0, 1], [k, k + 1.0], dashed=which == "train")
+              for k, run in enumerate("ab") for which in ("dev", "train")]  # fmt: skip
+    lines = figures.draw([Chart("c", "", "x", "y", curves=curves)]).axes[0].get_lines()
+    drawn = {str(line.get_label()): (line.get_color(), line.get_linestyle()) for line in lines}
+    assert drawn["a: dev"][0] == drawn["a: train"][0] != drawn["b: dev"][0]
+    assert [drawn[name][1] for name in ("a: dev", "a: train")] == ["-", "--"]
+
+
+CHART = Chart("c", "a title", "x", "y", [Point(1, 2, "told <1>"), Point(2, 3, "told 2", "pruned")],
+              [Curve("line", [1, 2], [2, 3])])  # fmt: skip
+
+
+class TestDrawn:
+    def test_png(self, tmp_path: Path) -> None:
+        figures.save(figures.draw([CHART]), tmp_path / "new" / "c.png")
+        assert (tmp_path / "new" / "c.png").read_bytes().startswith(PNG)
+
+    def test_svg_is_xml_with_a_title_for_each_point(self) -> None:
+        text = figures.svg(figures.draw([CHART]), [CHART])
+        root = ElementTree.fromstring(text)
+        titles = [one.text for one in root.iter() if one.tag.endswith("title")]
+        assert titles == ["told 2", "told <1>"] or titles == ["told <1>", "told 2"]
+
+    def test_ids_are_unique_among_the_figures_of_a_page(self) -> None:
+        other = Chart("d", "another", "x", "y", [Point(1, 1, "")])
+        pages = figures.svg(figures.draw([CHART]), [CHART]) + figures.svg(
+            figures.draw([other]), [other]
+        )
+        ids = re.findall(r'\bid="([^"]+)"', pages)
+        assert len(ids) == len(set(ids))
+        for used in re.findall(r'href="#([^"]+)"', pages):
+            assert used in ids
+
+    def test_text_is_text_in_the_colour_of_the_page(self) -> None:
+        text = figures.svg(figures.draw([CHART]), [CHART])
+        assert ">a title</text>" in text
+        assert "#000000" not in text
+
+    def test_a_few_bad_trials_do_not_press_the_others_together(self) -> None:
+        points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
+        axes = figures.draw([Chart("c", "", "x", "y", points)]).axes[0]
+        assert axes.get_title(loc="left").endswith(" · 1 above")
+        low, high = axes.get_ylim()
+        assert low < 2
+        assert 2.19 < high < 3
+
+    @pytest.mark.parametrize(
+        ("directions", "value", "best", "where"),
+        [("maximize", 0.0, 0.9, "below"), ("minimize", 1.0, 0.1, "above")],
+    )
+    def test_what_is_left_out_is_bad_and_never_the_best(
+        self, directions: str, value: float, best: float, where: str
+    ) -> None:
+        """Twenty near 0.5, one very bad and one very good."""
+        trials = [attempt(k, 0.5 + k / 1000) for k in range(20)]
+        trials += [attempt(20, value), attempt(21, best)]
+        seen = study(*trials, directions=(directions,))
+        space: dict[str, dict[str, Any]] = {"n": {"attributes": {}}}
+        params = [replace(trial, params={"n": trial.number}) for trial in trials]
+        (by_n,) = figures.slices(replace(seen, attempts=tuple(params)), space, "score")
+        for chart in (figures.history(seen, "score"), by_n):
+            shown = figures.without_outliers(chart)
+            assert {p.y for p in chart.points} - {p.y for p in shown.points} == {value}
+            assert shown.title == f"{chart.title} · 1 {where}"
+            low, high = figures.draw([chart]).axes[0].get_ylim()
+            assert low < best < high
+            assert not low < value < high
+
+    def test_both_losses_are_cut_at_the_fence_of_each(self) -> None:
+        kept = [{"train_loss": 2 + k / 100, "dev_loss": 2.1 + k / 100} for k in range(20)]
+        kept += [{"train_loss": 2.0, "dev_loss": 90.0}, {"train_loss": 80.0, "dev_loss": 2.1}]
+        seen = study(*(attempt(k, 1.0, result=one) for k, one in enumerate(kept)))
+        chart = figures.overfitting(seen, CURVES)
+        assert chart is not None
+        shown = figures.without_outliers(chart)
+        assert [(p.x, p.y) for p in shown.points] == [
+            (one["train_loss"], one["dev_loss"]) for one in kept[:20]
+        ]
+        assert shown.title == f"{chart.title} · 2 beyond"
+        assert "n = 22 trials" in shown.title
+
+    def test_where_neither_end_is_better_nothing_is_left_out(self) -> None:
+        points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
+        chart = Chart("c", "", "x", "y", points, better=None)
+        assert figures.without_outliers(chart) == chart
+
+    def test_the_diagonal_takes_no_width(self) -> None:
+        """x ends with the points, however far y goes; the line is there all the same."""
+        points = [Point(2.1, 2.3, "", half=0.9), Point(2.102, 2.2, "")]
+        figure = figures.draw([Chart("c", "", "x", "y", points, diagonal=True)])
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        assert axes.get_xticklabels()[0].get_text().startswith("2.")
+        low, high = axes.get_xlim()
+        assert 2.099 < low < 2.1
+        assert 2.102 < high < 2.103
+        assert axes.get_ylim()[0] < 2.1
+
+    def test_a_page_tells_each_mark_that_is_drawn_and_no_other(self) -> None:
+        points = [Point(k, 2 + k / 100, f"t{k}") for k in range(20)]
+        points.insert(5, Point(30, 1000.0, "outlier"))
+        chart = Chart("c", "", "x", "y", points)
+        text = figures.svg(figures.draw([chart]), [chart])
+        told = re.findall(r'<use [^>]*x="([0-9.]+)"[^>]*><title>t(\d+)</title>', text)
+        assert len(told) == 20
+        places = [float(x) for x, _ in sorted(told, key=lambda one: int(one[1]))]
+        assert places == sorted(places)
+        assert "outlier" not in text
+
+    def test_a_pruned_trial_is_a_cross_that_can_be_seen(self) -> None:
+        axes = figures.draw([CHART]).axes[0]
+        (crosses,) = [c for c in axes.collections if "pruned" in str(c.get_gid())]
+        assert min(np.atleast_1d(crosses.get_linewidth())) > 0.5
+
+    def test_ticks_of_a_logarithmic_axis_are_plain_numbers(self) -> None:
+        points = [Point(x, 1.0, "") for x in (0.001, 0.1)]
+        figure = figures.draw([Chart("c", "", "x", "y", points, log_x=True)])
+        figure.canvas.draw()
+        labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        assert {"0.001", "0.01", "0.1"} <= set(labels)
+
+    @pytest.mark.parametrize("columns", [1, 3])
+    def test_each_axis_has_labels(self, columns: int) -> None:
+        """Of a logarithm, where values are positive; else it is linear."""
+        ends = [(1e-58, 1e-3), (1e13, 1e14), (2.0, 2.1), (1.0, 1e5), (-2.0, 3.0), (-1e13, -1e-58)]
+        charts = [
+            Chart("c", "", "x", "y", [Point(low, high, ""), Point(high, low, "")],
+                  log_x=True, log_y=True, better=None)
+            for low, high in ends
+        ]  # fmt: skip
+        figure = figures.draw(charts, columns)
+        figure.draw_without_rendering()
+        for axes, (low, _) in zip(figure.axes, ends, strict=True):
+            assert axes.get_yscale() == ("log" if low > 0 else "linear")
+            for axis, (start, end) in (
+                (axes.xaxis, axes.get_xlim()),
+                (axes.yaxis, axes.get_ylim()),
+            ):
+                ticks = [tick for tick in axis.get_major_ticks() if start <= tick.get_loc() <= end]
+                assert len([tick for tick in ticks if tick.label1.get_text()]) >= 2
