@@ -24,7 +24,6 @@ from nplm.app.beginning import Run
 from nplm.config import Objective
 from sweepmore.errors import Interrupted
 from sweepmore.process.signals import stop_signals
-from sweepmore.runs.tracking import Tracker
 from sweepmore.study.application import register
 from sweepmore.trial import current_trial
 

@@ -248,12 +248,12 @@ def folders_remembered() -> Iterator[None]:
         there.clear()
         there.update(path for path in (folder, *folder.parents) if path.exists())
 
-    token = _there_before.set(there)
+    before = _there_before.set(there)
     try:
         with before_folders(look):
             yield
     finally:
-        _there_before.reset(token)
+        _there_before.reset(before)
 
 
 def remove_empty(folder: Path) -> None:

@@ -195,8 +195,7 @@ def read_study(study: optuna.Study, additions: Additions) -> Study:
     )
     told = told_unconfirmed(unconfirmed(study))
     since = (told, next_round(study)) if told else None
-    whose = tested(known)
-    return Study(seen, application, attrs, reports, metrics, winner, whose, found, since)
+    return Study(seen, application, attrs, reports, metrics, winner, tested(known), found, since)
 
 
 def names_of(study: optuna.Study, application: Application) -> list[str]:

@@ -20,19 +20,15 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import python
-from sweepmore.study.attributes import StudyAttributes
 from sweepmore.wording import shown_path
-
-if TYPE_CHECKING:
-    import optuna
 
 Task = TypeVar("Task", bound=Callable[..., Any])
 
-# The attribute of a task that holds what it has registered.
+# The attribute of a task.
 REGISTERED = "__sweepmore_application__"
 # What is filled in of titles and commands; `where` are the words of outputs and storage that the
 # command needs, each behind a blank.
@@ -216,16 +212,3 @@ def registered_by(task: Callable[..., Any], config: Mapping[str, Any]) -> Applic
             problem = f"The application names {name} as an evaluator, but {root} has no such file."
             raise ConfigError(problem, value=name, cure="Correct what it registers.")
     return dataclasses.replace(application, root=str(root))
-
-
-def keep(study: optuna.Study, application: Application) -> None:
-    """Write the record with a study, unless it says so already."""
-    written = application.written()
-    if StudyAttributes.of(study).application != written:
-        StudyAttributes(application=written).keep(study)
-
-
-def kept(study: optuna.Study) -> Application | None:
-    """The record that a study keeps; None for one that only versions before it ran."""
-    written = StudyAttributes.of(study).application
-    return None if written is None else Application.read(written)

@@ -8,7 +8,7 @@ import optuna
 
 from sweepmore.runs.names import CONFIRM, NOISE, ending
 from sweepmore.storage.optuna_internals import storage_of
-from sweepmore.study.application import Application, kept
+from sweepmore.study.application import Application
 from sweepmore.study.attempts import run_of
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import best_of, view
@@ -41,7 +41,7 @@ def best_run(study: optuna.Study) -> Path:
 def application_of(study: optuna.Study) -> Application | None:
     """What the study keeps of its application; where an older version ran it, what a confirmation
     keeps that began since."""
-    if (own := kept(study)) is not None:
+    if (own := StudyAttributes.of(study).application) is not None:
         return own
     confirmed = confirmation_of(study)
-    return None if confirmed is None else kept(confirmed)
+    return None if confirmed is None else StudyAttributes.of(confirmed).application

@@ -29,7 +29,6 @@ from sweepmore.runs.files import write_atomic
 from sweepmore.runs.names import ending
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
-from sweepmore.study.application import kept
 from sweepmore.study.attempts import Attempt, run_of, runs_each, words
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge
@@ -325,7 +324,7 @@ def _of_script(script: str, asked: Sweep, study: str) -> str | None:
 
 def _shows(asked: Sweep, study: optuna.Study) -> str | None:
     """The application's own command that shows what the best can do, where it has one."""
-    application = kept(study)
+    application = StudyAttributes.of(study).application
     if application is None or asked.where is None or application.commands.study is None:
         return None
     words = {"study": shlex.quote(study.study_name), "which": "best", "where": asked.where}

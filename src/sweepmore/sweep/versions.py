@@ -30,7 +30,7 @@ from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep, check_name
 from sweepmore.errors import StudyError
 from sweepmore.study import slots
-from sweepmore.study.application import Application, keep
+from sweepmore.study.application import Application
 from sweepmore.study.attributes import VERSION, StudyAttributes, SweepDir
 from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import is_done
@@ -122,8 +122,8 @@ class Versions:
             before = StudyAttributes.of(study)
             if before.is_introduced:
                 kept = {key: before.command[key] for key in ("fixed", "hydra")}  # trials share it
-                StudyAttributes(command={**self.asked.command, **kept}).keep(study)
-                keep(study, self.application)  # one of an older version has none
+                now = {**self.asked.command, **kept}  # a study of an older version keeps no record
+                StudyAttributes(command=now, application=self.application).keep(study)
             else:
                 self.introduce(study)
             return replace(version, study=study)
@@ -131,7 +131,6 @@ class Versions:
     def introduce(self, study: optuna.Study) -> None:
         """What a new study says of itself."""
         seed = self.asked.settings.seed
-        keep(study, self.application)
         StudyAttributes(
             version=VERSION,
             uid=secrets.token_hex(3),
@@ -139,6 +138,7 @@ class Versions:
             command=self.asked.command,
             as_text=tuple(one.name for one in self.asked.space.parameters if one.as_text),
             sweep_dir=self.sweep_dir,
+            application=self.application,
             question=self.question,
         ).keep(study)
         write_note(study)

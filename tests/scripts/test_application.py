@@ -30,11 +30,10 @@ from sweepmore.study.application import (
     Commands,
     Curve,
     Curves,
-    keep,
-    kept,
     register,
     registered_by,
 )
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.sweep.terminal import command_line
 from tests.support.helpers import ROOT, call_script, environment, run_script
 from tests.support.sweep_apps import PATIENCE, errors
@@ -95,6 +94,14 @@ def test_the_framework_speaks_of_no_model() -> None:
 
 
 # the record
+
+
+def keep(study: optuna.Study, application: Application) -> None:
+    StudyAttributes(application=application).keep(study)
+
+
+def kept(study: optuna.Study) -> Application | None:
+    return StudyAttributes.of(study).application
 
 
 @pytest.mark.parametrize("application", [Application(), FLIGHTS, describe({})])
@@ -308,7 +315,7 @@ def test_a_study_of_an_older_version_takes_what_its_confirmation_keeps(flights: 
     older.add_trials(flights.study.get_trials())
     before = read_study(older, Additions())
     assert before.metrics == ["value 0"]
-    assert "python app.py" in command_line(before.attrs["command"])
+    assert "python app.py" in command_line(before.attrs.command)
     assert read_study(older, Additions(lambda config: FLIGHTS)).metrics == ["delay (min)"]
     confirmed = optuna.create_study(study_name="old.confirm", storage=older._storage)
     keep(confirmed, FLIGHTS)
