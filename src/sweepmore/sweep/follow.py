@@ -42,11 +42,12 @@ class Follower:
     study: optuna.Study
     began: float = field(default_factory=time.monotonic)
     gone: StudyError | None = None
-    # of the block
-    _folder: Path = field(init=False)
-    _uid: str = field(init=False)
+    # set on entering the block: what has to stay there, …
+    _folder: Path = field(init=False)  # the study's
+    _uid: str = field(init=False)  # the study's
     _file: Path | None = field(init=False)  # SQLite's
-    _file_id: tuple[int, int] | None = field(init=False)
+    _file_id: tuple[int, int] | None = field(init=False)  # its device and inode
+    # … and what runs
     _show: contextlib.AbstractContextManager[terminal.Shown] = field(init=False)
     _shown: terminal.Shown = field(init=False)
     _thread: threading.Thread = field(init=False)
@@ -54,10 +55,12 @@ class Follower:
     _done: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __enter__(self) -> Follower:
+        # Remember what the sweep works on, to notice when it is removed.
         self._folder = study_folder(self.asked.outputs, self.study)
         self._uid = StudyAttributes.of(self.study).uid
         self._file = file_of(self.asked.url)
         self._file_id = None if self._file is None else _identity(self._file)
+        # Show and plan once before any worker starts, then from the thread.
         self._show = terminal.live(self.asked)
         self._shown = self._show.__enter__()
         self.tick()
@@ -100,6 +103,7 @@ class Follower:
                 self._done.wait(AFTER_AN_ERROR)
 
     def _is_gone(self) -> bool:
+        """Whether what the sweep works on was removed; ``gone`` keeps what."""
         if self.gone is None:
             try:
                 self._look()
@@ -127,6 +131,7 @@ class Follower:
             raise deleted(f"The study {self.study.study_name}", shown(self.asked.url))
 
     def tick(self) -> None:
+        """Reap the dead, plan the next trials if this parent leads, thin out, show."""
         asked = self.asked
         seen = self._reap(view(self.study))
         if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
@@ -147,16 +152,19 @@ class Follower:
         return view(self.study) if found else seen
 
     def _keep(self, seen: StudyView) -> None:
+        """Of the checkpoints what ``hydra.sweeper.keep`` says."""
         if self.asked.settings.keep == "best":
             self._thin_out(seen)
 
     def _leads(self) -> bool:
         """One parent of a study plans. Two that take over at once plan a slot twice, which is
         told apart later (``view.without_void``)."""
+        # Does another parent plan?
         leader, me = slots.leader(self.study) or {}, this_process()
         mine = {key: leader.get(key) for key in me} == me
         if leader and not mine:
             return False
+        # Take over, or say now and then that this one still does.
         before = None if leader else StudyAttributes.of(self.study).leader
         if not mine or time.time() - leader["time"] > slots.LEADER_SECONDS / 10:
             StudyAttributes(leader={**me, "time": time.time()}).keep(self.study)
@@ -177,6 +185,7 @@ class Follower:
         )
 
     def _resign(self) -> None:
+        """Let the next parent plan at once."""
         leader = StudyAttributes.of(self.study).leader
         if leader is not None and leader["pid"] == os.getpid() and on_this_host(leader):
             StudyAttributes(leader={}).keep(self.study)
