@@ -105,9 +105,9 @@ def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
 def of_studies(
     names: list[str], database: BaseStorage, outputs: Path, arguments: Arguments
 ) -> None:
-    from sweepmore.confirm.confirmation import load
     from sweepmore.report.document import write
     from sweepmore.report.pages import compare_studies, read_study, study_page
+    from sweepmore.study.loading import load
     from sweepmore.sweep.terminal import write_csv
 
     nplm = ours(arguments, outputs)
