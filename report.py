@@ -108,7 +108,7 @@ def of_studies(
     from sweepmore.report.document import write
     from sweepmore.report.pages import compare_studies, read_study, study_page
     from sweepmore.study.loading import load
-    from sweepmore.sweep.terminal import write_csv
+    from sweepmore.sweep.trials_csv import write_csv
 
     nplm = ours(arguments, outputs)
     if arguments.sync:
@@ -139,7 +139,7 @@ def keep(study: Study) -> None:
     from sweepmore.report.document import write
     from sweepmore.report.pages import Application, results_page, study_page
     from sweepmore.runs.record import read_json, write_atomic
-    from sweepmore.sweep.terminal import write_csv
+    from sweepmore.sweep.trials_csv import write_csv
 
     folder = ROOT / "sweeps" / record.safe_name(study.seen.name)
     about, provenance = [("machine", processor())], study.winning_run / "provenance.json"

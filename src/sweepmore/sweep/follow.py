@@ -23,9 +23,10 @@ from sweepmore.storage.urls import file_of, shown
 from sweepmore.study import slots
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import StudyView, view
-from sweepmore.sweep import terminal
 from sweepmore.sweep.checkpoints import BestOnly
 from sweepmore.sweep.context import MARK, study_folder
+from sweepmore.sweep.live_line import Shown, live
+from sweepmore.wording import duration
 
 # How often the parent plans, reaps and shows.
 TICK_SECONDS = 0.25
@@ -48,8 +49,8 @@ class Follower:
     _file: Path | None = field(init=False)  # SQLite's
     _file_id: tuple[int, int] | None = field(init=False)  # its device and inode
     # … and what runs
-    _show: contextlib.AbstractContextManager[terminal.Shown] = field(init=False)
-    _shown: terminal.Shown = field(init=False)
+    _show: contextlib.AbstractContextManager[Shown] = field(init=False)
+    _shown: Shown = field(init=False)
     _thread: threading.Thread = field(init=False)
     _thin_out: BestOnly = field(default_factory=BestOnly, init=False)
     _done: threading.Event = field(default_factory=threading.Event, init=False)
@@ -61,7 +62,7 @@ class Follower:
         self._file = file_of(self.asked.url)
         self._file_id = None if self._file is None else _identity(self._file)
         # Show and plan once before any worker starts, then from the thread.
-        self._show = terminal.live(self.asked)
+        self._show = live(self.asked)
         self._shown = self._show.__enter__()
         self.tick()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -178,7 +179,7 @@ class Follower:
             return
         print(
             f"warning: process {before['pid']} on {before['host']}, which planned the trials, has "
-            f"given no sign of life for {terminal.duration(time.time() - before['time'])} "
+            f"given no sign of life for {duration(time.time() - before['time'])} "
             "(was it stopped by Ctrl-Z?): this one plans them now",
             file=sys.stderr,
             flush=True,

@@ -27,11 +27,14 @@ from sweepmore.storage.patience import Outage
 from sweepmore.study import slots
 from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
 from sweepmore.study.view import view
-from sweepmore.sweep import terminal
 from sweepmore.sweep.checks import ask, base_config, check_named
+from sweepmore.sweep.closing import closing
+from sweepmore.sweep.command_lines import command_line
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
+from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
 from sweepmore.sweep.jobs import Jobs
+from sweepmore.sweep.preview import preview
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.sweep.results import write_results
 from sweepmore.sweep.versions import Versions
@@ -89,7 +92,7 @@ class Parent:
         versions = Versions(asked, question, self.placed(resolved))
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
-            terminal.preview(asked, version.named, version.study, self.workers_shown())
+            preview(asked, version.named, version.study, self.workers_shown())
             print("dry run: nothing was started")
             return
         # Open the study, a new one or one that goes on, and freeze its config files.
@@ -103,7 +106,7 @@ class Parent:
         frozen = freeze(asked, study)
         shared = context_of(asked, study, frozen, self.since)
         # Say what is about to happen.
-        terminal.preview(asked, version.named, study, self.workers_shown())
+        preview(asked, version.named, study, self.workers_shown())
         self.warn_of_new_code(study, shared)
         sweep_dir = self.make_sweep_dir(shared, study, asked.cwd / resolved)
         # Workers take trials; meanwhile the follower's thread plans, reaps and shows.
@@ -117,7 +120,7 @@ class Parent:
         # Leave the answer, for programs and for people.
         if not ending(study.study_name):
             write_results(view(study), asked.space, shared.folder, sweep_dir)
-        terminal.closing(asked, study, shared, follower.elapsed, stopped is not None)
+        closing(asked, study, shared, follower.elapsed, stopped is not None)
         self.conclude(study, shared, stopped)
 
     def conclude(self, study: optuna.Study, shared: StudyContext, stopped: int | None) -> None:
@@ -128,13 +131,13 @@ class Parent:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
             again = f"{plural(back, 'unfinished trial')} will begin again"
             print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
-            print(f"         {terminal.command_line(asked.command, here=True)}")
+            print(f"         {command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
         if (attempt := slots.without_objective(study, self.since)) is not None:
-            raise terminal.no_objective(attempt)
+            raise no_objective(attempt)
         failed, finished = slots.failure_share(study, self.since)
         if too_many_failures(failed, finished, asked.n_trials, shared):
-            raise terminal.failures(view(study), failed, finished, asked)
+            raise failures(view(study), failed, finished, asked)
 
     def sweep_dir(self) -> str:
         """Hydra's, where other programs look for results, as it is when the command is given."""

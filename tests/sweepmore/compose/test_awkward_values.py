@@ -19,7 +19,7 @@ from sweepmore.confirm.retrain import choices
 from sweepmore.errors import ConfigError
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
-from sweepmore.sweep.terminal import rerun
+from sweepmore.sweep.command_lines import rerun
 from tests.support.sweep_apps import App
 
 # What is typed, and the values that it means.
