@@ -23,7 +23,8 @@ from sweepmore.confirm.rounds import (
 )
 from sweepmore.confirm.winner import Candidate, Outcome, candidates, confirm
 from sweepmore.errors import StudyError
-from sweepmore.runs.record import CONFIRM, FINAL, NOISE, searched_name, write_json
+from sweepmore.runs.files import write_json
+from sweepmore.runs.names import CONFIRM, FINAL, NOISE, searched_name
 from sweepmore.statistics.intervals import t_interval
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import FinalSeeds, StudyAttributes, Winner, WinnerRow

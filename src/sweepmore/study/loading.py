@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import optuna
 
 from sweepmore.errors import StudyError, did_you_mean
-from sweepmore.runs.record import last_begun, listed
+from sweepmore.runs.finding import last_begun, listed
 from sweepmore.study.attributes import StudyAttributes
 
 

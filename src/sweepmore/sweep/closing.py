@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from sweepmore.compose.overrides import override_text
-from sweepmore.runs.record import ending
+from sweepmore.runs.names import ending
 from sweepmore.study.attempts import Attempt, run_of, words
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge

@@ -23,7 +23,7 @@ from sweepmore.compose.frozen import Composer
 from sweepmore.compose.overrides import override_text
 from sweepmore.errors import Interrupted, StudyError, is_disk_failure
 from sweepmore.process.signals import Stop, unbroken
-from sweepmore.runs.record import run_stem, safe_name
+from sweepmore.runs.names import run_stem, safe_name
 from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.patience import DatabaseAway, StudyGone
 from sweepmore.study.attributes import TrialAttributes

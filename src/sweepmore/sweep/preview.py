@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sweepmore.runs.record import ending
+from sweepmore.runs.names import ending
 from sweepmore.storage.urls import shown
 from sweepmore.study.attempts import runs_each
 from sweepmore.study.view import StudyView, view

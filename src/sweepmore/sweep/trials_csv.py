@@ -10,7 +10,7 @@ from typing import Any
 
 from sweepmore.compose.overrides import override_text
 from sweepmore.errors import writable
-from sweepmore.runs.record import write_atomic
+from sweepmore.runs.files import write_atomic
 from sweepmore.study.view import StudyView
 
 
