@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 
 from sweepmore.confirm.printing import print_left_out, print_noise, print_outcome
-from sweepmore.confirm.retrain import Plan, folder_of, train_again
+from sweepmore.confirm.retrain import Plan, Workers, folder_of, train_again
 from sweepmore.confirm.rounds import (
     check_repeats,
     final_plan,
@@ -37,16 +37,11 @@ from sweepmore.wording import plural
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains the configurations of a plan as a study of their own; one that is done is only read.
-
-    ``storage`` is the URL of ``database`` as it was written.
-    """
+    """Trains a plan's configurations as a study of their own; one that is done is only read."""
 
     database: optuna.storages.BaseStorage
     searched: optuna.Study
-    n_jobs: int
-    storage: str | None
-    outputs: Path
+    workers: Workers  # which keep what they train in `database`
 
     def train(self, plan: Plan, suffix: str) -> list[Candidate]:
         """Those that neither failed nor diverged under one of the seeds."""
@@ -59,7 +54,7 @@ class Trainer:
             seeds, runs = len(plan.seeds), len(chosen) * len(plan.seeds)
             print(f"{name}: {what} × {plural(seeds, f'{kind} seed')}, {plural(runs, 'run')}",
                   flush=True)  # fmt: skip
-            train_again(self.searched, chosen, plan, name, self.n_jobs, self.storage, self.outputs)
+            train_again(self.searched, chosen, plan, name, self.workers)
         return candidates(chosen, view(load(self.database, name)))
 
     def _is_done(self, name: str, trials: int) -> bool:
@@ -67,26 +62,28 @@ class Trainer:
         return name in names and len(view(load(self.database, name)).counted) == trials
 
 
-def run(
-    database: optuna.storages.BaseStorage,
-    *,
-    study: str,
-    top: int,
-    seeds: int,
-    noise: bool,
-    seed_key: str,
-    n_jobs: int,
-    storage: str | None,
-    outputs: Path,
-) -> str:
-    """Train the best ``top`` of the study (with ``noise``: the best one) with ``seeds`` fresh
-    seeds and the winner with as many final ones, then print what that says; returns the study's
-    name. Where that has been done, what is missing of it alone is trained."""
-    searched = load(database, searched_name(study))
-    trainer = Trainer(database, searched, n_jobs, storage, outputs)
+@dataclass(frozen=True)
+class Request:
+    """What is to be confirmed: the best ``top`` of a study, or with ``noise`` the best one only,
+    with ``seeds`` values of the application's setting ``seed_key`` that the search has not used."""
+
+    study: str
+    top: int
+    seeds: int
+    noise: bool
+    seed_key: str
+
+
+def run(database: optuna.storages.BaseStorage, request: Request, workers: Workers) -> str:
+    """Train what is requested with fresh seeds and the winner with as many final ones, then print
+    what that says; returns the study's name. Where that has been done, what is missing of it alone
+    is trained."""
+    searched = load(database, searched_name(request.study))
+    trainer = Trainer(database, searched, workers)
+    seeds, seed_key = request.seeds, request.seed_key
     check_repeats(searched, seed_key)
     # Only measure the noise, with one configuration.
-    if noise:
+    if request.noise:
         measured = trainer.train(noise_plan(searched, seeds, seed_key), NOISE)
         if not measured:
             raise nothing_left(searched.study_name + NOISE)
@@ -97,7 +94,7 @@ def run(
     if told := told_unconfirmed(unconfirmed(searched)):
         print(f"since    {told}: another round, with the same seeds", flush=True)
     # Train every round's configurations with fresh seeds, and the winner with final ones.
-    plans = rounds(searched, top, seeds, seed_key)
+    plans = rounds(searched, request.top, seeds, seed_key)
     chosen = [attempt for plan in plans for attempt in plan.chosen(searched)]
     trained = [
         candidate
