@@ -145,6 +145,7 @@ class StudyAttributes:
     uid: str = ""  # tells it from a later study of its name
     seed: int | None = None  # of its samplers
     command: Mapping[str, Any] = field(default_factory=dict)  # that it was last asked for with
+    application: Mapping[str, Any] | None = None  # what it says of itself, see study.application
     as_text: tuple[str, ...] = ()  # parameters whose choices Optuna holds as texts
     budget: Budget | None = None
     sweep_dir: SweepDir | None = None

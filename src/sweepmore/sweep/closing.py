@@ -14,7 +14,7 @@ from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import SHOWN, StudyView, view
-from sweepmore.sweep.command_lines import command_line, of_script, rerun
+from sweepmore.sweep.command_lines import command_line, of_application, of_script, rerun
 from sweepmore.sweep.failures import print_failures
 from sweepmore.sweep.live_line import value_of
 from sweepmore.sweep.noise_words import least_difference, noise_line, tied_mark
@@ -90,9 +90,9 @@ def _print_next(seen: StudyView, asked: Sweep, study: optuna.Study, best: Attemp
         print(f"more:    {command_line(more, 2 * asked.n_trials, here=True)}")
         fresh = "another hydra.sweeper.study_name" if named else "the same command"
         print(f"         {fresh} starts afresh")
-    scripts = ["sample.py"] if len(seen.directions) > 1 else ["confirm.py", "sample.py"]
-    ways = [of_script(script, asked, study.study_name) for script in scripts]
-    if ways := [way for way in ways if way is not None]:
+    many = len(seen.directions) > 1
+    confirm = None if many else of_script("confirm.py", asked, study.study_name)
+    if ways := [way for way in (confirm, of_application(asked, study)) if way is not None]:
         print(f"next:    {' · '.join(ways)}")
 
 

@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import optuna
+
 from sweepmore.compose.cli import script_beside
 from sweepmore.compose.overrides import override_text
 from sweepmore.process.invocation import python
+from sweepmore.study.application import kept
 from sweepmore.study.attempts import Attempt
 from sweepmore.wording import shown_path
 
@@ -69,6 +72,16 @@ def of_script(script: str, asked: Sweep, study: str) -> str | None:
     if start is None or asked.where is None:
         return None
     return f"{start} study={shlex.quote(study)}{asked.where}"
+
+
+def of_application(asked: Sweep, study: optuna.Study) -> str | None:
+    """The application's own command that shows what the best can do, where it has one."""
+    application = kept(study)
+    if application is None or asked.where is None or application.commands.study is None:
+        return None
+    words = {"study": shlex.quote(study.study_name), "which": "best", "where": asked.where}
+    typed = application.commands.study.typed(*application.folders(asked.root), **words)
+    return None if typed is None else typed[1]
 
 
 def rerun(asked: Sweep, attempt: Attempt) -> str:

@@ -25,6 +25,7 @@ from sweepmore.runs.names import ending
 from sweepmore.storage.opening import existing_storage, open_storage, storage_errors
 from sweepmore.storage.patience import Outage
 from sweepmore.study import slots
+from sweepmore.study.application import registered_by
 from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
 from sweepmore.study.view import view
 from sweepmore.sweep.checks import ask, base_config, check_named
@@ -89,7 +90,8 @@ class Parent:
         check_named(asked)
         loader = self.context.config_loader
         question = ask(asked, base_config(asked, self.config, loader), loader)
-        versions = Versions(asked, question, self.placed(resolved))
+        application = registered_by(self.task, question["config"])
+        versions = Versions(asked, question, self.placed(resolved), application)
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
             preview(asked, version.named, version.study, self.workers_shown())

@@ -30,6 +30,7 @@ from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep, check_name
 from sweepmore.errors import StudyError
 from sweepmore.study import slots
+from sweepmore.study.application import Application, keep
 from sweepmore.study.attributes import VERSION, StudyAttributes, SweepDir
 from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import is_done
@@ -65,6 +66,7 @@ class Versions:
     asked: Sweep
     question: Question
     sweep_dir: SweepDir | None  # of a new study, where its trials lie in Hydra's
+    application: Application  # what it is one of
 
     @property
     def is_unnamed(self) -> bool:
@@ -121,6 +123,7 @@ class Versions:
             if before.is_introduced:
                 kept = {key: before.command[key] for key in ("fixed", "hydra")}  # trials share it
                 StudyAttributes(command={**self.asked.command, **kept}).keep(study)
+                keep(study, self.application)  # one of an older version has none
             else:
                 self.introduce(study)
             return replace(version, study=study)
@@ -128,6 +131,7 @@ class Versions:
     def introduce(self, study: optuna.Study) -> None:
         """What a new study says of itself."""
         seed = self.asked.settings.seed
+        keep(study, self.application)
         StudyAttributes(
             version=VERSION,
             uid=secrets.token_hex(3),
