@@ -46,11 +46,7 @@ def main(arguments: Arguments) -> None:
     root = Path(os.environ.get(cli.ROOT_VARIABLE) or Path(__file__).resolve().parent)
     workers = Workers(arguments.n_jobs, arguments.storage, root / arguments.outputs)
     request = confirmation.Request(
-        study=arguments.study,
-        top=arguments.top,
-        seeds=arguments.seeds,
-        noise=arguments.noise,
-        seed_key=arguments.seed_key,
+        arguments.study, arguments.top, arguments.seeds, arguments.noise, arguments.seed_key
     )
     with opened(arguments.storage, workers.outputs) as database:
         name = confirmation.run(database, request, workers)
