@@ -308,7 +308,7 @@ def test_a_study_of_an_older_version_takes_what_its_confirmation_keeps(flights: 
     older.add_trials(flights.study.get_trials())
     before = read_study(older, Additions())
     assert before.metrics == ["value 0"]
-    assert "python app.py" in command_line(before.attrs["command"])
+    assert "python app.py" in command_line(before.attrs.command)
     assert read_study(older, Additions(lambda config: FLIGHTS)).metrics == ["delay (min)"]
     confirmed = optuna.create_study(study_name="old.confirm", storage=older._storage)
     keep(confirmed, FLIGHTS)
