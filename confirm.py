@@ -36,25 +36,21 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     from sweepmore.compose.script_storage import opened
     from sweepmore.confirm import confirmation
+    from sweepmore.confirm.retrain import Workers
+    from sweepmore.study.loading import load
     from sweepmore.study.parts import application_of
 
     if arguments.study is None:
         cure = "python confirm.py study=NAME, or study=last"
         raise ConfigError("Which study? It will be trained again.", value=None, cure=cure)
     root = Path(os.environ.get(cli.ROOT_VARIABLE) or Path(__file__).resolve().parent)
-    with opened(arguments.storage, root / arguments.outputs) as database:
-        name = confirmation.run(
-            database,
-            study=arguments.study,
-            top=arguments.top,
-            seeds=arguments.seeds,
-            noise=arguments.noise,
-            seed_key=arguments.seed_key,
-            n_jobs=arguments.n_jobs,
-            storage=arguments.storage,
-            outputs=root / arguments.outputs,
-        )
-        application = application_of(confirmation.load(database, name)) or Application()
+    workers = Workers(arguments.n_jobs, arguments.storage, root / arguments.outputs)
+    request = confirmation.Request(
+        arguments.study, arguments.top, arguments.seeds, arguments.noise, arguments.seed_key
+    )
+    with opened(arguments.storage, workers.outputs) as database:
+        name = confirmation.run(database, request, workers)
+        application = application_of(load(database, name)) or Application()
     if not arguments.noise:
         print_next(application, name, cli.given(arguments, "storage", "outputs"))
 

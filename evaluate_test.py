@@ -219,8 +219,8 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
         cure = "Give one of them: study=NAME (its confirmed winner) or run=FOLDER."
         raise ConfigError("study and run: one of the two is needed.", value=None, cure=cure)
     from sweepmore.compose.script_storage import opened
-    from sweepmore.confirm.confirmation import load
     from sweepmore.confirm.rounds import confirmed, search_of
+    from sweepmore.study.loading import load
 
     where = cli.given(arguments, "storage", "outputs")
     with opened(arguments.storage, outputs) as database:

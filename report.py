@@ -106,10 +106,10 @@ def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
 def of_studies(
     names: list[str], database: BaseStorage, outputs: Path, arguments: Arguments
 ) -> None:
-    from sweepmore.confirm.confirmation import load
     from sweepmore.report.document import write
     from sweepmore.report.pages import compare_studies, read_study, study_page
-    from sweepmore.sweep.terminal import write_csv
+    from sweepmore.study.loading import load
+    from sweepmore.sweep.trials_csv import write_csv
 
     nplm = additions(arguments, outputs)
     if arguments.sync:
@@ -141,7 +141,7 @@ def keep(study: Study) -> None:
     from sweepmore.report.document import write
     from sweepmore.report.pages import results_page, study_page
     from sweepmore.runs.files import read_json, write_atomic
-    from sweepmore.sweep.terminal import write_csv
+    from sweepmore.sweep.trials_csv import write_csv
 
     folder = ROOT / "sweeps" / safe_name(study.seen.name)
     about, provenance = [("machine", processor())], study.winning_run / "provenance.json"

@@ -44,9 +44,9 @@ def main(arguments: Arguments) -> None:
     require_account()
     from nplm.app.report import additions
     from sweepmore.compose.script_storage import opened, typed_url
-    from sweepmore.confirm.confirmation import load
     from sweepmore.report.pages import read_study, tell
     from sweepmore.report.upload import uploads
+    from sweepmore.study.loading import load
 
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:

@@ -19,7 +19,6 @@ import confirm as confirm_script
 import report as report_script
 import train
 from nplm.app.application import describe
-from sweepmore.confirm.confirmation import load
 from sweepmore.errors import ConfigError
 from sweepmore.report.pages import Additions, read_study, study_page
 from sweepmore.storage.opening import open_storage
@@ -34,7 +33,8 @@ from sweepmore.study.application import (
     registered_by,
 )
 from sweepmore.study.attributes import StudyAttributes
-from sweepmore.sweep.terminal import command_line
+from sweepmore.study.loading import load
+from sweepmore.sweep.command_lines import command_line
 from tests.support.helpers import ROOT, call_script, environment, run_script
 from tests.support.sweep_apps import PATIENCE, errors
 from tests.support.wandb_stub import serve

@@ -34,7 +34,7 @@ from sweepmore.study.noise import noise
 from sweepmore.study.parts import application_of, confirmation_of
 from sweepmore.study.view import SHOWN, StudyView, best_of, view
 from sweepmore.study.winners import TESTED_BEFORE, reported, seeds_of, tested
-from sweepmore.sweep.terminal import command_line
+from sweepmore.sweep.command_lines import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 

@@ -22,7 +22,7 @@ from sweepmore.runs.tracking import Tracking
 from sweepmore.study.attempts import words
 from sweepmore.study.attributes import Winner
 from sweepmore.study.winners import TESTED_BEFORE, reported
-from sweepmore.sweep.terminal import command_line
+from sweepmore.sweep.command_lines import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import plural
 

@@ -28,17 +28,11 @@ import confirm as confirm_script
 from benchmarks import truth
 from nplm.app.report import RECORDED
 from sweepmore.confirm import winner
-from sweepmore.confirm.confirmation import (
-    Outcome,
-    Trainer,
-    print_table,
-    settle,
-    standing,
-    told_apart,
-)
+from sweepmore.confirm.confirmation import Trainer, settle
+from sweepmore.confirm.printing import print_outcome, standing, told_apart
 from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
-from sweepmore.confirm.winner import Candidate, confirm, fresh_seeds
+from sweepmore.confirm.winner import Candidate, Outcome, confirm, fresh_seeds
 from sweepmore.errors import StudyError
 from sweepmore.report.pages import Additions, list_studies, read_study, study_page
 from sweepmore.report.upload import folders_of
@@ -235,7 +229,7 @@ class TestTold:
         final = replace(confirmation.winner, values=tuple(losses[0] + 0.001))
         record = {"seeds": 8, "seed": 2**31 - 1, "run": "run", "mean": 2.13, "half_width": 0.0025}
         record["final"] = {"seeds": list(range(8)), "values": list(final.values)}
-        print_table(Outcome(confirmation, final, tuple(range(8))), Winner.read(record))
+        print_outcome(Outcome(confirmation, final, tuple(range(8))), Winner.read(record))
         lines = capsys.readouterr().out.splitlines()
         assert sum(line.split()[-2:-1] == ["1,234,567"] for line in lines) == 5
         assert max(len(line) for line in lines if "seed 21474" not in line) <= 80

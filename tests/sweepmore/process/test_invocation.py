@@ -17,7 +17,7 @@ import pytest
 import confirm as confirm_script
 from sweepmore.compose.cli import script_beside
 from sweepmore.process.invocation import python, split_flags, start_words
-from sweepmore.sweep.terminal import command_line
+from sweepmore.sweep.command_lines import command_line
 from tests.support.helpers import ROOT, call_script, environment
 from tests.support.sweep_apps import PATIENCE, errors
 

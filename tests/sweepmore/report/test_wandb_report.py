@@ -14,7 +14,6 @@ from typing import Any
 import optuna
 import pytest
 
-from sweepmore.confirm.confirmation import load
 from sweepmore.errors import StudyError
 from sweepmore.report.pages import Additions, read_study
 from sweepmore.report.upload import sync_study, uploads
@@ -22,6 +21,7 @@ from sweepmore.runs.files import read_json
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.urls import storage_url
+from sweepmore.study.loading import load
 from tests.support.helpers import CLOSED, run_script
 from tests.support.wandb_stub import ENTITY, VIEW, Stub, serve
 
