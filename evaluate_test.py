@@ -30,9 +30,10 @@ from nplm.lineage import of_another_split
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.errors import ConfigError, RunError, UserError
 from sweepmore.runs import record as records
-from sweepmore.seal.ledger import Ledger, Refused, UsedUp
+from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.overlap import in_words
 from sweepmore.seal.receipts import Look
+from sweepmore.seal.refusals import Refused, UsedUp
 from sweepmore.typed import dotted, setting
 from sweepmore.wording import bounds, decimals, shown_path
 

@@ -35,8 +35,11 @@ from nplm.state import begin
 from sweepmore.compose import cli
 from sweepmore.runs import record as records
 from sweepmore.seal import ledger as ledgers
+from sweepmore.seal import receipts as receipt_files
 from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.receipts import Look, receipts
+from sweepmore.seal.refusals import Refused
+from sweepmore.seal.rows import Rows
 from sweepmore.storage.opening import open_storage
 from tests.support.door import VALID, Called, Door, assert_complete, door_in
 from tests.support.fault_shim.loop import Ended, forked
@@ -102,7 +105,7 @@ class TestOneLook:
         self, door: Door, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*given: object) -> None:
-            raise ledgers.Refused("at the claim", cure="")
+            raise Refused("at the claim", cure="")
 
         monkeypatch.setattr(Ledger, "claim", refuse)
         called = door.call()
@@ -273,7 +276,7 @@ class TestAnotherLook:
         other = here(runs / "other", f"data.path={door.data}", "optim.steps=8", "data.seed=5")
 
         def refuse(*given: object) -> None:
-            raise ledgers.Refused("at the claim", cure="")
+            raise Refused("at the claim", cure="")
 
         with monkeypatch.context() as patch:
             patch.setattr(Ledger, "claim", refuse)
@@ -467,10 +470,10 @@ KILLS: list[tuple[object, str, str, str]] = [
     (sealed, "load_test", "after", "claimed"),
     (sealed, "evaluate", "after", "claimed"),
     (Ledger, "finish", "before", "claimed"),
-    (Ledger, "_update", "before", "claimed"),
-    (Ledger, "_update", "after", "done"),  # its receipt still without the result
-    (ledgers, "write_json", "before", "done"),
-    (ledgers, "write_json", "after", "done"),
+    (Rows, "update", "before", "claimed"),
+    (Rows, "update", "after", "done"),  # its receipt still without the result
+    (receipt_files, "write_json", "before", "done"),
+    (receipt_files, "write_json", "after", "done"),
     (evaluate_test, "show_result", "before", "done"),
     (evaluate_test, "keep", "before", "done"),
     (records, "write_json", "before", "done"),
@@ -525,7 +528,7 @@ def test_killed_at_each_point(
 def test_completing_can_be_killed_and_completed(door: Door) -> None:
     killed(door, at=killing(sealed, "load_test", "before"))
     for owner, name, when in [
-        (Ledger, "_update", "after"),  # the claim is taken over, its receipt names the dead
+        (Rows, "update", "after"),  # the claim is taken over, its receipt names the dead
         (sealed, "load_test", "after"),
         (sealed, "evaluate", "before"),
     ]:
