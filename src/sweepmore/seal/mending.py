@@ -1,4 +1,4 @@
-"""Two records of a look, a row and a receipt: merging them, and what one lacks and the other knows."""
+"""Two records of a look, a row and a receipt: how they are merged, and what each lacks."""
 
 from __future__ import annotations
 
