@@ -28,6 +28,7 @@ from sqlalchemy.engine import URL
 
 import evaluate_test
 from nplm import console, sealed
+from nplm.app import keeping_look
 from nplm.app.looks import Looks, known_here, looks_at
 from nplm.config import Config, Data
 from nplm.data import Splits, load_splits
@@ -700,7 +701,7 @@ def looked_with_a_full_disk(door: Door, *words: str) -> Ended:
     faults = Faults(1, "ENOSPC", (door.place,), door.place.parent / "log", lasting=True)
 
     def action() -> None:
-        keep = evaluate_test.keep
+        keep = keeping_look.keep
 
         def full(*given: Any) -> None:
             install(faults)
@@ -987,6 +988,8 @@ def test_the_same_lines_under_another_fingerprint_are_no_0_looks(
     ledger.claim(lower.fingerprint, "a" * 64, {"data": few.name})
     assert header() == f"test     sealed, 1 look; 2 at other splits {known}"
     assert looks_at(few, ledger.folder, ledger.url) == Looks(1, 2, few.name)
+    (tmp_path / "db").write_text("no database, but long enough to be one")  # the receipts are left
+    assert looks_at(lower, ledger.folder, ledger.url).own == 1
 
 
 def test_a_look_counts_by_its_row_alone(
