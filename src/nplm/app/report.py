@@ -19,9 +19,10 @@ from nplm.app.looks import looks_at
 from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
 from nplm.data import Splits, load_splits
-from nplm.estimates import Estimate, Floats, bootstrap, line_sums, line_tokens
+from nplm.estimates import Floats, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
+from nplm.result import Estimate
 from nplm.run_figures import MOST_DRAWN, prepare_embeddings
 from nplm.vocabulary import Vocabulary
 from sweepmore.report.document import Picture, Section, Table
