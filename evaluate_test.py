@@ -29,6 +29,7 @@ from nplm.config import Config, from_hydra
 from nplm.lineage import of_another_split
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.errors import ConfigError, RunError, UserError
+from sweepmore.runs import files, finding, names
 from sweepmore.runs import record as records
 from sweepmore.seal.ledger import Ledger, Refused, UsedUp
 from sweepmore.seal.overlap import in_words
@@ -185,7 +186,7 @@ def main(arguments: Arguments) -> None:
     say_commit(ledger.path(done), f"Look {done.number} at test")
     keep(asked, done, ledger.url)
     if asked.study is not None:
-        searched = records.searched_name(asked.study.study_name)
+        searched = names.searched_name(asked.study.study_name)
         where = cli.given(arguments, "storage", "outputs")
         print(f"next     python report.py study={searched}{where}", flush=True)
 
@@ -225,14 +226,14 @@ def find(arguments: Arguments, outputs: Path) -> Asked:
     with opened(arguments.storage, outputs) as database:
         if arguments.run is not None or arguments.trial is not None:
             wanted = (arguments.run, arguments.study, arguments.trial)
-            asked = named(records.find_named(*wanted, outputs, holding=WEIGHTS))
+            asked = named(finding.find_named(*wanted, outputs, holding=WEIGHTS))
             search = search_of(database, run_id(asked.folder))
             known = None if search is None else confirmed(search, where)
             return asked if known is None else beside(asked, known)
         assert arguments.study is not None
-        search = load(database, records.searched_name(arguments.study))
+        search = load(database, names.searched_name(arguments.study))
         cure = f"python confirm.py study={search.study_name}"
-        study = load(database, search.study_name + records.CONFIRM, cure)
+        study = load(database, search.study_name + names.CONFIRM, cure)
         known = confirmed(search, where)
     if known is None:
         problem = f"{study.study_name} has not named a winner."
@@ -258,7 +259,7 @@ def named(folder: Path) -> Asked:
     if not (folder / WEIGHTS).exists():
         cure = "Its outputs were removed: train it again."
         raise RunError(f"{folder} holds no {WEIGHTS}.", value=str(folder), cure=cure)
-    provenance = records.read_json(folder / "provenance.json")
+    provenance = files.read_json(folder / "provenance.json")
     fingerprint = provenance["data"]["fingerprint"]
     checkpoint = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     start = of_another_split(provenance.get("start_from"), fingerprint)
@@ -266,7 +267,7 @@ def named(folder: Path) -> Asked:
 
 
 def run_id(folder: Path) -> str:
-    return str(records.read_json(folder / "provenance.json")["run_id"])
+    return str(files.read_json(folder / "provenance.json")["run_id"])
 
 
 def finished(looks: Sequence[Look], checkpoint: str) -> Look | None:
@@ -291,7 +292,7 @@ def check(asked: Asked) -> Subject:
     if asked.confirmed not in (None, asked.checkpoint):
         raise changed("The weights are not those that were confirmed.", asked.checkpoint)
     config, trained = from_hydra(records.read_config(folder)), load_trained(folder)
-    recorded = records.read_json(folder / "result.json")
+    recorded = files.read_json(folder / "result.json")
     splits = load_splits(config.data, trained.model.shape.block_size)
     if not asked.fingerprint == recorded["data"]["fingerprint"] == splits.fingerprint:
         raise changed(f"The data are not those that {folder.name} saw.", splits.fingerprint)
@@ -357,7 +358,7 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
     test = {"look": look.number, "claimed": look.claimed, "reason": look.reason, **look.result}
     if asked.study is not None:
         keep_in_study(asked.study, StudyAttributes(tested_run=asked.winner_run, test=test), url)
-    known = records.read_json(path)
+    known = files.read_json(path)
     if known.get("test", {}).get("look", 0) >= look.number:
         return
     from sweepmore.runs.tracking import track
@@ -368,7 +369,7 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
     record = records.Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
     with track(settings, record, look.about, "test") as tracker:
         tracker.summarise(dotted({"test": test}))
-    records.write_json(path, {**known, "test": test})
+    files.write_json(path, {**known, "test": test})
 
 
 def keep_in_study(study: optuna.Study, attributes: StudyAttributes, url: URL) -> None:

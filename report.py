@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepmore.errors import ConfigError
-from sweepmore.runs import record
+from sweepmore.runs import finding
+from sweepmore.runs.names import safe_name
 from sweepmore.typed import setting
 from sweepmore.wording import shown_path
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from sweepmore.report.document import Page, Table
-    from sweepmore.report.pages import Application, Study
+    from sweepmore.report.pages import Additions, Study
 
 ROOT = Path(__file__).resolve().parent
 # Characters of a line of a list.
@@ -54,14 +55,14 @@ def main(arguments: Arguments) -> None:
     check(arguments)
     if arguments.trial is not None:
         asked = (arguments.run, arguments.study, arguments.trial)
-        of_runs([record.find_named(*asked, outputs, "result.json")], outputs, arguments)
+        of_runs([finding.find_named(*asked, outputs, "result.json")], outputs, arguments)
         return
     if arguments.run is not None:
         names = arguments.run.split(",")
         if len(names) > 2:
             problem = f"{len(names)} runs were named."
             raise ConfigError(problem, value=names, cure="Name one or two.")
-        folders = [record.find_run(name, outputs, "result.json") for name in names]
+        folders = [finding.find_run(name, outputs, "result.json") for name in names]
         of_runs(folders, outputs, arguments)
     elif arguments.study is not None:
         with opened(arguments.storage, outputs) as database:
@@ -84,20 +85,20 @@ def check(arguments: Arguments) -> None:
             raise ConfigError(problem, value=True, cure="Give them in a second command.")
 
 
-def ours(arguments: Arguments, outputs: Path) -> Application:
+def additions(arguments: Arguments, outputs: Path) -> Additions:
     """nplm's part of a page; looks at test count by receipt or by row."""
-    from nplm.app.report import application
+    from nplm.app import report
     from sweepmore.compose.script_storage import typed_url
 
-    return application(ROOT, typed_url(arguments.storage, outputs))
+    return report.additions(ROOT, typed_url(arguments.storage, outputs))
 
 
 def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
-    record.require_outputs(outputs)
+    finding.require_outputs(outputs)
     from sweepmore.report.document import write
     from sweepmore.report.pages import runs_page
 
-    page = runs_page(folders, ours(arguments, outputs))
+    page = runs_page(folders, additions(arguments, outputs))
     name = page.title.replace(" and ", "-").replace("/", "-")
     done(write(page, outputs / "reports" / name), page)
 
@@ -110,7 +111,7 @@ def of_studies(
     from sweepmore.report.pages import compare_studies, read_study, study_page
     from sweepmore.sweep.terminal import write_csv
 
-    nplm = ours(arguments, outputs)
+    nplm = additions(arguments, outputs)
     if arguments.sync:
         from sweepmore.report.upload import sync_study
 
@@ -124,24 +125,25 @@ def of_studies(
     where = cli.given(arguments, "outputs", "storage")
     one = len(studies) == 1
     page = study_page(studies[0], nplm, where) if one else compare_studies(studies, nplm, where)
-    folder = outputs / "reports" / "-".join(record.safe_name(study.seen.name) for study in studies)
+    folder = outputs / "reports" / "-".join(safe_name(study.seen.name) for study in studies)
     path = write(page, folder)
     if arguments.csv:
         for study in studies:
-            path_of_table = folder / f"{record.safe_name(study.seen.name)}.csv"
+            path_of_table = folder / f"{safe_name(study.seen.name)}.csv"
             write_csv(study.seen, path_of_table, study.attrs.as_text)
     done(path, page)
 
 
 def keep(study: Study) -> None:
     """``sweeps/NAME/``: RESULTS.md, figures, every trial."""
+    from nplm.app.report import RECORDED
     from sweepmore.process.machine import processor
     from sweepmore.report.document import write
-    from sweepmore.report.pages import Application, results_page, study_page
-    from sweepmore.runs.record import read_json, write_atomic
+    from sweepmore.report.pages import results_page, study_page
+    from sweepmore.runs.files import read_json, write_atomic
     from sweepmore.sweep.terminal import write_csv
 
-    folder = ROOT / "sweeps" / record.safe_name(study.seen.name)
+    folder = ROOT / "sweeps" / safe_name(study.seen.name)
     about, provenance = [("machine", processor())], study.winning_run / "provenance.json"
     if provenance.exists():  # another application may keep none
         code = read_json(provenance)
@@ -151,23 +153,25 @@ def keep(study: Study) -> None:
             ("versions", ", ".join(f"{k} {v}" for k, v in code["versions"].items())),
             ("machine", f"{processor()}; Python {code['python']}"),
         ]
-    page = write(study_page(study, Application()), folder)
+    page = write(study_page(study, RECORDED), folder)
     page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
     write_csv(study.seen, folder / "trials.csv", study.attrs.as_text)
-    write_atomic(folder / "RESULTS.md", results_page(study, about))
+    write_atomic(folder / "RESULTS.md", results_page(study, about, RECORDED))
     done(folder / "RESULTS.md")
 
 
 def listing(outputs: Path, arguments: Arguments) -> None:
+    from nplm.app.application import describe
     from sweepmore.compose.script_storage import opened
     from sweepmore.report.pages import list_runs, list_studies
 
-    tables, storage = [list_runs(outputs)], arguments.storage
+    nplm = describe({})
+    tables, storage = [list_runs(outputs, nplm)], arguments.storage
     if storage is not None or (outputs / "studies.db").exists():
         with opened(storage, outputs) as database:
             tables.append(list_studies(database))
     if not any(table.rows for table in tables):
-        print("Nothing yet: python train.py experiment=quick")
+        print("Nothing yet" if nplm.begin is None else f"Nothing yet: {nplm.begin}")
         return
     for table in tables:
         if table.rows:

@@ -30,7 +30,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sweepmore.errors import UserError, said
 from sweepmore.process.identity import is_alive, on_this_host, this_process
-from sweepmore.runs.record import create_private, write_json
+from sweepmore.runs.files import create_private, write_json
 from sweepmore.seal.overlap import Items, Overlap, compare, kept
 from sweepmore.seal.receipts import PRIVATE, Look, is_cut_off, read_receipt, receipts, write_receipt
 from sweepmore.storage.urls import engine_options

@@ -29,10 +29,11 @@ from sweepmore.compose.space import Space
 from sweepmore.errors import Interrupted
 from sweepmore.process.identity import on_this_host, this_process
 from sweepmore.process.signals import Stop
-from sweepmore.runs.record import ending
+from sweepmore.runs.names import ending
 from sweepmore.storage.opening import existing_storage, open_storage, storage_errors
 from sweepmore.storage.patience import Outage
 from sweepmore.study import slots
+from sweepmore.study.application import registered_by
 from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
 from sweepmore.study.view import view
 from sweepmore.sweep import terminal
@@ -87,7 +88,8 @@ class Parent:
         check_named(asked)
         base = self.compose_base()
         question = self.question(base)
-        versions = Versions(asked, question, self.placed(resolved))
+        application = registered_by(self.task, question["config"])
+        versions = Versions(asked, question, self.placed(resolved), application)
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
             terminal.preview(asked, version.named, version.study, self.workers_shown())

@@ -25,7 +25,8 @@ from sweepmore.compose.cli import script_beside
 from sweepmore.compose.overrides import override_text
 from sweepmore.errors import StudyError, writable
 from sweepmore.process.invocation import python
-from sweepmore.runs.record import ending, write_atomic
+from sweepmore.runs.files import write_atomic
+from sweepmore.runs.names import ending
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
 from sweepmore.study.attempts import Attempt, run_of, runs_each, words
@@ -251,9 +252,8 @@ def closing(
         print(f"more:    {command_line(more, 2 * asked.n_trials, here=True)}")
         fresh = "another hydra.sweeper.study_name" if named else "the same command"
         print(f"         {fresh} starts afresh")
-    scripts = ["sample.py"] if many else ["confirm.py", "sample.py"]
-    ways = [_of_script(script, asked, study.study_name) for script in scripts]
-    if ways := [way for way in ways if way is not None]:
+    confirm = None if many else _of_script("confirm.py", asked, study.study_name)
+    if ways := [way for way in (confirm, _shows(asked, study)) if way is not None]:
         print(f"next:    {' · '.join(ways)}")
 
 
@@ -320,6 +320,16 @@ def _of_script(script: str, asked: Sweep, study: str) -> str | None:
     if start is None or asked.where is None:
         return None
     return f"{start} study={shlex.quote(study)}{asked.where}"
+
+
+def _shows(asked: Sweep, study: optuna.Study) -> str | None:
+    """The application's own command that shows what the best can do, where it has one."""
+    application = StudyAttributes.of(study).application
+    if application is None or asked.where is None or application.commands.study is None:
+        return None
+    words = {"study": shlex.quote(study.study_name), "which": "best", "where": asked.where}
+    typed = application.commands.study.typed(*application.folders(asked.root), **words)
+    return None if typed is None else typed[1]
 
 
 def _noise_line(noise: Noise | None, asked: Sweep, study: str) -> str:

@@ -330,7 +330,7 @@ def test_a_script_is_named_where_it_is_and_uses_sweepmore(
 def test_no_message_of_the_framework_names_a_script_of_an_application() -> None:
     """It does not know what lies beside it; ``script_beside`` looks."""
     named = re.compile(r"\bpython \S*\.py")
-    for path in (ROOT / "src" / "sweepmore").glob("*.py"):
+    for path in (ROOT / "src" / "sweepmore").rglob("*.py"):
         if not named.search(path.read_text()):
             continue
         tree = ast.parse(path.read_text())
