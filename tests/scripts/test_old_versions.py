@@ -16,7 +16,7 @@ import confirm
 import evaluate_test
 import report
 import sample
-from sweepmore.runs.record import read_json
+from sweepmore.runs.files import read_json
 from tests.support.helpers import (
     ROOT,
     call_script,
