@@ -124,10 +124,13 @@ def pack(tree: Path, place: Path, target: Path) -> None:
         made.backup(kept)
         for table, column in texts(kept):
             rows = kept.execute(f'SELECT rowid, "{column}" FROM "{table}"').fetchall()
-            for row, text in rows:
+            for row in rows:
+                number, text = row[0], row[1]
                 if isinstance(text, str):
                     new = neutral(text, tree, place)
-                    kept.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (new, row))
+                    kept.execute(
+                        f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (new, number)
+                    )
         kept.commit()
         kept.execute("PRAGMA journal_mode = DELETE")
         kept.execute("PRAGMA page_size = 512")  # small tables: less than half the size

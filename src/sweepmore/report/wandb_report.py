@@ -15,8 +15,9 @@ import wandb_workspaces.expr as expr
 from wandb_workspaces.reports.v2 import interface as wr
 
 from sweepmore.errors import ConfigError, StudyError, first_line
+from sweepmore.report.confirmation import seeds_title, winner_table
 from sweepmore.report.document import cell, markdown
-from sweepmore.report.pages import Study, seeds_title, winner_table
+from sweepmore.report.study import Study
 from sweepmore.runs.record import read_config
 from sweepmore.runs.tracking import Tracking
 from sweepmore.study.attempts import words

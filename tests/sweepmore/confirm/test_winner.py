@@ -34,7 +34,10 @@ from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.confirm.winner import Candidate, Outcome, confirm, fresh_seeds
 from sweepmore.errors import StudyError
-from sweepmore.report.pages import Additions, list_studies, read_study, study_page
+from sweepmore.report.additions import Additions
+from sweepmore.report.lists import list_studies
+from sweepmore.report.study import read_study
+from sweepmore.report.study_page import study_page
 from sweepmore.report.upload import folders_of
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
