@@ -113,7 +113,7 @@ def pack(tree: Path, place: Path, target: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for metrics in (*outputs.glob("studies/**/metrics.jsonl"), *outputs.glob("runs/done/*.jsonl")):
         rows = metrics.read_text().splitlines(keepends=True)
-        metrics.write_text("".join((*rows[:-1:10], rows[-1])))
+        metrics.write_text("".join([*rows[:-1:10], *rows[-1:]]))
     shutil.rmtree(outputs / "runs" / "done" / "checkpoints")
     for figures in outputs.glob("runs/*/figures"):
         shutil.rmtree(figures)
