@@ -123,8 +123,8 @@ def pack(tree: Path, place: Path, target: Path) -> None:
     ):
         made.backup(kept)
         for table, column in texts(kept):
-            rows = kept.execute(f'SELECT rowid, "{column}" FROM "{table}"').fetchall()
-            for row, text in rows:
+            cells = kept.execute(f'SELECT rowid, "{column}" FROM "{table}"').fetchall()
+            for row, text in cells:
                 if isinstance(text, str):
                     new = neutral(text, tree, place)
                     kept.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (new, row))
@@ -149,7 +149,7 @@ def texts(database: sqlite3.Connection) -> list[tuple[str, str]]:
     """The columns that hold text, as (table, column)."""
     tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [
-        (table, column[1])
+        (str(table), str(column[1]))
         for (table,) in tables
         for column in database.execute(f'PRAGMA table_info("{table}")')
         if column[2].startswith(("TEXT", "VARCHAR"))
