@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepmore.errors import ConfigError
-from sweepmore.runs import record
+from sweepmore.runs import finding
+from sweepmore.runs.names import safe_name
 from sweepmore.typed import setting
 from sweepmore.wording import shown_path
 
@@ -54,14 +55,14 @@ def main(arguments: Arguments) -> None:
     check(arguments)
     if arguments.trial is not None:
         asked = (arguments.run, arguments.study, arguments.trial)
-        of_runs([record.find_named(*asked, outputs, "result.json")], outputs, arguments)
+        of_runs([finding.find_named(*asked, outputs, "result.json")], outputs, arguments)
         return
     if arguments.run is not None:
         names = arguments.run.split(",")
         if len(names) > 2:
             problem = f"{len(names)} runs were named."
             raise ConfigError(problem, value=names, cure="Name one or two.")
-        folders = [record.find_run(name, outputs, "result.json") for name in names]
+        folders = [finding.find_run(name, outputs, "result.json") for name in names]
         of_runs(folders, outputs, arguments)
     elif arguments.study is not None:
         with opened(arguments.storage, outputs) as database:
@@ -93,7 +94,7 @@ def ours(arguments: Arguments, outputs: Path) -> Application:
 
 
 def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
-    record.require_outputs(outputs)
+    finding.require_outputs(outputs)
     from sweepmore.report.document import write
     from sweepmore.report.pages import runs_page
 
@@ -124,11 +125,11 @@ def of_studies(
     where = cli.given(arguments, "outputs", "storage")
     one = len(studies) == 1
     page = study_page(studies[0], nplm, where) if one else compare_studies(studies, nplm, where)
-    folder = outputs / "reports" / "-".join(record.safe_name(study.seen.name) for study in studies)
+    folder = outputs / "reports" / "-".join(safe_name(study.seen.name) for study in studies)
     path = write(page, folder)
     if arguments.csv:
         for study in studies:
-            path_of_table = folder / f"{record.safe_name(study.seen.name)}.csv"
+            path_of_table = folder / f"{safe_name(study.seen.name)}.csv"
             write_csv(study.seen, path_of_table, study.attrs.as_text)
     done(path, page)
 
@@ -138,10 +139,10 @@ def keep(study: Study) -> None:
     from sweepmore.process.machine import processor
     from sweepmore.report.document import write
     from sweepmore.report.pages import Application, results_page, study_page
-    from sweepmore.runs.record import read_json, write_atomic
+    from sweepmore.runs.files import read_json, write_atomic
     from sweepmore.sweep.terminal import write_csv
 
-    folder = ROOT / "sweeps" / record.safe_name(study.seen.name)
+    folder = ROOT / "sweeps" / safe_name(study.seen.name)
     about, provenance = [("machine", processor())], study.winning_run / "provenance.json"
     if provenance.exists():  # another application may keep none
         code = read_json(provenance)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nplm.app import writing
 from sweepmore.errors import ConfigError
-from sweepmore.runs.record import find_named, require
+from sweepmore.runs.finding import find_named, require
 from sweepmore.typed import setting
 
 ROOT = Path(__file__).resolve().parent

@@ -30,7 +30,7 @@ from benchmarks import (
     words,
 )
 from benchmarks.common import TABLE_HEAD, Comparison, commit, machine, table_row
-from sweepmore.runs.record import write_atomic
+from sweepmore.runs.files import write_atomic
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 INTRODUCTION = """# Benchmark results

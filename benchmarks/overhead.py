@@ -31,7 +31,7 @@ PARTS = {
     "compose": ["sweepmore.compose.frozen.Composer.compose"],
     "data": ["nplm.data.load_splits", "nplm.baselines.bigram_loss"],
     "evaluate": ["nplm.losses.split_loss", "nplm.training.split_loss"],
-    "record": ["sweepmore.runs.record.create", "sweepmore.runs.record.write_atomic"],
+    "record": ["sweepmore.runs.record.create", "sweepmore.runs.files.write_atomic"],
     "W&B": [
         "sweepmore.runs.tracking._open",
         "sweepmore.runs.tracking.Tracker._attempt",

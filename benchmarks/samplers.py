@@ -27,7 +27,7 @@ from scipy import stats
 
 from benchmarks.common import ROOT, commit, machine
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
-from sweepmore.runs.record import write_atomic
+from sweepmore.runs.files import write_atomic
 
 BUDGET = 60.0  # seconds: forty trials and more
 SEEDS = range(5)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.common import ROOT, Comparison, measure, text
 from benchmarks.level import LEVEL
-from sweepmore.runs.record import read_json
+from sweepmore.runs.files import read_json
 
 PAIRS = 3
 

@@ -33,7 +33,8 @@ from sweepmore.compose.samplers import PRUNERS, SAMPLERS, build_pruner, build_sa
 from sweepmore.compose.settings import check_name
 from sweepmore.compose.space import parse_space
 from sweepmore.errors import ConfigError, RunError
-from sweepmore.runs.record import find_trial, safe_name
+from sweepmore.runs.finding import find_trial
+from sweepmore.runs.names import safe_name
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
 from tests.support.helpers import ROOT, TrainHere, wandb_records
@@ -265,7 +266,7 @@ class TestNames:
         assert sorted(p.name[:2] for p in folders) == ["a-", "b-"]
 
     def test_a_link_in_the_place_of_a_file_is_replaced(self, tmp_path: Path) -> None:
-        from sweepmore.runs.record import write_atomic
+        from sweepmore.runs.files import write_atomic
 
         (tmp_path / "precious").write_text("kept")
         (tmp_path / "result.json").symlink_to(tmp_path / "precious")

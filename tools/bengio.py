@@ -24,7 +24,8 @@ from nplm.mixture import Mixture
 from nplm.run_figures import draw_embeddings, prepare_embeddings
 from nplm.sampling import load_trained
 from nplm.vocabulary import perplexity
-from sweepmore.runs.record import read_config, read_json, read_metrics, write_atomic
+from sweepmore.runs.files import read_json, write_atomic
+from sweepmore.runs.record import read_config, read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- tools/bengio.py -->\n", "<!-- end -->\n"

@@ -20,7 +20,7 @@ import safetensors.torch
 from torch import Tensor
 
 from sweepmore.errors import RunError
-from sweepmore.runs.record import write_atomic
+from sweepmore.runs.files import write_atomic
 
 FORMAT, VERSION = "nplm", 1
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepmore.runs.record import name_of, read_json
+from sweepmore.runs.files import read_json
+from sweepmore.runs.names import name_of
 
 
 def start_record(source: Path) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class TestLocked:
     @pytest.mark.parametrize("n_jobs", [1, 2])
     def test_it_is_said_once_and_the_sweep_goes_on(self, app: App, n_jobs: int) -> None:
         words = (*WORDS, COOPERATIVE, f":n_jobs={n_jobs}")
-        with app.with_constants(database__BUSY_SECONDS=0.5).started(*words) as process:
+        with app.with_constants(storage_urls__BUSY_SECONDS=0.5).started(*words) as process:
             until_running(app, n_jobs)
             with locked(app.database):
                 first = line_of(process)
@@ -170,7 +170,9 @@ class TestLocked:
     ) -> None:
         words = (*WORDS, COOPERATIVE, f":n_jobs={n_jobs}")
         limit = 600 if signum else 3
-        patched = app.with_constants(database__BUSY_SECONDS=0.5, patience__PATIENCE_SECONDS=limit)
+        patched = app.with_constants(
+            storage_urls__BUSY_SECONDS=0.5, storage_patience__PATIENCE_SECONDS=limit
+        )
         with patched.started(*words) as process:
             until_running(app, n_jobs)
             with locked(app.database):
@@ -188,7 +190,7 @@ class TestLocked:
         """Waited for there as well, in a dry run, too."""
         words = (*WORDS, "does=add")
         app.ok(*words, ":n_trials=1")
-        patched = app.with_constants(database__BUSY_SECONDS=0.5)
+        patched = app.with_constants(storage_urls__BUSY_SECONDS=0.5)
         for more in ((), (":dry=true",)):
             with locked(app.database):
                 ended = patched.started(*words, *more)
@@ -206,7 +208,7 @@ class TestStopped:
 
     def test_another_parent_plans(self, app: App) -> None:
         words = ("x=interval(0,1)", ":n_trials=14", ":study_name=s", UNCOOPERATIVE, ":n_jobs=2")
-        quick = app.with_constants(slots__LEADER_SECONDS=3)
+        quick = app.with_constants(study_slots__LEADER_SECONDS=3)
         with quick.started(*words) as first:
             until_running(app, 2)
             first.send_signal(signal.SIGSTOP)
@@ -230,7 +232,7 @@ class TestStopped:
     def test_a_trial_that_it_runs_is_waited_for(self, app: App) -> None:
         """It may go on at any time, and two would write to one folder."""
         words = ("x=interval(0,1)", ":n_trials=3", ":study_name=s", UNCOOPERATIVE)
-        quick = app.with_constants(slots__LEADER_SECONDS=3)
+        quick = app.with_constants(study_slots__LEADER_SECONDS=3)
         with quick.started(*words) as first:
             (trial,) = until(app.running)
             first.send_signal(signal.SIGSTOP)

@@ -27,6 +27,7 @@ from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
 from nplm.result import Progress
 from nplm.vocabulary import Unit
 from sweepmore.compose import cli
+from sweepmore.runs import files
 from sweepmore.runs import record as records
 from sweepmore.seal.receipts import receipts
 from sweepmore.storage.opening import open_storage
@@ -289,7 +290,7 @@ def plain_result(folder: Path) -> list[tuple[float, object]]:
     found = [
         (t.params["x"], Path(t.user_attrs["folder"]) / "result.json") for t in trials_in(folder)
     ]
-    return sorted((x, records.read_json(path)) for x, path in found)
+    return sorted((x, files.read_json(path)) for x, path in found)
 
 
 def test_a_sweep_hit_at_some_of_the_points(app: App, tmp_path: Path) -> None:
@@ -483,7 +484,7 @@ def looked(finished: Path, few_names: Path, tmp_path: Path) -> Door:
         assert called(door, *words).code == 0
     first, second = door.looks
     for receipt in map(door.ledger.path, (first, second)):
-        fields = records.read_json(receipt)
+        fields = files.read_json(receipt)
         receipt.write_text(json.dumps({**fields, "keys": None, "overlap": None}))
     door.ledger.path(second).unlink()
     with sqlalchemy.create_engine(door.ledger.url).begin() as connection:

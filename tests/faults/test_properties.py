@@ -9,6 +9,7 @@ import io
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,10 +22,10 @@ from sqlalchemy.engine import URL
 
 import confirm
 import evaluate_test
-import find_lr
 import report
 import sample
 import wandb_report
+from nplm.app import rates
 from nplm.config import Config, Data, from_hydra, to_plain
 from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
 from nplm.vocabulary import vocabulary_of
@@ -177,7 +178,7 @@ def test_any_value_of_a_setting_is_taken_or_refused(key: str, value: Any) -> Non
     assert from_hydra(to_plain(config)) == config
 
 
-FIND_LR = Script("find_lr", find_lr.register, find_lr.read)
+FIND_LR = Script("find_lr", partial(rates.register, ROOT), rates.read)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,8 @@ from nplm.state import begin
 from nplm.training import fit
 from nplm.vocabulary import Vocabulary
 from nplm.weights import save_weights
-from sweepmore.runs.record import read_config, read_json
+from sweepmore.runs.files import read_json
+from sweepmore.runs.record import read_config
 from tests.support.helpers import ROOT, TrainHere, run_script, train_here
 
 V = 7

@@ -36,7 +36,7 @@ from nplm.sampling import explain, load_trained, sample
 from nplm.state import begin, check_size
 from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
 from sweepmore.errors import ConfigError, DataError
-from sweepmore.runs.record import read_json
+from sweepmore.runs.files import read_json
 from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.refusals import Refused
 from sweepmore.storage.urls import storage_url

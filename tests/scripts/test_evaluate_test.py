@@ -34,7 +34,7 @@ from nplm.config import Config, Data
 from nplm.data import Splits, load_splits
 from nplm.state import begin
 from sweepmore.compose import cli
-from sweepmore.runs import record as records
+from sweepmore.runs import files
 from sweepmore.seal import ledger as ledgers
 from sweepmore.seal import receipts as receipt_files
 from sweepmore.seal.ledger import Ledger
@@ -191,7 +191,7 @@ class TestOneLook:
         first = door.call("study=s", "trial=17")
         assert first.code == 0, first.err
         assert f"run      {trial}" in first.out
-        assert records.read_json(trial / "result.json")["test"]["look"] == 1
+        assert files.read_json(trial / "result.json")["test"]["look"] == 1
         assert result_in(first) == result_in(door.call("study=last", "trial=17"))
         assert result_in(first) == result_in(door.call())
         assert (len(reads), len(door.looks)) == (1, 1)
@@ -257,7 +257,7 @@ class TestAnotherLook:
         assert refused.out == ""
         assert len(reads) == 1
         assert door.call(f"run={same}", "another_look=a slip").code == 0
-        assert records.read_json(same / "result.json")["test"]["reason"] == "a slip"
+        assert files.read_json(same / "result.json")["test"]["reason"] == "a slip"
         other = here(runs / "other", *words, "data.seed=5")
         called = door.call(f"run={other}")
         assert called.code == 0, called.err
@@ -477,8 +477,8 @@ KILLS: list[tuple[object, str, str, str]] = [
     (receipt_files, "write_json", "after", "done"),
     (evaluate_test, "show_result", "before", "done"),
     (evaluate_test, "keep", "before", "done"),
-    (records, "write_json", "before", "done"),
-    (records, "write_json", "after", "done"),
+    (files, "write_json", "before", "done"),
+    (files, "write_json", "after", "done"),
     (evaluate_test, "keep", "after", "done"),
 ]
 
@@ -597,7 +597,7 @@ def stale(door: Door, confirmed: optuna.Study) -> str:
 
 def set_run_id(run: Path, run_id: str) -> None:
     path = run / "provenance.json"
-    path.write_text(json.dumps({**records.read_json(path), "run_id": run_id}))
+    path.write_text(json.dumps({**files.read_json(path), "run_id": run_id}))
 
 
 def trial_of(door: Door, here: TrainHere, study: str, run_id: str) -> Path:
@@ -689,7 +689,7 @@ def test_weights_that_began_on_another_split_are_told_and_recorded(
     assert called.code == 0, called
     told = f"weights of r, which learned from another split ({door.fingerprint[:8]})"
     assert f"start    {told}" in called.out
-    fingerprint = records.read_json(other / "provenance.json")["data"]["fingerprint"]
+    fingerprint = files.read_json(other / "provenance.json")["data"]["fingerprint"]
     (look,) = door.ledger.looks(fingerprint)
     assert look.about["start_from"].startswith(told)
     assert f"start    {told}" in door.call(f"run={other}").out
@@ -846,7 +846,7 @@ def story(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     }
     before_confirm = door.call("study=s")
     said["confirm"] = ok("confirm.py", "study=s", "top=2", "seeds=2", outputs)
-    winner = records.read_json(place / "outputs" / "studies" / "s.confirm" / "winner.json")
+    winner = files.read_json(place / "outputs" / "studies" / "s.confirm" / "winner.json")
     first = ok("evaluate_test.py", *door.words("study=s"))
     door.data.write_text("replaced\nby\nother\nlines\n")
     second = ok("evaluate_test.py", *door.words("study=s"))
@@ -880,7 +880,7 @@ class TestStory:
         run = Path(story.winner["run"])
         assert f"run      {run}\n" in story.first
         assert run.parent.parent.name == "s.confirm-final"
-        result = records.read_json(run / "result.json")
+        result = files.read_json(run / "result.json")
         VALID.validate(result)
         assert result["seed"] == story.winner["seed"]
         assert result["test"]["look"] == 1
@@ -891,7 +891,7 @@ class TestStory:
     def test_the_study_holds_the_result(self, story: Story) -> None:
         url = URL.create("sqlite", database=str(story.door.place / "outputs" / "studies.db"))
         study = optuna.load_study(study_name="s.confirm", storage=open_storage(url))
-        result = records.read_json(Path(story.winner["run"]) / "result.json")
+        result = files.read_json(Path(story.winner["run"]) / "result.json")
         assert study.user_attrs["test"] == result["test"]
         assert study.user_attrs["tested_run"] == story.winner["run"]
         assert study.user_attrs["winner"] == story.winner
@@ -907,7 +907,7 @@ class TestStory:
             if r.WhichOneof("record_type") == "summary"
             for item in r.summary.update
         }
-        test = records.read_json(run / "result.json")["test"]
+        test = files.read_json(run / "result.json")["test"]
         assert summary["test.loss.mean"] == pytest.approx(test["loss"]["mean"])
         assert summary["test.difference.high"] == pytest.approx(test["difference"]["high"])
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import find_lr
+from nplm.app import rates
 from nplm.config import AdamW, Config, Data, Model, Sgd, from_hydra
 from nplm.data import Splits, load_splits
 from nplm.losses import token_losses
@@ -40,7 +41,7 @@ def found_here(few_names: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     def run(folder: Path, *words: str) -> Path:
         always = ("data=text", f"data.path={few_names}", "experiment=smoke")
         sys.argv[:] = [str(ROOT / "find_lr.py"), f"hydra.run.dir={folder}", *always, *words]
-        find_lr.register()
+        rates.register(ROOT)
         cli.hydra_app(find_lr.main, config_name="find_lr")
         return folder
 
@@ -144,7 +145,7 @@ def test_range_holds_the_lecture_s_rate_on_its_names(base: int, names: Splits) -
 
 def assert_holds_the_lecture_s(splits: Splits, base: int) -> None:
     """As find_lr.py without arguments does it, from other seeds."""
-    seeds = [derived_seed(base, f"find_lr/{k}") for k in range(find_lr.Range().seeds)]
+    seeds = [derived_seed(base, f"find_lr/{k}") for k in range(rates.Range().seeds)]
     sweeps = [sweep_rates(Config(device="cpu"), splits, RATES, seed) for seed in seeds]
     found = suggest(RATES, mean(sweeps))
     assert found.low < 0.1 < found.high

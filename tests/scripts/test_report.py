@@ -65,7 +65,8 @@ from sweepmore.report.pages import (
     study_page,
     tell,
 )
-from sweepmore.runs.record import find_run, read_config
+from sweepmore.runs.finding import find_run
+from sweepmore.runs.record import read_config
 from sweepmore.study.attempts import key_of
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.parts import best_run

@@ -27,7 +27,8 @@ from nplm.result import Progress
 from nplm.state import resume
 from nplm.training import fit
 from sweepmore.errors import RunError
-from sweepmore.runs.record import read_config, read_json
+from sweepmore.runs.files import read_json
+from sweepmore.runs.record import read_config
 from tests.support import held_train
 from tests.support.helpers import (
     TrainHere,

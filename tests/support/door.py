@@ -15,7 +15,7 @@ import jsonschema
 from sqlalchemy.engine import URL
 
 import evaluate_test
-from sweepmore.runs import record as records
+from sweepmore.runs import files
 from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.receipts import Look, receipts
 from tests.support.helpers import ROOT, call_script
@@ -47,7 +47,7 @@ class Door:
 
     @property
     def fingerprint(self) -> str:
-        return str(records.read_json(self.run / "provenance.json")["data"]["fingerprint"])
+        return str(files.read_json(self.run / "provenance.json")["data"]["fingerprint"])
 
     @property
     def ledger(self) -> Ledger:
@@ -80,7 +80,7 @@ class Door:
         return process  # type: ignore[return-value]  # a ForkProcess is one
 
     def result(self) -> dict[str, Any]:
-        content = records.read_json(self.run / "result.json")
+        content = files.read_json(self.run / "result.json")
         assert isinstance(content, dict)
         return content
 

@@ -18,6 +18,7 @@ from nplm.result import about_data
 from sweepmore.compose import cli
 from sweepmore.compose.composing import as_typed, resolved
 from sweepmore.errors import ConfigError, RunError
+from sweepmore.runs import files, finding
 from sweepmore.runs import record as records
 from sweepmore.runs.record import Record
 from sweepmore.runs.tracking import Tracker, track
@@ -59,7 +60,7 @@ def asked_for(node: DictConfig, outputs: Path, trial: SweepTrial | None) -> Aske
         cli.remove_empty(folder)  # Hydra made it for a new run; this one has its own
         return Asked(*_interrupted(config.resume, outputs), resumed=True)
     if config.start_from is not None:  # "last" would soon be another run
-        source = records.find_run(config.start_from, outputs, "model.safetensors")
+        source = finding.find_run(config.start_from, outputs, "model.safetensors")
         config = dataclasses.replace(config, start_from=str(source))
     return Asked(config, folder, resumed=trial is not None and _taken_over(trial, folder))
 
@@ -82,15 +83,15 @@ def _interrupted(name: str, outputs: Path) -> tuple[Config, Path]:
             value=others,
             cure="Drop them, or begin a new run from its weights with start_from=FOLDER.",
         )
-    folder = records.find_run(name, outputs, holding=str(LAST), stopped=True)
+    folder = finding.find_run(name, outputs, holding=str(LAST), stopped=True)
     result = folder / "result.json"
-    if result.exists() and (status := records.read_json(result)["status"]) not in records.STOPPED:
+    if result.exists() and (status := files.read_json(result)["status"]) not in finding.STOPPED:
         raise RunError(
             f"{folder} is not interrupted: its status is {status}.",
             value=status,
             cure="Begin a new run from its weights with start_from=FOLDER.",
         )
-    if (pid := records.runs_elsewhere(folder)) is not None:
+    if (pid := finding.runs_elsewhere(folder)) is not None:
         raise RunError(
             f"{folder} is still running, as process {pid}.",
             value=pid,

@@ -10,7 +10,7 @@ from nplm.app.beginning import Run
 from nplm.config import Objective
 from nplm.result import Progress, Result, finite_perplexity, result_json
 from nplm.vocabulary import Unit
-from sweepmore.runs import record as records
+from sweepmore.runs import files
 from sweepmore.runs.tracking import Tracker
 from sweepmore.typed import dotted
 
@@ -48,7 +48,7 @@ def keep(run: Run, tracker: Tracker, result: Result) -> list[str]:
         samples = sampling.sample(
             sampling.Trained(result.model, splits.vocabulary), SAMPLES, config.seed
         )
-        records.write_atomic(record.folder / "samples.txt", "\n".join(samples) + "\n")
+        files.write_atomic(record.folder / "samples.txt", "\n".join(samples) + "\n")
         if trial is None:
             title += f" · n = {len(splits.train):,} train, {len(splits.dev):,} dev"
             figures = run_figures.draw_run(record.folder, result.model, splits.vocabulary, title)

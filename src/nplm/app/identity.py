@@ -14,7 +14,7 @@ from nplm.config import from_hydra
 from nplm.lineage import of_another_split, start_record
 from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.errors import UserError
-from sweepmore.runs.record import find_run
+from sweepmore.runs.finding import find_run
 
 
 def identity(node: Mapping[str, Any]) -> dict[str, str]:

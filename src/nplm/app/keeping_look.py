@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from nplm.app.tested_run import Asked, run_id
 from nplm.config import from_hydra
 from nplm.result import TestFacts, TestResult
-from sweepmore.runs import record as records
+from sweepmore.runs import files
+from sweepmore.runs.record import Record, read_config
 from sweepmore.seal.receipts import Look
 from sweepmore.typed import dotted
 
@@ -35,11 +36,11 @@ def keep(asked: Asked, look: Look, url: URL) -> None:
         attributes = StudyAttributes(tested_run=asked.winner_run, test=test.as_json())
         keep_in_study(asked.study, attributes, url)
     path = asked.folder / "result.json"
-    recorded = records.read_json(path)
+    recorded = files.read_json(path)
     if recorded.get("test", {}).get("look", 0) >= look.number:
         return
     send(asked, look, test)
-    records.write_json(path, {**recorded, "test": test.as_json()})
+    files.write_json(path, {**recorded, "test": test.as_json()})
 
 
 def facts_of(look: Look) -> TestFacts:
@@ -53,9 +54,9 @@ def send(asked: Asked, look: Look, test: TestFacts) -> None:
     """Write a W&B run of its own for the look, in the group of its study."""
     from sweepmore.runs.tracking import track
 
-    settings = from_hydra(records.read_config(asked.folder)).wandb
+    settings = from_hydra(read_config(asked.folder)).wandb
     settings = dataclasses.replace(settings, group=asked.study_name or settings.group)
-    record = records.Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
+    record = Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
     with track(settings, record, look.about, "test") as tracker:
         tracker.summarise(dotted({"test": test.as_json()}))
 

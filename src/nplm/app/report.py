@@ -27,7 +27,8 @@ from nplm.vocabulary import Vocabulary
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.figures import Chart, Point
 from sweepmore.report.pages import Application
-from sweepmore.runs.record import read_config, read_json
+from sweepmore.runs.files import read_json
+from sweepmore.runs.record import read_config
 from sweepmore.wording import bounds, decimals, plural
 
 if TYPE_CHECKING:

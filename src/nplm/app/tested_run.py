@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nplm.config import Config
 from nplm.lineage import of_another_split
 from sweepmore.errors import ConfigError, RunError
-from sweepmore.runs import record as records
+from sweepmore.runs import files, finding, names
 
 if TYPE_CHECKING:  # torch and Optuna are imported once the arguments are read
     import optuna
@@ -120,8 +120,8 @@ def find(wanted: Wanted) -> Asked:
 def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
     from sweepmore.confirm.rounds import confirmed, search_of
 
-    names = (wanted.run, wanted.study, wanted.trial)
-    asked = named(records.find_named(*names, wanted.outputs, holding=WEIGHTS))
+    given = (wanted.run, wanted.study, wanted.trial)
+    asked = named(finding.find_named(*given, wanted.outputs, holding=WEIGHTS))
     search = search_of(database, run_id(asked.folder))
     confirmation = None if search is None else confirmed(search, wanted.where)
     return asked if confirmation is None else beside(asked, confirmation)
@@ -132,9 +132,9 @@ def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
     from sweepmore.confirm.rounds import confirmed
 
     assert wanted.study is not None
-    search = load(database, records.searched_name(wanted.study))
+    search = load(database, names.searched_name(wanted.study))
     cure = f"python confirm.py study={search.study_name}"
-    study = load(database, search.study_name + records.CONFIRM, cure)
+    study = load(database, search.study_name + names.CONFIRM, cure)
     confirmation = confirmed(search, wanted.where)
     if confirmation is None:
         problem = f"{study.study_name} has not named a winner."
@@ -161,7 +161,7 @@ def named(folder: Path) -> Asked:
     if not (folder / WEIGHTS).exists():
         cure = "Its outputs were removed: train it again."
         raise RunError(f"{folder} holds no {WEIGHTS}.", value=str(folder), cure=cure)
-    provenance = records.read_json(folder / "provenance.json")
+    provenance = files.read_json(folder / "provenance.json")
     fingerprint = provenance["data"]["fingerprint"]
     checkpoint = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     start = of_another_split(provenance.get("start_from"), fingerprint)
@@ -169,4 +169,4 @@ def named(folder: Path) -> Asked:
 
 
 def run_id(folder: Path) -> str:
-    return str(records.read_json(folder / "provenance.json")["run_id"])
+    return str(files.read_json(folder / "provenance.json")["run_id"])

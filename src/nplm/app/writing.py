@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from nplm.config import Data, from_hydra
 from sweepmore.errors import DataError
-from sweepmore.runs.record import name_of, read_config, read_json
+from sweepmore.runs.files import read_json
+from sweepmore.runs.names import name_of
+from sweepmore.runs.record import read_config
 
 if TYPE_CHECKING:  # torch is imported once the arguments are read
     from nplm.vocabulary import Vocabulary

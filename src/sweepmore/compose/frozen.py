@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from sweepmore.compose.composing import composing
 from sweepmore.compose.hydra_internals import apply_values, group_test, loader_of, name_after
 from sweepmore.compose.overrides import override_text
-from sweepmore.runs.record import make_whole
+from sweepmore.runs.files import make_whole
 
 # Folders whose files are not an application's sources.
 NOT_SOURCES = {"site-packages", "node_modules", "tests", "outputs", "__pycache__"}

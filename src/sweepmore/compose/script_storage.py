@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from sqlalchemy.engine import URL
 
 from sweepmore.compose.composing import composing
-from sweepmore.runs.record import require_outputs
+from sweepmore.runs.finding import require_outputs
 from sweepmore.storage.opening import existing_storage, storage_errors
 from sweepmore.storage.urls import not_opened, storage_url
 

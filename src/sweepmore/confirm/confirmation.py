@@ -22,15 +22,9 @@ from sweepmore.confirm.rounds import (
 )
 from sweepmore.confirm.winner import Candidate, Confirmation, Row, candidates, confirm
 from sweepmore.errors import StudyError, did_you_mean
-from sweepmore.runs.record import (
-    CONFIRM,
-    FINAL,
-    NOISE,
-    last_begun,
-    listed,
-    searched_name,
-    write_json,
-)
+from sweepmore.runs.files import write_json
+from sweepmore.runs.finding import last_begun, listed
+from sweepmore.runs.names import CONFIRM, FINAL, NOISE, searched_name
 from sweepmore.statistics.intervals import (
     Interval,
     smallest_difference,

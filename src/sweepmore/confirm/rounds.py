@@ -20,7 +20,7 @@ import optuna
 from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.winner import Candidate, distinct_best, fresh_seeds
 from sweepmore.errors import StudyError
-from sweepmore.runs.record import CONFIRM, FINAL, NOISE, run_stem, searched_name
+from sweepmore.runs.names import CONFIRM, FINAL, NOISE, run_stem, searched_name
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.attempts import Attempt, key_of
 from sweepmore.study.attributes import StudyAttributes, Winner

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepmore.report.figures import Chart, draw, save, svg
-from sweepmore.runs.record import write_atomic
+from sweepmore.runs.files import write_atomic
 from sweepmore.wording import decimals
 
 

@@ -20,16 +20,10 @@ from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.errors import RunError, StudyError, UserError
 from sweepmore.report import figures
 from sweepmore.report.document import Page, Picture, Section, Table, cell, markdown
-from sweepmore.runs.record import (
-    began,
-    ending,
-    name_of,
-    read_config,
-    read_json,
-    read_metrics,
-    read_overrides,
-    searched_name,
-)
+from sweepmore.runs.files import read_json
+from sweepmore.runs.finding import began
+from sweepmore.runs.names import ending, name_of, searched_name
+from sweepmore.runs.record import read_config, read_metrics, read_overrides
 from sweepmore.statistics.importance import shares
 from sweepmore.statistics.intervals import HOLDS, gain
 from sweepmore.study.attempts import Attempt, key_of, run_of, runs_each, words

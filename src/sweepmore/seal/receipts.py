@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepmore.errors import UserError
-from sweepmore.runs.record import fsync_folder, write_json
+from sweepmore.runs.files import fsync_folder, write_json
 from sweepmore.typed import build
 
 # What a receipt that was torn by a kill no longer tells.

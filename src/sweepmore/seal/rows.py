@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweepmore.errors import UserError, said
-from sweepmore.runs.record import create_private
+from sweepmore.runs.files import create_private
 from sweepmore.seal.receipts import Look
 from sweepmore.storage.urls import engine_options
 

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 
 from sweepmore.errors import StudyError, said
 from sweepmore.process.signals import Stop
-from sweepmore.runs.record import create_private
+from sweepmore.runs.files import create_private
 from sweepmore.storage.optuna_internals import claim_of, quiet
 from sweepmore.storage.patience import (
     DatabaseAway,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 
-from sweepmore.runs.record import CONFIRM, NOISE, ending
+from sweepmore.runs.names import CONFIRM, NOISE, ending
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.attempts import run_of
 from sweepmore.study.attributes import StudyAttributes

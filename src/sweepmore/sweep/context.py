@@ -17,7 +17,8 @@ from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep
 from sweepmore.compose.space import Space
 from sweepmore.process.signals import Stop
-from sweepmore.runs.record import make_whole, safe_name, write_atomic
+from sweepmore.runs.files import make_whole, write_atomic
+from sweepmore.runs.names import safe_name
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.patience import Outage, deleted
 from sweepmore.storage.urls import shown

@@ -29,7 +29,7 @@ from sweepmore.errors import Interrupted, StudyError, first_line
 from sweepmore.process import slurm
 from sweepmore.process.identity import this_process
 from sweepmore.process.signals import ignore_continue, signals_raise, unbroken
-from sweepmore.runs.record import safe_name
+from sweepmore.runs.names import safe_name
 from sweepmore.study.view import view
 from sweepmore.sweep.context import is_done
 from sweepmore.sweep.crew import MOST_BARREN_DEATHS, Crew, Ending

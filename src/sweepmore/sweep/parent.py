@@ -29,7 +29,7 @@ from sweepmore.compose.space import Space
 from sweepmore.errors import Interrupted
 from sweepmore.process.identity import on_this_host, this_process
 from sweepmore.process.signals import Stop
-from sweepmore.runs.record import ending
+from sweepmore.runs.names import ending
 from sweepmore.storage.opening import existing_storage, open_storage, storage_errors
 from sweepmore.storage.patience import Outage
 from sweepmore.study import slots

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from sweepmore.compose.overrides import read_overrides
 from sweepmore.compose.space import Space
-from sweepmore.runs.record import write_atomic
+from sweepmore.runs.files import write_atomic
 from sweepmore.study.view import StudyView
 
 FILE = "optimization_results.yaml"

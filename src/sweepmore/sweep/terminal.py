@@ -25,7 +25,8 @@ from sweepmore.compose.cli import script_beside
 from sweepmore.compose.overrides import override_text
 from sweepmore.errors import StudyError, writable
 from sweepmore.process.invocation import python
-from sweepmore.runs.record import ending, write_atomic
+from sweepmore.runs.files import write_atomic
+from sweepmore.runs.names import ending
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.storage.urls import shown
 from sweepmore.study.attempts import Attempt, run_of, runs_each, words

@@ -44,7 +44,7 @@ from sweepmore.errors import ConfigError, Interrupted, StudyError, described, is
 from sweepmore.process.identity import is_alive, on_this_host
 from sweepmore.process.signals import Stop, handled, unbroken
 from sweepmore.process.state import return_to, unchanged, working_folder
-from sweepmore.runs.record import run_stem, safe_name
+from sweepmore.runs.names import run_stem, safe_name
 from sweepmore.statistics.directions import sign_of
 from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.optuna_internals import as_running

@@ -57,11 +57,13 @@ class App:
         return cls(folder / "app", inside=inside)
 
     def with_constants(self, **values: float) -> App:
-        """Whose processes have these in the place of ours, such as ``slots__LEADER_SECONDS``."""
+        """Whose processes have these in the place of ours, such as
+        ``study_slots__LEADER_SECONDS``: room, module, constant."""
         lines = ["import importlib, runpy", "from pathlib import Path"]
         for name, value in values.items():
-            module, _, constant = name.partition("__")
-            lines.append(f"importlib.import_module('sweepmore.{module}').{constant} = {value}")
+            place, _, constant = name.partition("__")
+            module = f"sweepmore.{place.replace('_', '.', 1)}"
+            lines.append(f"importlib.import_module({module!r}).{constant} = {value}")
         lines.append("runpy.run_path(str(Path(__file__).with_name('app.py')), run_name='__main__')")
         (self.folder / "patched.py").write_text("\n".join(lines) + "\n")
         return App(self.folder, "patched.py", self.inside)

@@ -29,7 +29,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.errors import UserError
 from sweepmore.process.signals import STOPPING, answered
-from sweepmore.runs.record import write_json
+from sweepmore.runs.files import write_json
 from sweepmore.trial import current_trial
 
 logging.getLogger("app").setLevel(logging.INFO)

@@ -18,7 +18,7 @@ from sweepmore.confirm.confirmation import load
 from sweepmore.errors import StudyError
 from sweepmore.report.pages import Application, read_study
 from sweepmore.report.upload import sync_study, uploads
-from sweepmore.runs.record import read_json
+from sweepmore.runs.files import read_json
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.urls import storage_url

@@ -23,6 +23,7 @@ from nplm.data import Splits
 from nplm.result import DataFacts, MixFacts, Summary, result_json
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.process.identity import this_process
+from sweepmore.runs import files, finding
 from sweepmore.runs import record as records
 from tests.support.helpers import ROOT, TrainHere, result_of, rows_of
 
@@ -147,7 +148,7 @@ def test_schema_refuses(finished: Path, change: dict[str, Any]) -> None:
 
 def test_not_a_number_is_never_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write_json(tmp_path / "x.json", {"loss": float("nan")})
+        files.write_json(tmp_path / "x.json", {"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,7 +156,7 @@ def test_not_a_number_is_never_written(tmp_path: Path) -> None:
 
 
 def test_provenance_says_who_what_and_where(finished: Path) -> None:
-    provenance = records.read_json(finished / "provenance.json")
+    provenance = files.read_json(finished / "provenance.json")
     assert provenance["seed"] == 7
     assert provenance["data"] == result_of(finished)["data"]
     assert provenance["python"] == platform.python_version()
@@ -204,7 +205,7 @@ def runs_of(folder: Path) -> list[Path]:
 
 @pytest.mark.system
 def test_provenance_holds_commit_and_uncommitted_changes(checkout: Path) -> None:
-    provenance = records.read_json(runs_of(checkout)[0] / "provenance.json")
+    provenance = files.read_json(runs_of(checkout)[0] / "provenance.json")
     assert provenance["commit"] == git(checkout, "rev-parse", "HEAD").strip()
     assert "+# a change of mine" in provenance["dirty_diff"]
     assert provenance["diff_cut"] is False
@@ -216,7 +217,7 @@ def test_start_from_last_finds_the_last_run_from_any_folder(
 ) -> None:
     train_in(checkout, few_names, "start_from=last")
     first, second = runs_of(checkout)
-    assert records.read_json(second / "provenance.json")["start_from"]["folder"] == str(first)
+    assert files.read_json(second / "provenance.json")["start_from"]["folder"] == str(first)
 
 
 # atomic files
@@ -226,15 +227,15 @@ def test_write_atomic_leaves_the_old_content_when_it_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file.json"
-    records.write_atomic(path, "old")
+    files.write_atomic(path, "old")
     for call in ("fsync", "chmod", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(os, call, broken)
             with pytest.raises(ZeroDivisionError):
-                records.write_atomic(path, "new")
+                files.write_atomic(path, "new")
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
-    records.write_atomic(path, "new")
+    files.write_atomic(path, "new")
     assert path.read_text() == "new"
 
 
@@ -300,7 +301,7 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text('{"status": ')
     with pytest.raises(RunError, match=r"result\.json is not JSON"):
-        records.read_json(path)
+        files.read_json(path)
 
 
 # finding runs
@@ -320,22 +321,22 @@ def three_runs(tmp_path: Path) -> Path:
 
 
 def test_last_is_the_run_that_began_last_among_those_that_hold_the_file(three_runs: Path) -> None:
-    assert records.find_run("last", three_runs, "weights").name == "b"
-    assert records.find_run("last", three_runs, "config.yaml").name == "c"
+    assert finding.find_run("last", three_runs, "weights").name == "b"
+    assert finding.find_run("last", three_runs, "config.yaml").name == "c"
 
 
 def test_a_run_is_found_by_path_and_by_name(three_runs: Path) -> None:
-    assert records.find_run(str(three_runs / "runs" / "a"), three_runs, "weights").name == "a"
-    assert records.find_run("a", three_runs, "weights") == three_runs / "runs" / "a"
+    assert finding.find_run(str(three_runs / "runs" / "a"), three_runs, "weights").name == "a"
+    assert finding.find_run("a", three_runs, "weights") == three_runs / "runs" / "a"
 
 
 def test_no_run_and_a_misspelt_one_are_named(three_runs: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Train one first"):
-        records.find_run("last", tmp_path / "nothing", "weights")
+        finding.find_run("last", tmp_path / "nothing", "weights")
     (three_runs / "runs" / "first-run").mkdir()
     (three_runs / "runs" / "first-run" / "config.yaml").touch()
     with pytest.raises(RunError, match=r"Did you mean first-run\? Runs: b, a\."):
-        records.find_run("frist-run", three_runs, "weights")
+        finding.find_run("frist-run", three_runs, "weights")
 
 
 def stopped(folder: Path, status: str | None, **start: Any) -> None:
@@ -358,23 +359,23 @@ def test_last_to_resume_is_the_last_that_did_not_come_to_its_end(three_runs: Pat
             stopped(b, "ok")
             for status in ("interrupted", "error", None):
                 stopped(a, status)
-                found = records.find_run("last", three_runs, "weights", stopped=True)
+                found = finding.find_run("last", three_runs, "weights", stopped=True)
                 assert found == a.resolve()
                 (a / "result.json").unlink(missing_ok=True)
         finally:
             other.kill()
     with pytest.raises(RunError, match=r"is not a run.*\n.*Interrupted: c, a\.$"):
-        records.find_run("d", three_runs, "weights", stopped=True)
+        finding.find_run("d", three_runs, "weights", stopped=True)
     for folder in (a, c):
         stopped(folder, "diverged")
     with pytest.raises(RunError, match=r"No run in .* is interrupted.\n.*start_from=last"):
-        records.find_run("last", three_runs, "weights", stopped=True)
+        finding.find_run("last", three_runs, "weights", stopped=True)
 
 
 def test_of_many_runs_the_first_ten_are_listed() -> None:
-    assert records.listed("Runs", []) == "Runs: none."
-    assert records.listed("Runs", list("abcdefghij")) == "Runs: a, b, c, d, e, f, g, h, i, j."
-    assert records.listed("Runs", list("abcdefghijk")).endswith("i, j, ….")
+    assert finding.listed("Runs", []) == "Runs: none."
+    assert finding.listed("Runs", list("abcdefghij")) == "Runs: a, b, c, d, e, f, g, h, i, j."
+    assert finding.listed("Runs", list("abcdefghijk")).endswith("i, j, ….")
 
 
 # finding the run of a trial
@@ -402,21 +403,21 @@ def studies(three_runs: Path) -> Path:
      ("last", 17, "new/0017/0"), ("new.confirm", 0, "new.confirm/0000/0")],
 )  # fmt: skip
 def test_a_trial_is_a_run(studies: Path, study: str | None, trial: int, found: str) -> None:
-    folder = records.find_named(None, study, trial, studies, "weights")
+    folder = finding.find_named(None, study, trial, studies, "weights")
     assert folder == (studies / "studies" / found).resolve()
 
 
 def test_without_a_trial_a_run_is_meant(studies: Path) -> None:
-    assert records.find_named(None, None, None, studies, "weights").name == "b"
-    assert records.find_named("a", None, None, studies, "weights").name == "a"
+    assert finding.find_named(None, None, None, studies, "weights").name == "b"
+    assert finding.find_named("a", None, None, studies, "weights").name == "a"
 
 
 def test_the_last_study_is_the_one_whose_last_run_began_last(studies: Path) -> None:
     """Whatever was written into another one later."""
     (studies / "studies" / "old" / "trials.csv").touch()
-    assert records.last_study(studies) == "new"
+    assert finding.last_study(studies) == "new"
     os.utime(studies / "studies" / "old" / "0017" / "config.yaml", (2000, 2000))
-    assert records.last_study(studies) == "old"
+    assert finding.last_study(studies) == "old"
 
 
 @pytest.mark.parametrize(
@@ -429,7 +430,7 @@ def test_a_trial_that_is_not_there(
     studies: Path, study: str, trial: int, told: str, cure: str
 ) -> None:
     with pytest.raises(RunError) as caught:
-        records.find_named(None, study, trial, studies, "weights")
+        finding.find_named(None, study, trial, studies, "weights")
     assert caught.value.problem.startswith(told)
     assert cure in caught.value.cure
 
@@ -442,7 +443,7 @@ def test_one_run_is_named_and_no_more(
     studies: Path, asked: tuple[str | None, str | None, int | None], told: str
 ) -> None:
     with pytest.raises(ConfigError, match=told):
-        records.find_named(*asked, studies, "weights")
+        finding.find_named(*asked, studies, "weights")
 
 
 def test_a_trial_of_another_application_is_no_run_and_is_there_all_the_same(
@@ -450,7 +451,7 @@ def test_a_trial_of_another_application_is_no_run_and_is_there_all_the_same(
 ) -> None:
     (studies / "studies" / "own" / "0003").mkdir(parents=True)
     with pytest.raises(RunError, match=r"own/0003 holds no run of this application\.\n.*keeps"):
-        records.find_named(None, "own", 3, studies, "weights")
+        finding.find_named(None, "own", 3, studies, "weights")
 
 
 @pytest.mark.parametrize(
@@ -467,15 +468,15 @@ def test_the_run_that_a_study_names_has_its_file_or_one_message(
         for name in kept:
             (folder / name).touch()
     if told is None:
-        assert records.require(folder, "weights") == folder
+        assert finding.require(folder, "weights") == folder
     else:
         with pytest.raises(RunError, match=told):
-            records.require(folder, "weights")
+            finding.require(folder, "weights")
 
 
 def test_no_study_at_all(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There is no study in"):
-        records.find_named(None, "last", 0, tmp_path, "weights")
+        finding.find_named(None, "last", 0, tmp_path, "weights")
 
 
 def test_when_a_run_began_its_provenance_says(studies: Path) -> None:
@@ -484,7 +485,7 @@ def test_when_a_run_began_its_provenance_says(studies: Path) -> None:
         starts = [{"time": f"2026-01-0{day}T00:00:00+00:00"}]
         path = studies / "studies" / name / "provenance.json"
         path.write_text(json.dumps({"starts": starts}))
-    assert records.last_study(studies) == "old"
+    assert finding.last_study(studies) == "old"
 
 
 @pytest.mark.parametrize("filled", [True, False])
@@ -496,11 +497,11 @@ def test_a_folder_is_made_whole_or_not_at_all(tmp_path: Path, filled: bool) -> N
             raise OSError("full")
 
     with contextlib.nullcontext() if filled else pytest.raises(OSError, match="full"):
-        records.make_whole(tmp_path / "made", fill)
+        files.make_whole(tmp_path / "made", fill)
     assert [path.name for path in tmp_path.iterdir()] == (["made"] if filled else [])
     if filled:
         assert (tmp_path / "made").stat().st_mode & 0o777 == 0o755
         with pytest.raises(OSError, match="made"):
-            records.make_whole(tmp_path / "made", fill=lambda fresh: (fresh / "a").touch())
+            files.make_whole(tmp_path / "made", fill=lambda fresh: (fresh / "a").touch())
         assert [path.name for path in tmp_path.iterdir()] == ["made"]
         assert (tmp_path / "made" / "a").read_text() == "1"

@@ -18,6 +18,7 @@ import pytest
 from nplm import console, training
 from nplm.config import from_hydra
 from nplm.result import Result
+from sweepmore.runs import files
 from sweepmore.runs import record as records
 from sweepmore.runs.tracking import Tracking, track
 from tests.support import held_train
@@ -184,7 +185,7 @@ def test_two_runs_of_one_process_are_two_wandb_runs(here: TrainHere, tmp_path: P
 def test_variables_of_an_enclosing_run_are_not_inherited(offline: tuple[Path, str]) -> None:
     folder, _ = offline
     run = next(r.run for r in wandb_records(folder) if r.WhichOneof("record_type") == "run")
-    assert run.run_id == records.read_json(folder / "provenance.json")["run_id"]
+    assert run.run_id == files.read_json(folder / "provenance.json")["run_id"]
     assert run.display_name == "run"
 
 

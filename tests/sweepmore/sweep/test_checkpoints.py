@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 import confirm
 import evaluate_test
 import sample
-from sweepmore.runs.record import read_json
+from sweepmore.runs.files import read_json
 from sweepmore.storage.opening import open_storage
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.checkpoints import BestOnly

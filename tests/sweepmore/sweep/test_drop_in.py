@@ -12,7 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sweepmore.runs.record import find_trial, safe_name
+from sweepmore.runs.finding import find_trial
+from sweepmore.runs.names import safe_name
 from tests.support.stock_example import HEAD, SPHERE_CONFIG, TAIL, example
 from tests.support.sweep_apps import PATIENCE, App, errors, refusal, until
 

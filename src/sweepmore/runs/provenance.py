@@ -1,0 +1,61 @@
+"""What computed a run: the start of each process, the code, the versions."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sweepmore.process.identity import this_process
+
+# A diff longer than this is cut: guess, four times the longest diff one would call small.
+MAX_DIFF_CHARACTERS = 400_000
+
+
+def start() -> dict[str, Any]:
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        **this_process(),
+    }
+
+
+@functools.cache  # what a process runs does not change while it runs
+def code() -> Mapping[str, Any]:
+    """Commit and uncommitted changes of the checkout that holds the running script, if any."""
+    here = Path(os.environ.get("SWEEPMORE_ROOT") or sys.argv[0]).resolve()
+    here = here if here.is_dir() else here.parent
+    commit = _git(here, "rev-parse", "HEAD")
+    diff = _git(here, "diff", "HEAD") if commit else None
+    return {
+        "commit": commit.strip() if commit else None,
+        "dirty_diff": diff[:MAX_DIFF_CHARACTERS] if diff else None,
+        "diff_cut": bool(diff and len(diff) > MAX_DIFF_CHARACTERS),
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None  # no git, no checkout, or no commit yet: provenance says null
+    return done.stdout
+
+
+@functools.cache  # reading the metadata of a distribution takes milliseconds
+def versions(packages: tuple[str, ...]) -> Mapping[str, Any]:
+    found: dict[str, str | None] = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return {"python": platform.python_version(), "platform": platform.platform(), "versions": found}
