@@ -40,7 +40,7 @@ from nplm.config import from_hydra
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.errors import RunError
 from sweepmore.runs import files
-from sweepmore.runs.record import read_config
+from sweepmore.runs import record as records
 from sweepmore.seal.ledger import Ledger
 from sweepmore.typed import setting
 
@@ -137,7 +137,7 @@ def check(asked: Asked) -> Subject:
     folder = asked.folder
     if asked.confirmed not in (None, asked.checkpoint):
         raise changed("The weights are not those that were confirmed.", asked.checkpoint)
-    config, trained = from_hydra(read_config(folder)), load_trained(folder)
+    config, trained = from_hydra(records.read_config(folder)), load_trained(folder)
     recorded = files.read_json(folder / "result.json")
     splits = load_splits(config.data, trained.model.shape.block_size)
     if not asked.fingerprint == recorded["data"]["fingerprint"] == splits.fingerprint:

@@ -39,7 +39,7 @@ from sweepmore.seal import ledger
 from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.receipts import Look, receipts
 from sweepmore.seal.refusals import Refused
-from sweepmore.sweep.parent import without_hydra
+from sweepmore.sweep.checks import without_hydra
 from sweepmore.typed import dotted
 from tests.support.composed import TRAIN, Script, check_setting, composed
 from tests.support.helpers import ROOT

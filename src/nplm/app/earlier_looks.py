@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nplm.app.tested_run import Asked
 from nplm.config import from_hydra
 from sweepmore.errors import ConfigError, UserError
-from sweepmore.runs.record import read_config
+from sweepmore.runs import record as records
 from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.receipts import Look
 from sweepmore.seal.refusals import Refused, UsedUp
@@ -67,6 +67,6 @@ def may_look(ledger: Ledger, asked: Asked, reason: str | None, items: Items | No
         cure = f"{refused.cure}\n  {USED_UP}"
         raise UsedUp(refused.problem, value=refused.value, cure=cure) from refused
     except Refused as refused:
-        order = from_hydra(read_config(asked.folder)).data.order
+        order = from_hydra(records.read_config(asked.folder)).data.order
         cure = f"{refused.cure}\n  Only practising? {PRACTICE[order]}"
         raise Refused(refused.problem, value=refused.value, cure=cure) from refused

@@ -9,7 +9,7 @@ from nplm.app.tested_run import Asked, run_id
 from nplm.config import from_hydra
 from nplm.result import TestFacts, TestResult
 from sweepmore.runs import files
-from sweepmore.runs.record import Record, read_config
+from sweepmore.runs import record as records
 from sweepmore.seal.receipts import Look
 from sweepmore.typed import dotted
 
@@ -54,9 +54,9 @@ def send(asked: Asked, look: Look, test: TestFacts) -> None:
     """Write a W&B run of its own for the look, in the group of its study."""
     from sweepmore.runs.tracking import track
 
-    settings = from_hydra(read_config(asked.folder)).wandb
+    settings = from_hydra(records.read_config(asked.folder)).wandb
     settings = dataclasses.replace(settings, group=asked.study_name or settings.group)
-    record = Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
+    record = records.Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
     with track(settings, record, look.about, "test") as tracker:
         tracker.summarise(dotted({"test": test.as_json()}))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nplm.app.tested_run import Asked, Subject
 from nplm.result import Estimate, TestResult
 from sweepmore.runs import names
-from sweepmore.runs.record import read_overrides
+from sweepmore.runs import record as records
 from sweepmore.seal.overlap import in_words
 from sweepmore.seal.receipts import Look
 from sweepmore.wording import bounds, decimals, shown_path
@@ -20,7 +20,7 @@ def show_asked(asked: Asked, look: Look) -> None:
     """Print the run, its split, and what earlier looks had seen of it before ``look``."""
     print(
         f"run      {shown_path(asked.folder)}\n"
-        f"settings {' '.join(read_overrides(asked.folder)) or 'the defaults'}\n"
+        f"settings {' '.join(records.read_overrides(asked.folder)) or 'the defaults'}\n"
         f"split    fingerprint {asked.fingerprint}"
     )
     if asked.start:

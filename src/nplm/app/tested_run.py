@@ -120,16 +120,16 @@ def find(wanted: Wanted) -> Asked:
 def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
     from sweepmore.confirm.rounds import confirmed, search_of
 
-    given = (wanted.run, wanted.study, wanted.trial)
-    asked = named(finding.find_named(*given, wanted.outputs, holding=WEIGHTS))
+    names = (wanted.run, wanted.study, wanted.trial)
+    asked = named(finding.find_named(*names, wanted.outputs, holding=WEIGHTS))
     search = search_of(database, run_id(asked.folder))
     confirmation = None if search is None else confirmed(search, wanted.where)
     return asked if confirmation is None else beside(asked, confirmation)
 
 
 def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
-    from sweepmore.confirm.confirmation import load
     from sweepmore.confirm.rounds import confirmed
+    from sweepmore.study.loading import load
 
     assert wanted.study is not None
     search = load(database, names.searched_name(wanted.study))
