@@ -1,1 +1,7 @@
-"""Between the root scripts and both packages: what they do with Hydra and sweepmore."""
+"""What the root scripts do with Hydra and sweepmore: the one room of ``nplm`` that may import them.
+
+A run's beginning and ending, and what each script reads and prints. The scripts themselves only
+tell the story.
+"""
+
+__all__ = ["beginning", "ending", "for_hydra", "looks", "rates", "report", "writing"]

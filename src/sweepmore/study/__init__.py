@@ -1,0 +1,6 @@
+"""One study: the attributes that it keeps, its trials as attempts at slots, and how they count.
+
+``attributes`` is the schema, ``view`` is the study at one moment, ``slots`` changes it.
+"""
+
+__all__ = ["attempts", "attributes", "edges", "noise", "parts", "slots", "view", "winners"]
