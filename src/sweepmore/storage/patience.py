@@ -31,7 +31,7 @@ from sweepmore.errors import Interrupted, StudyError, said
 from sweepmore.process.signals import Stop, held, in_main_thread, signals_raise, unbroken
 from sweepmore.storage.urls import BUSY_SECONDS
 
-# How long a database may be away: a reboot takes minutes. It is less than LEASE_SECONDS of slots, so
+# How long a database may be away: a reboot takes minutes. Less than LEASE_SECONDS of slots.py, so
 # that no other host considers a waiting worker dead.
 PATIENCE_SECONDS = 300.0
 # Seconds between two attempts: growing, and drawn at random so that workers do not return in step.
