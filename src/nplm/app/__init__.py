@@ -4,4 +4,17 @@ A run's beginning and ending, and what each script reads and prints. The scripts
 tell the story.
 """
 
-__all__ = ["beginning", "ending", "for_hydra", "looks", "rates", "report", "writing"]
+__all__ = [
+    "application",
+    "beginning",
+    "earlier_looks",
+    "ending",
+    "for_hydra",
+    "keeping_look",
+    "look_report",
+    "looks",
+    "rates",
+    "report",
+    "tested_run",
+    "writing",
+]

@@ -3,4 +3,4 @@
 ``confirmation`` is what ``confirm.py`` does; ``rounds`` says what a confirmation consists of.
 """
 
-__all__ = ["confirmation", "rounds"]
+__all__ = ["confirmation", "retrain", "rounds"]

@@ -3,4 +3,4 @@
 Nothing here knows what is evaluated: a look has a fingerprint of the split, a run and a result.
 """
 
-__all__ = ["ledger", "overlap", "receipts"]
+__all__ = ["ledger", "overlap", "receipts", "refusals"]

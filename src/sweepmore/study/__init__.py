@@ -3,4 +3,15 @@
 ``attributes`` is the schema, ``view`` is the study at one moment, ``slots`` changes it.
 """
 
-__all__ = ["attempts", "attributes", "edges", "noise", "parts", "slots", "view", "winners"]
+__all__ = [
+    "application",
+    "attempts",
+    "attributes",
+    "edges",
+    "loading",
+    "noise",
+    "parts",
+    "slots",
+    "view",
+    "winners",
+]

@@ -16,6 +16,8 @@ from typing import Any, Literal, Self, TypeVar
 
 import optuna
 
+from sweepmore.study.application import Application
+
 # It is incremented when a key changes its meaning; a study older than versions has 0.
 VERSION = 1
 # How a trial ended, beside Optuna's state.
@@ -160,6 +162,7 @@ class StudyAttributes:
     as_text: tuple[str, ...] = ()  # parameters whose choices are texts in Optuna
     budget: Budget | None = None
     sweep_dir: SweepDir | None = None
+    application: Application | None = None  # what it said of itself; None: an older version ran it
     leader: Mapping[str, Any] | None = None  # the parent that plans; {}: nobody does
     noise: float | None = None  # one run's standard deviation, by confirm.py noise=true
     noise_freedom: int | None = None  # degrees of freedom of that estimate
@@ -177,6 +180,7 @@ class StudyAttributes:
             as_text=tuple,
             budget=lambda budget: _read(Budget, budget),
             sweep_dir=lambda sweep_dir: _read(SweepDir, sweep_dir),
+            application=Application.read,
             winner=Winner.read,
         )
 
@@ -215,7 +219,7 @@ def _json(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Winner):
+    if isinstance(value, Application | Winner):
         return value.written()
     if dataclasses.is_dataclass(value):
         return _json(value)

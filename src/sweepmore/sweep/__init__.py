@@ -4,4 +4,4 @@
 storage and its folder.
 """
 
-__all__ = ["context", "note", "parent", "processes", "terminal"]
+__all__ = ["command_lines", "context", "note", "parent", "processes", "trials_csv"]
