@@ -60,7 +60,7 @@ def log_frequencies(split: Split, size: int, smoothing: float) -> Tensor:
     return counts.log() - counts.sum(1, keepdim=True).log()
 
 
-class Bigram(LanguageModel):
+class BigramModel(LanguageModel):
     """One row of logits W (V, V) for each last token: counted, or trained as a one-layer net, whose
     minimum is the frequencies."""
 
@@ -85,7 +85,7 @@ class Bigram(LanguageModel):
         self.W.copy_(log_frequencies(splits.train, self.vocabulary_size, self.shape.smoothing))
 
 
-class Ngram(LanguageModel):
+class NgramModel(LanguageModel):
     """Modified Kneser–Ney; its logits are log-probabilities, computed on the CPU."""
 
     shape: config.Ngram

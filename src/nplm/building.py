@@ -9,7 +9,7 @@ from typing import overload
 import torch
 
 from nplm import config
-from nplm.baselines import Bigram, Ngram
+from nplm.baselines import BigramModel, NgramModel
 from nplm.checkpoint import Checkpoint
 from nplm.mixture import Mixture
 from nplm.model import MLP, LanguageModel
@@ -42,9 +42,9 @@ def empty_model(shape: config.AnyModel, vocabulary_size: int) -> LanguageModel:
         case config.Model():
             return MLP(shape, vocabulary_size)
         case config.Bigram():
-            return Bigram(shape, vocabulary_size)
+            return BigramModel(shape, vocabulary_size)
         case config.Ngram():
-            return Ngram(shape, vocabulary_size)
+            return NgramModel(shape, vocabulary_size)
     return _class_of(shape)(shape, vocabulary_size)
 
 
@@ -62,7 +62,7 @@ def restored(weights: Checkpoint) -> LanguageModel:
     if about.get("mix") is None:
         model.load(weights.tensors)
         return model
-    ngram = Ngram(config.Ngram(order=about["mix"]["order"]), size)
+    ngram = NgramModel(config.Ngram(order=about["mix"]["order"]), size)
     model.load(weights.part("net"))
     ngram.load(weights.part("ngram"))
     return Mixture(model, ngram, float(weights.tensors["weight"]))

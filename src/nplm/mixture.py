@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nplm import config
-from nplm.baselines import Ngram
+from nplm.baselines import NgramModel
 from nplm.data import Split, Splits
 from nplm.kneser_ney import best_kneser_ney
 from nplm.losses import pair_losses
@@ -20,7 +20,7 @@ class Mixture(LanguageModel):
     """``weight`` · counting + (1 - ``weight``) · net, of their probabilities (Bengio et al. 2003,
     4.2, where it is a half; here it is chosen on dev)."""
 
-    def __init__(self, net: LanguageModel, ngram: Ngram, weight: float) -> None:
+    def __init__(self, net: LanguageModel, ngram: NgramModel, weight: float) -> None:
         super().__init__(net.shape, net.vocabulary_size)
         self.net, self.ngram, self.weight = net, ngram, weight
 
@@ -59,7 +59,7 @@ class Mixture(LanguageModel):
 def mixed(net: LanguageModel, splits: Splits) -> Mixture:
     """The net with the best order of Kneser–Ney that sees no more tokens, weighted on dev."""
     counted, order = best_kneser_ney(splits)
-    ngram = Ngram(config.Ngram(order=order), net.vocabulary_size)
+    ngram = NgramModel(config.Ngram(order=order), net.vocabulary_size)
     ngram.counted = counted
     return Mixture(net, ngram, best_weight(net, ngram, splits.dev))
 

@@ -21,7 +21,7 @@ import evaluate_test
 import sample as sample_script
 from nplm import config, console, losses, sealed
 from nplm.app import report
-from nplm.baselines import Ngram
+from nplm.baselines import NgramModel
 from nplm.building import build_model
 from nplm.config import Data, Model, Sgd
 from nplm.data import Split, count, encode, fingerprint, load_splits, read_lines
@@ -183,11 +183,11 @@ def test_settings_at_their_defaults_leave_recorded_fingerprints_as_they_are() ->
 # losses in bounded memory
 
 
-def counted(data: Data, order: int) -> tuple[KneserNey, Ngram]:
+def counted(data: Data, order: int) -> tuple[KneserNey, NgramModel]:
     splits = load_splits(data, max(1, order - 1))
     model = build_model(config.Ngram(order=order), len(splits.vocabulary), torch.Generator())
     model.count(splits)
-    assert isinstance(model, Ngram)
+    assert isinstance(model, NgramModel)
     assert model.counted is not None
     return model.counted, model
 
