@@ -403,7 +403,7 @@ def show_asked(asked: Asked, look: Look) -> None:
 def show_subject(subject: Subject, look: Look) -> None:
     show_asked(subject.asked, look)
     mixed = ", mixed with counting" if subject.config.mix else ""
-    told = subject.splits.vocabulary.unit.told(subject.dev_loss)
+    told = subject.splits.vocabulary.unit.loss_note(subject.dev_loss)
     print(
         f"model    {subject.config.model}{mixed}; {subject.model.size:,} parameters\n"
         f"dev      {decimals(subject.dev_loss)} nats/token{told}, as recorded\n"
@@ -420,7 +420,7 @@ def show_result(look: Look, known: Sequence[Look]) -> None:
     assert look.result is not None
     result, unit = look.result, unit_of(look.about.get("unit", "char"))  # once there were no words
     unseen, counting = (
-        f"{_estimate(result[key])}{unit.told(result[key]['mean']) if result[key] else ''}"
+        f"{_estimate(result[key])}{unit.loss_note(result[key]['mean']) if result[key] else ''}"
         for key in ("unseen", "counting")
     )
     print(

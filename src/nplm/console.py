@@ -167,7 +167,7 @@ def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str
         print(f"dev loss {_on_both(result.dev_loss, result.train_loss, unit)} · {seconds}")
     rival, loss = least_rival(splits)
     print(
-        f"compare  {rival} {_three(loss)}{unit.told(loss)} on this split"
+        f"compare  {rival} {_three(loss)}{unit.loss_note(loss)} on this split"
         f"{_lecture(config, splits)}\n"
         f"samples  {' · '.join(map(_short, samples))}"
     )
@@ -175,12 +175,12 @@ def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str
 
 def _on_both(dev: float, train: float, unit: Unit) -> str:
     """Losses of dev and train, and their gap."""
-    losses = f"{_loss(dev, unit)} · train {_three(train)}{unit.told(train)}"
+    losses = f"{_loss(dev, unit)} · train {_three(train)}{unit.loss_note(train)}"
     return f"{losses} · gap {decimals(dev - train, dev, places=3)}"
 
 
 def _loss(loss: float, unit: Unit) -> str:
-    return f"{_three(loss)} nats/token{unit.told(loss)}"
+    return f"{_three(loss)} nats/token{unit.loss_note(loss)}"
 
 
 def _three(loss: float) -> str:

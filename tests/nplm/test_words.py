@@ -114,7 +114,7 @@ def test_every_line_ends_and_contexts_do_not_reach_beyond(ten: Written) -> None:
 
 
 def test_no_word_that_is_frequent_enough(ten: Written) -> None:
-    with pytest.raises(DataError, match="No word stands 5 times in the train lines"):
+    with pytest.raises(DataError, match="No word appears 5 times in the train lines"):
         load_splits(ten(min_count=5), 2)
 
 

@@ -200,7 +200,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_an_unknown_character_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = refusal(capsys, f"run={finished}", "explain=añna")
     assert "'ñ' in 'añna' is not in the vocabulary" in error
-    assert "Known: . a b c" in error
+    assert "Use these tokens only: . a b c" in error
 
 
 @pytest.mark.parametrize(

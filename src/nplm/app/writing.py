@@ -95,7 +95,7 @@ def explain(folder: Path, line: str) -> None:
             f"{at.guess_probability:>11.1%}  {at.nats:>5.2f}"
         )
     mean = sum(at.nats for at in positions) / len(positions)
-    told = trained.vocabulary.unit.told(mean)
+    told = trained.vocabulary.unit.loss_note(mean)
     print(f"mean {mean:.3f} nats/token over {len(positions)} tokens{told} · {name_of(folder)}")
     if data_of(folder) == Data():  # of other data that search would find no better model
         print("next: python train.py -m sweeps=minute searches for a better model")
