@@ -553,7 +553,7 @@ def test_overfit_batch_reaches_what_several_targets_allow(
     floor = least_loss(_first(splits, 32))
     assert floor < result["train_loss"] < floor + 0.05
     assert result["data"]["train_examples"] == 32
-    assert f"no model of these contexts has less than {floor:.4f}" in capsys.readouterr().out
+    assert f"no model with these contexts can go below {floor:.4f}" in capsys.readouterr().out
 
 
 def _first(splits: Splits, n: int) -> Split:

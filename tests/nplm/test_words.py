@@ -301,17 +301,21 @@ def test_a_header_names_the_characters_that_train_never_has(
     run = config.Config(data=ten(unit="char"))
     splits = load_splits(run.data, 3)
     console.header(run, splits, begin(run, splits), looks="0 looks")
-    assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
+    assert "unknown  train never contains f l m w z\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("min_count", "says"), [(1, "data.min_count=2 gives it"), (2, "")])
+@pytest.mark.parametrize(("min_count", "says"), [(1, "data.min_count=2 to give it"), (2, "")])
 def test_a_header_warns_where_train_never_has_the_unknown(
     ten: Written, min_count: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = config.Config(data=ten(min_count=min_count))
     splits = load_splits(run.data, 3)
     console.header(run, splits, begin(run, splits), looks="0 looks")
-    warning = f"warning: train never has <unk>; {says} examples\n" if says else ""
+    warning = (
+        f"warning: train contains no <unk>, so the model cannot learn it: set {says} examples\n"
+        if says
+        else ""
+    )
     assert capsys.readouterr().err == warning
 
 

@@ -684,7 +684,7 @@ def test_weights_that_began_on_another_split_are_told_and_recorded(
     other = here(door.place / "outputs" / "runs" / "other", f"start_from={door.run}", *words)
     called = door.call(f"run={other}")
     assert called.code == 0, called
-    told = f"weights of r, which learned from another split ({door.fingerprint[:8]})"
+    told = f"the weights come from r, which learned from another split ({door.fingerprint[:8]})"
     assert f"start    {told}" in called.out
     fingerprint = files.read_json(other / "provenance.json")["data"]["fingerprint"]
     (look,) = door.ledger.looks(fingerprint)

@@ -328,15 +328,16 @@ def test_weights_that_learned_from_another_split_are_told(
     """By the next run and by the one after it, by a sweep's header, and not on the same split."""
     split = read_json(finished / "provenance.json")["data"]["fingerprint"]
     told = (
-        f"weights of run, which learned from another split ({split[:8]}): its train and dev lines"
+        f"the weights come from run, which learned from another split ({split[:8]}): "
+        "its train and dev lines"
     )
     words = ("optim.steps=2", "data.seed=5")
     same = here(tmp_path / "same", f"start_from={finished}", "optim.steps=2")
     assert "another split" not in capsys.readouterr().err
     other = here(tmp_path / "other", f"start_from={same}", *words)
-    assert told.replace("of run,", "of same,") in capsys.readouterr().err
+    assert told.replace("from run,", "from same,") in capsys.readouterr().err
     here(tmp_path / "after", f"start_from={other}", *words)
-    assert told.replace("of run,", "of same,") in capsys.readouterr().err
+    assert told.replace("from run,", "from same,") in capsys.readouterr().err
     node = {**read_config(other), "start_from": str(finished)}
     with pytest.warns(UserWarning, match="which learned from another split"):
         identity(node)
