@@ -19,9 +19,10 @@ import safetensors.torch
 import torch
 
 from nplm import checkpoint
+from nplm.app.identity import identity
 from nplm.checkpoint import LAST, PREVIOUS, Checkpoint
 from nplm.config import Config, Model, Sgd
-from nplm.data import Splits, identity
+from nplm.data import Splits
 from nplm.lineage import of_another_split, start_record
 from nplm.result import Progress
 from nplm.state import resume
