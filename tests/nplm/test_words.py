@@ -441,7 +441,7 @@ def test_new_sentences_begin_as_asked_and_are_words(run: Path) -> None:
     assert {word for line in lines for word in line.split()} <= set(trained.vocabulary.tokens)
     assert "<unk>" in sample(trained, 1, seed=0, prompt="zebras")[0]
     unknown = call_script(sample_script, f"run={run}", "n=1", "prompt=zebras It Ah zebras")
-    assert unknown.stderr == "warning: not in the vocabulary, taken as <unk>: zebras Ah\n"
+    assert unknown.stderr == "warning: not in the vocabulary and read as <unk>: zebras Ah\n"
     done = call_script(sample_script, f"run={run}", "n=3", "prompt=It is")
     assert done.stderr == ""
     assert [line[:5] for line in done.stdout.splitlines()[:3]] == ["It is"] * 3
@@ -466,7 +466,7 @@ def test_an_explained_sentence_sums_to_its_loss(run: Path) -> None:
     mean = sum(at.nats for at in positions) / 5
     told = f"mean {mean:.3f} nats/token over 5 tokens (perplexity {math.exp(mean):.1f})"
     assert told in done.stdout
-    assert done.stderr == "warning: not in the vocabulary, taken as <unk>: zebra\n"
+    assert done.stderr == "warning: not in the vocabulary and read as <unk>: zebra\n"
     assert done.stdout.endswith(f" · {run.name}\n")  # sweeps=minute would search other data
 
 

@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL
 
 import evaluate_test
 from nplm import console, sealed
-from nplm.app.looks import Looks, known_here, looks_at
+from nplm.app.looks import Looks, looks_at, recorded_looks
 from nplm.config import Config, Data
 from nplm.data import Splits, load_splits
 from nplm.state import begin
@@ -995,7 +995,7 @@ def test_a_look_counts_by_its_row_alone(
     monkeypatch.setenv("STUDIES", f"sqlite:///{tmp_path / 'elsewhere' / 'studies.db'}")
 
     def looks_had(**sweeper: Any) -> int:
-        return known_here(few, tmp_path, OmegaConf.create(sweeper)).own
+        return recorded_looks(few, tmp_path, OmegaConf.create(sweeper)).own
 
     ways: list[tuple[str, dict[str, Any]]] = [
         ("outputs", {}),  # of another sweeper than ours, too
