@@ -144,8 +144,8 @@ def answer(best: Suggestion, rates: list[float], sweeps: list[list[float]], figu
         if rate == bound:
             print(f"note     the range may extend beyond {bound:.2g}: widen find_lr.{key}")
     print(
-        f"lowest   {decimals(best.loss, places=3)} nats/token at lr {best.lr:.2g}, smoothed over "
-        "the seeds' mean\n"
+        f"lowest   {decimals(best.loss, places=3)} nats/token, smoothed mean of the seeds, at lr "
+        f"{best.lr:.2g}\n"
         f"rule     the bottom of the smoothed curve, as in the lecture; in the range, the loss is "
         f"within {FLOOR:.0%} of the lowest\n"
         f"range    {best.low:.2g} to {best.high:.2g}\n"
