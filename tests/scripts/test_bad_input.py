@@ -61,7 +61,7 @@ SETTINGS = {
     "class that is not there": Bad("model=own model.target=nowhere.Net",
                                    ("model.target=nowhere.Net cannot be imported", "nowhere")),
     "class that is no model": Bad("model=own model.target=pathlib.Path",
-                                  ("model.target=pathlib.Path is no language model",
+                                  ("model.target=pathlib.Path is not a language model",
                                    "nplm.model.LanguageModel")),
     "order 0": Bad("model=ngram model.order=0", ("model.order=0", "at least 1")),
     "no smoothing": Bad("model=bigram model.smoothing=0", ("model.smoothing=0", "above 0")),
