@@ -10,10 +10,12 @@ except ModuleNotFoundError as missing:
     ) from None
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweepmore.errors import ConfigError
+from sweepmore.study.application import Application
 from sweepmore.typed import setting
 
 
@@ -34,35 +36,41 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     from sweepmore.compose.script_storage import opened
     from sweepmore.confirm import confirmation
+    from sweepmore.confirm.retrain import Workers
+    from sweepmore.study.loading import load
+    from sweepmore.study.parts import application_of
 
     if arguments.study is None:
         cure = "python confirm.py study=NAME, or study=last"
         raise ConfigError("Which study? It will be trained again.", value=None, cure=cure)
     root = Path(os.environ.get(cli.ROOT_VARIABLE) or Path(__file__).resolve().parent)
-    with opened(arguments.storage, root / arguments.outputs) as database:
-        name = confirmation.run(
-            database,
-            study=arguments.study,
-            top=arguments.top,
-            seeds=arguments.seeds,
-            noise=arguments.noise,
-            seed_key=arguments.seed_key,
-            n_jobs=arguments.n_jobs,
-            storage=arguments.storage,
-            outputs=root / arguments.outputs,
-        )
+    workers = Workers(arguments.n_jobs, arguments.storage, root / arguments.outputs)
+    request = confirmation.Request(
+        arguments.study, arguments.top, arguments.seeds, arguments.noise, arguments.seed_key
+    )
+    with opened(arguments.storage, workers.outputs) as database:
+        name = confirmation.run(database, request, workers)
+        application = application_of(load(database, name)) or Application()
     if not arguments.noise:
-        print_next(f"study={name}{cli.given(arguments, 'storage', 'outputs')}")
+        print_next(application, name, cli.given(arguments, "storage", "outputs"))
 
 
-def print_next(study: str) -> None:
-    """By the scripts beside this one."""
+def print_next(application: Application, study: str, where: str) -> None:
+    """By sweepmore's scripts beside this one, and the application's own commands."""
     beside = Path(__file__).resolve().parent
-    starts = [cli.script_beside(beside, script) for script in ("report.py", "sample.py")]
-    if ways := [f"{start} {study}" for start in starts if start is not None]:
+    own, places = application.commands, application.folders(beside)
+    words = {"study": shlex.quote(study), "which": "winner", "where": where}
+    shows, number = (
+        None if command is None else command.typed(*places, **words)
+        for command in (own.study, own.number)
+    )
+    start = cli.script_beside(beside, "report.py")
+    ways = [] if start is None else [f"{start} study={words['study']}{where}"]
+    ways += [] if shows is None else [shows[1]]
+    if ways:
         print(f"next     {' · '.join(ways)}")
-    if (door := cli.script_beside(beside, "evaluate_test.py")) is not None:
-        print(f"         {door} {study}, once")
+    if number is not None:
+        print(f"         {number[1]}, once")
 
 
 if __name__ == "__main__":

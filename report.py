@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from sweepmore.report.document import Page, Table
-    from sweepmore.report.pages import Application, Study
+    from sweepmore.report.pages import Additions, Study
 
 ROOT = Path(__file__).resolve().parent
 # Characters of a line of a list.
@@ -85,12 +85,12 @@ def check(arguments: Arguments) -> None:
             raise ConfigError(problem, value=True, cure="Give them in a second command.")
 
 
-def ours(arguments: Arguments, outputs: Path) -> Application:
+def additions(arguments: Arguments, outputs: Path) -> Additions:
     """nplm's part of a page; looks at test count by receipt or by row."""
-    from nplm.app.report import application
+    from nplm.app import report
     from sweepmore.compose.script_storage import typed_url
 
-    return application(ROOT, typed_url(arguments.storage, outputs))
+    return report.additions(ROOT, typed_url(arguments.storage, outputs))
 
 
 def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
@@ -98,7 +98,7 @@ def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
     from sweepmore.report.document import write
     from sweepmore.report.pages import runs_page
 
-    page = runs_page(folders, ours(arguments, outputs))
+    page = runs_page(folders, additions(arguments, outputs))
     name = page.title.replace(" and ", "-").replace("/", "-")
     done(write(page, outputs / "reports" / name), page)
 
@@ -106,12 +106,12 @@ def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
 def of_studies(
     names: list[str], database: BaseStorage, outputs: Path, arguments: Arguments
 ) -> None:
-    from sweepmore.confirm.confirmation import load
     from sweepmore.report.document import write
     from sweepmore.report.pages import compare_studies, read_study, study_page
-    from sweepmore.sweep.terminal import write_csv
+    from sweepmore.study.loading import load
+    from sweepmore.sweep.trials_csv import write_csv
 
-    nplm = ours(arguments, outputs)
+    nplm = additions(arguments, outputs)
     if arguments.sync:
         from sweepmore.report.upload import sync_study
 
@@ -136,11 +136,12 @@ def of_studies(
 
 def keep(study: Study) -> None:
     """``sweeps/NAME/``: RESULTS.md, figures, every trial."""
+    from nplm.app.report import RECORDED
     from sweepmore.process.machine import processor
     from sweepmore.report.document import write
-    from sweepmore.report.pages import Application, results_page, study_page
+    from sweepmore.report.pages import results_page, study_page
     from sweepmore.runs.files import read_json, write_atomic
-    from sweepmore.sweep.terminal import write_csv
+    from sweepmore.sweep.trials_csv import write_csv
 
     folder = ROOT / "sweeps" / safe_name(study.seen.name)
     about, provenance = [("machine", processor())], study.winning_run / "provenance.json"
@@ -152,23 +153,25 @@ def keep(study: Study) -> None:
             ("versions", ", ".join(f"{k} {v}" for k, v in code["versions"].items())),
             ("machine", f"{processor()}; Python {code['python']}"),
         ]
-    page = write(study_page(study, Application()), folder)
+    page = write(study_page(study, RECORDED), folder)
     page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
     write_csv(study.seen, folder / "trials.csv", study.attrs.as_text)
-    write_atomic(folder / "RESULTS.md", results_page(study, about))
+    write_atomic(folder / "RESULTS.md", results_page(study, about, RECORDED))
     done(folder / "RESULTS.md")
 
 
 def listing(outputs: Path, arguments: Arguments) -> None:
+    from nplm.app.application import describe
     from sweepmore.compose.script_storage import opened
     from sweepmore.report.pages import list_runs, list_studies
 
-    tables, storage = [list_runs(outputs)], arguments.storage
+    nplm = describe({})
+    tables, storage = [list_runs(outputs, nplm)], arguments.storage
     if storage is not None or (outputs / "studies.db").exists():
         with opened(storage, outputs) as database:
             tables.append(list_studies(database))
     if not any(table.rows for table in tables):
-        print("Nothing yet: python train.py experiment=quick")
+        print("Nothing yet" if nplm.begin is None else f"Nothing yet: {nplm.begin}")
         return
     for table in tables:
         if table.rows:

@@ -64,7 +64,7 @@ def asked_for(arguments: Arguments) -> Path:
         problem = f"run={arguments.run} and study={study} are two runs."
         raise ConfigError(problem, value=study, cure="Give one of them.")
     from sweepmore.compose.script_storage import opened
-    from sweepmore.confirm.confirmation import load
+    from sweepmore.study.loading import load
     from sweepmore.study.parts import best_run
 
     with opened(arguments.storage, outputs) as database:

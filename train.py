@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from nplm.app import beginning, for_hydra
+from nplm.app import application, beginning, for_hydra
 from nplm.app.beginning import Run
 from nplm.config import Objective
 from sweepmore.errors import Interrupted
 from sweepmore.process.signals import stop_signals
+from sweepmore.study.application import register
 from sweepmore.trial import current_trial
 
 if TYPE_CHECKING:  # torch and matplotlib are imported once a run is certain to begin
@@ -35,6 +36,7 @@ ROOT = Path(__file__).resolve().parent
 PRINTED = 5
 
 
+@register(application.describe)
 def main(node: DictConfig) -> float | list[float]:
     """Train as ``node`` says; returns the objectives, ``inf`` where the run diverged."""
     trial = current_trial()  # None outside a sweep

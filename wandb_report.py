@@ -24,7 +24,9 @@ class Arguments:
     """python wandb_report.py study=NAME: a W&B report of its uploaded runs; needs an account."""
 
     study: str | None = setting(None, "its name, or last")
-    metric: str = setting("dev_loss", "what the trials are compared by: a key of result.json")
+    metric: str | None = setting(
+        None, "what trials are compared by, a key of result.json; null: the application's first"
+    )
     entity: str | None = setting(None, "W&B user or team; null: the runs', or the account's")
     project: str | None = setting(None, "W&B project; null: the runs'")
     storage: str | None = setting(None, "a database URL; null: outputs/studies.db")
@@ -37,23 +39,24 @@ def main(arguments: Arguments) -> None:
         raise ConfigError("Which study?", value=None, cure=cure)
     for package in ("wandb", "wandb_workspaces"):
         cli.require(package)
-    from sweepmore.report.wandb_report import publish, require_account
+    from sweepmore.report.wandb_report import metric_of, publish, require_account
 
     require_account()
-    from nplm.app.report import application
+    from nplm.app.report import additions
     from sweepmore.compose.script_storage import opened, typed_url
-    from sweepmore.confirm.confirmation import load
     from sweepmore.report.pages import read_study, tell
     from sweepmore.report.upload import uploads
+    from sweepmore.study.loading import load
 
     outputs = ROOT / arguments.outputs
     with opened(arguments.storage, outputs) as database:
         study = load(database, arguments.study)
-        nplm = application(ROOT, typed_url(arguments.storage, outputs))
+        nplm = additions(ROOT, typed_url(arguments.storage, outputs))
         seen = read_study(study, nplm)
         left = len(uploads(study).left)
-    warnings = tell(nplm, seen.winning_run).warnings
-    url = publish(seen, arguments.metric, arguments.entity, arguments.project, warnings)
+    warnings = tell(nplm.of(seen.application), seen.winning_run).warnings
+    metric = metric_of(seen, arguments.metric)
+    url = publish(seen, metric, arguments.entity, arguments.project, warnings)
     print(f"report   {url}")
     if left:
         offline = f"{plural(left, 'run')} still offline"

@@ -10,9 +10,9 @@ timers around the functions named below, in the same run.
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import os
+import pkgutil
 import runpy
 import subprocess
 import sys
@@ -27,7 +27,7 @@ from benchmarks.common import ROOT, machine
 
 # part of a trial's life → the functions whose time it is; nested ones are counted once, outside
 PARTS = {
-    "take": ["sweepmore.study.slots.claim", "sweepmore.sweep.worker.suggest"],
+    "take": ["sweepmore.study.slots.claim", "sweepmore.sweep.suggesting.suggest"],
     "compose": ["sweepmore.compose.frozen.Composer.compose"],
     "data": ["nplm.data.load_splits", "nplm.baselines.bigram_loss"],
     "evaluate": ["nplm.losses.split_loss", "nplm.training.split_loss"],
@@ -39,10 +39,10 @@ PARTS = {
     "figures": ["nplm.run_figures.draw_trial"],
     "samples": ["nplm.sampling.sample"],
     "storage": [
-        "sweepmore.sweep.worker.Worker._tell",
-        "sweepmore.sweep.worker.Worker._set",
-        "sweepmore.sweep.worker.Worker._attach",
-        "sweepmore.sweep.worker.Worker._too_many_failures",
+        "sweepmore.sweep.claimed_trial.ClaimedTrial.tell",
+        "sweepmore.sweep.claimed_trial.ClaimedTrial.set",
+        "sweepmore.sweep.claimed_trial.ClaimedTrial.attach",
+        "sweepmore.sweep.worker.must_end",
     ],
 }
 
@@ -80,9 +80,8 @@ def timed_run(trials: int, outputs: Path) -> None:
 
 def _owner(name: str) -> tuple[Any, str]:
     """The module or class that holds a dotted name, and the last part."""
-    words = name.split(".")
-    module = importlib.import_module(".".join(words[:2]))
-    return functools.reduce(getattr, words[2:-1], module), words[-1]
+    owner, _, attribute = name.rpartition(".")
+    return pkgutil.resolve_name(owner), attribute
 
 
 def sweep_arguments(trials: int, outputs: Path) -> list[str]:

@@ -36,6 +36,7 @@ LONGEST = (
     "sweepmore/sweep/test_deaths", "scripts/test_train_sweeps", "sweepmore/sweep/test_budget",
     "docs/test_tour", "sweepmore/confirm/test_winner", "sweepmore/study/test_slots",
     "sweepmore/report/test_wandb_report", "scripts/test_resume", "scripts/test_evaluate_test",
+    "scripts/test_old_versions",
     "sweepmore/runs/test_tracking", "scripts/test_bad_input", "scripts/test_train",
     "scripts/test_find_lr",
 )  # fmt: skip

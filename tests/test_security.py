@@ -31,7 +31,7 @@ from nplm.checkpoint import LAST, Checkpoint
 from nplm.config import model_from
 from sweepmore.compose.samplers import PRUNERS, SAMPLERS, build_pruner, build_sampler
 from sweepmore.compose.settings import check_name
-from sweepmore.compose.space import parse_space
+from sweepmore.compose.space_syntax import parse_space
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs.finding import find_trial
 from sweepmore.runs.names import safe_name

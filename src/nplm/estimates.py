@@ -6,12 +6,11 @@ it, would change the intervals of recorded looks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nplm.data import Split
+from nplm.result import Estimate
 
 # 10,000 resamples put the ends of a 95 % interval within about 1 % of its width (Efron &
 # Tibshirani 1993 ask for 1,000 or more).
@@ -21,15 +20,6 @@ COVERED = (2.5, 97.5)
 CHUNK = 2**21
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over tokens with its 95 % bootstrap interval over lines."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def line_sums(nats: Floats, split: Split) -> Floats:

@@ -6,10 +6,12 @@ Importing this loads no torch: ``train.py`` reads its arguments first.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepmore.runs.record import Status
+from sweepmore.typed import build
 
 if TYPE_CHECKING:
     from nplm.config import Config
@@ -74,9 +76,72 @@ class MixFacts:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A mean over tokens, in nats, with its 95 % bootstrap interval over lines."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What one look at the test lines gives. Losses are in nats per token.
+
+    ``unseen`` is the loss over the lines that appear in neither train nor dev; ``counting`` is
+    Kneser-Ney's on the same tokens, and ``difference`` the net's loss less that.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    lines: int
+    tokens: int
+    loss: Estimate
+    bits_per_token: float
+    perplexity: float
+    unseen_lines: int
+    unseen: Estimate | None
+    counting: Estimate
+    counting_order: int
+    difference: Estimate
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, Any]) -> TestResult:
+        """Return the result that ``as_json`` recorded; ConfigError where a value has another
+        type."""
+        return build(cls, recorded, "test.")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, which the ledger keeps."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TestFacts:
+    """The section ``test`` of ``result.json``, which a look adds.
+
+    ``look`` is its number, 1 for the first one at this split; ``claimed`` is its time in UTC, and
+    ``reason`` says why the split was looked at again.
+    """
+
+    __test__ = False
+
+    look: int
+    claimed: str
+    reason: str | None
+    result: TestResult
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values in the order of the schema, which nests no ``result``."""
+        about = {"look": self.look, "claimed": self.claimed, "reason": self.reason}
+        return {**about, **self.result.as_json()}
+
+
+@dataclass(frozen=True)
 class Summary:
-    """The fields of ``result.json``, as docs/result.schema.json publishes them, in their order;
-    ``test`` is not among them, because a run must not know it.
+    """The fields of ``result.json``, as docs/result.schema.json publishes them, in their order.
+
+    ``test`` is not among them, because a run must not know it: a look adds ``TestFacts`` later.
 
     Losses are in nats per token; ``dev_perplexity`` is None where no float holds it.
     """

@@ -1,6 +1,7 @@
-"""The test lines and their evaluation. Only ``evaluate_test.py`` may import this module, and it
-claims the split before it calls ``load_test``; a test of the imports enforces the first half.
-What ``hashed`` tells of the lines is no look.
+"""The test lines and their evaluation.
+
+Only ``evaluate_test.py`` may import this module, which a test of the imports enforces, and it
+claims the split before it calls ``load_test``. Calling ``hashed`` is not a look.
 """
 
 from __future__ import annotations
@@ -8,43 +9,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from nplm.config import Data
 from nplm.data import Split, encode, read_lines, split_lines
 from nplm.data import fingerprint as fingerprint_of
-from nplm.estimates import Estimate, bootstrap, line_sums, line_tokens
+from nplm.estimates import bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import KneserNey
 from nplm.losses import token_losses
 from nplm.model import LanguageModel
+from nplm.result import TestResult
 from nplm.vocabulary import Vocabulary, perplexity
 from sweepmore.errors import DataError
 from sweepmore.seal.overlap import Items, key_of
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """Losses in nats per token; ``unseen`` over the lines that appear in neither train nor dev,
-    ``difference`` is the net's loss less counting's, on the same tokens."""
-
-    __test__ = False  # not a test class, whatever pytest thinks of its name
-
-    lines: int
-    tokens: int
-    loss: Estimate
-    bits_per_token: float
-    perplexity: float
-    unseen_lines: int
-    unseen: Estimate | None
-    counting: Estimate
-    counting_order: int
-    difference: Estimate
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def hashed(data: Data, fingerprint: str) -> Items:

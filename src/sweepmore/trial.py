@@ -1,8 +1,8 @@
 """What an application sees of a sweep: ``current_trial()``. No Optuna type in it.
 
 trial = current_trial()                     # None outside a sweep
-if trial is not None and trial.report(step, dev_loss):
-    return dev_loss                         # the study asks this trial to stop
+if trial is not None and trial.report(step, value):
+    return value                            # the study asks this trial to stop
 """
 
 from __future__ import annotations

@@ -36,6 +36,15 @@ def plural(number: int, noun: str, more: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else more or f'{noun}s'}"
 
 
+def duration(seconds: float) -> str:
+    """``5 s``, ``2:05 min``, ``1:02 h``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d} h"
+    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"
+
+
 def shown_path(path: Path) -> str:
     """Relative to the working directory where that is shorter to read."""
     try:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from nplm.config import Data, Sgd, from_hydra
 from nplm.optim import learning_rate
-from sweepmore.sweep.parent import without_hydra
+from sweepmore.sweep.checks import without_hydra
 from tests.support.composed import TRAIN, composed
 from tests.support.helpers import ROOT, script_of
 

@@ -36,9 +36,10 @@ from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.errors import ConfigError, DataError, UserError
 from sweepmore.process.identity import this_process
 from sweepmore.seal import ledger
-from sweepmore.seal.ledger import Ledger, Refused
+from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.receipts import Look, receipts
-from sweepmore.sweep.parent import without_hydra
+from sweepmore.seal.refusals import Refused
+from sweepmore.sweep.checks import without_hydra
 from sweepmore.typed import dotted
 from tests.support.composed import TRAIN, Script, check_setting, composed
 from tests.support.helpers import ROOT

@@ -18,6 +18,7 @@ from nplm.data import Split, Splits, encode, load_splits
 from nplm.kneser_ney import KneserNey, _discounts, best_kneser_ney, kneser_ney
 from nplm.losses import split_loss
 from nplm.model import MLP
+from nplm.result import Estimate
 from nplm.vocabulary import Vocabulary
 from sweepmore.errors import DataError
 from tests.support.helpers import TEN
@@ -274,9 +275,7 @@ class TestBootstrap:
         assert estimates.bootstrap(sums, tokens, 5) != estimates.bootstrap(sums, tokens, 6)
 
     def test_one_line_has_no_width(self) -> None:
-        assert estimates.bootstrap(np.array([6.0]), np.array([3.0]), 0) == estimates.Estimate(
-            2, 2, 2
-        )
+        assert estimates.bootstrap(np.array([6.0]), np.array([3.0]), 0) == Estimate(2, 2, 2)
 
 
 class TestEvaluate:

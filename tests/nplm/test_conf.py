@@ -20,9 +20,9 @@ from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.question import ask
-from sweepmore.compose.space import parse_space
+from sweepmore.compose.space_syntax import parse_space
 from sweepmore.runs.tracking import Tracking
-from sweepmore.sweep.parent import without_hydra
+from sweepmore.sweep.checks import without_hydra
 from sweepmore.typed import build
 from tests.support.helpers import ROOT
 

@@ -20,7 +20,8 @@ import torch
 import evaluate_test
 import sample as sample_script
 from nplm import config, console, losses, sealed
-from nplm.app import report
+from nplm.app import report, tested_run
+from nplm.app.earlier_looks import may_look
 from nplm.baselines import NgramModel
 from nplm.building import build_model
 from nplm.config import Data, Model, Sgd
@@ -36,7 +37,8 @@ from nplm.state import begin, check_size
 from nplm.vocabulary import WORDS, Vocabulary, vocabulary_of
 from sweepmore.errors import ConfigError, DataError
 from sweepmore.runs.files import read_json
-from sweepmore.seal.ledger import Ledger, Refused
+from sweepmore.seal.ledger import Ledger
+from sweepmore.seal.refusals import Refused
 from sweepmore.storage.urls import storage_url
 from tests.support.helpers import ROOT, TEN, call_script, rows_of, shown, train_here
 
@@ -493,10 +495,10 @@ def test_a_run_s_test_lines_are_seen_once(run: Path, tmp_path: Path) -> None:
     again = call_script(evaluate_test, *words)
     assert "nothing was read now" in again.stderr
     assert "test" in read_json(own / "result.json")
-    other = dataclasses.replace(evaluate_test.named(own), checkpoint="0" * 64)
+    other = dataclasses.replace(tested_run.named(own), checkpoint="0" * 64)
     ledger = Ledger(storage_url(None, None, tmp_path), tmp_path / "looks")
     with pytest.raises(Refused) as refused:
-        evaluate_test.may_look(ledger, other, None)
+        may_look(ledger, other, None)
     assert "search and confirm with data.order=shuffled" in str(refused.value)
 
 

@@ -28,6 +28,7 @@ from sqlalchemy.engine import URL
 
 import evaluate_test
 from nplm import console, sealed
+from nplm.app import keeping_look
 from nplm.app.looks import Looks, looks_at, recorded_looks
 from nplm.config import Config, Data
 from nplm.data import Splits, load_splits
@@ -36,8 +37,11 @@ from sweepmore.compose import cli
 from sweepmore.runs import files
 from sweepmore.runs import record as records
 from sweepmore.seal import ledger as ledgers
+from sweepmore.seal import receipts as receipt_files
 from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.receipts import Look, receipts
+from sweepmore.seal.refusals import Refused
+from sweepmore.seal.rows import Rows
 from sweepmore.storage.opening import open_storage
 from tests.support.door import VALID, Called, Door, assert_complete, door_in
 from tests.support.fault_shim.loop import Ended, forked
@@ -103,7 +107,7 @@ class TestOneLook:
         self, door: Door, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*given: object) -> None:
-            raise ledgers.Refused("at the claim", cure="")
+            raise Refused("at the claim", cure="")
 
         monkeypatch.setattr(Ledger, "claim", refuse)
         called = door.call()
@@ -274,7 +278,7 @@ class TestAnotherLook:
         other = here(runs / "other", f"data.path={door.data}", "optim.steps=8", "data.seed=5")
 
         def refuse(*given: object) -> None:
-            raise ledgers.Refused("at the claim", cure="")
+            raise Refused("at the claim", cure="")
 
         with monkeypatch.context() as patch:
             patch.setattr(Ledger, "claim", refuse)
@@ -468,10 +472,10 @@ KILLS: list[tuple[object, str, str, str]] = [
     (sealed, "load_test", "after", "claimed"),
     (sealed, "evaluate", "after", "claimed"),
     (Ledger, "finish", "before", "claimed"),
-    (Ledger, "_update", "before", "claimed"),
-    (Ledger, "_update", "after", "done"),  # its receipt still without the result
-    (ledgers, "write_json", "before", "done"),
-    (ledgers, "write_json", "after", "done"),
+    (Rows, "update", "before", "claimed"),
+    (Rows, "update", "after", "done"),  # its receipt still without the result
+    (receipt_files, "write_json", "before", "done"),
+    (receipt_files, "write_json", "after", "done"),
     (evaluate_test, "show_result", "before", "done"),
     (evaluate_test, "keep", "before", "done"),
     (records, "write_json", "before", "done"),
@@ -526,7 +530,7 @@ def test_killed_at_each_point(
 def test_completing_can_be_killed_and_completed(door: Door) -> None:
     killed(door, at=killing(sealed, "load_test", "before"))
     for owner, name, when in [
-        (Ledger, "_update", "after"),  # the claim is taken over, its receipt names the dead
+        (Rows, "update", "after"),  # the claim is taken over, its receipt names the dead
         (sealed, "load_test", "after"),
         (sealed, "evaluate", "before"),
     ]:
@@ -698,7 +702,7 @@ def looked_with_a_full_disk(door: Door, *words: str) -> Ended:
     faults = Faults(1, "ENOSPC", (door.place,), door.place.parent / "log", lasting=True)
 
     def action() -> None:
-        keep = evaluate_test.keep
+        keep = keeping_look.keep
 
         def full(*given: Any) -> None:
             install(faults)
@@ -985,6 +989,8 @@ def test_the_same_lines_under_another_fingerprint_are_no_0_looks(
     ledger.claim(lower.fingerprint, "a" * 64, {"data": few.name})
     assert header() == f"test     sealed, 1 look; 2 at other splits {known}"
     assert looks_at(few, ledger.folder, ledger.url) == Looks(1, 2, few.name)
+    (tmp_path / "db").write_text("no database, but long enough to be one")  # the receipts are left
+    assert looks_at(lower, ledger.folder, ledger.url).own == 1
 
 
 def test_a_look_counts_by_its_row_alone(

@@ -32,7 +32,8 @@ import report as script
 from benchmarks.report import MOST_BYTES, thousand
 from nplm import sampling
 from nplm.app import for_hydra
-from nplm.app.report import application, bigrams, objectives
+from nplm.app.application import objectives
+from nplm.app.report import RECORDED, additions, bigrams
 from nplm.config import Data
 from nplm.data import Splits, load_splits
 from sweepmore.compose.cli import ROOT_VARIABLE
@@ -51,7 +52,7 @@ from sweepmore.report.document import (
 )
 from sweepmore.report.figures import Chart, Point, without_outliers
 from sweepmore.report.pages import (
-    Application,
+    Additions,
     Study,
     Told,
     as_typed,
@@ -67,6 +68,7 @@ from sweepmore.report.pages import (
 )
 from sweepmore.runs.finding import find_run
 from sweepmore.runs.record import read_config
+from sweepmore.study.application import Application
 from sweepmore.study.attempts import key_of
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.parts import best_run
@@ -309,7 +311,7 @@ def test_the_page_ends_with_what_to_do(outputs: Path, page_of_a: Path) -> None:
 
 
 def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
-    study = read_study(open_study(outputs, "a"), Application())
+    study = read_study(open_study(outputs, "a"), Additions())
     assert study.winner is not None
     numbers = {key_of(a.params): a.root for a in study.seen.ranked}
     assert study.winner.trial == numbers[key_of(study.winner.params)]
@@ -325,7 +327,7 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     moved = tmp_path / "outputs"
     moved.mkdir()
     shutil.copy(outputs / "studies.db", moved)
-    ours, study = application(ROOT, None), open_study(moved, "a")
+    ours, study = additions(ROOT, None), open_study(moved, "a")
     confirmed = open_study(moved, "a.confirm")
     test = {"look": 1, "loss": {"mean": 2.15234, "low": 2.13, "high": 2.1701}}
     confirmed.set_user_attr("test", test)
@@ -350,7 +352,7 @@ def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path:
     moved = tmp_path / "outputs"
     moved.mkdir()
     shutil.copy(outputs / "studies.db", moved)
-    ours, study = application(ROOT, None), open_study(moved, "a")
+    ours, study = additions(ROOT, None), open_study(moved, "a")
     confirmed = open_study(moved, "a.confirm")
     confirmed.set_user_attr("tested_run", str(moved / "of an earlier winner"))
     confirmed.set_user_attr("test", {"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
@@ -368,19 +370,19 @@ def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path:
 def test_a_confirmation_is_not_to_be_confirmed(ending: str) -> None:
     """Nor to have more trials, nor is its best a matter of luck."""
     study = one_objective(f"two{ending}")
-    ours = Application(scripts=ROOT)
+    ours = replace(RECORDED, scripts=ROOT)
     page = study_page(read_study(study, ours), ours, " outputs=elsewhere")
     told = ("The study that it is about:", "python report.py study=two outputs=elsewhere")
     assert page.commands == [told]
     assert not any("confirm.py" in warning for warning in page.warnings)
-    other = read_study(one_objective("other"), Application())
-    both = compare_studies([read_study(study, Application()), other])
+    other = read_study(one_objective("other"), Additions())
+    both = compare_studies([read_study(study, Additions()), other])
     assert [warning.split(" is")[0] for warning in both.warnings] == ["other"]
 
 
 def test_a_list_tells_its_members_apart(outputs: Path) -> None:
     study = open_study(outputs, "a")
-    page = study_page(read_study(study, Application()), Application())
+    page = study_page(read_study(study, Additions()), Additions())
     (section,) = [one for one in page.sections if one.title == "Each parameter"]
     (table,) = section.tables
     assert table.head[0] == "model.hidden"
@@ -392,7 +394,7 @@ def test_a_list_tells_its_members_apart(outputs: Path) -> None:
 
 
 def test_counting_that_is_better_is_a_warning(outputs: Path) -> None:
-    ours = application(ROOT, None)
+    ours = additions(ROOT, None)
     page = runs_page([outputs / "runs" / "one"], ours)
     lost = {label: told for label, told in page.facts if "Kneser" in label and told[0] == "-"}
     warned = [warning for warning in page.warnings if warning.startswith("counting with ")]
@@ -409,7 +411,7 @@ def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_
     for config in (outputs / "studies" / "b").rglob("result.json"):
         config.rename(config.with_suffix(".gone"))
     try:
-        page = study_page(read_study(study, Application()), Application())
+        page = study_page(read_study(study, Additions()), Additions())
     finally:
         for config in (outputs / "studies" / "b").rglob("result.gone"):
             config.rename(config.with_suffix(".json"))
@@ -420,11 +422,11 @@ def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_
 def test_of_an_application_that_keeps_no_record_no_run_is_missed(tmp_path: Path) -> None:
     trial = tmp_path / "studies" / "own" / "0003"
     gone = [f"the run of the best is gone: {shown_path(trial)}"]
-    assert tell(application(tmp_path, None), trial).warnings == gone
+    assert tell(additions(tmp_path, None), trial).warnings == gone
     trial.mkdir(parents=True)
-    assert tell(application(tmp_path, None), trial) == Told()
+    assert tell(additions(tmp_path, None), trial) == Told()
     (trial / "config.yaml").touch()
-    assert tell(application(tmp_path, None), trial).warnings == gone
+    assert tell(additions(tmp_path, None), trial).warnings == gone
 
 
 # comparing
@@ -443,7 +445,7 @@ def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> Non
     done = report_here(outputs, "study=a,other")
     assert done.returncode == 2
     assert "a and other have other data: " in done.stderr
-    studies = [read_study(open_study(outputs, name), Application()) for name in ("a", "other")]
+    studies = [read_study(open_study(outputs, name), Additions()) for name in ("a", "other")]
     with pytest.raises(StudyError) as caught:
         compare_studies(studies)
     mine, theirs = cast("list[str]", caught.value.value)
@@ -461,7 +463,7 @@ def test_two_runs_show_only_what_differs(outputs: Path) -> None:
 
 def test_two_runs_have_their_samples_side_by_side(outputs: Path) -> None:
     folders = [outputs / "runs" / name for name in ("one", "two")]
-    page = runs_page(folders, application(ROOT, None))
+    page = runs_page(folders, additions(ROOT, None))
     (section,) = [section for section in page.sections if section.title == "What it writes"]
     assert [table.caption.split(".")[0] for table in section.tables] == ["one", "two"]
     for folder, table in zip(folders, section.tables, strict=True):
@@ -477,7 +479,7 @@ def test_a_net_beside_counting_has_the_tables_that_both_have(
     words = ["data=text", f"data.path={few_names}", "model=ngram", "model.order=3"]
     done = run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
-    ours, both = application(ROOT, None), [outputs / "runs" / "one", folder]
+    ours, both = additions(ROOT, None), [outputs / "runs" / "one", folder]
     for folders in (both, both[::-1]):
         names = [folder.name for folder in folders]
         page = runs_page(folders, ours)
@@ -510,7 +512,7 @@ def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
     folder = outputs / "diverged"
     words = ["data=text", f"data.path={few_names}", "optim.lr=1e6", "optim.steps=50"]
     run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
-    page = runs_page([folder], application(ROOT, None))
+    page = runs_page([folder], additions(ROOT, None))
     assert page.facts[0][1].startswith("diverged: ")
     assert page.warnings == [
         f"of diverged nothing more is known: {folder / 'model.safetensors'} is missing."
@@ -532,7 +534,7 @@ def made_up(
         trial = create_trial(value=value, user_attrs={"slot": slot, "folder": "gone"})
         trial.datetime_start, trial.datetime_complete = began, began + timedelta(seconds=seconds)
         study.add_trial(trial)
-    read = read_study(study, Application())
+    read = read_study(study, Additions())
     if winner is None:
         return read
     mean, half = winner
@@ -610,7 +612,7 @@ def made_study(name: str, found: Sequence[tuple[tuple[float, ...], int]]) -> opt
 
 
 def test_a_study_of_two_objectives_tells_both() -> None:
-    ours = Application(objectives=lambda config: ["loss (nats)", "training (s)"])
+    ours = Additions(lambda config: Application(objectives=("loss (nats)", "training (s)")))
     page = study_page(read_study(two_objectives(), ours), ours)
     assert page.facts[:3] == [
         ("best loss (nats)", "1.0000 (trial 0)"),
@@ -626,7 +628,7 @@ def test_a_study_of_two_objectives_tells_both() -> None:
 
 
 def test_repeated_configurations_are_a_warning() -> None:
-    page = study_page(read_study(two_objectives(), Application()), Application())
+    page = study_page(read_study(two_objectives(), Additions()), Additions())
     told = [warning for warning in page.warnings if "parameters of an earlier one" in warning]
     assert [warning.split(" have")[0] for warning in told] == ["1 of 4 trials"]
 
@@ -638,7 +640,7 @@ def test_repeated_lines_are_a_warning(here: TrainHere, few_names: Path, tmp_path
     told = {}
     for rule in ("keep", "drop"):
         folder = here(tmp_path / rule, f"data.path={twice}", f"data.duplicates={rule}")
-        page = runs_page([folder], application(ROOT, None))
+        page = runs_page([folder], additions(ROOT, None))
         told[rule] = [warning for warning in page.warnings if "repeat another" in warning]
     splits = load_splits(Data(name="text", path=str(twice)), 3)
     seen = Counter([*splits.train.lines, *splits.dev.lines])
@@ -658,7 +660,7 @@ def test_a_run_by_last(outputs: Path) -> None:
 def test_runs_of_other_data_are_refused(outputs: Path) -> None:
     (other,) = (outputs / "studies" / "other").glob("0000")
     with pytest.raises(RunError):
-        runs_page([outputs / "runs" / "one", other], Application())
+        runs_page([outputs / "runs" / "one", other], Additions())
 
 
 @pytest.mark.parametrize(
@@ -733,7 +735,7 @@ def test_what_is_typed_into_a_command_has_no_separators() -> None:
     attrs = {"slot": 1500, "root": 1500, "folder": "gone"}
     study.add_trial(create_trial(value=1.0, params={"n": 2048}, distributions={"n": one},
                                  user_attrs=attrs))  # fmt: skip
-    page = study_page(read_study(study, Application()), Application())
+    page = study_page(read_study(study, Additions()), Additions())
     (trials,) = next(one for one in page.sections if one.title == "The trials").tables
     assert markdown(trials).splitlines()[-1].split(" | ")[0::3] == ["| 1500", "2048 |"]
 
@@ -757,13 +759,13 @@ def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
     one = made_up("s", (2.0, 1.0), (1.5, 1.0))
     repeats = {"repeats": {"seed": [1, 2], "data.seed": [1, 2, 3]}}
     repeated = replace(one, attrs=replace(one.attrs, question={**one.question, **repeats}))
-    facts = dict(study_page(repeated, Application()).facts)
+    facts = dict(study_page(repeated, Additions()).facts)
     assert facts["gain over trial 0"] == "+0.5000 (6 runs each, not confirmed)"
     assert not repeated.may_be_luck
     assert one.may_be_luck
     winner = Winner(Path("gone"), trial=1, mean=1.75, half_width=0.1, seeds=18, searched=1.5,
                     selection_bias=0.25)  # fmt: skip
-    confirmed = dict(study_page(replace(repeated, winner=winner), Application()).facts)
+    confirmed = dict(study_page(replace(repeated, winner=winner), Additions()).facts)
     half = 0.1 * (1 + 18 / 6) ** 0.5
     assert confirmed["gain over trial 0"] == (
         f"+0.2500 ± {half:.4f} (95 %; trial 0 is taken for as noisy as the winner)"
@@ -780,7 +782,7 @@ def test_a_mixture_s_net_alone_stands_beside_it(finished: Path, tmp_path: Path) 
     (mixture / "result.json").write_text(json.dumps({**result, "mix": mix}))
     told = "dev 2.5000, train 2.2500 (25% of the mixture is counting, of order 5)"
     for folders in ([mixture], [mixture, net]):
-        page = runs_page(folders, Application())
+        page = runs_page(folders, RECORDED)
         assert page.facts[1] == ("mixture: the net alone", told)
         assert len(page.facts) == 2 * len(folders) - (len(folders) - 1)
         (losses,) = [one for one in page.sections if one.title == "Losses"]
@@ -791,7 +793,7 @@ def test_a_mixture_s_net_alone_stands_beside_it(finished: Path, tmp_path: Path) 
     kept = {"net_dev_loss": mix["net_dev_loss"]}
     attrs = {"slot": 0, "folder": str(mixture), "result": kept}
     study.add_trial(create_trial(value=2.0, user_attrs=attrs))
-    of_study = study_page(read_study(study, Application()), Application())
+    of_study = study_page(read_study(study, RECORDED), RECORDED)
     assert ("its run's net alone", told) in of_study.facts
     (trials,) = next(one for one in of_study.sections if one.title == "The trials").tables
     assert trials.head[:3] == ["trial", "value 0", "the net alone"]
@@ -808,8 +810,8 @@ def test_only_finite_numbers_sort_by_number() -> None:
 
 @pytest.mark.system
 def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
-    study = read_study(thousand(None, run="gone"), Application())
-    path = write(study_page(study, Application()), tmp_path / "page")
+    study = read_study(thousand(None, run="gone"), Additions())
+    path = write(study_page(study, Additions()), tmp_path / "page")
     assert path.stat().st_size < MOST_BYTES
     html5lib.HTMLParser(strict=True).parse(path.read_text())
 
@@ -890,7 +892,7 @@ class TestInABrowser:
         self, seen: Seen, page_of_a: Path, outputs: Path
     ) -> None:
         """Not the ticks and frames, but each point, curve, bar and count, inside its figure."""
-        ours = application(ROOT, None)
+        ours = additions(ROOT, None)
         page = study_page(read_study(open_study(outputs, "a"), ours), ours)
         pictures = [picture for section in page.sections for picture in section.pictures]
         seen.page.goto(page_of_a.as_uri())

@@ -374,7 +374,7 @@ def test_the_dashboard_shows_the_servers_studies(server: Server, url: URL) -> No
 
 def test_libpq_is_told_the_same_whoever_opens_it(url: URL, tmp_path: Path) -> None:
     of_studies = storage_of(url)._backend.engine  # type: ignore[attr-defined]  # RDB only
-    for engine in (of_studies, Ledger(url, tmp_path)._engine()):
+    for engine in (of_studies, Ledger(url, tmp_path).rows.engine()):
         with engine.connect() as connection:
             client: Any = connection.connection.driver_connection
             told = client.info.get_parameters()

@@ -23,7 +23,7 @@ from sweepmore.compose import cli
 from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.settings import read as settings_of_a_sweep
-from sweepmore.sweep.parent import check_named
+from sweepmore.sweep.checks import check_named
 from tests.support.helpers import ROOT
 
 

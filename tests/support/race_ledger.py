@@ -28,8 +28,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 
-from sweepmore.seal.ledger import Ledger, Refused
+from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.overlap import Items
+from sweepmore.seal.refusals import Refused
 
 FINGERPRINT = "f" * 32
 # Ends the race where a process died: the others would wait for it for ever.

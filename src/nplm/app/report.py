@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -13,19 +14,20 @@ import torch
 from torch import Tensor
 
 from nplm import sampling
+from nplm.app.application import describe
 from nplm.app.looks import looks_at
 from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
-from nplm.config import objectives as read_objectives
 from nplm.data import Splits, load_splits
-from nplm.estimates import Estimate, Floats, bootstrap, line_sums, line_tokens
+from nplm.estimates import Floats, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
+from nplm.result import Estimate
 from nplm.run_figures import MOST_DRAWN, prepare_embeddings
 from nplm.vocabulary import Vocabulary
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.figures import Chart, Point
-from sweepmore.report.pages import Application
+from sweepmore.report.pages import Additions, Results
 from sweepmore.runs.files import read_json
 from sweepmore.runs.record import read_config
 from sweepmore.wording import bounds, decimals, plural
@@ -41,7 +43,7 @@ COLUMNS, WIDEST = 4, 60  # of samples, and characters of the longest that has a 
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
-def application(root: Path, url: URL | None) -> Application:
+def additions(root: Path, url: URL | None) -> Additions:
     """nplm's part of a report; ``root`` is the folder of its scripts and of the receipts of looks
     at test, ``url`` the studies' database, which holds rows of them; None where there is none."""
     receipts = root / "sweeps" / "looks"
@@ -51,14 +53,30 @@ def application(root: Path, url: URL | None) -> Application:
         seen = looks_at(splits, receipts, url)
         return [*warnings_of(folder), f"this test split has had {seen}"]
 
-    return Application(objectives, facts, warnings, sections, root)
+    return dataclasses.replace(
+        RECORDED, facts=facts, warnings=warnings, sections=sections, scripts=root
+    )
 
 
-def objectives(config: Mapping[str, Any]) -> list[str]:
-    """Names with units, from a study's fixed config: flat, and written as on the command line."""
-    level = config.get("objective.seconds_to")
-    written = config.get("objective") if level is None else {"seconds_to": level}
-    return [] if written is None else [str(one) for one in read_objectives(written)]
+def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a mixture is without counting, from its ``result.json``; of any other run nothing."""
+    mix = result.get("mix")
+    if mix is None or mix["net_dev_loss"] is None:
+        return []
+    train = "–" if mix["net_train_loss"] is None else decimals(mix["net_train_loss"])
+    told = f"dev {decimals(mix['net_dev_loss'])}, train {train}"
+    told += f" ({mix['weight']:.0%} of the mixture is counting, of order {mix['order']})"
+    return [("net alone", told)]
+
+
+def note(results: Results) -> str:
+    """Whose curves are those of a part of the model, by the name and result of each run."""
+    mixtures = " and ".join(name for name, result in results if result.get("mix"))
+    return f"Of {mixtures} the curves are the net's alone." if mixtures else ""
+
+
+# What needs neither the data nor the weights of a run.
+RECORDED = Additions(describe, numbers, note)
 
 
 def opened(folder: Path) -> tuple[Config, Splits, sampling.Trained]:
@@ -152,7 +170,7 @@ def bigrams(splits: Splits) -> Section:
 def embeddings(table: Tensor, splits: Splits) -> Section:
     """``table`` (V, m)."""
     chart = prepare_embeddings(table, splits.vocabulary, "embeddings")
-    points = [Point(x, y, token, "token") for (x, y), token in zip(chart.points, chart.tokens)]
+    points = [Point(x, y, token, "labelled") for (x, y), token in zip(chart.points, chart.tokens)]
     title = f"the embedding of each token, n = {len(points)}"
     if len(points) < len(table):
         title = f"the embeddings of the first {len(points)} of {len(table):,} tokens"

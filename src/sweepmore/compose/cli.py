@@ -38,10 +38,10 @@ from sweepmore.wording import shown_path
 T = TypeVar("T")
 
 # Torch and W&B bring a million objects that stay: to look for garbage among them at each 700 new
-# ones, as Python does, takes 0.4 s of train.py's start, and another 0.7 s as it ends (measured).
+# ones, as Python does, takes 0.4 s of a script's start, and another 0.7 s as it ends (measured).
 GARBAGE_THRESHOLD = 100_000
 
-# The folder that holds train.py, for configs that must not depend on the working directory:
+# The folder of the application's script, for configs that must not depend on the working directory:
 # relative file:// paths and ${hydra:runtime.cwd} both fail in hydra.searchpath.
 ROOT_VARIABLE = "SWEEPMORE_ROOT"
 
@@ -248,12 +248,12 @@ def folders_remembered() -> Iterator[None]:
         there.clear()
         there.update(path for path in (folder, *folder.parents) if path.exists())
 
-    token = _there_before.set(there)
+    before = _there_before.set(there)
     try:
         with before_folders(look):
             yield
     finally:
-        _there_before.reset(token)
+        _there_before.reset(before)
 
 
 def remove_empty(folder: Path) -> None:

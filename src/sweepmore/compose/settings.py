@@ -21,7 +21,8 @@ from sweepmore.compose.hydra_internals import SWEEP_DEFAULTS
 from sweepmore.compose.keys import Settings
 from sweepmore.compose.overrides import override_text
 from sweepmore.compose.samplers import SAMPLERS, STOCK_KEYS
-from sweepmore.compose.space import Space, parse_space
+from sweepmore.compose.space import Space
+from sweepmore.compose.space_syntax import parse_space
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import flag_words, split_flags, start_words
 from sweepmore.storage.urls import is_of_environment, place_of, storage_url

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import optuna
 
-from sweepmore.confirm.retrain import Plan, folder_of, train_again
+from sweepmore.confirm.printing import print_left_out, print_noise, print_outcome
+from sweepmore.confirm.retrain import Plan, Workers, folder_of, train_again
 from sweepmore.confirm.rounds import (
     check_repeats,
     final_plan,
@@ -20,37 +21,27 @@ from sweepmore.confirm.rounds import (
     told_unconfirmed,
     unconfirmed,
 )
-from sweepmore.confirm.winner import Candidate, Confirmation, Row, candidates, confirm
-from sweepmore.errors import StudyError, did_you_mean
+from sweepmore.confirm.winner import Candidate, Outcome, candidates, confirm
+from sweepmore.errors import StudyError
 from sweepmore.runs.files import write_json
-from sweepmore.runs.finding import last_begun, listed
 from sweepmore.runs.names import CONFIRM, FINAL, NOISE, searched_name
-from sweepmore.statistics.intervals import (
-    Interval,
-    smallest_difference,
-    smallest_single,
-    t_interval,
-)
-from sweepmore.study.attempts import Attempt, words
+from sweepmore.statistics.intervals import t_interval
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import FinalSeeds, StudyAttributes, Winner, WinnerRow
+from sweepmore.study.loading import load
 from sweepmore.study.view import view
-from sweepmore.study.winners import TESTED_BEFORE, keep_tested_run, seeds_of, tested
+from sweepmore.study.winners import TESTED_BEFORE, keep_tested_run, tested
 from sweepmore.sweep.note import write_note
-from sweepmore.wording import decimals, plural, plus_minus, shown_path
+from sweepmore.wording import plural
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains the configurations of a plan as a study of their own; one that is done is only read.
-
-    ``storage`` is the URL of ``database`` as it was written.
-    """
+    """Trains a plan's configurations as a study of their own; one that is done is only read."""
 
     database: optuna.storages.BaseStorage
     searched: optuna.Study
-    n_jobs: int
-    storage: str | None
-    outputs: Path
+    workers: Workers  # which keep what they train in `database`
 
     def train(self, plan: Plan, suffix: str) -> list[Candidate]:
         """Those that neither failed nor diverged under one of the seeds."""
@@ -63,7 +54,7 @@ class Trainer:
             seeds, runs = len(plan.seeds), len(chosen) * len(plan.seeds)
             print(f"{name}: {what} × {plural(seeds, f'{kind} seed')}, {plural(runs, 'run')}",
                   flush=True)  # fmt: skip
-            train_again(self.searched, chosen, plan, name, self.n_jobs, self.storage, self.outputs)
+            train_again(self.searched, chosen, plan, name, self.workers)
         return candidates(chosen, view(load(self.database, name)))
 
     def _is_done(self, name: str, trials: int) -> bool:
@@ -72,46 +63,38 @@ class Trainer:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A confirmation, and its winner with the values to report, of ``seeds``: final ones, or of a
-    single configuration, among which none was chosen, its fresh ones."""
+class Request:
+    """What is to be confirmed: the best ``top`` of a study, or with ``noise`` the best one only,
+    with ``seeds`` values of the application's setting ``seed_key`` that the search has not used."""
 
-    confirmation: Confirmation
-    final: Candidate
-    seeds: tuple[int, ...]
-
-    @property
-    def has_final_seeds(self) -> bool:
-        return self.final is not self.confirmation.winner
+    study: str
+    top: int
+    seeds: int
+    noise: bool
+    seed_key: str
 
 
-def run(
-    database: optuna.storages.BaseStorage,
-    *,
-    study: str,
-    top: int,
-    seeds: int,
-    noise: bool,
-    seed_key: str,
-    n_jobs: int,
-    storage: str | None,
-    outputs: Path,
-) -> str:
-    """Train the best ``top`` of the study (with ``noise``: the best one) with ``seeds`` fresh
-    seeds and the winner with as many final ones, then print what that says; returns the study's
-    name. Where that has been done, what is missing of it alone is trained."""
-    searched = load(database, searched_name(study))
-    trainer = Trainer(database, searched, n_jobs, storage, outputs)
+def run(database: optuna.storages.BaseStorage, request: Request, workers: Workers) -> str:
+    """Train what is requested with fresh seeds and the winner with as many final ones, then print
+    what that says; returns the study's name. Where that has been done, what is missing of it alone
+    is trained."""
+    searched = load(database, searched_name(request.study))
+    trainer = Trainer(database, searched, workers)
+    seeds, seed_key = request.seeds, request.seed_key
     check_repeats(searched, seed_key)
-    if noise:
+    # Only measure the noise, with one configuration.
+    if request.noise:
         measured = trainer.train(noise_plan(searched, seeds, seed_key), NOISE)
         if not measured:
             raise nothing_left(searched.study_name + NOISE)
-        report_noise(searched, measured[0], seeds)
+        deviation = statistics.stdev(measured[0].values)
+        StudyAttributes(noise=deviation, noise_freedom=seeds - 1).keep(searched)
+        print_noise(deviation, seeds, beside=measured[0].mean)
         return searched.study_name
     if told := told_unconfirmed(unconfirmed(searched)):
         print(f"since    {told}: another round, with the same seeds", flush=True)
-    plans = rounds(searched, top, seeds, seed_key)
+    # Train every round's configurations with fresh seeds, and the winner with final ones.
+    plans = rounds(searched, request.top, seeds, seed_key)
     chosen = [attempt for plan in plans for attempt in plan.chosen(searched)]
     trained = [
         candidate
@@ -119,19 +102,17 @@ def run(
         for candidate in trainer.train(plan, round_suffix(number))
     ]
     outcome = settle(trainer, plans[0], trained, among=len(chosen))
+    # Keep the winner where its study, the note and other programs look for it.
     confirmed = load(database, searched.study_name + CONFIRM)
     winner = winner_of(outcome, confirmed.study_name, chosen, plans)
     keep_tested_run(confirmed)
     StudyAttributes(winner=winner).keep(confirmed)
     write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner.written())
-    print_table(outcome, winner)
+    print_outcome(outcome, winner)
     if tested(StudyAttributes.of(confirmed)) == "another":
         print(f"test     {TESTED_BEFORE}")
-    kept = [row.candidate.searched_root for row in outcome.confirmation.rows]
-    for attempt in chosen:
-        if attempt.root not in kept:
-            print(f"left out {words(attempt.params)}: it failed or diverged under a fresh seed")
+    print_left_out(chosen, outcome)
     return searched.study_name
 
 
@@ -154,33 +135,6 @@ def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: in
 def nothing_left(name: str) -> StudyError:
     cure = "Look at its failures, then run confirm.py again: it goes on."
     return StudyError(f"{name} confirmed nothing.", value=name, cure=cure)
-
-
-def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = None) -> optuna.Study:
-    """A study of sweepmore's by name, or the one that began last (confirmations left out)."""
-    names = optuna.get_all_study_names(database)
-    if name == "last":
-        name = last(database, names) or name
-    if name not in names:
-        known = f"{listed('Known', sorted(names))}{did_you_mean(name, names)}"
-        raise StudyError(f"There is no study {name}.", value=name, cure=cure or known)
-    study = optuna.load_study(study_name=name, storage=database)
-    if not StudyAttributes.of(study).command:
-        cure = "Only studies that sweepmore ran can be confirmed."
-        raise StudyError(f"{name} was not made by sweepmore.", value=name, cure=cure)
-    return study
-
-
-def last(database: optuna.storages.BaseStorage, names: Sequence[str]) -> str | None:
-    """The study of sweepmore's that ``last`` means among those of a database."""
-    studies = [optuna.load_study(study_name=name, storage=database) for name in names]
-    own = [study for study in studies if StudyAttributes.of(study).command]
-    return last_begun({study.study_name: began(study) for study in own})
-
-
-def began(study: optuna.Study) -> float:
-    starts = [t.datetime_start for t in study.get_trials(deepcopy=False) if t.datetime_start]
-    return max(start.timestamp() for start in starts) if starts else 0.0
 
 
 def winner_of(
@@ -223,78 +177,3 @@ def winner_of(
         top=max(plan.top for plan in plans),  # a smaller top later takes nothing back
         rounds=len(plans),
     )
-
-
-def report_noise(study: optuna.Study, candidate: Candidate, seeds: int) -> None:
-    deviation = statistics.stdev(candidate.values)
-    StudyAttributes(noise=deviation, noise_freedom=seeds - 1).keep(study)
-    told, smallest, single = (
-        decimals(one, candidate.mean)
-        for one in (deviation, smallest_difference(deviation, seeds), smallest_single(deviation))
-    )
-    print(
-        f"noise    one run's standard deviation is {told} over {plural(seeds, 'fresh seed')}\n"
-        f"         with {plural(seeds, 'seed')} each, differences of {smallest} or more can be "
-        f"told apart; with one run each, of {single} or more"
-    )
-
-
-def print_table(outcome: Outcome, record: Winner) -> None:
-    """In 80 columns; the settings, which may be long, stand below."""
-    confirmation, final = outcome.confirmation, outcome.final
-    seeds = len(confirmation.winner.values)
-    print(f"\nconfirmed: each mean is of the same {seeds} fresh seeds, ± its own 95 % interval")
-    print("tied: the paired difference to the best may be zero")
-    print(" trial    search      fresh mean   behind the best         parameters  seconds")
-    for row in confirmation.rows:
-        print(_line(row, confirmation))
-    for row in confirmation.rows:
-        print(f"  trial {row.candidate.searched_root:>4}  {words(row.candidate.params)}")
-    print(f"winner   {words(final.params)} ({standing(confirmation)})")
-    apart = ", which did not choose it" if outcome.has_final_seeds else ""
-    interval = plus_minus(record.mean, record.half_width)
-    print(f"report   {interval} (95 %), over {seeds_of(record)}{apart}")
-    if final.bias:
-        than = "better" if confirmation.sign * final.bias < 0 else "worse"
-        bias = decimals(abs(final.bias), final.searched)
-        print(f"         the search had shown {decimals(final.searched)}, {bias} {than} "
-              f"than the {seeds_of(record)} give")  # fmt: skip
-    print(f"folder   {shown_path(record.run)}")
-    print(f"         of its {record.seeds} runs the one in the middle, with seed "
-          f"{record.seed}: typical, not the luckiest")  # fmt: skip
-
-
-def standing(confirmation: Confirmation) -> str:
-    """Why the winner is it."""
-    tied, winner = confirmation.tied, confirmation.winner
-    if len(tied) == 1:
-        return "alone at the top"
-    if len({candidate.cost for candidate in tied}) == 1:
-        return f"the best of {len(tied)} tied{', equally large' if winner.cost[0] else ''}"
-    return f"the simplest of {len(tied)} tied"
-
-
-def _line(row: Row, confirmation: Confirmation) -> str:
-    candidate = row.candidate
-    mark = "→" if candidate is confirmation.winner else " "
-    size = f"{candidate.cost[0]:,.0f}" if candidate.cost[0] else "-"
-    seconds = f"{candidate.seconds:.1f}" if candidate.seconds is not None else "-"
-    gap, verdict = "", "best"
-    if row is not confirmation.rows[0]:
-        gap, verdict = told_apart(row.difference), "tied" if row.tied else "worse"
-    return (
-        f"{mark} {candidate.searched_root:>4}  {decimals(candidate.searched):>8}  "
-        f"{plus_minus(candidate.mean, row.interval.half)}  {gap:<16}  {verdict:<5}  "
-        f"{size:>10}  {seconds:>7}"
-    )
-
-
-def told_apart(difference: Interval) -> str:
-    """With as many digits as show on which side of zero its interval ends."""
-    if not 1e-3 <= max(abs(difference.mean), difference.half) < 1e5:
-        return plus_minus(difference.mean, difference.half, sign="+")
-    for digits in range(4, 9):
-        mean, half = f"{difference.mean:+.{digits}f}", f"{difference.half:.{digits}f}"
-        if (abs(float(mean)) <= float(half)) == difference.includes_zero:
-            break
-    return f"{mean} ± {half}"

@@ -50,30 +50,35 @@ class Plan:
         return [best[root] for root in self.roots]
 
 
+@dataclass(frozen=True)
+class Workers:
+    """How many workers train again, and where their study is kept."""
+
+    n_jobs: int
+    storage: str | None  # the database's URL as it was written; None is that of `outputs`
+    outputs: Path
+
+
 def train_again(
-    study: optuna.Study,
-    chosen: Sequence[Attempt],
-    plan: Plan,
-    name: str,
-    n_jobs: int,
-    storage: str | None,
-    outputs: Path,
+    study: optuna.Study, chosen: Sequence[Attempt], plan: Plan, name: str, workers: Workers
 ) -> None:
-    """Run the application's own command once more, as a study of these points alone."""
+    """Run the application's own command once more, as a study ``name`` of the ``chosen`` points
+    alone. Raises SystemExit with the command's exit code where it fails."""
+    # Settings of the new study, which go before those that the search was started with.
     attributes = StudyAttributes.of(study)
     command, question = attributes.command, attributes.question
     searched, points = choices(chosen, list(question["space"]))
     ours = {
         "study_name": name,
         "n_trials": len(points),
-        "n_jobs": n_jobs,
+        "n_jobs": workers.n_jobs,
         "enqueue": points,
         "repeats": {plan.seed_key: list(plan.seeds)},
         "custom_search_space": question["custom_search_space"] and f"{__name__}.as_found",
         "pruner": "none",
         "sampler": "random",
-        "storage": from_anywhere(storage, outputs),
-        "outputs": str(outputs),
+        "storage": from_anywhere(workers.storage, workers.outputs),
+        "outputs": str(workers.outputs),
         "direction": directions_of(study)[0],  # winners are confirmed by the first
         "max_failure_rate": 0.0,
         "layout": "study",  # its own trials, beside none of the search's
@@ -84,10 +89,11 @@ def train_again(
         for key in (*ours, "params", "seed", "on_change", "dry")
         for mark in "./"
     )
+    # The search's own command, but for these.
     kept = [word for word in command["hydra"] if not word.lstrip("+").startswith(replaced)]
     words = [*command.get("flags", ()), "-m", *command["fixed"], *kept, *searched]
     words += [f"hydra.sweeper.{key}={override_text(value)}" for key, value in ours.items()]
-    frozen = FrozenConfig(study_folder(outputs, study) / "conf", "", ())
+    frozen = FrozenConfig(study_folder(workers.outputs, study) / "conf", "", ())
     start = own_start(command)
     # the study's own sources, whatever the files say by now
     words = frozen_command(start, words, frozen) if frozen.exists else [*start, *words]

@@ -82,6 +82,20 @@ class Confirmation:
         return min(self.tied, key=lambda candidate: candidate.cost)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A confirmation, and its winner with the values to report, of ``seeds``: final ones, or of a
+    single configuration, among which none was chosen, its fresh ones."""
+
+    confirmation: Confirmation
+    final: Candidate
+    seeds: tuple[int, ...]
+
+    @property
+    def has_final_seeds(self) -> bool:
+        return self.final is not self.confirmation.winner
+
+
 def confirm(candidates: Sequence[Candidate], sign: float = 1.0) -> Confirmation:
     """Rank by fresh means. A candidate is tied with the best when the interval of their paired
     difference includes zero; the best was picked after looking, which that interval allows for.

@@ -20,7 +20,9 @@ import numpy as np
 from optuna.trial import TrialState
 
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from sweepmore.runs.names import safe_name
 from sweepmore.statistics.importance import fence
+from sweepmore.study.application import Curves
 from sweepmore.study.attempts import Attempt, short
 from sweepmore.study.attributes import Winner
 from sweepmore.study.view import StudyView
@@ -48,7 +50,7 @@ class Point:
     x: float
     y: float
     told: str
-    style: str = "complete"  # or pruned, tied, winner
+    style: str = "complete"  # or pruned, tied, winner; labelled: what it tells is drawn on it
     half: float | None = None  # of the interval of y
 
 
@@ -250,23 +252,50 @@ def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str)
     return charts
 
 
-def train_against_dev(seen: StudyView) -> Chart | None:
-    """Both whole losses of each trial: the further above the diagonal, the more of train it has
-    learnt by heart; the further along it, the less it has learnt of either."""
+def overfitting(seen: StudyView, curves: Curves) -> Chart | None:
+    """What each trial has learnt from against what it has not: the further above the diagonal, the
+    more it has learnt by heart; the further along it, the less it has learnt of either. None where
+    the application names no such pair, or fewer than two trials keep both."""
+    if curves.overfit is None:
+        return None
+    learnt, held_out = curves.overfit
     points = []
     for attempt in seen.counted:
         kept = attempt.attrs.result or {}
-        train, dev = kept.get("train_loss"), kept.get("dev_loss")
-        if train is not None and dev is not None and math.isfinite(train + dev):
-            points.append(Point(train, dev, told(attempt)))
+        x, y = kept.get(learnt), kept.get(held_out)
+        if x is not None and y is not None and math.isfinite(x + y):
+            points.append(Point(x, y, told(attempt)))
     if len(points) < 2:
         return None
     title = (
         f"{seen.name}: n = {plural(len(points), 'trial')}; "
         "the further above the line, the more overfitting"
     )
-    return Chart("fit", title, "train loss (nats/token), whole split",
-                 "dev loss (nats/token), whole split", points, diagonal=True)  # fmt: skip
+    return Chart("fit", title, curves.label(learnt), curves.label(held_out), points, diagonal=True)
+
+
+def logged(
+    curves: Curves, runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], data: Mapping[str, Any]
+) -> Chart:
+    """What runs logged at their evaluations, by name (empty for a single one) and rows; ``data``
+    is what their results say of the data."""
+    first = curves.drawn[0]
+    drawn = []
+    for name, rows in runs:
+        evaluated = [row for row in rows if row.get(first.key) is not None]
+        for curve in curves.drawn:
+            values = [float(row.get(curve.key, math.nan)) for row in evaluated]
+            drawn.append(Curve(f"{name}: {curve.name}" if name else curve.name,
+                               [row["step"] for row in evaluated], values,
+                               dashed=curve is not first))  # fmt: skip
+    numbers = ", ".join(
+        f"{data[curve.examples]:,} {curve.name}"
+        for curve in reversed(curves.drawn)
+        if curve.examples is not None and curve.examples in data
+    )
+    title = f"n = {numbers} examples" if numbers else curves.title
+    return Chart(safe_name(curves.title.lower()), title, "step", curves.label(), curves=drawn,
+                 log_y=True)  # fmt: skip
 
 
 def confirmed(winner: Winner, metric: str) -> Chart:
@@ -341,7 +370,7 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     for style_name, colour, marker, alpha in STYLES:
         group = [p for p in chart.points if p.style == style_name]
         if group:
-            area = 160 if style_name == "token" else 14 if small else 24
+            area = 160 if style_name == "labelled" else 14 if small else 24
             bars = [p for p in group if p.half is not None and math.isfinite(p.half)]
             axes.errorbar([p.x for p in bars], [p.y for p in bars], [p.half or 0.0 for p in bars],
                           fmt="none", ecolor=colour, alpha=0.6, elinewidth=1)  # fmt: skip
@@ -349,7 +378,7 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
                                 color=colour, marker=marker, alpha=alpha,
                                 label=chart.legend.get(style_name),
                                 linewidths=1.2 if marker == "x" else 0)  # fmt: skip
-            if style_name == "token":
+            if style_name == "labelled":
                 for p in group:
                     axes.annotate(p.told, (p.x, p.y), ha="center", va="center", parse_math=False)
             dots.set_gid(f"points-{chart.name}-{style_name}")
@@ -428,7 +457,7 @@ def _plain_ticks(axis: Axis, few: bool) -> None:
 
 # name, colour, marker, opacity
 STYLES = (
-    ("token", BLUE, "o", 0.15),
+    ("labelled", BLUE, "o", 0.15),
     ("pruned", GREY, "x", 0.6),
     ("complete", BLUE, "o", 0.65),
     ("tied", GREEN, "o", 0.9),

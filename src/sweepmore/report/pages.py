@@ -26,14 +26,15 @@ from sweepmore.runs.names import ending, name_of, searched_name
 from sweepmore.runs.record import read_config, read_metrics, read_overrides
 from sweepmore.statistics.importance import shares
 from sweepmore.statistics.intervals import HOLDS, gain
+from sweepmore.study.application import Application, Command, Curves, Describe
 from sweepmore.study.attempts import Attempt, key_of, run_of, runs_each, words
 from sweepmore.study.attributes import StudyAttributes, Winner, WinnerRow
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import noise
-from sweepmore.study.parts import confirmation_of
+from sweepmore.study.parts import application_of, confirmation_of
 from sweepmore.study.view import SHOWN, StudyView, best_of, view
 from sweepmore.study.winners import TESTED_BEFORE, reported, seeds_of, tested
-from sweepmore.sweep.terminal import command_line
+from sweepmore.sweep.command_lines import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
@@ -44,28 +45,53 @@ FOLDER = "folder"
 TRIALS = "The trials"
 
 
-def _nothing(folder: Path) -> list[Any]:
+# Of a run by its name: what its result.json holds.
+Results = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+def _nothing(of: Any) -> list[Any]:
     return []
 
 
 @dataclass(frozen=True)
-class Application:
-    """What an application adds: names of its objectives by its fixed config, what it can tell
-    of the run in a folder, and the folder of the scripts that pages may name."""
+class Additions:
+    """What is known where an application is imported, beside what its studies keep of it.
 
-    objectives: Callable[[Mapping[str, Any]], Sequence[str]] = lambda config: ()
+    ``describe`` is what it registers: for studies of older versions, which keep no record, and for
+    single runs. ``numbers`` says more of a run by its ``result.json``, ``note`` how to read the
+    curves of runs; ``facts``, ``warnings`` and ``sections`` open the run in a folder. ``scripts``
+    is the folder of the scripts that pages may name.
+    """
+
+    describe: Describe = lambda config: Application()
+    numbers: Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]] = _nothing
+    note: Callable[[Results], str] = lambda results: ""
     facts: Callable[[Path], Sequence[tuple[str, str]]] = _nothing
     warnings: Callable[[Path], Sequence[str]] = _nothing
     sections: Callable[[Path], Sequence[Section]] = _nothing
     scripts: Path | None = None
 
-    def command(self, label: str, script: str, words: str) -> list[tuple[str, str]]:
-        """A command of a page, where that script is there."""
+    def of(self, application: Application) -> Additions:
+        """These, where they are this application's; of another one's studies nothing is known."""
+        own = self.describe({}).name == application.name
+        return self if own else Additions(scripts=self.scripts)
+
+    def script(self, label: str, script: str, words: str) -> list[tuple[str, str]]:
+        """A command by a script of sweepmore's, where that script is there."""
         start = None if self.scripts is None else script_beside(self.scripts, script)
         return [] if start is None else [(label, f"{start} {words}")]
 
+    def own(
+        self, application: Application, command: Command | None, **words: str
+    ) -> list[tuple[str, str]]:
+        """A command of the application's own, where it can be typed."""
+        if command is None:
+            return []
+        typed = command.typed(*application.folders(self.scripts), **words)
+        return [] if typed is None else [typed]
 
-NOTHING_ADDED = Application()
+
+NOTHING_ADDED, NOTHING_KNOWN = Additions(), Application()
 
 
 @dataclass(frozen=True)
@@ -77,7 +103,7 @@ class Told:
     sections: Sequence[Section] = ()
 
 
-def tell(application: Application, run: Path) -> Told:
+def tell(additions: Additions, run: Path) -> Told:
     """A run that is gone or cannot be opened (its data are elsewhere) is a warning, no failure:
     the study itself lies in the database. Of an application that keeps no such record, nothing."""
     if run.exists() and not (run / "config.yaml").exists():
@@ -85,7 +111,7 @@ def tell(application: Application, run: Path) -> Told:
     if not (run / "result.json").exists():
         return Told(warnings=[f"the run of the best is gone: {shown_path(run)}"])
     try:
-        return Told(application.facts(run), application.warnings(run), application.sections(run))
+        return Told(additions.facts(run), additions.warnings(run), additions.sections(run))
     except UserError as error:
         return Told(warnings=[f"of {name_of(run)} nothing more is known: {error.problem}"])
 
@@ -97,6 +123,7 @@ class Study:
     search has found after the winner was named, with the command that confirms it."""
 
     seen: StudyView
+    application: Application
     attrs: StudyAttributes
     reports: Mapping[int, Mapping[int, float]]
     metrics: Sequence[str]
@@ -151,11 +178,11 @@ class Study:
         return self.winner.run if self.winner else run_of(self.best)
 
 
-def read_study(study: optuna.Study, application: Application) -> Study:
+def read_study(study: optuna.Study, additions: Additions) -> Study:
     """With its confirmation, where there is one."""
     seen, attrs = view(study), StudyAttributes.of(study)
-    named = list(application.objectives(attrs.question["config"]))
-    metrics = named if len(named) == len(seen.directions) else [f"value {k}" for k in range(9)]
+    application = application_of(study) or additions.describe(attrs.question["config"])
+    metrics = names_of(study, application)
     confirmed = confirmation_of(study)
     known = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
     winner = None if known.winner is None else as_searched(known.winner, seen)
@@ -168,7 +195,16 @@ def read_study(study: optuna.Study, application: Application) -> Study:
     )
     told = told_unconfirmed(unconfirmed(study))
     since = (told, next_round(study)) if told else None
-    return Study(seen, attrs, reports, metrics, winner, tested(known), found, since)
+    return Study(seen, application, attrs, reports, metrics, winner, tested(known), found, since)
+
+
+def names_of(study: optuna.Study, application: Application) -> list[str]:
+    """Of each value: the application's name, else the one that its trials gave, else its place."""
+    number = len(study.directions)
+    for names in (application.objectives, study.metric_names or ()):
+        if len(names) == number:
+            return list(names)
+    return [f"value {k}" for k in range(number)]
 
 
 def as_searched(winner: Winner, seen: StudyView) -> Winner:
@@ -182,11 +218,11 @@ def as_searched(winner: Winner, seen: StudyView) -> Winner:
     return replace(winner, trial=trial, rows=tuple(map(renumbered, winner.rows)))
 
 
-def study_page(study: Study, application: Application, where: str = "") -> Page:
+def study_page(study: Study, additions: Additions, where: str = "") -> Page:
     """``where`` are the words of outputs and storage that its commands need, " outputs=…"."""
-    seen, metric = study.seen, study.metrics[0]
-    told, run = tell(application, study.winning_run), study.winning_run / "result.json"
-    alone = net_alone("its run's net alone", read_json(run)) if run.exists() else []
+    seen, metric, additions = study.seen, study.metrics[0], additions.of(study.application)
+    told, run = tell(additions, study.winning_run), study.winning_run / "result.json"
+    numbers = additions.numbers(read_json(run)) if run.exists() else ()
     evidence = [
         Section("How the search went", pictures=[Picture([figures.history(seen, metric)])]),
         _trials(study),
@@ -199,16 +235,16 @@ def study_page(study: Study, application: Application, where: str = "") -> Page:
     if curves is not None and not study.question.get("repeats"):  # whose reports are no steps
         evidence.append(Section("How the trials learnt", pictures=[Picture([curves])]))
     evidence += _parameters(study)
-    fit = figures.train_against_dev(seen)
+    fit = figures.overfitting(seen, study.application.curves)
     if fit is not None:
         evidence.append(Section("Underfitting and overfitting", pictures=[Picture([fit])]))
     return Page(
         title=seen.name,
         subtitle=_subtitle(study),
-        facts=[*_facts(study), *alone, *told.facts],
+        facts=[*_facts(study), *((f"its run's {k}", v) for k, v in numbers), *told.facts],
         warnings=[*_warnings(study), *told.warnings],
         sections=[*evidence, *told.sections],
-        commands=_commands(study, where, application),
+        commands=_commands(study, where, additions),
     )
 
 
@@ -388,12 +424,16 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
     """A row each; marked is the best, or of several objectives what no trial beats."""
     seen, names = study.seen, list(study.question["space"])
     error = noise(seen.ranked[:SHOWN])
-    mixed = any(_alone(attempt) is not None for attempt in shown)
+    kept = {
+        key: head
+        for key, head in study.application.columns.items()
+        if any(_kept(attempt, key) is not None for attempt in shown)
+    }
     head = [
         "trial",
         *study.metrics[: len(seen.directions)],
         *(["± s.e."] if error else []),
-        *(["the net alone"] if mixed else []),
+        *kept.values(),
         "seconds",
         *names,
     ]
@@ -401,7 +441,7 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
     for a in shown[:MOST_ROWS]:
         std = [None if a.attrs.std is None else a.attrs.std / len(a.attrs.repeats or ()) ** 0.5]
         rows.append([a.root, *(a.values or ()), *(std if error else []),
-                     *([_alone(a)] if mixed else []), seen.seconds_of(a),
+                     *(_kept(a, key) for key in kept), seen.seconds_of(a),
                      *(a.params.get(name) for name in names)])  # fmt: skip
     best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
     roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
@@ -410,10 +450,9 @@ def _table(study: Study, shown: Sequence[Attempt]) -> Table:
     return Table(head, rows, marked=marked, typed=[0, *params])
 
 
-def _alone(attempt: Attempt) -> float | None:
-    """The dev loss of a mixture's net without counting; None of any other run."""
-    loss = (attempt.attrs.result or {}).get("net_dev_loss")
-    return None if loss is None else float(loss)
+def _kept(attempt: Attempt, key: str) -> Any:
+    """What the application keeps with a trial under a key; None where it has nothing there."""
+    return (attempt.attrs.result or {}).get(key)
 
 
 def _parameters(study: Study) -> list[Section]:
@@ -460,25 +499,27 @@ def _lists(study: Study) -> list[Table]:
     return found
 
 
-def _commands(study: Study, where: str, application: Application) -> list[tuple[str, str]]:
+def _commands(study: Study, where: str, additions: Additions) -> list[tuple[str, str]]:
     """What to do next comes first. A confirmation is not confirmed once more, nor asked for more
     trials: confirm.py goes on with it, from the study that it confirms."""
     if not study.is_search:
         about = f"study={shlex.quote(searched_name(study.seen.name))}{where}"
-        return application.command("The study that it is about:", "report.py", about)
-    name, found = f"study={shlex.quote(study.seen.name)}{where}", list[tuple[str, str]]()
+        return additions.script("The study that it is about:", "report.py", about)
+    application, own = study.application, study.application.commands
+    name, found = shlex.quote(study.seen.name), list[tuple[str, str]]()
     if study.since is not None:
         what = "What was found since, into the same confirmation:"
-        found += application.command(what, "confirm.py", study.since[1] + where)
+        found += additions.script(what, "confirm.py", study.since[1] + where)
     elif study.winner is not None and not study.tested:
-        found += application.command("The number to report, once:", "evaluate_test.py", name)
+        found += additions.own(application, own.number, study=name, which="winner", where=where)
     elif study.winner is None and len(study.seen.directions) == 1:
-        found += application.command("Is the best better than the next ones?", "confirm.py", name)
+        what = "Is the best better than the next ones?"
+        found += additions.script(what, "confirm.py", f"study={name}{where}")
     if len(study.seen.directions) == 1:
         which = "best" if study.winner is None else "winner"
-        found += application.command(f"What the {which} writes:", "sample.py", name)
+        found += additions.own(application, own.study, study=name, which=which, where=where)
     found.append(_going_on(study))
-    root = application.scripts
+    root = additions.scripts
     if root is not None and (root / "Makefile").exists() and not where:  # it knows no other place
         there = "" if shown_path(root) == "." else f" -C {shlex.quote(shown_path(root))}"
         found.append(("Contours, parallel coordinates, every trial:", f"make{there} dashboard"))
@@ -503,7 +544,7 @@ def _going_on(study: Study) -> tuple[str, str]:
 
 
 def compare_studies(
-    studies: Sequence[Study], application: Application = NOTHING_ADDED, where: str = ""
+    studies: Sequence[Study], additions: Additions = NOTHING_ADDED, where: str = ""
 ) -> Page:
     """Side by side at equal trials and equal time; StudyError where their data differ. ``where``
     is as of ``study_page``."""
@@ -541,7 +582,7 @@ def compare_studies(
             Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
-        commands=application.command(
+        commands=additions.script(
             "One of them:", "report.py", f"study={shlex.quote(views[0].name)}{where}"
         ),
     )
@@ -594,7 +635,7 @@ def _best_first(values: Sequence[float | None], sign: float) -> list[int]:
     return [k for _, k in sorted(known)]
 
 
-def runs_page(folders: Sequence[Path], application: Application) -> Page:
+def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
     """A run, or two of them: what differs in their settings, their curves together, and what the
     application tells of each side by side."""
     results = [read_json(folder / "result.json") for folder in folders]
@@ -604,28 +645,25 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
             raise RunError("The runs have other data: their losses cannot be compared.",
                            value=names, cure="Compare runs of equal fingerprints.")  # fmt: skip
     names = [name_of(folder) for folder in folders]
-    curves = []
-    for folder, name in zip(folders, names):
-        rows = [row for row in read_metrics(folder) if row.get("dev_loss") is not None]
-        for which in ("dev", "train"):
-            values = [float(row.get(f"{which}_loss", math.nan)) for row in rows]
-            curves.append(figures.Curve(f"{name}: {which}" if len(folders) > 1 else which,
-                                        [row["step"] for row in rows], values,
-                                        dashed=which == "train"))  # fmt: skip
-    data = results[0]["data"]
-    title = f"n = {data['train_examples']:,} train, {data['dev_examples']:,} dev examples"
-    chart = figures.Chart("losses", title, "step", "loss (nats/token), whole split",
-                          curves=curves, log_y=True)  # fmt: skip
-    told = [tell(application, folder) for folder in folders]
-    mixtures = " and ".join(name for name, result in zip(names, results) if result.get("mix"))
-    caption = f"Of {mixtures} the curves are the net's alone." if mixtures else ""
-    sections = [Section("Losses", pictures=[Picture([chart], caption)])]
+    application = additions.describe(dotted(read_config(folders[0])))
+    additions = additions.of(application)
+    told, sections = [tell(additions, folder) for folder in folders], list[Section]()
+    known = list(zip(names, results))
     if len(folders) > 1:
-        sections.insert(0, Section("What differs", tables=[differing(folders)]))
-        sections += side_by_side(names, told)
-    else:
-        sections += told[0].sections
-    facts = [fact for name, result in zip(names, results) for fact in _losses(name, result)]
+        sections.append(Section("What differs", tables=[differing(folders)]))
+    if application.curves.drawn:
+        chart = figures.logged(application.curves, _logged(names, folders), results[0]["data"])
+        pictures = [Picture([chart], additions.note(known))]
+        sections.append(Section(application.curves.title, pictures=pictures))
+    sections += side_by_side(names, told) if len(folders) > 1 else told[0].sections
+    facts = [
+        fact
+        for name, result in known
+        for fact in (
+            (name, _ended(application.curves, result)),
+            *((f"{name}: the {label}", text) for label, text in additions.numbers(result)),
+        )
+    ]
     return Page(
         title=" and ".join(names),
         subtitle=" · ".join(
@@ -637,33 +675,34 @@ def runs_page(folders: Sequence[Path], application: Application) -> Page:
         commands=[
             command
             for name, folder in zip(names, folders)
-            for command in application.command(
-                f"New lines from {'it' if len(names) == 1 else name}:",
-                "sample.py",
-                f"run={shlex.quote(shown_path(folder))}",
+            for command in additions.own(
+                application,
+                application.commands.run,
+                which="it" if len(names) == 1 else name,
+                run=shlex.quote(shown_path(folder)),
+                where="",
             )
         ],
     )
 
 
-def _losses(name: str, result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Of a run; of a mixture beside them those of the net alone."""
+def _logged(
+    names: Sequence[str], folders: Sequence[Path]
+) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
+    """The rows of each run's journal, by its name, which a single run does not need."""
+    return [
+        (name if len(folders) > 1 else "", read_metrics(folder))
+        for name, folder in zip(names, folders)
+    ]
+
+
+def _ended(curves: Curves, result: Mapping[str, Any]) -> str:
+    """How a run ended: its status, or what it was measured by."""
     if result["status"] != "ok":
-        return [(name, f"{result['status']}: {result['reason']}")]
-    losses = f"dev {decimals(result['dev_loss'])}, train {decimals(result['train_loss'])}"
-    told = [(name, losses)]
-    return told + net_alone(f"{name}: the net alone", result)
-
-
-def net_alone(label: str, result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a mixture is without counting; of any other run nothing."""
-    mix = result.get("mix")
-    if mix is None or mix["net_dev_loss"] is None:
-        return []
-    train = "–" if mix["net_train_loss"] is None else decimals(mix["net_train_loss"])
-    told = f"dev {decimals(mix['net_dev_loss'])}, train {train}"
-    told += f" ({mix['weight']:.0%} of the mixture is counting, of order {mix['order']})"
-    return [(label, told)]
+        return f"{result['status']}: {result['reason']}"
+    known = [curve for curve in curves.drawn if result.get(curve.key) is not None]
+    values = (f"{curve.name} {decimals(result[curve.key])}" for curve in known)
+    return ", ".join(values) or "ok"
 
 
 def _warnings_of_runs(names: Sequence[str], told: Sequence[Told]) -> list[str]:
@@ -705,10 +744,12 @@ def as_typed(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
+def results_page(
+    study: Study, about: Sequence[tuple[str, str]], additions: Additions = NOTHING_ADDED
+) -> str:
     """RESULTS.md of a study that is committed with its trials and figures: what was asked, what
     was found, what failed. ``about`` says when, where and from which commit."""
-    page = study_page(study, Application())
+    page = study_page(study, additions)
     facts = [(label, told) for label, told in page.facts if label != FOLDER]  # not committed
     lines = [f"# {page.title}", "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
@@ -729,17 +770,19 @@ def results_page(study: Study, about: Sequence[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def list_runs(outputs: Path, most: int = 15) -> Table:
-    """Newest first: status, loss, data, and what was set by hand."""
-    rows = []
+def list_runs(outputs: Path, application: Application = NOTHING_KNOWN, most: int = 15) -> Table:
+    """Newest first: status, the first of the application's curves, data, and what was set."""
+    measured, rows = application.curves.drawn[:1], []
     folders = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
     for folder in sorted(folders, key=began, reverse=True)[:most]:
         done = folder / "result.json"
         result = read_json(done) if done.exists() else {}
         words_set = " ".join(read_overrides(folder))
-        rows.append([folder.name, result.get("status", "not ended"), result.get("dev_loss"),
+        values = [result.get(curve.key) for curve in measured]
+        rows.append([folder.name, result.get("status", "not ended"), *values,
                      result.get("data", {}).get("name"), words_set])  # fmt: skip
-    return Table(["run", "status", "dev loss", "data", "set"], rows)
+    names = [f"{curve.name} {application.curves.quantity}" for curve in measured]
+    return Table(["run", "status", *names, "data", "set"], rows)
 
 
 def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table:

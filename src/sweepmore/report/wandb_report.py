@@ -22,12 +22,10 @@ from sweepmore.runs.tracking import Tracking
 from sweepmore.study.attempts import words
 from sweepmore.study.attributes import Winner
 from sweepmore.study.winners import TESTED_BEFORE, reported
-from sweepmore.sweep.terminal import command_line
+from sweepmore.sweep.command_lines import command_line
 from sweepmore.typed import dotted
 from sweepmore.wording import plural
 
-# What a run logs at every evaluation (train.py, metrics_row).
-CURVES = ("dev_loss", "train_loss")
 # A report's grid is 24 columns wide (wandb-workspaces 0.4).
 WIDTH, HEIGHT = 24, 10
 
@@ -73,6 +71,18 @@ def require_account() -> None:
     if not known:
         problem = "A W&B report is kept on W&B's server, but no API key is known."
         raise ConfigError(problem, value=None, cure=cure)
+
+
+def metric_of(study: Study, given: str | None) -> str:
+    """What the trials are compared by: as given, else the first of the application's curves;
+    ConfigError where it names none."""
+    if given is not None:
+        return given
+    for curve in study.application.curves.drawn:
+        return curve.key
+    problem = f"{study.seen.name} does not say by what its runs are compared on W&B."
+    cure = "Name a key of their summaries: metric=KEY."
+    raise ConfigError(problem, value=None, cure=cure)
 
 
 def publish(
@@ -169,7 +179,7 @@ def winner_text(winner: Winner) -> str:
 
 
 def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
-    """The study's trials are one W&B group, named like it (train.py, follow)."""
+    """The study's trials are one W&B group, named like it by whoever tracks them."""
     shown = [f"config:{_key(name)}" for name in study.question["space"] if runs.logs(name)]
     return wr.Runset(
         entity=place.entity,
@@ -188,11 +198,13 @@ def panels(study: Study, runs: Runs, metric: str) -> list[wr.PanelTypes]:
     columns = [column(name, one) for name, one in space.items() if runs.logs(name)]
     columns.append(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(metric)))
     whole = wr.Layout(x=0, y=0, w=WIDTH, h=HEIGHT)
+    keys = [curve.key for curve in study.application.curves.drawn]
+    below = 1 + (len(keys) + 1) // 2
     return [
         wr.ParallelCoordinatesPlot(columns=columns, layout=whole),
-        *(curve(key, _half(1, side)) for side, key in enumerate(CURVES)),
-        wr.ParameterImportancePlot(with_respect_to=metric, layout=_half(2, 0)),
-        wr.RunComparer(diff_only="split", layout=_half(2, 1)),
+        *(curve(key, _half(1 + k // 2, k % 2)) for k, key in enumerate(keys)),
+        wr.ParameterImportancePlot(with_respect_to=metric, layout=_half(below, 0)),
+        wr.RunComparer(diff_only="split", layout=_half(below, 1)),
     ]
 
 

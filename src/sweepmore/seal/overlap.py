@@ -85,6 +85,12 @@ class Overlap:
         """Whether half of the items or more were seen before, by whichever looks."""
         return bool(self.before) and 2 * self.union >= self.items
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether a look at these items needs a reason: one earlier look saw more of them than
+        chance gives, or all of these together saw half."""
+        return self.beyond_chance is not None or self.is_used_up
+
     def as_json(self) -> dict[str, Any]:
         return {
             "items": self.items,

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from sweepmore.errors import UserError
-from sweepmore.runs.files import fsync_folder
+from sweepmore.runs.files import fsync_folder, write_json
 from sweepmore.typed import build
 
 # What a receipt that was torn by a kill no longer tells.
 UNKNOWN = "unknown"
 # Only its owner reads or changes a receipt here; git keeps no more of a mode than its x.
-PRIVATE = 0o600
+_PRIVATE = 0o600
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,6 @@ class Look:
         return f"look {self.number}, taken {when} UTC ({state}){why}"
 
 
-def looks(folder: Path, fingerprint: str) -> int:
-    """How many looks the split with this fingerprint has had, by its receipts in ``folder``."""
-    return len(receipts(folder, fingerprint))
-
-
 def receipts(folder: Path, fingerprint: str = "*") -> list[Look]:
     """The receipts of a split or of all, first one first; one that cannot be read still counts."""
     return [
@@ -116,6 +111,15 @@ def _is_overlap(one: Mapping[str, Any] | None) -> bool:
     )
 
 
+def is_of(path: Path, look: Look) -> bool:
+    """Whether a receipt, if it is there, may be this look's: one that was written for a claim in
+    another database is not, nor one that is damaged other than by a kill."""
+    if not path.exists():
+        return True
+    receipt = read_receipt(path)
+    return is_cut_off(path) if receipt.is_torn else receipt.is_same_claim(look)
+
+
 def is_cut_off(path: Path) -> bool:
     """Whether a receipt that cannot be read is the beginning of one, as a kill leaves it. Another
     one (edited, or with git's marks of a conflict) may hold more, and stays as it is."""
@@ -136,9 +140,16 @@ def _number_of(path: Path) -> int:
 
 def write_receipt(path: Path, look: Look) -> None:
     """Exclusive: FileExistsError where the receipt is there already."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(look), file, indent=2)
         file.flush()
         os.fsync(file.fileno())
     fsync_folder(path.parent)
+
+
+def rewrite_receipt(path: Path, look: Look) -> None:
+    """Write over a receipt of this look; one that cannot be read and is not cut off stays."""
+    if path.exists() and read_receipt(path).is_torn and not is_cut_off(path):
+        return
+    write_json(path, dataclasses.asdict(look), _PRIVATE)

@@ -16,6 +16,8 @@ from typing import Any, Literal, Self, TypeVar
 
 import optuna
 
+from sweepmore.study.application import Application
+
 # Raised when a key changes its meaning; a study of before there were versions has none, 0.
 VERSION = 1
 # How a trial ended, beside Optuna's state.
@@ -148,6 +150,7 @@ class StudyAttributes:
     as_text: tuple[str, ...] = ()  # parameters whose choices Optuna holds as texts
     budget: Budget | None = None
     sweep_dir: SweepDir | None = None
+    application: Application | None = None  # what it said of itself; None: an older version ran it
     leader: Mapping[str, Any] | None = None  # the parent that plans; {}: none does
     noise: float | None = None  # one run's standard deviation, by confirm.py noise=true
     noise_freedom: int | None = None  # degrees of freedom that it is known with
@@ -165,6 +168,7 @@ class StudyAttributes:
             as_text=tuple,
             budget=lambda budget: _read(Budget, budget),
             sweep_dir=lambda sweep_dir: _read(SweepDir, sweep_dir),
+            application=Application.read,
             winner=Winner.read,
         )
 
@@ -199,7 +203,7 @@ def _json(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Winner):
+    if isinstance(value, Application | Winner):
         return value.written()
     if dataclasses.is_dataclass(value):
         return _json(value)

@@ -8,6 +8,7 @@ import optuna
 
 from sweepmore.runs.names import CONFIRM, NOISE, ending
 from sweepmore.storage.optuna_internals import storage_of
+from sweepmore.study.application import Application
 from sweepmore.study.attempts import run_of
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import best_of, view
@@ -35,3 +36,12 @@ def best_run(study: optuna.Study) -> Path:
     confirmed = confirmation_of(study)
     winner = None if confirmed is None else StudyAttributes.of(confirmed).winner
     return run_of(best_of(view(study))) if winner is None else winner.run
+
+
+def application_of(study: optuna.Study) -> Application | None:
+    """What the study keeps of its application; where an older version ran it, what a confirmation
+    keeps that began since."""
+    if (own := StudyAttributes.of(study).application) is not None:
+        return own
+    confirmed = confirmation_of(study)
+    return None if confirmed is None else StudyAttributes.of(confirmed).application

@@ -50,11 +50,12 @@ class Crew(ABC, Generic[One]):
     gone: Callable[[], StudyError | None]  # what was removed under the sweep's hands
 
     @abstractmethod
-    def start(self, index: int) -> One: ...
+    def start(self, index: int) -> One:
+        """Start the worker of this index, which no other worker of this parent has had."""
 
     @abstractmethod
     def ending(self, one: One) -> Ending | None:
-        """None while it works."""
+        """How a worker has ended, as far as it tells; None while it works."""
 
     @abstractmethod
     def stop(self, left: Sequence[One]) -> None:
@@ -69,15 +70,18 @@ class Crew(ABC, Generic[One]):
         """What to say when ``MOST_BARREN_DEATHS`` is reached, by the last one and its index."""
 
     def pid(self, one: One) -> int | None:
-        """Of the process of this host that it is; None where nobody knows."""
+        """The number of a worker's process on this host; None where nobody knows it."""
         return None
 
     def wait(self, left: Sequence[One]) -> None:
-        """Between two looks at them."""
+        """Pause between two looks at the workers that are left."""
         time.sleep(0.05)
 
     def run(self) -> int | None:
-        """Until no trial is left to take; returns the signal that ended it, or None."""
+        """Block until no trial is left to take; returns the signal that ended it, or None.
+
+        Raises what ``all_died`` says after ``MOST_BARREN_DEATHS``, and what ``gone`` says.
+        """
         indices = itertools.count()
         running: dict[int, One] = {}
         barren, counted, told = 0, 0, False
@@ -90,6 +94,7 @@ class Crew(ABC, Generic[One]):
             try:
                 for _ in range(self.asked.settings.n_jobs):
                     start()
+                # Until the last has ended: wait, pass a signal on, see who ended, replace them.
                 while running:
                     self.wait([*running.values()])
                     self._refuse_if_gone()
@@ -104,12 +109,14 @@ class Crew(ABC, Generic[One]):
                         del running[index]
                         if told:
                             continue
+                        # How it really ended, whatever it says itself.
                         with unbroken():
                             seen = view(self.study)
                         if vanished(self.pid(one), seen):
                             ending = Ending.DIED
                         if ending is Ending.DONE:
                             continue
+                        # A death is barren where no trial was finished since the one before.
                         if ending is Ending.DIED:
                             now = len(seen.counted)
                             barren = barren + 1 if now == counted else 1
@@ -118,6 +125,7 @@ class Crew(ABC, Generic[One]):
                             raise self.all_died(index, one)
                         if not is_done(seen, self.asked):
                             start()
+                    # The last worker found nothing to take; others' trials may become free.
                     if not running and not told and self._left(stop):
                         start()
                 return stop()
@@ -130,6 +138,7 @@ class Crew(ABC, Generic[One]):
         said = False
         while stop() is None:
             self._refuse_if_gone()
+            # Free the trials of the dead, then count what is left.
             with unbroken():
                 slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
                 seen, ending = view(self.study), must_end(self.study, self.shared)

@@ -23,9 +23,10 @@ from sweepmore.storage.urls import file_of, shown
 from sweepmore.study import slots
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import StudyView, view
-from sweepmore.sweep import terminal
 from sweepmore.sweep.checkpoints import BestOnly
 from sweepmore.sweep.context import MARK, study_folder
+from sweepmore.sweep.live_line import Shown, live
+from sweepmore.wording import duration
 
 # How often the parent plans, reaps and shows.
 TICK_SECONDS = 0.25
@@ -42,23 +43,26 @@ class Follower:
     study: optuna.Study
     began: float = field(default_factory=time.monotonic)
     gone: StudyError | None = None
-    # of the block
-    _folder: Path = field(init=False)
-    _uid: str = field(init=False)
+    # set on entering the block: what has to stay there, …
+    _folder: Path = field(init=False)  # the study's
+    _uid: str = field(init=False)  # the study's
     _file: Path | None = field(init=False)  # SQLite's
-    _file_id: tuple[int, int] | None = field(init=False)
-    _show: contextlib.AbstractContextManager[terminal.Shown] = field(init=False)
-    _shown: terminal.Shown = field(init=False)
+    _file_id: tuple[int, int] | None = field(init=False)  # its device and inode
+    # … and what runs
+    _show: contextlib.AbstractContextManager[Shown] = field(init=False)
+    _shown: Shown = field(init=False)
     _thread: threading.Thread = field(init=False)
     _thin_out: BestOnly = field(default_factory=BestOnly, init=False)
     _done: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __enter__(self) -> Follower:
+        # Remember what the sweep works on, to notice when it is removed.
         self._folder = study_folder(self.asked.outputs, self.study)
         self._uid = StudyAttributes.of(self.study).uid
         self._file = file_of(self.asked.url)
         self._file_id = None if self._file is None else _identity(self._file)
-        self._show = terminal.live(self.asked)
+        # Show and plan once before any worker starts, then from the thread.
+        self._show = live(self.asked)
         self._shown = self._show.__enter__()
         self.tick()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -100,6 +104,7 @@ class Follower:
                 self._done.wait(AFTER_AN_ERROR)
 
     def _is_gone(self) -> bool:
+        """Whether what the sweep works on was removed; ``gone`` keeps what."""
         if self.gone is None:
             try:
                 self._look()
@@ -127,6 +132,7 @@ class Follower:
             raise deleted(f"The study {self.study.study_name}", shown(self.asked.url))
 
     def tick(self) -> None:
+        """Reap the dead, plan the next trials if this parent leads, thin out, show."""
         asked = self.asked
         seen = self._reap(view(self.study))
         if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
@@ -147,16 +153,19 @@ class Follower:
         return view(self.study) if found else seen
 
     def _keep(self, seen: StudyView) -> None:
+        """Of the checkpoints what ``hydra.sweeper.keep`` says."""
         if self.asked.settings.keep == "best":
             self._thin_out(seen)
 
     def _leads(self) -> bool:
         """One parent of a study plans. Two that take over at once plan a slot twice, which is
         told apart later (``view.without_void``)."""
+        # Does another parent plan?
         leader, me = slots.leader(self.study) or {}, this_process()
         mine = {key: leader.get(key) for key in me} == me
         if leader and not mine:
             return False
+        # Take over, or say now and then that this one still does.
         before = None if leader else StudyAttributes.of(self.study).leader
         if not mine or time.time() - leader["time"] > slots.LEADER_SECONDS / 10:
             StudyAttributes(leader={**me, "time": time.time()}).keep(self.study)
@@ -170,13 +179,14 @@ class Follower:
             return
         print(
             f"warning: process {before['pid']} on {before['host']}, which planned the trials, has "
-            f"given no sign of life for {terminal.duration(time.time() - before['time'])} "
+            f"given no sign of life for {duration(time.time() - before['time'])} "
             "(was it stopped by Ctrl-Z?): this one plans them now",
             file=sys.stderr,
             flush=True,
         )
 
     def _resign(self) -> None:
+        """Let the next parent plan at once."""
         leader = StudyAttributes.of(self.study).leader
         if leader is not None and leader["pid"] == os.getpid() and on_this_host(leader):
             StudyAttributes(leader={}).keep(self.study)

@@ -158,7 +158,9 @@ class Jobs(Crew[Job]):
             follow_submissions()
 
     def start(self, index: int) -> Job:
+        """One job of one worker, by a launcher of its own: so each can be replaced on its own."""
         name = f"{self._name}-{index}"
+        # Slurm's name for the job is how its queue is read.
         config = copy.deepcopy(self.config)
         if self._on_slurm:
             launcher = config.hydra.launcher
@@ -167,6 +169,7 @@ class Jobs(Crew[Job]):
                 # it hands back when preempted and is replaced; requeued, it would come back as well
                 more = {"no-requeue": True, **launcher.additional_parameters}
                 launcher.additional_parameters = more
+        # The launcher runs the worker in the application's place.
         with composing():
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=without_callbacks(self.context),
@@ -182,6 +185,7 @@ class Jobs(Crew[Job]):
         time.sleep(0.1)
         if not self._on_slurm:
             return
+        # When told to stop, cancel them all; when the study is done, those that have not begun.
         waiting = self._look(left)
         if self._told:
             self._cancel(left)

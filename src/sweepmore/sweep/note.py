@@ -11,7 +11,8 @@ from sweepmore.storage.optuna_internals import storage_of, study_id
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.view import directions_of
 from sweepmore.study.winners import reported
-from sweepmore.sweep.terminal import command_line, described
+from sweepmore.sweep.command_lines import command_line
+from sweepmore.sweep.preview import described
 
 # Both as optuna_dashboard.save_note has them, which takes over a second to import; a test reads
 # the note back with the dashboard's own function.

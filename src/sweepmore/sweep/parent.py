@@ -10,22 +10,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import optuna
-from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf, read_write
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, read_write
 
-from sweepmore.compose import question as questions
-from sweepmore.compose.composing import as_typed, composing
-from sweepmore.compose.frozen import Composer
+from sweepmore.compose.composing import composing
 from sweepmore.compose.hydra_internals import BASIC_LAUNCHER
-from sweepmore.compose.overrides import override_text
-from sweepmore.compose.question import Question
-from sweepmore.compose.samplers import build_pruner, build_sampler
 from sweepmore.compose.settings import Sweep, read
-from sweepmore.compose.space import Space
 from sweepmore.errors import Interrupted
 from sweepmore.process.identity import on_this_host, this_process
 from sweepmore.process.signals import Stop
@@ -33,13 +25,17 @@ from sweepmore.runs.names import ending
 from sweepmore.storage.opening import existing_storage, open_storage, storage_errors
 from sweepmore.storage.patience import Outage
 from sweepmore.study import slots
+from sweepmore.study.application import registered_by
 from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
 from sweepmore.study.view import view
-from sweepmore.sweep import terminal
+from sweepmore.sweep.checks import ask, base_config, check_named
+from sweepmore.sweep.closing import closing
+from sweepmore.sweep.command_lines import command_line
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
-from sweepmore.sweep.folders import check_subdir
+from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
 from sweepmore.sweep.jobs import Jobs
+from sweepmore.sweep.preview import preview
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.sweep.results import write_results
 from sweepmore.sweep.versions import Versions
@@ -50,7 +46,12 @@ from sweepmore.wording import plural, shown_path
 def sweep(
     arguments: Sequence[str], config: DictConfig, context: HydraContext, task: TaskFunction
 ) -> None:
-    """Run a study as ``hydra.sweeper`` says, or a worker's part of one."""
+    """Run a study as ``hydra.sweeper`` says, or a worker's part of one.
+
+    Prints what it does. Raises a UserError where the settings cannot be used or the sweep failed,
+    and Interrupted once the workers have handed their trials back after a signal; a worker's
+    process then exits with 128 plus the signal's number.
+    """
     asked = read(arguments, config, context)
     with storage_errors(asked.url):
         if WORKER_VARIABLE in os.environ:
@@ -83,16 +84,20 @@ class Parent:
         return many and starts_again(self.asked.command["words"])
 
     def run(self) -> None:
+        """Check, ask, open the study, let workers run its trials, and say what came of it."""
+        # Before anything is written: is what was asked possible, and which study is it?
         asked, resolved = self.asked, self.sweep_dir()
         check_named(asked)
-        base = self.compose_base()
-        question = self.question(base)
-        versions = Versions(asked, question, self.placed(resolved))
+        loader = self.context.config_loader
+        question = ask(asked, base_config(asked, self.config, loader), loader)
+        application = registered_by(self.task, question["config"])
+        versions = Versions(asked, question, self.placed(resolved), application)
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))
-            terminal.preview(asked, version.named, version.study, self.workers_shown())
+            preview(asked, version.named, version.study, self.workers_shown())
             print("dry run: nothing was started")
             return
+        # Open the study, a new one or one that goes on, and freeze its config files.
         stop, outage = Stop(), Outage()
         storage = open_storage(asked.url, asked.engine, stop=stop, outage=outage)
         version = versions.open(storage)
@@ -102,9 +107,11 @@ class Parent:
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         shared = context_of(asked, study, frozen, self.since)
-        terminal.preview(asked, version.named, study, self.workers_shown())
+        # Say what is about to happen.
+        preview(asked, version.named, study, self.workers_shown())
         self.warn_of_new_code(study, shared)
         sweep_dir = self.make_sweep_dir(shared, study, asked.cwd / resolved)
+        # Workers take trials; meanwhile the follower's thread plans, reaps and shows.
         follower = Follower(asked, study)
         with follower:
             try:
@@ -112,20 +119,27 @@ class Parent:
             except Interrupted as interrupted:
                 stopped = interrupted.signum
             stop.signum = stopped
+        # Leave the answer, for programs and for people.
         if not ending(study.study_name):
             write_results(view(study), asked.space, shared.folder, sweep_dir)
-        terminal.closing(asked, study, shared, follower.elapsed, stopped is not None)
+        closing(asked, study, shared, follower.elapsed, stopped is not None)
+        self.conclude(study, shared, stopped)
+
+    def conclude(self, study: optuna.Study, shared: StudyContext, stopped: int | None) -> None:
+        """Raise what the whole sweep ends with: the signal ``stopped``, a task that gave no
+        number, or more failures than are allowed. Returns where all went well."""
+        asked = self.asked
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
             again = f"{plural(back, 'unfinished trial')} will begin again"
             print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
-            print(f"         {terminal.command_line(asked.command, here=True)}")
+            print(f"         {command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
         if (attempt := slots.without_objective(study, self.since)) is not None:
-            raise terminal.no_objective(attempt)
+            raise no_objective(attempt)
         failed, finished = slots.failure_share(study, self.since)
         if too_many_failures(failed, finished, asked.n_trials, shared):
-            raise terminal.failures(view(study), failed, finished, asked)
+            raise failures(view(study), failed, finished, asked)
 
     def sweep_dir(self) -> str:
         """Hydra's, where other programs look for results, as it is when the command is given."""
@@ -149,29 +163,6 @@ class Parent:
         if shared.sweep_dir is not None or self.config.hydra.get("callbacks"):
             sweep_dir.mkdir(parents=True, exist_ok=True)
         return sweep_dir
-
-    def compose_base(self) -> DictConfig:
-        """The config without the searched overrides, from the sources as they are now."""
-        loader = self.context.config_loader
-        words = [*as_typed(self.config.hydra.overrides.hydra), *self.asked.space.fixed]
-        with composing():
-            # as for a multirun, where a group that is searched may have no option yet
-            base = loader.load_configuration(self.asked.config_name, words, RunMode.MULTIRUN)
-            OmegaConf.copy_cache(from_config=self.config, to_config=base)
-            return base
-
-    def question(self, base: DictConfig) -> Question:
-        settings = self.asked.settings
-        search = {
-            "direction": settings.directions,
-            "sampler": self.asked.sampler,
-            "pruner": settings.pruner,
-            "repeats": settings.repeats,
-            "custom_search_space": settings.custom_search_space,
-        }
-        plain = without_hydra(base)
-        ignore = [*settings.question_ignore, *(settings.repeats or {})]
-        return questions.ask(self.asked.space.searched, plain, search, self.check_points, ignore)
 
     def placed(self, resolved: str) -> SweepDir | None:
         """Where a new study's trials lie in Hydra's sweep dir; None where they do not."""
@@ -206,6 +197,7 @@ class Parent:
             )
 
     def workers_shown(self) -> str:
+        """Who runs the trials, in the preview's words."""
         count = self.asked.settings.n_jobs
         if self.is_local:
             threads = resources(0, count).get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
@@ -217,31 +209,11 @@ class Parent:
             return "1, this process; more with hydra.sweeper.n_jobs"
         return f"{count} by {self.launcher.rpartition('.')[2]}"
 
-    def check_points(self) -> Any:
-        """Compose the bounds, every choice that is a text, whose group's option may not exist, and
-        what is repeated. Returns the identity: what the application's function says of these
-        configs, which are those of trials. Without the searched values there is none to ask of,
-        and one that a searched value decides differs from point to point."""
-        loader, repeats = self.context.config_loader, self.asked.settings.repeats or {}
-        composer = Composer(loader, self.asked.config_name, self.asked.hydra_overrides)
-        first = [f"{key}={override_text(repeated[0])}" for key, repeated in repeats.items()]
-        answers = []
-        for number, values in enumerate(sample_points(self.asked.space)):
-            overrides = [*self.asked.space.fixed, *self.asked.space.overrides(values)]
-            config = composer.compose([*overrides, *first])
-            if self.asked.sweep_dir is not None and number == 0:
-                check_subdir(config)
-            if (path := self.asked.settings.identity) is not None:
-                answers.append(questions.identify(path, without_hydra(config)))
-        for key, repeated in repeats.items():
-            for value in repeated:
-                composer.compose([*overrides, f"{key}={override_text(value)}"])
-        return questions.agreed(answers)
-
     def launch(
         self, study: optuna.Study, shared: StudyContext, follower: Follower, outage: Outage
     ) -> int | None:
         """Block until no trial is left to take; returns the signal that ended it, or None."""
+        # As processes of this machine, as a launcher's jobs, or here, in the parent itself.
         crew = (self.asked, study, shared, follower.stopping, lambda: follower.gone)
         if self.is_local:
             return Processes(*crew).run()
@@ -255,38 +227,3 @@ class Parent:
         }
         here = ParentHere(lambda: follower.gone, outage)
         return work(self.asked, part, self.context, self.task, here)
-
-
-def check_named(asked: Sweep) -> None:
-    """What the settings name is there, and takes the arguments that it is given."""
-    for key in ("identity", "custom_search_space"):
-        if (path := getattr(asked.settings, key)) is not None:
-            questions.function_at(path, f"hydra.sweeper.{key}")
-    build_sampler(asked.sampler, asked.space, worker=0, trials_so_far=0, base_seed=0)
-    build_pruner(asked.settings.pruner)
-
-
-def without_hydra(config: DictConfig) -> DictConfig:
-    """The application's own part of a composed config."""
-    plain = config.copy()
-    OmegaConf.set_struct(plain, False)
-    del plain["hydra"]
-    return plain
-
-
-def sample_points(space: Space) -> list[dict[str, Any]]:
-    """The low ends and first choices, the high and last ones, and each text between these in a
-    first point."""
-    first = {name: _end(one, "low") for name, one in space.searched.items()}
-    points = [first, {name: _end(one, "high") for name, one in space.searched.items()}]
-    for name, one in space.searched.items():
-        if isinstance(one, CategoricalDistribution):
-            texts = [choice for choice in one.choices[1:-1] if isinstance(choice, str)]
-            points += [{**first, name: choice} for choice in texts]
-    return points
-
-
-def _end(one: BaseDistribution, end: str) -> Any:
-    if isinstance(one, CategoricalDistribution):
-        return one.choices[0 if end == "low" else -1]
-    return getattr(one, end)

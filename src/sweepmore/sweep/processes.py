@@ -49,9 +49,11 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
+        # The words of this very process, so that an application's own flags are among them.
         start = [sys.executable, *start_words()]
         words = sys.orig_argv[len(start) :]
         command = frozen_command(start, words, self.shared.frozen, *quiet)
+        # Its output goes to a log, which `all_died` reads from here on.
         log_path = self._log(index)
         log_path.parent.mkdir(exist_ok=True)
         with log_path.open("ab") as log:
@@ -82,7 +84,7 @@ class Processes(Crew[subprocess.Popen[bytes]]):
                 process.send_signal(signal.SIGTERM)
 
     def leave(self, left: Sequence[subprocess.Popen[bytes]]) -> None:
-        """The second signal to each of them; then by force."""
+        """Send each the second signal, and kill those that work on after ``KILL_SECONDS``."""
         self.stop(left)
         deadline = time.monotonic() + KILL_SECONDS
         for process in left:
@@ -134,7 +136,7 @@ def silent(died: str, code: int, log: Path) -> tuple[str, str]:
 
 
 def ended(code: int) -> str:
-    """How, by subprocess's return code."""
+    """How a process ended, by subprocess's return ``code``, for a sentence about it."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -162,8 +164,8 @@ def frozen_command(
     path, so ours goes before them all; of other keys the last value counts.
     """
     flags, others = split_flags(words)
-    found = [at for at, word in enumerate(others) if _is_override(word)] or [len(others)]
-    first, end = found[0], found[-1] + 1
+    places = [at for at, word in enumerate(others) if _is_override(word)] or [len(others)]
+    first, end = places[0], places[-1] + 1
     row = [frozen.search_path_override, *others[first:end], *more]
     ours = flag_words({**flags, **frozen.flags})
     return [*start, *ours, *others[:first], *row, *others[end:]]
@@ -174,18 +176,20 @@ def _is_override(word: str) -> bool:
 
 
 def resources(index: int, n_jobs: int) -> dict[str, str]:
-    """A worker's share of the machine: its threads, and one GPU where there are several."""
+    """A worker's share of the machine, as environment variables: its threads, and one GPU where
+    there are several. Numbers of threads that the user has set stay."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = str(max(1, (cores or 1) // n_jobs))
-    found = {
+    shares = {
         name: threads
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         if name not in os.environ
     }
     devices = visible_gpus()
+    # One GPU is everybody's; several are dealt out in turn.
     if len(devices) > 1:
-        found["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-    return found
+        shares["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+    return shares
 
 
 def visible_gpus() -> list[str]:

@@ -30,6 +30,7 @@ from sweepmore.compose.samplers import build_pruner
 from sweepmore.compose.settings import Sweep, check_name
 from sweepmore.errors import StudyError
 from sweepmore.study import slots
+from sweepmore.study.application import Application
 from sweepmore.study.attributes import VERSION, StudyAttributes, SweepDir
 from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import is_done
@@ -65,6 +66,7 @@ class Versions:
     asked: Sweep
     question: Question
     sweep_dir: SweepDir | None  # of a new study, where its trials lie in Hydra's
+    application: Application  # what it is one of
 
     @property
     def is_unnamed(self) -> bool:
@@ -120,7 +122,8 @@ class Versions:
             before = StudyAttributes.of(study)
             if before.is_introduced:
                 kept = {key: before.command[key] for key in ("fixed", "hydra")}  # trials share it
-                StudyAttributes(command={**self.asked.command, **kept}).keep(study)
+                now = {**self.asked.command, **kept}  # a study of an older version keeps no record
+                StudyAttributes(command=now, application=self.application).keep(study)
             else:
                 self.introduce(study)
             return replace(version, study=study)
@@ -135,6 +138,7 @@ class Versions:
             command=self.asked.command,
             as_text=tuple(one.name for one in self.asked.space.parameters if one.as_text),
             sweep_dir=self.sweep_dir,
+            application=self.application,
             question=self.question,
         ).keep(study)
         write_note(study)

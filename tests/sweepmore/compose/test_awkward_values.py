@@ -14,12 +14,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sweepmore.compose.overrides import read_overrides
 from sweepmore.compose.settings import _enqueued
-from sweepmore.compose.space import parse_space
+from sweepmore.compose.space_syntax import parse_space
 from sweepmore.confirm.retrain import choices
 from sweepmore.errors import ConfigError
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
-from sweepmore.sweep.terminal import rerun
+from sweepmore.sweep.command_lines import rerun
 from tests.support.sweep_apps import App
 
 # What is typed, and the values that it means.

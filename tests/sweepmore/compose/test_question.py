@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from sweepmore.compose.question import agreed, ask, barred
-from sweepmore.compose.space import parse_space
+from sweepmore.compose.space_syntax import parse_space
 from tests.support.sweep_apps import App
 
 

@@ -26,7 +26,8 @@ from sweepmore.compose.samplers import (
     build_pruner,
     build_sampler,
 )
-from sweepmore.compose.space import Space, parse_space
+from sweepmore.compose.space import Space
+from sweepmore.compose.space_syntax import parse_space
 from sweepmore.errors import ConfigError
 
 MIXED = parse_space(["lr=tag(log, interval(1e-4, 1))", "n=range(8, 65, 8)", "act=tanh,relu,gelu"])

@@ -22,7 +22,8 @@ from optuna.distributions import (
 )
 
 from sweepmore.compose.overrides import override_text
-from sweepmore.compose.space import Parameter, Space, parse_space
+from sweepmore.compose.space import Parameter, Space
+from sweepmore.compose.space_syntax import parse_space
 from sweepmore.errors import ConfigError
 
 

@@ -26,20 +26,15 @@ from scipy import stats
 
 import confirm as confirm_script
 from benchmarks import truth
+from nplm.app.report import RECORDED
 from sweepmore.confirm import winner
-from sweepmore.confirm.confirmation import (
-    Outcome,
-    Trainer,
-    print_table,
-    settle,
-    standing,
-    told_apart,
-)
+from sweepmore.confirm.confirmation import Trainer, settle
+from sweepmore.confirm.printing import print_outcome, standing, told_apart
 from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
-from sweepmore.confirm.winner import Candidate, confirm, fresh_seeds
+from sweepmore.confirm.winner import Candidate, Outcome, confirm, fresh_seeds
 from sweepmore.errors import StudyError
-from sweepmore.report.pages import Application, list_studies, read_study, study_page
+from sweepmore.report.pages import Additions, list_studies, read_study, study_page
 from sweepmore.report.upload import folders_of
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
@@ -234,7 +229,7 @@ class TestTold:
         final = replace(confirmation.winner, values=tuple(losses[0] + 0.001))
         record = {"seeds": 8, "seed": 2**31 - 1, "run": "run", "mean": 2.13, "half_width": 0.0025}
         record["final"] = {"seeds": list(range(8)), "values": list(final.values)}
-        print_table(Outcome(confirmation, final, tuple(range(8))), Winner.read(record))
+        print_outcome(Outcome(confirmation, final, tuple(range(8))), Winner.read(record))
         lines = capsys.readouterr().out.splitlines()
         assert sum(line.split()[-2:-1] == ["1,234,567"] for line in lines) == 5
         assert max(len(line) for line in lines if "seed 21474" not in line) <= 80
@@ -386,7 +381,7 @@ class TestFoundSince:
         confirmed.set_user_attr("winner", old)
         go_on(study, 0.9)
         assert [attempt.root for attempt in unconfirmed(study)] == [2]
-        page = study_page(read_study(study, Application()), Application())
+        page = study_page(read_study(study, Additions()), Additions())
         over = "3 fresh seeds, which also chose it among 2: confirm.py adds final ones"
         assert dict(page.facts)["confirmed"] == f"1.1000 ± 0.2000 (95 %, over {over})"
         (section,) = [one for one in page.sections if one.title == "What fresh seeds say"]
@@ -400,7 +395,7 @@ class TestFoundSince:
         confirmed = optuna.load_study(study_name="s.confirm", storage=study._storage)
         record = confirmed.user_attrs["winner"]
         confirmed.set_user_attr("winner", {**record, "rows": record["rows"][:1]})
-        page = study_page(read_study(study, Application()), Application())
+        page = study_page(read_study(study, Additions()), Additions())
         assert dict(page.facts)["confirmed"] == "1.1000 ± 0.2000 (95 %, over 3 fresh seeds)"
         (text,) = [one.text for one in page.sections if one.title == "What fresh seeds say"]
         assert text.startswith("The best was trained again with 3 fresh seeds; nothing was chosen")
@@ -423,7 +418,7 @@ class TestFoundSince:
     def test_the_page_says_it_and_asks_for_the_round_first(self) -> None:
         study = searched(1.0, 1.5)
         name_winner(study, 2, [0, 1])
-        ours = Application(scripts=ROOT)
+        ours = replace(RECORDED, scripts=ROOT)
         page = study_page(read_study(study, ours), ours)
         assert page.commands[0][1] == "python evaluate_test.py study=s"
         number = "1.1000 ± 0.2000 (95 %, over 3 final seeds)"
@@ -599,7 +594,7 @@ class TestConfirm:
         assert "since" not in confirmed(app, "study=s", "top=3", "seeds=2")  # leaves none out
         assert (len(app.seen()), winner_of(app)["rows"]) == (done, found["rows"])
         study = app.study()
-        assert read_study(study, Application()).since is None
+        assert read_study(study, Additions()).since is None
         assert [row[0] for row in list_studies(study._storage).rows] == ["s"]
         assert len(folders_of(study)) == 5 + 5 + 2  # trials, rounds, final seeds
 

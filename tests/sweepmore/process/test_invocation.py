@@ -17,7 +17,7 @@ import pytest
 import confirm as confirm_script
 from sweepmore.compose.cli import script_beside
 from sweepmore.process.invocation import python, split_flags, start_words
-from sweepmore.sweep.terminal import command_line
+from sweepmore.sweep.command_lines import command_line
 from tests.support.helpers import ROOT, call_script, environment
 from tests.support.sweep_apps import PATIENCE, errors
 
@@ -330,7 +330,7 @@ def test_a_script_is_named_where_it_is_and_uses_sweepmore(
 def test_no_message_of_the_framework_names_a_script_of_an_application() -> None:
     """It does not know what lies beside it; ``script_beside`` looks."""
     named = re.compile(r"\bpython \S*\.py")
-    for path in (ROOT / "src" / "sweepmore").glob("*.py"):
+    for path in (ROOT / "src" / "sweepmore").rglob("*.py"):
         if not named.search(path.read_text()):
             continue
         tree = ast.parse(path.read_text())

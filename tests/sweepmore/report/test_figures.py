@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from nplm.app.application import CURVES
 from sweepmore.report import figures
 from sweepmore.report.figures import Chart, Curve, Point
 from sweepmore.study.attempts import Attempt
@@ -141,10 +142,10 @@ def test_train_against_dev_takes_what_the_trials_kept() -> None:
     none = {"train_loss": None, "dev_loss": None}
     seen = study(attempt(0, 1.5, result=kept), attempt(1, 1.5, result=kept),
                  attempt(2, 9.0, result=none))  # fmt: skip
-    chart = figures.train_against_dev(seen)
+    chart = figures.overfitting(seen, CURVES)
     assert chart is not None
     assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.5), (1.0, 1.5)]
-    assert figures.train_against_dev(study(attempt(0, 1.5, result=kept))) is None
+    assert figures.overfitting(study(attempt(0, 1.5, result=kept)), CURVES) is None
 
 
 def test_the_front_of_two_objectives_by_hand() -> None:
@@ -258,7 +259,7 @@ class TestDrawn:
         kept = [{"train_loss": 2 + k / 100, "dev_loss": 2.1 + k / 100} for k in range(20)]
         kept += [{"train_loss": 2.0, "dev_loss": 90.0}, {"train_loss": 80.0, "dev_loss": 2.1}]
         seen = study(*(attempt(k, 1.0, result=one) for k, one in enumerate(kept)))
-        chart = figures.train_against_dev(seen)
+        chart = figures.overfitting(seen, CURVES)
         assert chart is not None
         shown = figures.without_outliers(chart)
         assert [(p.x, p.y) for p in shown.points] == [

@@ -14,14 +14,14 @@ from typing import Any
 import optuna
 import pytest
 
-from sweepmore.confirm.confirmation import load
 from sweepmore.errors import StudyError
-from sweepmore.report.pages import Application, read_study
+from sweepmore.report.pages import Additions, read_study
 from sweepmore.report.upload import sync_study, uploads
 from sweepmore.runs.files import read_json
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.urls import storage_url
+from sweepmore.study.loading import load
 from tests.support.helpers import CLOSED, run_script
 from tests.support.wandb_stub import ENTITY, VIEW, Stub, serve
 
@@ -161,7 +161,7 @@ def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
         from sweepmore.report.wandb_report import answer
-    seen = replace(read_study(study, Application()), winner=None)
+    seen = replace(read_study(study, Additions()), winner=None)
     assert "luck" not in answer(seen, ())  # of two seeds each
     once = replace(seen.attrs, question={**seen.question, "repeats": None})
     assert "One seed a trial" in answer(replace(seen, attrs=once), ())

@@ -19,9 +19,10 @@ from nplm.config import Data
 from nplm.data import fingerprint, read_lines, reproduced, split_lines
 from sweepmore.errors import DataError
 from sweepmore.seal import ledger as ledgers
-from sweepmore.seal.ledger import Ledger, Refused, UsedUp
+from sweepmore.seal.ledger import Ledger
 from sweepmore.seal.overlap import DIGITS, Items, compare, key_of
 from sweepmore.seal.receipts import Look, receipts, write_receipt
+from sweepmore.seal.refusals import Refused, UsedUp
 from tests.support.helpers import ROOT
 from tests.support.race_ledger import ledger_in, race_ended
 

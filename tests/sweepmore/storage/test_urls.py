@@ -153,7 +153,7 @@ def test_the_ledger_waits_for_a_lock_as_long_as_the_studies(studies: Path) -> No
     """These in many calls, each as long as SQLite itself would wait."""
     url = make_url(f"sqlite:///{studies}")
     of_studies = open_storage(url)._backend.engine  # type: ignore[attr-defined]  # RDB only
-    engines = [of_studies, Ledger(url, studies.parent)._engine()]
+    engines = [of_studies, Ledger(url, studies.parent).rows.engine()]
     waits = []
     for engine in engines:
         with engine.connect() as connection:

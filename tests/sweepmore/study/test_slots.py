@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import psutil
@@ -31,7 +31,7 @@ from sweepmore.storage.opening import open_storage
 from sweepmore.study import slots
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.view import StudyView, view, without_void
-from sweepmore.sweep.worker import Worker
+from sweepmore.sweep.watch import Watch
 from tests.support.attempts import attempt
 from tests.support.composed import sweeper
 
@@ -362,20 +362,20 @@ def test_a_worker_knows_whether_its_lease_was_renewed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """After a failure it tries sooner again; of a trial that it lost there is nothing to renew."""
-    study, nothing = database(tmp_path), cast(Any, None)
+    study = database(tmp_path)
     study.enqueue_trial({}, user_attrs={"slot": 0})
-    worker = Worker(nothing, study, nothing, nothing, parent=this_process())
-    assert worker._renew()  # no trial
+    watch = Watch(study, parent=this_process())
+    assert watch.renew()  # no trial
     assert slots.claim(study) is not None
-    worker._trial = optuna.Trial(study, study.get_trials()[0]._trial_id)
-    assert worker._renew()
+    watch.number = 0
+    assert watch.renew()
     with contextlib.closing(sqlite3.connect(tmp_path / "studies.db")) as connection:
         connection.execute("ALTER TABLE trial_user_attributes RENAME TO away")
-        assert not worker._renew()
+        assert not watch.renew()
         connection.execute("ALTER TABLE away RENAME TO trial_user_attributes")
     assert capsys.readouterr().out.count("the lease of trial 0 was not renewed") == 1
     slots.fail(study, 0, "died")
-    assert worker._renew()
+    assert watch.renew()
     assert capsys.readouterr().out == ""
 
 

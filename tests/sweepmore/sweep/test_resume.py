@@ -10,7 +10,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sweepmore.sweep.terminal import command_line
+from sweepmore.sweep.command_lines import command_line
 from tests.support.helpers import ROOT
 from tests.support.sweep_apps import PATIENCE, App, Done, Words, refusal, slots_of, until
 

@@ -14,8 +14,9 @@ from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.view import StudyView
+from sweepmore.sweep.preview import short
 from sweepmore.sweep.processes import frozen_command, resources
-from sweepmore.sweep.terminal import duration, short
+from sweepmore.wording import duration
 
 SPACE = {
     "lr": FloatDistribution(1e-3, 1.0, log=True),

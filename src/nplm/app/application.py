@@ -1,0 +1,61 @@
+"""What nplm says of itself to whatever is made of its studies: plain data, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nplm.config import objectives as read_objectives
+from sweepmore.study.application import Application, Command, Commands, Curve, Curves
+
+CURVES = Curves(
+    title="Losses",
+    quantity="loss",
+    unit="nats/token",
+    over="whole split",
+    drawn=(
+        Curve("dev", "dev_loss", examples="dev_examples"),
+        Curve("train", "train_loss", examples="train_examples"),
+    ),
+    overfit=("train_loss", "dev_loss"),
+)
+COMMANDS = Commands(
+    study=Command("What the {which} writes:", "python sample.py study={study}{where}"),
+    run=Command("New lines from {which}:", "python sample.py run={run}"),
+    number=Command("The number to report, once:", "python evaluate_test.py study={study}{where}"),
+)
+# The files that say what a loss is: of which lines, over which examples, by which sum.
+EVALUATORS = (
+    "src/nplm/data.py",
+    "src/nplm/vocabulary.py",
+    "src/nplm/losses.py",
+    "src/nplm/sealed.py",
+    "evaluate_test.py",
+)
+
+
+# Settings of which no other application's config has any, and at most one is searched.
+OWN = {"eval_every", "overfit_batch", "start_from"}
+
+
+def describe(config: Mapping[str, Any]) -> Application:
+    """Of studies or runs with this config: flat, and written as on the command line; neutral for
+    the config of another application."""
+    if config and not OWN & config.keys():
+        return Application()
+    return Application(
+        name="nplm",
+        objectives=tuple(objectives(config)),
+        curves=CURVES,
+        columns={"net_dev_loss": "the net alone"},
+        commands=COMMANDS,
+        begin="python train.py experiment=quick",
+        evaluators=EVALUATORS,
+    )
+
+
+def objectives(config: Mapping[str, Any]) -> list[str]:
+    """Names with units, from a study's fixed config: flat, and written as on the command line."""
+    level = config.get("objective.seconds_to")
+    written = config.get("objective") if level is None else {"seconds_to": level}
+    return [] if written is None else [str(one) for one in read_objectives(written)]

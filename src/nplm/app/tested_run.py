@@ -1,0 +1,172 @@
+"""Which run ``evaluate_test.py`` is meant to evaluate, and what its confirmation says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nplm.config import Config
+from nplm.lineage import of_another_split
+from sweepmore.errors import ConfigError, RunError
+from sweepmore.runs import files, finding, names
+
+if TYPE_CHECKING:  # torch and Optuna are imported once the arguments are read
+    import optuna
+
+    from nplm.data import Splits
+    from nplm.kneser_ney import KneserNey
+    from nplm.model import LanguageModel
+    from sweepmore.confirm.rounds import Confirmed
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a command names: a run, a study (whose confirmed winner is meant), or a study's trial.
+
+    ``storage`` and ``outputs`` say where studies and runs are, and ``where`` repeats what was given
+    of both, for the next command.
+    """
+
+    study: str | None
+    run: str | None
+    trial: int | None
+    storage: str | None
+    outputs: Path
+    where: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The run that is meant, and under which names its look is claimed.
+
+    ``study`` is the confirmation whose winner it is, ``confirmed`` the sha256 of the winner's
+    weights at that time, and ``winner_run`` the folder that it named, of which this may be a copy.
+    All three are None for any other run; ``not_winner`` then says so, if its search has a
+    confirmed winner. ``since`` says what that search has found after the winner was named, and
+    ``next_round`` is the command that confirms it; both are empty where it found nothing.
+    ``start`` is a warning if the run's first weights learned from another split.
+    """
+
+    folder: Path
+    fingerprint: str
+    checkpoint: str
+    study: optuna.Study | None = None
+    confirmed: str | None = None
+    winner_run: str | None = None
+    since: str = ""
+    next_round: str = ""
+    not_winner: str = ""
+    start: str = ""
+
+    @property
+    def study_name(self) -> str | None:
+        return None if self.study is None else self.study.study_name
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What will be evaluated: a run's model with all that was checked about it.
+
+    ``dev_loss`` is in nats per token; ``counting`` is Kneser-Ney of that ``order``, which is the
+    best one on dev.
+    """
+
+    asked: Asked
+    config: Config
+    dev_loss: float
+    model: LanguageModel
+    splits: Splits
+    counting: KneserNey
+    order: int
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the ledger keeps with the look."""
+        return {
+            "run": run_id(self.asked.folder),
+            "study": self.asked.study_name,
+            "data": self.splits.name,
+            "unit": self.splits.vocabulary.unit.name,
+            "dev_loss": self.dev_loss,
+            "parameters": self.model.size,
+            **({"stale": self.asked.since} if self.asked.since else {}),
+            **({"note": self.asked.not_winner} if self.asked.not_winner else {}),
+            **({"start_from": self.asked.start} if self.asked.start else {}),
+        }
+
+
+def find(wanted: Wanted) -> Asked:
+    """Return the run to evaluate: the one that is named, or the confirmed winner's.
+
+    Raises ConfigError unless either a study or a run is named, and RunError or StudyError where
+    there is no such run, study or winner.
+    """
+    if (wanted.study is None) == (wanted.run is None):
+        cure = "Give one of them: study=NAME (its confirmed winner) or run=FOLDER."
+        raise ConfigError("study and run: one of the two is needed.", value=None, cure=cure)
+    from sweepmore.compose.script_storage import opened
+
+    with opened(wanted.storage, wanted.outputs) as database:
+        if wanted.run is not None or wanted.trial is not None:
+            return _named_run(wanted, database)
+        return _winner(wanted, database)
+
+
+def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
+    from sweepmore.confirm.rounds import confirmed, search_of
+
+    names = (wanted.run, wanted.study, wanted.trial)
+    asked = named(finding.find_named(*names, wanted.outputs, holding=WEIGHTS))
+    search = search_of(database, run_id(asked.folder))
+    confirmation = None if search is None else confirmed(search, wanted.where)
+    return asked if confirmation is None else beside(asked, confirmation)
+
+
+def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
+    from sweepmore.confirm.rounds import confirmed
+    from sweepmore.study.loading import load
+
+    assert wanted.study is not None
+    search = load(database, names.searched_name(wanted.study))
+    cure = f"python confirm.py study={search.study_name}"
+    study = load(database, search.study_name + names.CONFIRM, cure)
+    confirmation = confirmed(search, wanted.where)
+    if confirmation is None:
+        problem = f"{study.study_name} has not named a winner."
+        raise RunError(problem, value=study.study_name, cure=cure)
+    return beside(named(confirmation.winner.run), confirmation)
+
+
+def beside(asked: Asked, confirmation: Confirmed) -> Asked:
+    """Add what the confirmation of a run's search says: whether the run is the winner, which a
+    copy of the winner's run is, too, and what the search has found since."""
+    since, next_round = confirmation.since, confirmation.next_round
+    asked = dataclasses.replace(asked, since=since, next_round=next_round)
+    winner, study = confirmation.winner, confirmation.study
+    weights = winner.files.get(WEIGHTS)
+    if asked.folder == winner.run or asked.checkpoint == weights:
+        run = str(winner.run)
+        return dataclasses.replace(asked, study=study, confirmed=weights, winner_run=run)
+    note = f"not the winner that {study.study_name} has named"
+    return dataclasses.replace(asked, not_winner=note)
+
+
+def named(folder: Path) -> Asked:
+    """Return a run by its folder. Its data are not read, and its weights are only hashed."""
+    if not (folder / WEIGHTS).exists():
+        cure = "Its outputs were removed: train it again."
+        raise RunError(f"{folder} holds no {WEIGHTS}.", value=str(folder), cure=cure)
+    provenance = files.read_json(folder / "provenance.json")
+    fingerprint = provenance["data"]["fingerprint"]
+    checkpoint = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    start = of_another_split(provenance.get("start_from"), fingerprint)
+    return Asked(folder, fingerprint, checkpoint, start=start)
+
+
+def run_id(folder: Path) -> str:
+    return str(files.read_json(folder / "provenance.json")["run_id"])

@@ -1,0 +1,96 @@
+"""What ``confirm.py`` prints: the noise, or the table of a confirmation and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweepmore.confirm.winner import Confirmation, Outcome, Row
+from sweepmore.statistics.intervals import Interval, smallest_difference, smallest_single
+from sweepmore.study.attempts import Attempt, words
+from sweepmore.study.attributes import Winner
+from sweepmore.study.winners import seeds_of
+from sweepmore.wording import decimals, plural, plus_minus, shown_path
+
+
+def print_noise(deviation: float, seeds: int, *, beside: float) -> None:
+    """One run's standard deviation over fresh seeds, and what it lets be told apart; ``beside`` is
+    the mean of those runs."""
+    sd, smallest, single = (
+        decimals(number, beside)
+        for number in (deviation, smallest_difference(deviation, seeds), smallest_single(deviation))
+    )
+    print(
+        f"noise    one run's standard deviation is {sd} over {plural(seeds, 'fresh seed')}\n"
+        f"         with {plural(seeds, 'seed')} each, differences of {smallest} or more can be "
+        f"told apart; with one run each, of {single} or more"
+    )
+
+
+def print_outcome(outcome: Outcome, record: Winner) -> None:
+    """The table of a confirmation in 80 columns, then what its winner reports; the settings, which
+    may be long, appear below the table."""
+    confirmation, final = outcome.confirmation, outcome.final
+    seeds = len(confirmation.winner.values)
+    print(f"\nconfirmed: each mean is of the same {seeds} fresh seeds, ± its own 95 % interval")
+    print("tied: the paired difference to the best may be zero")
+    print(" trial    search      fresh mean   behind the best         parameters  seconds")
+    for row in confirmation.rows:
+        print(_line(row, confirmation))
+    for row in confirmation.rows:
+        print(f"  trial {row.candidate.searched_root:>4}  {words(row.candidate.params)}")
+    print(f"winner   {words(final.params)} ({standing(confirmation)})")
+    apart = ", which did not choose it" if outcome.has_final_seeds else ""
+    interval = plus_minus(record.mean, record.half_width)
+    print(f"report   {interval} (95 %), over {seeds_of(record)}{apart}")
+    if final.bias:
+        than = "better" if confirmation.sign * final.bias < 0 else "worse"
+        bias = decimals(abs(final.bias), final.searched)
+        print(f"         the search had shown {decimals(final.searched)}, {bias} {than} "
+              f"than the {seeds_of(record)} give")  # fmt: skip
+    print(f"folder   {shown_path(record.run)}")
+    print(f"         of its {record.seeds} runs the one in the middle, with seed "
+          f"{record.seed}: typical, not the luckiest")  # fmt: skip
+
+
+def print_left_out(chosen: Sequence[Attempt], outcome: Outcome) -> None:
+    """Which of the ``chosen`` have no row, and why."""
+    kept = [row.candidate.searched_root for row in outcome.confirmation.rows]
+    for attempt in chosen:
+        if attempt.root not in kept:
+            print(f"left out {words(attempt.params)}: it failed or diverged under a fresh seed")
+
+
+def standing(confirmation: Confirmation) -> str:
+    """Why the winner is it."""
+    tied, winner = confirmation.tied, confirmation.winner
+    if len(tied) == 1:
+        return "alone at the top"
+    if len({candidate.cost for candidate in tied}) == 1:
+        return f"the best of {len(tied)} tied{', equally large' if winner.cost[0] else ''}"
+    return f"the simplest of {len(tied)} tied"
+
+
+def _line(row: Row, confirmation: Confirmation) -> str:
+    candidate = row.candidate
+    mark = "→" if candidate is confirmation.winner else " "
+    size = f"{candidate.cost[0]:,.0f}" if candidate.cost[0] else "-"
+    seconds = f"{candidate.seconds:.1f}" if candidate.seconds is not None else "-"
+    gap, verdict = "", "best"
+    if row is not confirmation.rows[0]:
+        gap, verdict = told_apart(row.difference), "tied" if row.tied else "worse"
+    return (
+        f"{mark} {candidate.searched_root:>4}  {decimals(candidate.searched):>8}  "
+        f"{plus_minus(candidate.mean, row.interval.half)}  {gap:<16}  {verdict:<5}  "
+        f"{size:>10}  {seconds:>7}"
+    )
+
+
+def told_apart(difference: Interval) -> str:
+    """With as many digits as show on which side of zero its interval ends."""
+    if not 1e-3 <= max(abs(difference.mean), difference.half) < 1e5:
+        return plus_minus(difference.mean, difference.half, sign="+")
+    for digits in range(4, 9):
+        mean, half = f"{difference.mean:+.{digits}f}", f"{difference.half:.{digits}f}"
+        if (abs(float(mean)) <= float(half)) == difference.includes_zero:
+            break
+    return f"{mean} ± {half}"

@@ -1,0 +1,214 @@
+"""What an application says of itself, as plain data that each of its studies keeps.
+
+Pages, terminals and reports are about a study, and are made where its application may not be
+imported. So the parent of a sweep writes this record when it introduces the study, and workers and
+launchers' jobs need to know nothing of it. An application registers it once, on its task:
+
+    @hydra.main(config_path="conf", config_name="config", version_base=None)
+    @register(Application(name="flights", objectives=("delay (min)",)))
+    def main(config): ...
+
+One that registers nothing is spoken of in neutral words: ``value 0``, and no command of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.process.invocation import python
+from sweepmore.wording import shown_path
+
+Task = TypeVar("Task", bound=Callable[..., Any])
+
+# The attribute of a task.
+REGISTERED = "__sweepmore_application__"
+# What is filled in of titles and commands; `where` are the words of outputs and storage that the
+# command needs, each behind a blank.
+WORDS = ("study", "run", "which", "where")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to offer: ``python show.py study={study}{where}`` under a title.
+
+    ``python`` and a script of the application's folder are written as they are typed from here,
+    and are offered only where that script exists. ``{which}`` says what it is about: the best, the
+    winner, or a run's name.
+    """
+
+    title: str
+    line: str
+
+    def __post_init__(self) -> None:
+        for word in re.findall(r"\{(\w*)\}", f"{self.title} {self.line}"):
+            if word not in WORDS:
+                known = ", ".join(f"{{{known}}}" for known in WORDS)
+                cure = f"Filled in: {known}.{did_you_mean(word, WORDS)}"
+                problem = f"The application's command has an unknown {{{word}}}: {self.line}"
+                raise ConfigError(problem, value=self.line, cure=cure)
+
+    def typed(self, *folders: Path, **words: str) -> tuple[str, str] | None:
+        """Title and line with ``words`` filled in, the script by the first of ``folders`` that
+        holds it; None where none does."""
+        title, line = (_filled(text, words) for text in (self.title, self.line))
+        start, *rest = line.split(" ", 2)
+        if start != "python" or not rest or not rest[0].endswith(".py"):
+            return title, line
+        script = next((path for f in folders if (path := f / rest[0]).exists()), None)
+        if script is None:
+            return None
+        return title, " ".join([shlex.join([python(), shown_path(script)]), *rest[1:]])
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: words.get(match[1], match[0]), text)
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What the application itself can do with what a study found.
+
+    ``study`` shows what its best or its winner can do, ``run`` the same of a single run,
+    ``number`` gives the number to report of a confirmed winner, once.
+    """
+
+    study: Command | None = None
+    run: Command | None = None
+    number: Command | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A number that runs log under ``key`` at each evaluation and leave in ``result.json``.
+
+    ``examples`` is the key of the result's ``data`` that says how many examples it is over.
+    """
+
+    name: str
+    key: str
+    examples: str | None = None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One quantity of several samples (the loss on dev and on train), what counts first.
+
+    ``over`` says what each value is over. ``overfit`` are the keys of what was learnt from and of
+    what was not: where a trial keeps both, a figure sets them against each other.
+    """
+
+    title: str = "Curves"
+    quantity: str = ""
+    unit: str = ""
+    over: str = ""
+    drawn: tuple[Curve, ...] = ()
+    overfit: tuple[str, str] | None = None
+
+    def label(self, key: str | None = None) -> str:
+        """Of an axis, with the unit: of the curve with this key, or of all of them."""
+        names = [curve.name for curve in self.drawn if curve.key == key]
+        unit = f"({self.unit})" if self.unit else ""
+        label = " ".join(word for word in (*names, self.quantity, unit) if word)
+        return f"{label}, {self.over}" if self.over else label
+
+
+@dataclass(frozen=True)
+class Application:
+    """What a study's page, terminal and reports say of the application.
+
+    ``name`` tells applications apart. ``objectives`` are the names of a study's values, with their
+    units, as many as it has directions. ``columns`` are keys of what trials keep as ``result``,
+    each with the head of its column. ``begin`` is what to type where there is nothing yet.
+    ``evaluators`` are files that decide what a value means: where
+    one changes, values are not comparable. They and the scripts of commands are looked for in
+    ``root``, the folder of the task's file, which the parent of a sweep fills in.
+    """
+
+    name: str = ""
+    objectives: tuple[str, ...] = ()
+    curves: Curves = Curves()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    commands: Commands = Commands()
+    begin: str | None = None
+    evaluators: tuple[str, ...] = ()
+    root: str | None = None
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Self:
+        """The record from what a study keeps; keys of later versions are left out."""
+        about = _known(Curves, kept.get("curves", {}))
+        drawn = tuple(Curve(**_known(Curve, curve)) for curve in about.pop("drawn", ()))
+        overfit = about.pop("overfit", None)
+        commands = _known(Commands, kept.get("commands", {}))
+        nested = {
+            "curves": Curves(**about, drawn=drawn, overfit=overfit and (overfit[0], overfit[1])),
+            "commands": Commands(
+                **{
+                    role: command and Command(**_known(Command, command))
+                    for role, command in commands.items()
+                }
+            ),
+            "objectives": tuple(kept.get("objectives", ())),
+            "evaluators": tuple(kept.get("evaluators", ())),
+        }
+        return cls(**{**_known(cls, kept), **nested})
+
+    def written(self) -> dict[str, Any]:
+        """The record as JSON holds it."""
+        plain = _lists(dataclasses.asdict(self))
+        assert isinstance(plain, dict)
+        return plain
+
+    def folders(self, *first: Path | None) -> list[Path]:
+        """Where its scripts may lie: in the folders that are known here, else where it ran."""
+        known = [folder for folder in first if folder is not None]
+        return known if self.root is None else [*known, Path(self.root)]
+
+
+def _known(cls: type[Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(cls)}
+    return {key: value for key, value in kept.items() if key in names}
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(inner) for key, inner in value.items()}
+    return [_lists(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+# What an application says of a study with this fixed config: flat, as a study's question holds it.
+Describe = Callable[[Mapping[str, Any]], Application]
+
+
+def register(application: Application | Describe) -> Callable[[Task], Task]:
+    """A decorator for a task, above or below ``@hydra.main``: its studies keep ``application``, or
+    what that function says of their fixed config."""
+
+    def registered(task: Task) -> Task:
+        setattr(inspect.unwrap(task), REGISTERED, application)
+        return task
+
+    return registered
+
+
+def registered_by(task: Callable[..., Any], config: Mapping[str, Any]) -> Application:
+    """What an application has registered on its task; neutral where it has not.
+
+    Raises ConfigError where a file that it names as an evaluator does not exist.
+    """
+    given = getattr(inspect.unwrap(task), REGISTERED, Application())
+    application: Application = given if isinstance(given, Application) else given(config)
+    root = Path(inspect.getfile(inspect.unwrap(task))).resolve().parent
+    for name in application.evaluators:
+        if not (root / name).is_file():
+            problem = f"The application names {name} as an evaluator, but {root} has no such file."
+            raise ConfigError(problem, value=name, cure="Correct what it registers.")
+    return dataclasses.replace(application, root=str(root))

@@ -1,0 +1,139 @@
+"""What a worker writes to the study of the trial that it runs; signals wait while it is written."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import TrialState
+
+from sweepmore.compose.overrides import fixed_values
+from sweepmore.errors import described
+from sweepmore.process.signals import unbroken
+from sweepmore.statistics.directions import sign_of
+from sweepmore.storage.optuna_internals import as_running
+from sweepmore.storage.patience import deleted
+from sweepmore.study import slots
+from sweepmore.study.attempts import Attempt
+from sweepmore.study.attributes import StudyAttributes, TrialAttributes
+from sweepmore.study.view import directions_of, view
+from sweepmore.sweep.context import StudyContext
+
+# MySQL's TEXT, the smallest column that Optuna keeps an attribute in, holds 65,535 bytes.
+LONGEST_ATTRIBUTE = 16_000
+
+
+@dataclass(frozen=True)
+class ClaimedTrial:
+    """A claimed attempt, and everything that is told of it until it has ended.
+
+    Every method but the last three may be called while the task runs; each of those ends the
+    trial, once. UpdateFinishedTrialError where somebody else has ended it meanwhile.
+    """
+
+    attempt: Attempt
+    study: optuna.Study
+    uid: str  # the study's
+    artifacts: Path  # the folder of what tasks attach
+    trial: optuna.Trial
+
+    @classmethod
+    def of(
+        cls, attempt: Attempt, study: optuna.Study, uid: str, shared: StudyContext
+    ) -> ClaimedTrial:
+        """The claimed attempt as Optuna's trial, which knows what the command fixes."""
+        trial = as_running(study, attempt.number, fixed_values(shared.space.fixed))
+        return cls(attempt, study, uid, shared.artifacts, trial)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody else has ended it."""
+        trials = self.study.get_trials(deepcopy=False)
+        return trials[self.attempt.number].state.is_finished()
+
+    def keep(self, attributes: TrialAttributes) -> None:
+        for key, value in attributes.written().items():
+            self.set(key, value)
+
+    def set(self, key: str, value: Any) -> None:
+        if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE:
+            value = f"… {value[-LONGEST_ATTRIBUTE:]}"  # the end of a traceback says most
+        with unbroken():
+            self.trial.set_user_attr(key, value)
+
+    def keep_repeats(self, values_of_runs: Sequence[Sequence[float]]) -> None:
+        """Each repeat's value of the first objective, and their standard deviation."""
+        firsts = [values[0] for values in values_of_runs]
+        finite = tuple(value if math.isfinite(value) else None for value in firsts)
+        self.keep(TrialAttributes(repeats=finite))
+        if len(firsts) > 1 and None not in finite:
+            self.keep(TrialAttributes(std=statistics.stdev(firsts)))
+
+    def keep_error(self, error: BaseException, folder: Path) -> None:
+        """With the trial, and as ``error.txt`` in its folder."""
+        text, whole = described(error)
+        self.keep(TrialAttributes(error=text, traceback=whole))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(whole, encoding="utf-8")
+
+    def attach(self, path: Path) -> None:
+        """Keep a copy of a file with the trial, for the dashboard."""
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        store = optuna.artifacts.FileSystemArtifactStore(base_path=str(self.artifacts))
+        with unbroken():
+            optuna.artifacts.upload_artifact(
+                artifact_store=store, file_path=str(path), study_or_trial=self.trial
+            )
+
+    def complete(self, values: Sequence[float]) -> None:
+        """NaN never reaches the storage: what is not finite is infinitely bad."""
+        if not all(map(math.isfinite, values)):
+            self.keep(TrialAttributes(status="diverged"))
+            values = [
+                value if math.isfinite(value) else sign_of(direction) * math.inf
+                for value, direction in zip(values, directions_of(self.study))
+            ]
+        else:
+            self.keep(TrialAttributes(status="ok"))
+        self.tell(TrialState.COMPLETE, values)
+
+    def hand_back(self) -> None:
+        """End this attempt, and let another worker begin the trial again.
+
+        StudyGone where another study has this one's number by now.
+        """
+        if StudyAttributes.of(self.study).uid != self.uid:
+            raise deleted(f"The study {self.study.study_name}", "its database")
+        now = next(a for a in view(self.study).attempts if a.number == self.attempt.number)
+        # First the new attempt: a death between the two leaves one too many, not none.
+        slots.retry(self.study, now, died=False)
+        self.keep(TrialAttributes(reason="handed_back"))
+        self.tell(TrialState.FAIL)
+
+    def tell(self, state: TrialState, values: Sequence[float] | None = None) -> None:
+        self.study.tell(self.trial, values, state=state, skip_if_finished=True)
+
+
+@dataclass
+class ObjectiveNames:
+    """The names of a study's objectives, which a worker keeps once."""
+
+    study: optuna.Study
+    are_kept: bool = field(default=False, init=False)
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Names of another number than the study's values are an error that the task's return
+        value will show."""
+        if self.are_kept or len(names) != len(self.study.directions):
+            return
+        with warnings.catch_warnings(), unbroken():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # since 3.2, and in the dashboard
+            self.study.set_metric_names(list(names))
+        self.are_kept = True

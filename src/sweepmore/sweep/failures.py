@@ -1,0 +1,64 @@
+"""The failures of a sweep: each reason once, and the error that ends it by too many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepmore.errors import StudyError
+from sweepmore.study.attempts import Attempt
+from sweepmore.study.view import StudyView
+from sweepmore.wording import plural, shown_path
+
+if TYPE_CHECKING:
+    from sweepmore.compose.settings import Sweep
+
+
+def print_failures(seen: StudyView) -> None:
+    """Each different reason once, with where to read more."""
+    for text, count, example in by_reason(seen):
+        folder = example.attrs.folder or Path()
+        print(f"failed:  {count} × {text.splitlines()[0]} ({shown_path(folder / 'error.txt')})")
+
+
+def by_reason(seen: StudyView) -> list[tuple[str, int, Attempt]]:
+    """The three most frequent errors: text, number, the first trial that had it."""
+    errors = Counter(a.attrs.error or "unknown" for a in seen.failed)
+    first = {a.attrs.error or "unknown": a for a in reversed(seen.failed)}
+    return [(text, count, first[text]) for text, count in errors.most_common(3)]
+
+
+# What the settings of a sweep that ended by its failures are to be afterwards.
+_STAY = (
+    "The failed trials still count: raise hydra.sweeper.n_trials by as many, or start afresh "
+    "with another hydra.sweeper.study_name."
+)
+
+
+def no_objective(attempt: Attempt) -> StudyError:
+    """The end of a sweep by the first task that gave no number."""
+    problem, _, cure = (attempt.attrs.error or "").partition("\n  ")
+    return StudyError(
+        f"Trial {attempt.root} has no objective, and the next ones would have none: {problem}",
+        value=attempt.root,
+        cure=f"{cure} The same command then runs the trials that are left. {_STAY}",
+    )
+
+
+def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> StudyError:
+    """The end of a sweep that failed too often; identical errors once."""
+    blocks = []
+    for text, count, example in by_reason(seen):
+        trace = (example.attrs.traceback or text).strip()
+        lines = trace.split("\n") if trace != text else []
+        blocks.append("\n".join([f"{count} × {text}", *(f"    {line}" for line in lines)]))
+    problem = f"{failed} of {plural(finished, 'trial')} failed, more than "
+    problem += f"hydra.sweeper.max_failure_rate={asked.settings.max_failure_rate:g} allows:"
+    error = StudyError(
+        problem + "\n" + "\n".join(blocks),
+        value=failed / max(1, finished),
+        cure=f"Mend the cause; the same command then runs the trials that are left. {_STAY}",
+    )
+    error.exit_code = 1  # the settings were right, the work failed
+    return error

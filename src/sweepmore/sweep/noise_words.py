@@ -1,0 +1,63 @@
+"""What the noise of a search lets its budget tell apart, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import optuna
+
+from sweepmore.statistics.intervals import Noise, told_apart_from
+from sweepmore.study.attempts import Attempt, runs_each
+from sweepmore.study.noise import known_noise
+from sweepmore.sweep.command_lines import of_script
+from sweepmore.wording import plural
+
+if TYPE_CHECKING:
+    from sweepmore.compose.settings import Sweep
+
+
+def told_apart_line(asked: Sweep, study: optuna.Study | None) -> list[str]:
+    """What the budget can tell apart, which nobody knows of a study that has not begun."""
+    noise = None if study is None else known_noise(study)
+    if noise is None or len(asked.settings.directions) > 1:
+        return []
+    return [f"apart    {differences(asked, noise)}; one run's sd is {noise.deviation:.2g}"]
+
+
+def differences(asked: Sweep, noise: Noise) -> str:
+    """Which differences between trials are more than noise."""
+    least = least_difference(asked, noise)
+    return (
+        f"among {plural(asked.n_trials, 'trial')}, differences of {least:.2g} or more "
+        "can be told apart"
+    )
+
+
+def least_difference(asked: Sweep, noise: Noise) -> float:
+    """The smallest difference that the whole budget can tell apart."""
+    return told_apart_from(noise, asked.n_trials, runs_each(asked.settings.repeats))
+
+
+def tied_mark(attempt: Attempt, best: Attempt, least: float | None) -> str:
+    """Where the difference is smaller than the ``least`` that can be told apart."""
+    if least is None or attempt is best:
+        return ""
+    gap = abs((attempt.values or (0.0,))[0] - (best.values or (0.0,))[0])
+    return " (tied)" if gap < least else ""
+
+
+def noise_line(noise: Noise | None, asked: Sweep, study: str) -> str:
+    """How far the best few can be told apart, or how to find out."""
+    if len(asked.settings.directions) > 1:
+        return "noise: compare repeated runs before you choose among them"
+    if noise is None:
+        confirm = of_script("confirm.py", asked, study)
+        cure = "hydra.sweeper.repeats runs each with several seeds"
+        if confirm is not None:
+            cure = f"{confirm} noise=true tells which are tied"
+        return f"noise: unknown from one run each; {cure}"
+    error = noise.deviation / runs_each(asked.settings.repeats) ** 0.5
+    return (
+        f"noise: a value's standard error is {error:.2g}\n"
+        f"       {differences(asked, noise)}; smaller ones are marked (tied)"
+    )

@@ -1,0 +1,87 @@
+"""What a sweep prints before it starts: question, budget, time, storage, workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from sweepmore.runs.names import ending
+from sweepmore.storage.urls import shown
+from sweepmore.study.attempts import runs_each
+from sweepmore.study.view import StudyView, view
+from sweepmore.sweep.noise_words import told_apart_line
+from sweepmore.wording import duration, plural
+
+if TYPE_CHECKING:
+    from sweepmore.compose.settings import Sweep
+
+
+def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -> None:
+    """Question, budget, time, storage, workers: what is about to happen, in eight lines; a ninth
+    where the noise is known, and five where another study's configurations run again."""
+    settings, seen = asked.settings, None if study is None else view(study)
+    done = len(seen.counted) if seen is not None else 0
+    trials, again = plural(asked.n_trials, "trial"), bool(ending(name))
+    lines = [
+        f"study    {name}" + (f", {done} of {trials} done before" if done else ""),
+        f"search   {described(asked.space.searched)}",
+        *([] if again else [f"fixed    {' '.join(asked.space.fixed) or 'the defaults'}"]),
+        f"budget   {trials}{_budget(asked)}; {', '.join(settings.directions)}; "
+        f"sampler {short('grid' if asked.gridded else asked.sampler)}, "
+        f"pruner {short(settings.pruner)}",
+        *([] if again else told_apart_line(asked, study)),
+        *([] if again else [f"time     {expected_time(asked, seen)}"]),
+        *([] if again else [f"storage  {shown(asked.url)}"]),
+        f"workers  {workers}",
+        "stop     Ctrl-C is safe: the same command goes on",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def _budget(asked: Sweep) -> str:
+    """Which trials the budget is made of, and how many runs each has."""
+    parts, known = [], len(asked.enqueued)
+    if asked.gridded:
+        parts.append("the whole grid")
+    if known:
+        parts.append("all known" if known == asked.n_trials else f"{known} known first")
+    for key, values in (asked.settings.repeats or {}).items():
+        few = [*map(str, values[:3]), *(["…"] if len(values) > 3 else [])]
+        parts.append(f"{plural(len(values), 'run')} each, {key} {', '.join(few)}")
+    if (each := runs_each(asked.settings.repeats)) > 1:
+        parts.append(f"{plural(each * asked.n_trials, 'run')} in all")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def short(node: Any) -> str:
+    """``tpe`` for {"_target_": "optuna.samplers.TPESampler"}."""
+    if isinstance(node, Mapping):
+        name = str(node.get("_target_", "")).rpartition(".")[2]
+        return name.removesuffix("Sampler").removesuffix("Pruner").lower().replace("nop", "none")
+    return str(node or "none")
+
+
+def described(space: Mapping[str, BaseDistribution]) -> str:
+    """What is searched: ``lr 0.001…0.3 log, act relu|tanh``."""
+    ranges = [f"{name} {_range(distribution)}" for name, distribution in space.items()]
+    return ", ".join(ranges) or "nothing"
+
+
+def _range(distribution: Any) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        choices = distribution.choices
+        return "|".join(f"{c:.4g}" if isinstance(c, float) else str(c) for c in choices)
+    log = " log" if distribution.log else ""
+    step = f" step {distribution.step}" if distribution.step not in (None, 1) else ""
+    return f"{distribution.low:g}…{distribution.high:g}{log}{step}"
+
+
+def expected_time(asked: Sweep, seen: StudyView | None) -> str:
+    """How long the trials that are left will take, by those that are done."""
+    if seen is None or (seconds := seen.seconds_left(asked.n_trials)) is None:
+        return "not known before a trial is done"
+    left = asked.n_trials - len(seen.counted)
+    return f"about {duration(seconds / asked.settings.n_jobs)} for {left} more"

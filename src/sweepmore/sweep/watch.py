@@ -1,0 +1,87 @@
+"""The thread beside a worker: renews the lease of its trial, and looks whether it is still wanted.
+
+A lease tells other hosts that a worker lives (``slots.lives``); on one host its process does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+
+from sweepmore.errors import StudyError
+from sweepmore.process.identity import is_alive, on_this_host
+from sweepmore.storage.patience import StudyGone, is_away
+from sweepmore.study import slots
+
+# How often a worker says that it lives; after a failure it tries ten times as often.
+RENEW_SECONDS = slots.LEASE_SECONDS / 10
+# How often a worker looks whether the parent that started it still lives.
+WATCH_SECONDS = 0.2
+
+
+@dataclass
+class Watch:
+    """Inside its ``with`` block the lease of the running trial is renewed, and this process gets a
+    SIGTERM when its parent or its study is gone."""
+
+    study: optuna.Study
+    parent: Mapping[str, Any]  # its identity
+    gone: Callable[[], StudyError | None] = lambda: None  # see worker.ParentHere
+    number: int | None = None  # of the trial that runs; None between two
+    _done: threading.Event = field(default_factory=threading.Event, init=False)
+    _thread: threading.Thread = field(init=False)
+
+    def __enter__(self) -> Watch:
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @contextmanager
+    def leasing(self, number: int) -> Iterator[None]:
+        """Inside the block the trial of this number runs here."""
+        self.number = number
+        try:
+            yield
+        finally:
+            self.number = None
+
+    def _watch(self) -> None:
+        due, sent = time.monotonic() + RENEW_SECONDS, False
+        while not self._done.wait(WATCH_SECONDS):
+            # Is anybody left to work for? The main thread's handler answers the signal.
+            orphaned = on_this_host(self.parent) and not is_alive(self.parent)
+            if not sent and (orphaned or self.gone() is not None):
+                os.kill(os.getpid(), signal.SIGTERM)
+                sent = True
+            # Say in time that this worker lives.
+            if time.monotonic() > due:
+                pause = RENEW_SECONDS if self.renew() else RENEW_SECONDS / 10
+                due = time.monotonic() + pause
+
+    def renew(self) -> bool:
+        """Renew the running trial's lease; False where that failed and has to be tried again."""
+        number = self.number
+        if number is None:
+            return True
+        try:
+            slots.renew_lease(self.study, number)
+        except (UpdateFinishedTrialError, StudyGone):  # which the main thread finds, too
+            return True
+        except Exception as error:  # the next renewal comes before the lease ends
+            if not is_away(error):  # which has been said
+                print(f"warning: the lease of trial {number} was not renewed: {error}")
+            return False
+        return True
