@@ -141,7 +141,7 @@ def test_unk_in_the_text_is_counted_once(ten: Written) -> None:
     """It and the rare word are 2 of train's tokens: fewer than a's 3."""
     data = written(ten(min_count=2), "<unk> a", "b a a", "c c c c", *["c"] * 7)
     assert load_splits(data, 2).vocabulary.tokens == ("<s>", "c", "a", "<unk>")
-    with pytest.raises(DataError, match="have no word but <unk>"):
+    with pytest.raises(DataError, match="contain no word but <unk>"):
         load_splits(written(ten(), *["<unk>"] * 10), 2)
 
 
@@ -153,7 +153,7 @@ def test_a_blank_that_does_not_break_is_a_blank_and_one_without_width_is_none(
 
 
 def test_characters_have_no_rare_words() -> None:
-    with pytest.raises(ConfigError, match=r"data\.min_count=2 with data\.unit=char"):
+    with pytest.raises(ConfigError, match=r"data\.min_count=2 has no effect with data\.unit=char"):
         Data(min_count=2)
 
 

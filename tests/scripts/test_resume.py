@@ -261,7 +261,7 @@ def test_a_future_version_is_named_and_not_guessed_at(
     monkeypatch.setattr(checkpoint, "VERSION", 2)
     saved(tmp_path, 1)
     monkeypatch.undo()
-    with pytest.raises(RunError, match="has version 2, known is 1"):
+    with pytest.raises(RunError, match="has version 2, but this program reads version 1"):
         checkpoint.load_last(tmp_path)
 
 
