@@ -41,6 +41,7 @@ from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.question import ask
 from sweepmore.errors import RunError, StudyError
 from sweepmore.report.additions import Additions, Told, tell
+from sweepmore.report.chart import Chart, Point
 from sweepmore.report.comparison import compare_studies
 from sweepmore.report.document import Page as WebPage
 from sweepmore.report.document import (
@@ -52,7 +53,7 @@ from sweepmore.report.document import (
     sorts_by_number,
     write,
 )
-from sweepmore.report.figures import Chart, Point, without_outliers
+from sweepmore.report.drawing import without_outliers
 from sweepmore.report.lists import list_runs, list_studies, set_words, state_of
 from sweepmore.report.runs_page import as_typed, runs_page
 from sweepmore.report.study import Study, read_study

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from sweepmore.report import figures
+from sweepmore.report import chart, figures
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.study import Study
 from sweepmore.study.attempts import Attempt
@@ -28,7 +28,7 @@ def front_section(study: Study) -> Section:
     return Section("What no trial beats", text, [Picture([front_of(study)])], [table])
 
 
-def front_of(study: Study) -> figures.Chart:
+def front_of(study: Study) -> chart.Chart:
     """Of two objectives; with a line for each value of the first parameter that is a choice."""
     space = study.question["space"]
     choices = [name for name, one in space.items() if "choices" in one.get("attributes", {})]
