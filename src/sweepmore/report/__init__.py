@@ -1,6 +1,6 @@
 """What people look at afterwards: pages, figures, tables, and reports on W&B. Nothing is trained.
 
-``study`` reads, ``figures`` prepare charts, ``drawing`` draws them, ``document`` writes the HTML; each
+``study`` reads, ``figures`` prepare charts, ``drawing`` draws them, ``document`` writes HTML; each
 page has a file.
 """
 
