@@ -127,9 +127,7 @@ def pack(tree: Path, place: Path, target: Path) -> None:
             for row, text in cells:
                 if isinstance(text, str):
                     new = neutral(text, tree, place)
-                    kept.execute(
-                        f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (new, number)
-                    )
+                    kept.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (new, row))
         kept.commit()
         kept.execute("PRAGMA journal_mode = DELETE")
         kept.execute("PRAGMA page_size = 512")  # small tables: less than half the size
