@@ -43,9 +43,9 @@ def _going_on(study: Study) -> tuple[str, str]:
     command, done, total = study.attrs.command, len(study.seen.counted), study.total
     same = command_line(command, here=True)
     if total is None:
-        return "The study's command; it goes on where it stopped:", same
+        return "The study's command continues where it stopped:", same
     if done + len(study.seen.given_up) < total:
-        return f"{done} of {plural(total, 'trial')} done; the same command goes on:", same
+        return f"{done} of {plural(total, 'trial')} done; to continue, rerun:", same
     if study.attrs.budget is not None and study.attrs.budget.grid:
         return f"The study's command; all of its grid is done ({plural(total, 'point')}):", same
     more = command_line(command, 2 * total, here=True)

@@ -43,7 +43,7 @@ def _what_seeds_say(winner: Winner, sign: float) -> str:
     bias = winner.selection_bias
     than = "better" if sign * bias < 0 else "worse"
     said += [
-        f"The search had shown {decimals(winner.searched)} for the winner, "
+        f"The search showed {decimals(winner.searched)} for the winner, "
         f"{decimals(abs(bias), winner.searched)} {than} than the {seeds_of(winner)} give.",
         *([HOLDS] if is_final else []),
     ]

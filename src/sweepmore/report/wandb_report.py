@@ -68,7 +68,7 @@ def require_account() -> None:
     try:
         known = wandb.login(prompt=False, verify=False)
     except wandb.Error as error:  # a key of the wrong length
-        raise ConfigError(f"W&B's API key cannot be: {error}", value=None, cure=cure) from error
+        raise ConfigError(f"W&B's API key is invalid: {error}", value=None, cure=cure) from error
     if not known:
         problem = "A W&B report is kept on W&B's server, but no API key is known."
         raise ConfigError(problem, value=None, cure=cure)

@@ -548,7 +548,7 @@ class TestConfirm:
         gap = found["selection_bias"]
         better = "better" if gap < 0 else "worse"
         told = f"{decimals(abs(gap), 0.507)} {better} than the 3 final seeds give"
-        assert f"the search had shown 0.5070, {told}" in out
+        assert f"the search showed 0.5070, {told}" in out
         assert f"folder   {Path(found['run']).relative_to(app.folder)}" in out
         # by their numbers in the search: the second (x=0.5) and the third
         marks = [line.split()[:2] for line in out.splitlines() if re.match(r"[→ ] +\d+ +\d", line)]
