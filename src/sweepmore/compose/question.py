@@ -205,7 +205,7 @@ def _shown(value: Any, missing: object) -> str:
 
 
 def code_hash(root: Path) -> str:
-    """Eight hex digits over the Python sources below ``root``, without hidden and installed ones."""
+    """Eight hex digits over the Python sources below ``root`` that are not hidden or installed."""
     sources = hashlib.sha256()
     for folder, inside, files in os.walk(root):
         inside[:] = sorted(n for n in inside if n[0] != "." and n not in NOT_SOURCES)

@@ -144,24 +144,24 @@ class Application:
     root: str | None = None
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Self:
+    def read(cls, stored: Mapping[str, Any]) -> Self:
         """The record from what a study keeps; keys of later versions are left out."""
-        about = _known(Curves, kept.get("curves", {}))
-        drawn = tuple(Curve(**_known(Curve, curve)) for curve in about.pop("drawn", ()))
+        about = _fields_in(Curves, stored.get("curves", {}))
+        drawn = tuple(Curve(**_fields_in(Curve, curve)) for curve in about.pop("drawn", ()))
         overfit = about.pop("overfit", None)
-        commands = _known(Commands, kept.get("commands", {}))
+        commands = _fields_in(Commands, stored.get("commands", {}))
         nested = {
             "curves": Curves(**about, drawn=drawn, overfit=overfit and (overfit[0], overfit[1])),
             "commands": Commands(
                 **{
-                    role: command and Command(**_known(Command, command))
+                    role: command and Command(**_fields_in(Command, command))
                     for role, command in commands.items()
                 }
             ),
-            "objectives": tuple(kept.get("objectives", ())),
-            "evaluators": tuple(kept.get("evaluators", ())),
+            "objectives": tuple(stored.get("objectives", ())),
+            "evaluators": tuple(stored.get("evaluators", ())),
         }
-        return cls(**{**_known(cls, kept), **nested})
+        return cls(**{**_fields_in(cls, stored), **nested})
 
     def written(self) -> dict[str, Any]:
         """The record as JSON holds it."""
@@ -175,9 +175,9 @@ class Application:
         return folders if self.root is None else [*folders, Path(self.root)]
 
 
-def _known(cls: type[Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_in(cls: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(cls)}
-    return {key: value for key, value in kept.items() if key in names}
+    return {key: value for key, value in stored.items() if key in names}
 
 
 def _lists(value: Any) -> Any:
