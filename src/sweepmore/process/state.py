@@ -45,7 +45,9 @@ class Snapshot:
     @classmethod
     def taken(cls) -> Snapshot:
         """The state as it is now."""
-        handlers = {s: signal.getsignal(s) for s in _SIGNALS} if in_main_thread() else {}
+        handlers: dict[int, Any] = {}
+        if in_main_thread():
+            handlers = {signum: signal.getsignal(signum) for signum in _SIGNALS}
         return cls(
             folder=working_folder(),
             environment=dict(os.environ),
