@@ -197,12 +197,12 @@ class TestDataIsNoCode:
             build_sampler(node, space, worker=0, trials_so_far=0, base_seed=0)  # type: ignore[arg-type]
 
         for target in ("subprocess.Popen", "pathlib.Path"):
-            with pytest.raises(ConfigError, match="is no subclass of BaseSampler"):
+            with pytest.raises(ConfigError, match="is not a subclass of BaseSampler"):
                 build({"_target_": target})
             inside = {"_target_": target, "args": ["touch", trap["self"]]}
-            with pytest.raises(ConfigError, match="is no subclass of BaseSampler or BasePruner"):
+            with pytest.raises(ConfigError, match="is not a subclass of BaseSampler or BasePruner"):
                 build({**SAMPLERS["nsgaii"], "crossover": inside})
-            with pytest.raises(ConfigError, match="is no subclass of BaseSampler or BasePruner"):
+            with pytest.raises(ConfigError, match="is not a subclass of BaseSampler or BasePruner"):
                 build_pruner({**PRUNERS["patient"], "wrapped_pruner": inside})
 
 
@@ -229,7 +229,7 @@ class TestNames:
 
     @pytest.mark.parametrize("name", ["", "x" * 481, "x\n", "a\0b", "\udcff"])
     def test_of_a_study_that_no_database_holds(self, name: str) -> None:
-        with pytest.raises(ConfigError, match="is no name"):
+        with pytest.raises(ConfigError, match="is not a valid name"):
             check_name(name)
 
     @pytest.mark.parametrize("name", ["../../elsewhere", "..", ".", "/", "s/../../elsewhere", ".s"])

@@ -20,7 +20,10 @@ TARGET = "hydra_plugins.sweepmore_sweeper.SweepmoreSweeper"
 
 
 class SweepmoreSweeper(Sweeper):
-    """See ``sweepmore.compose.keys.Settings`` for the keys."""
+    """Hydra's sweeper: runs ``task_function`` for each trial of a study.
+
+    ``sweepmore.compose.keys.Settings`` lists its keys.
+    """
 
     task_function: TaskFunction | None = None  # Hydra's class declares the others
 
@@ -30,11 +33,13 @@ class SweepmoreSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        """Hydra's hook before ``sweep``; nothing is checked or created here."""
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
 
     def sweep(self, arguments: list[str]) -> None:
+        """Run the sweep that the overrides ``arguments`` ask for; exits with 2 on bad input."""
         from sweepmore.compose.cli import errors_reported, less_garbage
         from sweepmore.sweep.parent import sweep
 
@@ -42,12 +47,12 @@ class SweepmoreSweeper(Sweeper):
         assert self.config is not None
         assert self.task_function is not None
         task = self.task_function
-        with less_garbage(task), errors_reported():  # of what hydra.main starts, too
+        with less_garbage(task), errors_reported():  # also for a script that only has hydra.main
             sweep(arguments, self.config, self.hydra_context, task)
 
 
 def _defaults() -> dict[str, Any]:
-    """Of every key but ``sampler`` and ``pruner``, which are groups."""
+    """The default of every key but ``sampler`` and ``pruner``, which are groups."""
     keys = [key for key in fields(Settings) if key.name not in ("sampler", "pruner")]
     return {
         key.name: [*key.default] if isinstance(key.default, tuple) else key.default for key in keys
@@ -55,7 +60,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def _register() -> None:
-    """Defaults of every key; samplers and pruners as groups, like the stock plugin's."""
+    """Register the keys with their defaults, and the groups of samplers and pruners."""
     store = ConfigStore.instance()
     node = {
         "_target_": TARGET,

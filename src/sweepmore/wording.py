@@ -40,7 +40,7 @@ def plural(number: int, noun: str, more: str | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``5 s``, ``2:05 min``, ``1:02 h``."""
+    """``5 s``, ``2:05 min``, ``1:02 h`` for a number of seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

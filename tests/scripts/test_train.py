@@ -196,7 +196,9 @@ def test_a_search_without_m_is_refused_with_the_cure(
     assert (done.returncode, done.stdout) == (2, "")
     problem, cure = done.stderr.splitlines()
     assert problem == f"error: {named} is about a search, but without -m this is one run."
-    assert cure == f"  The search: {shlex.join(['python', str(ROOT / 'train.py'), '-m', *words])}"
+    assert (
+        cure == f"  To search, run: {shlex.join(['python', str(ROOT / 'train.py'), '-m', *words])}"
+    )
     assert not folder.parent.exists()
 
 

@@ -1,6 +1,6 @@
 """How every root script starts: bad input is one message and exit code 2; bugs raise.
 
-``hydra_app`` wraps a task that Hydra composes a config for; ``command`` one whose few arguments
+``hydra_app`` wraps a task whose config Hydra composes; ``command`` wraps one whose few arguments
 are ``key=value`` pairs of a dataclass.
 """
 
@@ -49,7 +49,11 @@ ROOT_VARIABLE = "SWEEPMORE_ROOT"
 def hydra_app(
     task: Callable[[DictConfig], Any], *, config_path: str = "conf", config_name: str = "config"
 ) -> None:
-    """Compose the config and run ``task``; ``config_path`` is relative to the task's file."""
+    """Compose the config and run ``task``, once or as a sweep.
+
+    ``config_path`` is relative to the task's file. Leaves the process with exit code 2 on bad
+    input, and 128 plus its number on a signal; bugs raise.
+    """
     root = Path(inspect.getfile(task)).resolve().parent
     os.environ[ROOT_VARIABLE] = str(root)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print and exit 1 by itself
@@ -74,7 +78,7 @@ def hydra_app(
 
 
 def refuse_flags(words: Sequence[str], folder: Path, config_name: str) -> None:
-    """ConfigError where Hydra's own parser would print how all its flags are used."""
+    """Raise ConfigError where Hydra's own parser would print the usage of all its flags."""
 
     def refuse(message: str) -> NoReturn:
         raise ConfigError(f"{message[0].upper()}{message[1:]}.", value=words, cure=_FLAGS)
@@ -84,8 +88,9 @@ def refuse_flags(words: Sequence[str], folder: Path, config_name: str) -> None:
     strange = parser.parse_known_args(words)[1]
     for word in strange[:1]:
         if not word.startswith("-"):
-            cure = "Give all key=value in one row, and flags before or after them."
-            raise ConfigError(f"A flag parts {word} from the rest.", value=word, cure=cure)
+            cure = "Give all key=value together, and flags before or after them."
+            problem = f"A flag separates {word} from the other settings."
+            raise ConfigError(problem, value=word, cure=cure)
         key, equals, value = word.lstrip("-").partition("=")
         behind = words[words.index(word) + 1 :][:1]
         if not equals and behind and "=" not in behind[0]:
@@ -99,7 +104,7 @@ _FLAGS = "--hydra-help lists the flags."
 
 
 def _known_keys(folder: Path, config_name: str) -> list[str]:
-    """Of the config that a wrong word was meant for; none where it cannot be composed."""
+    """The keys of the config that a wrong word was meant for; [] where it cannot be composed."""
     place = hydra.initialize_config_dir(str(folder), **VERSION_BASE)
     with contextlib.suppress(ConfigError), composing(), place:
         return known_keys(hydra.compose(config_name))
@@ -107,8 +112,10 @@ def _known_keys(folder: Path, config_name: str) -> list[str]:
 
 
 def refuse_a_search(hydra_node: Any) -> None:
-    """ConfigError where one run is about to begin, but a search was typed: a key of the sweeper,
-    or ``sweeps=NAME`` without all that it searches."""
+    """Raise ConfigError where a search was typed, but one run is about to begin.
+
+    A search is a key of the sweeper, or ``sweeps=NAME`` without all the keys that it searches.
+    """
     typed = [*as_typed(hydra_node.overrides.hydra), *as_typed(hydra_node.overrides.task)]
     given = {word.partition("=")[0].lstrip("+~") for word in typed}
     about = [key for key in given if key.startswith(("hydra.sweeper", "hydra/sweeper"))]
@@ -119,18 +126,21 @@ def refuse_a_search(hydra_node: Any) -> None:
         raise ConfigError(
             f"{about[0]} is about a search, but without -m this is one run.",
             value=about,
-            cure=f"The search: {shlex.join([python(), *start_words(), '-m', *sys.argv[1:]])}",
+            cure=f"To search, run: {shlex.join([python(), *start_words(), '-m', *sys.argv[1:]])}",
         )
 
 
 def require(package: str) -> None:
-    """Leave with one line where ``package`` is not installed; does not import it."""
+    """Exit with one line where ``package`` is not installed; it is not imported."""
     if importlib.util.find_spec(package) is None:
         sys.exit(f"{package} is not installed here: run `make setup`, then `. .venv/bin/activate`")
 
 
 def command(cls: type[T], task: Callable[[T], None], argv: list[str] | None = None) -> None:
-    """Run ``task`` on the record that ``key=value`` arguments describe; ``--help`` lists them."""
+    """Run ``task`` on the record that ``key=value`` arguments describe; ``--help`` lists them.
+
+    Leaves the process with exit code 2 on bad input, and 128 plus its number on a signal.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     with less_garbage(task), errors_reported():
         if {"-h", "--help"} & set(arguments):
@@ -149,7 +159,10 @@ def command(cls: type[T], task: Callable[[T], None], argv: list[str] | None = No
 
 
 def given(arguments: Any, *names: str) -> str:
-    """`` key=value`` of each of these settings that is not its default: for the next command."""
+    """`` key=value`` for each of these settings that differs from its default.
+
+    They are to be appended to the next command.
+    """
     defaults = {field.name: field.default for field in dataclasses.fields(arguments)}
     words = [(name, getattr(arguments, name)) for name in names]
     changed = [f"{name}={value}" for name, value in words if value != defaults[name]]
@@ -157,7 +170,7 @@ def given(arguments: Any, *names: str) -> str:
 
 
 def usage(cls: type) -> str:
-    """One line a key: name, default, help."""
+    """The help of a command: the docstring of ``cls``, and a line for each key."""
     rows = [(f"{f.name}={_yaml(f.default)}", f.metadata["help"]) for f in dataclasses.fields(cls)]
     width = max(len(key) for key, _ in rows)
     head = (cls.__doc__ or "").strip()
@@ -170,8 +183,11 @@ def _yaml(value: object) -> str:
 
 @contextlib.contextmanager
 def less_garbage(task: Callable[..., Any]) -> Iterator[None]:
-    """Inside the block Python looks for garbage less often; and not at all as the process ends,
-    where that is the one of the task's own script, which ends with the block."""
+    """Inside the block, Python's garbage collector runs less often.
+
+    It does not run at all as the process ends, if ``task`` is of the script itself, which ends
+    with the block.
+    """
     before = gc.get_threshold()
     gc.set_threshold(GARBAGE_THRESHOLD)
     try:
@@ -184,27 +200,29 @@ def less_garbage(task: Callable[..., Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def errors_reported() -> Iterator[None]:
-    """What a user can cause: one message on stderr, exit 2. A signal: exit 128 + its number.
-    Inside the block a warning is one line, too."""
+    """Inside the block, what a user can cause is one message on stderr and exit code 2.
+
+    A signal exits with 128 plus its number. A warning is one line, too; bugs raise.
+    """
     format_before, warnings.formatwarning = warnings.formatwarning, _warning_line
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no arrows shows a ?
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without arrows shows a ?
             stream.reconfigure(errors="replace")
     try:
         yield
     except Interrupted as stopped:
         sys.exit(stopped.exit_code)
-    except KeyboardInterrupt:  # before or after what a signal is asked to stop at a step of
+    except KeyboardInterrupt:  # outside the loop that asks for signals at each step
         print("stopped", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except UserError as error:
         _fail(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader of our output left (`| head`): nothing to tell it
+    except BrokenPipeError:  # the reader of our output ended (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)  # SIGPIPE, which Windows does not name
     except OSError as error:
         if is_disk_failure(error):
-            cure = "Make room, or mend the disk; then go on."
+            cure = "Make room, or repair the disk. Then rerun the same command to continue."
             _fail(f"Nothing more can be written: {error.strerror}.\n  {cure}")
         if error.filename is None or not is_about_writing(error):
             raise
@@ -218,14 +236,16 @@ def _warning_line(message: Warning | str, *where: object, **more: object) -> str
 
 
 def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
-    """Hydra repeats what it cannot read: of a URL no secret."""
+    """Print an error and exit; secrets of a URL that Hydra repeats are masked."""
     print(f"error: {masked(message)}", file=sys.stderr)
     sys.exit(code)
 
 
 def script_beside(root: Path, name: str) -> str | None:
-    """``python confirm.py``, to be typed here, where ``root`` holds that script and it is one that
-    uses sweepmore: another application may have a script of that name."""
+    """``python confirm.py`` as it is typed here; None where ``root`` has no such script.
+
+    The script must mention sweepmore: another application may have a script of that name.
+    """
     path = root / name
     try:
         ours = "sweepmore" in path.read_text(encoding="utf-8", errors="replace")
@@ -234,21 +254,20 @@ def script_beside(root: Path, name: str) -> str | None:
     return shlex.join([python(), shown_path(path)]) if ours else None
 
 
-# Of the folder of the run that Hydra last began in this block, and of those it is in, what was
-# there before.
+# Which existed before: the folder of the run that Hydra last began in this block, and its parents.
 _there_before: ContextVar[Set[Path]] = ContextVar("there_before", default=frozenset())
 
 
 @contextlib.contextmanager
 def folders_remembered() -> Iterator[None]:
-    """Inside the block ``remove_empty`` knows which folders Hydra has made for a run."""
-    there = set[Path]()
+    """Inside the block, ``remove_empty`` knows which folders Hydra has created for a run."""
+    existing = set[Path]()
 
     def look(folder: Path) -> None:
-        there.clear()
-        there.update(path for path in (folder, *folder.parents) if path.exists())
+        existing.clear()
+        existing.update(path for path in (folder, *folder.parents) if path.exists())
 
-    before = _there_before.set(there)
+    before = _there_before.set(existing)
     try:
         with before_folders(look):
             yield
@@ -257,11 +276,14 @@ def folders_remembered() -> Iterator[None]:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove a run's folder and those it is in while they are empty: Hydra made them too early.
-    What was there before stays; where nobody looked (a launcher's process), the next but one."""
-    made, there = (folder, *folder.parents), _there_before.get()
+    """Remove a run's folder and its parents while they are empty: Hydra created them too early.
+
+    Folders that existed before stay. In a launcher's process, where nobody has looked, at most the
+    run's folder and its parent are removed.
+    """
+    folders, existing = (folder, *folder.parents), _there_before.get()
     with contextlib.suppress(OSError):
-        for path in made if there else made[:2]:
-            if path in there:
+        for path in folders if existing else folders[:2]:
+            if path in existing:
                 return
             path.rmdir()

@@ -1,7 +1,7 @@
 """Config sources as they were when a study began, and composing from them quickly.
 
-They are copied into the study's folder, because Hydra reads them anew for every trial: an edit in
-mid-sweep would otherwise change the later ones.
+They are copied into the study's folder, because Hydra reads them again for every trial: an edit
+during a sweep would otherwise change the later trials.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from sweepmore.runs.files import make_whole
 
 # Folders whose files are not an application's sources.
 NOT_SOURCES = {"site-packages", "node_modules", "tests", "outputs", "__pycache__"}
-# Hydra's names for the providers of folders that its flags name.
+# The flags that name a config folder, by Hydra's name for the folder's provider.
 FLAGS = {"main": "config-path", "command-line": "config-dir"}
 
 
 @dataclass
 class Composer:
-    """Composes the jobs of a study: groups once, then each job's values over a copy.
+    """Composes the jobs of a study: the groups once, then each job's values over a copy.
 
-    Hydra walks the defaults list and merges some forty files for every job, 54 ms of a trial
-    (benchmarks/overhead.py); jobs that choose the same options share all of that. ``fixed`` are
-    overrides of every job.
+    Hydra walks the defaults list and merges some forty files for every job, which takes 54 ms of a
+    trial (benchmarks/overhead.py); jobs that choose the same options share all of that. ``fixed``
+    are overrides of every job.
     """
 
     loader: ConfigLoader
@@ -51,26 +51,30 @@ class Composer:
         return group_test(self.loader, self.config_name, self.fixed)
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config that Hydra composes for a single run, Hydra's node included."""
+        """The config that Hydra composes for a single run, including Hydra's own node.
+
+        Raises ConfigError where Hydra refuses an override.
+        """
         with composing():
             return self._compose(overrides)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         words = [*self.fixed, *overrides]
         parsed = OverridesParser.create().parse_overrides(words)
-        values = [one for one in parsed if self._is_value(one)]
-        shape = tuple(word for word, one in zip(words, parsed) if not self._is_value(one))
+        # what is not a plain value decides which files are merged: composed once for each choice
+        values = [override for override in parsed if self._is_value(override)]
+        shape = tuple(w for w, override in zip(words, parsed) if not self._is_value(override))
         if shape not in self._composed:
             self._composed[shape] = self.loader.load_configuration(
                 self.config_name, overrides=list(shape), run_mode=RunMode.RUN
             )
         config = copy.deepcopy(self._composed[shape])
         apply_values(values, config)
-        name_after([one for one in parsed if not one.is_hydra_override()], config)
+        name_after([override for override in parsed if not override.is_hydra_override()], config)
         return config
 
     def _is_value(self, override: Override) -> bool:
-        """Whether it is set after composing, by Hydra's own rule; its own keys are composed."""
+        """Whether Hydra sets this override after composing; Hydra's own keys are composed."""
         if override.is_hydra_override():
             return False
         return not self._is_group(override.key_or_group) or isinstance(override.value(), dict)
@@ -78,7 +82,7 @@ class Composer:
 
 @dataclass(frozen=True)
 class FrozenConfig:
-    """Copied config sources and the name of the primary one."""
+    """The copied config sources of a study, and the name of the primary config."""
 
     folder: Path
     config_name: str
@@ -86,9 +90,11 @@ class FrozenConfig:
 
     @property
     def exists(self) -> bool:
+        """Whether the sources have been copied."""
         return (self.folder / "sources.json").exists()
 
     def composer(self) -> Composer:
+        """A composer over the copies."""
         sources = [
             (str(entry["provider"]), self._place(entry))
             for entry in self._entries()
@@ -99,14 +105,17 @@ class FrozenConfig:
 
     @property
     def search_path_override(self) -> str:
-        """``hydra.searchpath`` with the copies of the folders that it named."""
+        """The override of ``hydra.searchpath`` that names the copies of its folders."""
         places = [self._place(entry) for entry in self._entries() if _is_searchpath(entry)]
         return f"hydra.searchpath={override_text(places)}"
 
     @property
     def flags(self) -> dict[str, str]:
-        """Hydra's flags that name the copies of the application's own config folder and of the one
-        that was typed, where there are such: a config may live in code alone."""
+        """Hydra's flags that name the copied config folders, by flag.
+
+        These are the application's own and the one that was typed, where they exist: a config may
+        be defined in code only.
+        """
         return {
             FLAGS[str(entry["provider"])]: str(self.folder / entry["copy"])
             for entry in self._entries()
@@ -128,9 +137,10 @@ def freeze(
     hydra_overrides: Sequence[str],
     skip: Path,
 ) -> FrozenConfig:
-    """Copy each source (provider, path) that is a folder of YAML; ``skip`` is never copied.
+    """Copy each source (provider, path) that is a folder of YAML files; never ``skip``.
 
-    A folder that was frozen before is left as it is: a study that goes on keeps its sources.
+    A folder that was frozen before is left as it is: a study that continues keeps its sources.
+    Raises OSError where the folder cannot be written.
     """
     frozen = FrozenConfig(folder, config_name, tuple(hydra_overrides))
     if frozen.exists:
@@ -149,20 +159,22 @@ def freeze(
 
     try:
         make_whole(folder, fill)
-    except OSError:  # two parents may begin at once, and another was first
+    except OSError:  # another parent that started at the same time was first
         if not frozen.exists:
             raise
     return frozen
 
 
 def _is_searchpath(entry: Mapping[str, str | None]) -> bool:
-    """Hydra's name for the provider of a folder that ``hydra.searchpath`` brought."""
+    """Whether the source came from ``hydra.searchpath``, by Hydra's name of its provider."""
     return str(entry["provider"]).startswith("hydra.searchpath")
 
 
 def _directory(path: str) -> Path | None:
-    """The folder behind ``file://…`` or ``pkg://…``; None for sources that live in code, and for
-    a folder that is not there, of which Hydra only warns."""
+    """The folder that ``file://…`` or ``pkg://…`` names.
+
+    None for a source that is defined in code, and for a missing folder, of which Hydra only warns.
+    """
     scheme, _, rest = path.partition("://")
     folder = Path(rest) if scheme == "file" else _of_package(rest) if scheme == "pkg" else None
     return folder if folder is not None and folder.is_dir() else None
@@ -172,7 +184,7 @@ def _of_package(rest: str) -> Path | None:
     module, _, inside = rest.partition("/")
     try:
         origin = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # a package above it
+    except ModuleNotFoundError:  # a parent package is missing
         return None
     if origin is None or not origin.submodule_search_locations:
         return None
@@ -180,7 +192,7 @@ def _of_package(rest: str) -> Path | None:
 
 
 def _copy_yaml(source: Path, target: Path, skip: Path) -> None:
-    """All YAML files below ``source`` except in hidden folders and below ``skip``."""
+    """Copy all YAML files below ``source``, except in hidden folders and below ``skip``."""
     target.mkdir(parents=True, exist_ok=True)
     for child in sorted(source.iterdir()):
         if child.name.startswith(".") or child.name in NOT_SOURCES or child == skip:

@@ -1,7 +1,7 @@
-"""All that is private in Hydra and OmegaConf: the one module to read when they have a new version.
+"""Everything that is private in Hydra and OmegaConf: the module to check against a new version.
 
-Tested versions: requirements.lock, and requirements-hydra14.lock for the next one. pyproject bounds
-what may be installed, because a private name can move in any release.
+The tested versions are in requirements.lock, and in requirements-hydra14.lock for the next one.
+pyproject bounds what may be installed, because a private name can move in any release.
 """
 
 from __future__ import annotations
@@ -37,40 +37,45 @@ SWEEP_DEFAULTS = {
     "subdir": "${hydra.job.num}",
 }
 
-# The functions that take one override after another, by the end of their names: what a message is
-# about is the override in hand there; elsewhere a loop that has ended leaves its last one.
+# The functions that read one override after another, by the end of their names: an error is about
+# the override that they are reading. Elsewhere a local variable may be left from a finished loop.
 ONE_BY_ONE = ("._apply_overrides_to_config", "Overrides.__init__")
 
-# The function that says that a group has no such option, which knows the ``group``.
+# The function that raises where a group has no such option; its ``group`` is the group's name.
 NOT_FOUND = "config_not_found_error"
 
 IS_13 = hydra.__version__.startswith("1.3.")
-# ``hydra.main(**VERSION_BASE)``: 1.3 warns without it, 1.4 with it, and what 1.4 does without it is
-# what 1.3 does with it.
+# For ``hydra.main(**VERSION_BASE)``: 1.3 warns without it, and 1.4 warns with it. Without it 1.4
+# does what 1.3 does with it.
 VERSION_BASE = {"version_base": "1.3"} if IS_13 else {}
 
 
 def register_resolver(name: str, function: Callable[..., Any]) -> None:
-    """``${name:…}`` calls ``function``. OmegaConf 2.4 renamed it; 2.3 has another of that name."""
+    """Make ``${name:…}`` call ``function``; an earlier resolver of that name is replaced.
+
+    OmegaConf 2.4 renamed the method, and 2.3 has another one of the new name.
+    """
     is_23 = omegaconf.__version__.startswith("2.3.")
     register: Any = OmegaConf.register_new_resolver if is_23 else OmegaConf.register_resolver
     register(name, function, replace=True)
 
 
 def flags_parser() -> ArgumentParser:
-    """What reads Hydra's own flags off a command line."""
+    """The parser of Hydra's own flags on a command line."""
     return get_args_parser()
 
 
 def store(**entry: Any) -> None:
-    """``ConfigStore.store``, where a later entry of the same name replaces the earlier one: since
-    1.4 that must be said, before it cannot be."""
+    """Add an entry to Hydra's ``ConfigStore``; it replaces an earlier one of the same name.
+
+    Hydra 1.4 must be asked to do so, and 1.3 cannot be asked.
+    """
     more: dict[str, Any] = {} if IS_13 else {"replace": True}
     ConfigStore.instance().store(**entry, **more)
 
 
 def loader_of(sources: Iterable[tuple[str, str]]) -> ConfigLoader:
-    """A loader over these (provider, path) pairs alone, the first of which goes before the next."""
+    """A loader over these (provider, path) pairs only; earlier ones have precedence."""
     path = ConfigSearchPathImpl()
     for provider, place in sources:
         path.append(provider, place)
@@ -80,9 +85,9 @@ def loader_of(sources: Iterable[tuple[str, str]]) -> ConfigLoader:
 def group_test(
     loader: ConfigLoader, config_name: str, overrides: Sequence[str]
 ) -> Callable[[str], bool]:
-    """Whether a key names a config group, among the sources of ``hydra.searchpath``, too.
+    """A function that says whether a key names a config group, also of ``hydra.searchpath``.
 
-    The public ``get_group_options`` answers it, but reads all sources again at each call: 31 ms,
+    The public ``get_group_options`` can say so, but reads all sources again at each call: 31 ms
     for each key of a trial (n=12, 2026-11).
     """
     assert isinstance(loader, ConfigLoaderImpl)  # Hydra has no other
@@ -91,12 +96,12 @@ def group_test(
 
 
 def apply_values(values: Sequence[Override], config: DictConfig) -> None:
-    """Set values in a composed config as Hydra does after composing: ``+``, ``~`` and types."""
+    """Set values in a composed config as Hydra does, with ``+``, ``~`` and types."""
     ConfigLoaderImpl._apply_overrides_to_config(list(values), config)
 
 
 def name_after(task: Sequence[Override], config: DictConfig) -> None:
-    """Have the config say that it was composed by these overrides of the application's own keys."""
+    """Record in a composed config the overrides of the application's own keys."""
     job = config.hydra.job
     config.hydra.overrides.task = [override.input_line for override in task]
     if hasattr(hydra_loader, "get_overrides_dirname"):  # since 1.4 it is a resolver, which follows
@@ -110,31 +115,36 @@ def name_after(task: Sequence[Override], config: DictConfig) -> None:
 
 @contextmanager
 def before_folders(look: Callable[[Path], None]) -> Iterator[None]:
-    """``look(folder)`` whenever the folder of a run is known and not made yet. Hydra has no hook
-    there, but says to its ``HydraConfig`` which folder it will be."""
-    tell = HydraConfig.set_config
+    """Inside the block, call ``look(folder)`` when a run's folder is known and not created yet.
 
-    def told(self: HydraConfig, cfg: DictConfig) -> None:
-        tell(self, cfg)
+    Hydra has no hook there, but sets its ``HydraConfig``, which holds the folder.
+    """
+    original = HydraConfig.set_config
+
+    def set_config(self: HydraConfig, cfg: DictConfig) -> None:
+        original(self, cfg)
         if (folder := OmegaConf.select(cfg, "hydra.runtime.output_dir")) is not None:
             look(Path(folder))
 
-    HydraConfig.set_config = told  # type: ignore[method-assign]
+    HydraConfig.set_config = set_config  # type: ignore[method-assign]
     try:
         yield
     finally:
-        HydraConfig.set_config = tell  # type: ignore[method-assign]
+        HydraConfig.set_config = original  # type: ignore[method-assign]
 
 
 def for_another_process(context: HydraContext) -> dict[str, Any]:
-    """What ``context`` holds beside its loader and callbacks, which are of this process: since
-    Hydra 1.4 the targets that the application allows to be instantiated."""
+    """The parts of ``context`` that another process needs, by name.
+
+    Its loader and callbacks belong to this process. Since Hydra 1.4 the rest is the targets that
+    the application allows to be instantiated.
+    """
     of_this = ("config_loader", "callbacks")
     return {f.name: getattr(context, f.name) for f in fields(context) if f.name not in of_this}
 
 
 def fresh_context(config: DictConfig, more: Mapping[str, Any]) -> HydraContext:
-    """A context in another process than the one that began; ``more`` as that one gave it."""
+    """A context in another process; ``more`` is what ``for_another_process`` returned."""
     loader = ConfigLoaderImpl(create_config_search_path(None))
     return HydraContext(config_loader=loader, callbacks=Callbacks(config), **more)
 
@@ -145,13 +155,16 @@ def callbacks_of(config: DictConfig) -> Any:
 
 
 def without_callbacks(context: HydraContext) -> HydraContext:
-    """For what Hydra runs as a job and is none of the application's: a worker."""
+    """A context for a job that is not the application's: a worker."""
     return replace(context, callbacks=Callbacks())
 
 
 def choice_among(key: Override, values: list[Any]) -> Override:
-    """A choice among values as they are. Hydra's grammar has no text for all of them: it reads
-    ``choice(null,1)`` as an error and ``null`` as one fixed value."""
+    """An override of ``key`` that chooses among these values.
+
+    Hydra's grammar cannot write all of them: ``choice(null,1)`` is an error, and ``null`` alone is
+    a fixed value.
+    """
     return replace(
         key,
         value_type=ValueType.CHOICE_SWEEP,
@@ -161,7 +174,10 @@ def choice_among(key: Override, values: list[Any]) -> Override:
 
 
 def error_of(ended: JobReturn) -> BaseException | None:
-    """What the task raised; the public ``return_value`` prints a line of its own and raises it."""
+    """What the task raised, or None.
+
+    The public ``return_value`` prints a line of its own and raises it.
+    """
     if ended.status is JobStatus.COMPLETED:
         return None
     error = ended._return_value
@@ -170,5 +186,5 @@ def error_of(ended: JobReturn) -> BaseException | None:
 
 
 def root_of(node: DictConfig) -> Any:
-    """The config that a node is a part of."""
+    """The whole config that a node is part of."""
     return node._get_root()

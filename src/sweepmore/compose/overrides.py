@@ -1,6 +1,6 @@
-"""Hydra's override grammar, both ways: text -> parsed override, typed value -> text.
+"""Hydra's override grammar, both ways: text → parsed override, and typed value → text.
 
-Grammar: hydra.cc/docs/advanced/override_grammar/extended. Knows nothing of Optuna.
+The grammar is at hydra.cc/docs/advanced/override_grammar/extended. Nothing here knows Optuna.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from hydra.errors import HydraException
 from sweepmore.compose.hydra_internals import choice_among
 from sweepmore.errors import ConfigError, first_line
 
-# A word that Hydra reads as a string without quotes: no number, no keyword, nothing to escape.
+# A word that Hydra reads as a string without quotes: not a number or keyword, nothing to escape.
 WORD = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z_][\w./-]*", re.ASCII | re.IGNORECASE)
 
 
 def read_overrides(arguments: Sequence[str], params: Mapping[str, Any]) -> list[Override]:
-    """``hydra.sweeper.params`` first, without the keys that the command line gives, too.
+    """The overrides of ``hydra.sweeper.params``, then those of the command line, which win.
 
     A value in ``params`` is a string in Hydra's grammar, a list (a choice among its elements as
-    they are: no grammar inside) or one fixed value.
+    they are, without grammar) or one fixed value. Raises ConfigError where Hydra cannot read an
+    override, and where a key is given twice.
     """
     written = [_parse(text) for text in arguments]
     preset = [_from_params(key, value) for key, value in params.items()]
@@ -41,13 +42,16 @@ def read_overrides(arguments: Sequence[str], params: Mapping[str, Any]) -> list[
 
 
 def fixed_values(arguments: Sequence[str]) -> dict[str, str]:
-    """Key, with its plus, → the text of its value; what is deleted is left out."""
-    read = [override for override in read_overrides(arguments, {}) if not override.is_delete()]
-    return {one.get_key_element(): one.get_value_element_as_str() for one in read}
+    """The text of each override's value by its key, with its plus; deletions are left out."""
+    overrides = [o for o in read_overrides(arguments, {}) if not o.is_delete()]
+    return {o.get_key_element(): o.get_value_element_as_str() for o in overrides}
 
 
 def override_text(value: object) -> str:
-    """``value`` in Hydra's grammar, such that Hydra reads exactly it back."""
+    """``value`` in Hydra's grammar, such that Hydra reads exactly the same value.
+
+    Raises ConfigError on a type or a dict's key that the grammar cannot write.
+    """
     match value:
         case None:
             return "null"
@@ -70,21 +74,22 @@ def override_text(value: object) -> str:
     raise ConfigError(
         f"{value!r} is a {type(value).__name__}, which has no form in an override.",
         value=value,
-        cure="Use null, booleans, numbers, strings, lists and dicts; a sweep cannot hold another.",
+        cure="Use null, booleans, numbers, strings, lists and dicts: a sweep holds nothing else.",
     )
 
 
 def line(override: Override) -> str:
-    """As the user wrote it."""
+    """The override as the user wrote it."""
     return override.input_line or ""
 
 
 def refusal(override: Override, problem: str, cure: str) -> ConfigError:
+    """The error for an override that Hydra reads and a sweep cannot use."""
     return ConfigError(f"{line(override)}: {problem}.", value=line(override), cure=cure)
 
 
 def _key_text(key: Any) -> str:
-    """A dict's key; Hydra has no quotes there, so that some strings cannot be written."""
+    """A dict's key in Hydra's grammar, which has no quotes there: not every string is possible."""
     text = Transformer.str(key)
     try:
         (read,) = OverridesParser.create().parse_rule(f"{{{text}:0}}", "dictContainer")
@@ -130,7 +135,10 @@ def _bare_key(override: Override) -> str:
 
 
 def _refuse_repeats(overrides: Sequence[Override]) -> None:
-    """Only ``~x`` may stand beside ``+x=...``: so a config group is taken out and put back."""
+    """Raise ConfigError where a key is given twice.
+
+    Only ``~x`` may accompany ``+x=...``: so a config group is removed and added again.
+    """
     counts = Counter(_bare_key(override) for override in overrides if not override.is_delete())
     for key, count in counts.items():
         if count > 1:

@@ -1,6 +1,6 @@
-"""What a study asks: compared when it goes on, explained when it differs.
+"""What a study asks: compared when the study continues, and explained where it differs.
 
-The question is plain JSON in the study's attributes.
+The question is plain JSON among the study's attributes.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ def ask(
 ) -> Question:
     """The question as JSON: search space, settings of the search, fixed config, identity.
 
-    ``config`` is composed without the searched overrides; keys that are searched or begin with
-    one of ``ignore`` do not matter. ``identity`` tells what else does (a data fingerprint, say);
-    it is asked last, when all of ``config`` has been resolved.
+    ``config`` is composed without the searched overrides. Keys that are searched, or begin with
+    one of ``ignore``, are left out. ``identity`` returns what else matters (a data fingerprint,
+    say); it is called last, when all of ``config`` has been resolved. Raises ConfigError where
+    that is impossible.
     """
     config = _steady(config)
     fixed = {
@@ -50,52 +51,56 @@ def ask(
         for key, value in dotted(resolved(config)).items()
         if not _begins(key, [*space, *ignore, "hydra"])
     }
-    found = {
+    question = {
         "space": {name: json.loads(distribution_to_json(d)) for name, d in space.items()},
         **settings,
         "config": fixed,
         "identity": identity() if identity else None,
     }
-    return dict(json.loads(json.dumps(found, default=str)))
+    return dict(json.loads(json.dumps(question, default=str)))
 
 
 def identify(path: str, config: DictConfig) -> Any:
-    """What the application's function says of a config; it may refuse one."""
+    """What the application's function at ``path`` says about a config; it may raise."""
     return call(path, _steady(config))
 
 
 def agreed(answers: Iterable[Any]) -> Any:
-    """The one answer; where several differ all of these, in whatever order they came; or None."""
+    """The common answer; all different ones, sorted, where they differ; None without any."""
     texts = sorted({json.dumps(answer, sort_keys=True, default=str) for answer in answers})
-    found = [json.loads(text) for text in texts]
-    return found[0] if len(found) == 1 else found or None
+    distinct = [json.loads(text) for text in texts]
+    return distinct[0] if len(distinct) == 1 else distinct or None
 
 
 def _steady(config: DictConfig) -> DictConfig:
-    """What differs from run to run (``${hydra:…}``, which no run has resolved yet, and
-    ``${now:…}``) stands as it is written."""
+    """``config``, in which what differs from run to run stays as it is written.
 
-    def kept(value: Any) -> Any:
+    That is ``${hydra:…}``, which no run has resolved yet, and ``${now:…}``.
+    """
+
+    def escaped(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: kept(item) for key, item in value.items()}
+            return {key: escaped(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [kept(item) for item in value]
+            return [escaped(item) for item in value]
         return _OF_ONE_RUN.sub(r"\\\g<0>", value) if isinstance(value, str) else value
 
-    steady = OmegaConf.create(kept(OmegaConf.to_container(config, resolve=False)))
+    steady = OmegaConf.create(escaped(OmegaConf.to_container(config, resolve=False)))
     assert isinstance(steady, DictConfig)
     return _left_open(steady)
 
 
 def _left_open(config: DictConfig) -> DictConfig:
-    """What cannot be resolved without the searched values stands as it is written: Hydra, too,
-    resolves it in the trial that reads it, if one does."""
+    """``config``, in which what needs the searched values stays as it is written.
 
-    def kept(value: Any, path: str) -> Any:
+    Hydra, too, resolves it only in the trial that reads it.
+    """
+
+    def escaped(value: Any, path: str) -> Any:
         if isinstance(value, dict):
-            return {key: kept(item, f"{path}.{key}".strip(".")) for key, item in value.items()}
+            return {key: escaped(item, f"{path}.{key}".strip(".")) for key, item in value.items()}
         if isinstance(value, list):
-            return [kept(item, f"{path}[{at}]") for at, item in enumerate(value)]
+            return [escaped(item, f"{path}[{at}]") for at, item in enumerate(value)]
         if isinstance(value, str) and "${" in value:
             try:
                 OmegaConf.select(config, path)
@@ -103,7 +108,7 @@ def _left_open(config: DictConfig) -> DictConfig:
                 return _ANY.sub(r"\\\g<0>", value)
         return value
 
-    opened = OmegaConf.create(kept(OmegaConf.to_container(config, resolve=False), ""))
+    opened = OmegaConf.create(escaped(OmegaConf.to_container(config, resolve=False), ""))
     assert isinstance(opened, DictConfig)
     return opened
 
@@ -118,20 +123,25 @@ def _begins(key: str, prefixes: Iterable[str]) -> bool:
 
 
 def call(path: str, *arguments: Any) -> Any:
-    """Call the function at a dotted path; ConfigError where there is none."""
+    """Call the function at a dotted path. Raises ConfigError where there is none."""
     return function_at(path)(*arguments)
 
 
 def function_at(path: str, key: str = "") -> Callable[..., Any]:
-    """``key`` is the setting whose value the path is, for the message."""
+    """The function at a dotted path. Raises ConfigError where there is none.
+
+    ``key`` is the setting that holds the path, for the message.
+    """
     try:
         function = imported(path)
         if not callable(function):
             raise ImportError(f"it is a {type(function).__name__}")
     except ImportError as error:
-        said = f"{key}={path}" if key else path
+        setting = f"{key}={path}" if key else path
         cure = "Give package.module.function, importable from here."
-        raise ConfigError(f"{said} is not a function: {error}.", value=path, cure=cure) from error
+        raise ConfigError(
+            f"{setting} is not a function: {error}.", value=path, cure=cure
+        ) from error
     return cast(Callable[..., Any], function)
 
 
@@ -153,15 +163,18 @@ def changes(old: Question, new: Question) -> list[str]:
 
 
 def barred(old: Question, new: Question) -> list[str]:
-    """The searched keys that no study can go on with: Optuna takes another range of the same kind
-    for a parameter, but no other kind and no other choices."""
+    """The searched keys whose change no study can continue with.
+
+    Optuna accepts another range of the same kind for a parameter, but neither another kind nor
+    other choices.
+    """
     before, after = old["space"], new["space"]
     return [name for name in before if name in after and not fits(before[name], after[name])]
 
 
 def fits(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether Optuna takes both of these distributions, as plain JSON, for one parameter."""
-    old, new = (json_to_distribution(json.dumps(one)) for one in (before, after))
+    """Whether Optuna accepts both distributions, as plain JSON, for one parameter."""
+    old, new = (json_to_distribution(json.dumps(each)) for each in (before, after))
     try:
         check_distribution_compatibility(old, new)
     except ValueError:
@@ -170,13 +183,13 @@ def fits(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
 
 
 def _lines(question: Question) -> dict[str, Any]:
-    """Flat; distributions stay whole, config keys lose their ``config.``"""
+    """The question as a flat mapping; distributions stay whole, config keys lose ``config.``"""
     flat: dict[str, Any] = {}
     for key, value in question.items():
         if key == "config":
             flat |= value
         elif key == "space":
-            flat |= {f"space of {name}": one for name, one in value.items()}
+            flat |= {f"space of {name}": space for name, space in value.items()}
         else:
             flat |= dotted({key: value})
     return flat
@@ -192,12 +205,12 @@ def _shown(value: Any, missing: object) -> str:
 
 
 def code_hash(root: Path) -> str:
-    """Eight hex digits over all Python sources below ``root``, hidden and installed ones aside."""
-    seen = hashlib.sha256()
+    """Eight hex digits over the Python sources below ``root`` that are not hidden or installed."""
+    sources = hashlib.sha256()
     for folder, inside, files in os.walk(root):
         inside[:] = sorted(n for n in inside if n[0] != "." and n not in NOT_SOURCES)
         for name in sorted(files):
             if name.endswith(".py"):
                 path = Path(folder, name)
-                seen.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return seen.hexdigest()[:8]
+                sources.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return sources.hexdigest()[:8]

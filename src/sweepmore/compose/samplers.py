@@ -1,8 +1,8 @@
-"""Optuna's samplers and pruners from Hydra config nodes, seeded per worker.
+"""Optuna's samplers and pruners from Hydra config nodes, seeded for each worker.
 
 A node is what the stock hydra-optuna-sweeper takes: ``_target_`` and arguments. Only arguments that
-were given reach Optuna, so that its own defaults (since 5.0 multivariate TPE with constant liar)
-hold; the stock plugin passed its own. Importing this module does not import Optuna.
+were given reach Optuna, so that its own defaults apply (since 5.0 multivariate TPE with constant
+liar); the stock plugin passed others. Importing this module does not import Optuna.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ SAMPLERS: Mapping[str, Node] = {
     "bruteforce": {"_target_": "optuna.samplers.BruteForceSampler", "seed": None},
 }
 
-# What the stock plugin's options declare besides (config.py of its 1.4.0rc3), so that Hydra takes
-# hydra.sweeper.sampler.KEY=VALUE without a plus, here as there. Null is not given.
+# Further keys of the stock plugin's options (config.py of its 1.4.0rc3), so that Hydra accepts
+# hydra.sweeper.sampler.KEY=VALUE without a plus here, too. Null means that it is not given.
 _TPE = (
     "consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints",
     "n_startup_trials", "n_ei_candidates", "multivariate", "warn_independent_sampling",
@@ -58,7 +58,7 @@ PRUNERS: Mapping[str, Node] = {
     "none": {"_target_": "optuna.pruners.NopPruner"},
     "median": {"_target_": "optuna.pruners.MedianPruner"},
     # Required, without a default; 25 is the example in Optuna's documentation: the best quarter
-    # goes on. (50 would be the median pruner.)
+    # continues. (50 would be the median pruner.)
     "percentile": {"_target_": "optuna.pruners.PercentilePruner", "percentile": 25.0},
     "successive_halving": {"_target_": "optuna.pruners.SuccessiveHalvingPruner"},
     "hyperband": {"_target_": "optuna.pruners.HyperbandPruner"},
@@ -86,7 +86,8 @@ DEPRECATED: Mapping[str, frozenset[str]] = {
     "CmaEsSampler": frozenset({"restart_strategy", "inc_popsize", "x0", "sigma0"}),
 }
 
-# What Optuna imports only when the first trial is sampled or pruned ("optional" in its metadata).
+# Packages that Optuna imports only when the first trial is sampled or pruned ("optional" in its
+# metadata).
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "GPSampler": ("torch", "scipy"),
     "CmaEsSampler": ("cmaes",),
@@ -101,20 +102,23 @@ SEEDS = range(2**32)  # what numpy.random.RandomState takes, which Optuna's samp
 
 @dataclass(frozen=True)
 class Stream:
-    """Which random numbers a sampler gets: no two workers, nor one restarted, repeat each other."""
+    """Which random numbers a sampler draws: workers, even restarted, never repeat each other."""
 
     base_seed: int | None = None
     worker: int = 0
     trials_so_far: int = 0
 
     def seed(self, sampler: str, configured: object) -> int | None:
-        """A seed in the config goes before the study's; without both, Optuna draws one."""
+        """The seed of a sampler; None lets Optuna draw one.
+
+        A seed in the config has precedence over the study's. Raises ConfigError on an invalid one.
+        """
         base = self.base_seed if configured is None else configured
         if base is None:
             return None
         if not isinstance(base, int) or isinstance(base, bool) or base not in SEEDS:
             raise ConfigError(
-                f"{base!r} is no seed for {sampler}.",
+                f"{base!r} is not a valid seed for {sampler}.",
                 value=base,
                 cure="Give an integer from 0 to 2**32 - 1, or null.",
             )
@@ -135,10 +139,11 @@ def build_sampler(
     trials_so_far: int,
     base_seed: int | None,
 ) -> BaseSampler:
-    """A fresh sampler for one worker; the caller draws ``base_seed`` once a study.
+    """A fresh sampler for one worker; the caller draws ``base_seed`` once for each study.
 
-    ``grid``: the caller enqueues ``space.grid()``, and the sampler only carries the points. Asked
-    for one more, it takes a point of the grid that nobody has, so a lost one is made up for.
+    For a grid the caller enqueues the points, and the sampler only carries them. Asked for one
+    more, it takes a point of the grid that nobody has, which makes up for a lost one. Raises
+    ConfigError on an unknown sampler, argument or seed, and where a package is missing.
     """
     from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler
 
@@ -154,7 +159,7 @@ def build_sampler(
 
 
 def build_pruner(config: Node | str | None) -> BasePruner:
-    """None is no pruning."""
+    """A pruner; None means no pruning. Raises ConfigError on an unknown pruner or argument."""
     from optuna.pruners import BasePruner
 
     node = _named(config or "none", PRUNERS, "pruner")
@@ -165,20 +170,20 @@ def build_pruner(config: Node | str | None) -> BasePruner:
 def _named(config: Node | str, table: Mapping[str, Node], what: str) -> Node:
     if isinstance(config, Mapping):
         if "_target_" not in config:
-            cure = f"Add _target_: the path of a class; or take one of {', '.join(table)}."
+            cure = f"Add _target_ with the path of a class, or use one of {', '.join(table)}."
             raise ConfigError(f"{what}={dict(config)} has no _target_.", value=config, cure=cure)
         return config
     if not isinstance(config, str) or config not in table:
         raise ConfigError(
             f"There is no {what} {config}.{did_you_mean(str(config), table)}",
             value=config,
-            cure=f"Take one of {', '.join(table)}, or give a node with _target_.",
+            cure=f"Use one of {', '.join(table)}, or give a node with _target_.",
         )
     return table[config]
 
 
 def _parts() -> tuple[type, ...]:
-    """What a sampler or a pruner is made of; a node that names anything else is not built."""
+    """The classes that an argument's node may name; nothing else is built from a config."""
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.samplers.nsgaii import BaseCrossover
@@ -187,21 +192,22 @@ def _parts() -> tuple[type, ...]:
 
 
 def _class(node: Node, *bases: type) -> type:
-    """What ``_target_`` names: Optuna's own, or any importable subclass of one of ``bases``."""
+    """The class that ``_target_`` names: an importable subclass of one of ``bases``."""
     target = str(node.get("_target_"))
     try:
-        found = imported(target)
+        kind = imported(target)
     except ImportError as error:
-        targets = [str(known["_target_"]) for known in (*SAMPLERS.values(), *PRUNERS.values())]
+        targets = [str(option["_target_"]) for option in (*SAMPLERS.values(), *PRUNERS.values())]
         raise ConfigError(
             f"_target_ {target} cannot be imported: {error}.{did_you_mean(target, targets)}",
             value=target,
             cure="Give the dotted path of a class, such as optuna.samplers.TPESampler.",
         ) from error
-    if not (isinstance(found, type) and issubclass(found, bases)):
-        problem = f"_target_ {target} is no subclass of {' or '.join(b.__name__ for b in bases)}."
-        raise ConfigError(problem, value=target, cure="Take one of Optuna's, or your own subclass.")
-    return found
+    if not (isinstance(kind, type) and issubclass(kind, bases)):
+        names = " or ".join(base.__name__ for base in bases)
+        problem = f"_target_ {target} is not a subclass of {names}."
+        raise ConfigError(problem, value=target, cure="Use one of Optuna's, or your own subclass.")
+    return kind
 
 
 def _instantiate(kind: type, node: Node, stream: Stream) -> Any:
@@ -231,14 +237,18 @@ def _require_packages(kind: str) -> None:
 
 
 def _given(kind: type, node: Node) -> dict[str, Any]:
-    """The node's arguments, known ones only; deprecated ones go with one warning. A seed of null
-    is none: a node that a config merges into the default one inherits it."""
+    """The node's arguments; deprecated ones are dropped with one warning.
+
+    A null seed is not given: a node that a config merges into the default one inherits it. Raises
+    ConfigError on an unknown argument.
+    """
     given = {name: value for name, value in node.items() if name not in HYDRA_KEYS}
     if given.get("seed") is None:
         given.pop("seed", None)
     dropped = [name for name in given if name in DEPRECATED.get(kind.__name__, ())]
     if dropped:
-        text = f"{kind.__name__} ignores {', '.join(dropped)}: deprecated in Optuna 5, gone in 6."
+        names = ", ".join(dropped)
+        text = f"{kind.__name__} ignores {names}: deprecated in Optuna 5, removed in 6."
         warnings.warn(text, FutureWarning, stacklevel=4)
     accepted = inspect.signature(kind).parameters
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
@@ -251,7 +261,7 @@ def _given(kind: type, node: Node) -> dict[str, Any]:
 
 
 def _nested(name: str, value: Any, stream: Stream) -> Any:
-    """A node inside a node (a wrapped pruner, a crossover) follows the same rules."""
+    """An argument's value; a node (a wrapped pruner, a crossover) is built by the same rules."""
     tables = {"wrapped_pruner": PRUNERS, "independent_sampler": SAMPLERS}
     if isinstance(value, str) and name in tables:
         value = _named(value, tables[name], name)

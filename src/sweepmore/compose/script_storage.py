@@ -17,7 +17,10 @@ from sweepmore.storage.urls import not_opened, storage_url
 
 
 def typed_url(written: str | None, outputs: Path) -> URL:
-    """The URL of a script's ``storage=``, of which Hydra has not resolved the references."""
+    """The URL of a script's ``storage=``, whose references are resolved here.
+
+    Raises ConfigError where it is not a URL or holds a password.
+    """
     with composing():
         resolved = OmegaConf.create({"storage": written}).storage
     return storage_url(written, resolved, outputs)
@@ -25,13 +28,15 @@ def typed_url(written: str | None, outputs: Path) -> URL:
 
 @contextmanager
 def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseStorage]:
-    """The database of a script's ``storage=``; to be used within ``with``, see the next. Who only
-    reads creates nothing: where studies are not there yet, a database of none is yielded. A file
-    or a folder that was named and is not there is refused."""
+    """Open the database of a script's ``storage=`` for the block, without creating anything.
+
+    Where there are no studies yet, an empty database in memory is yielded. Raises StudyError where
+    the named file does not exist or the database fails, RunError where the folder does not exist.
+    """
     url = typed_url(written, outputs)
     file = url.database if written and url.get_backend_name() == "sqlite" else None
     if file and not Path(file).exists():
-        raise not_opened(url, "there is no such file", "Name the one that the study is in.")
+        raise not_opened(url, "there is no such file", "Give the database that holds the study.")
     if not written:
         require_outputs(outputs)
     with storage_errors(url):

@@ -28,15 +28,15 @@ from sweepmore.process.invocation import flag_words, split_flags, start_words
 from sweepmore.storage.urls import is_of_environment, place_of, storage_url
 from sweepmore.typed import build
 
-# A study of which nothing is known gets this many trials: the stock sweeper's default.
+# How many trials a study gets by default, beside those enqueued: the stock sweeper's default.
 DEFAULT_TRIALS = 20
-# Optuna's column holds 512, of which a confirmation's ending and a version need some.
+# Optuna's column holds 512 characters, of which a confirmation's ending and a version need some.
 LONGEST_NAME = 480
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Everything that the command says, checked: what parent and workers build upon."""
+    """Everything that the command asks for, checked; parent and workers build upon it."""
 
     settings: Settings
     space: Space
@@ -59,13 +59,17 @@ class Sweep:
 
     @property
     def outputs(self) -> Path:
+        """The folder of runs and studies, as an absolute path."""
         return self.root / self.settings.outputs
 
     @property
     def command(self) -> dict[str, Any]:
-        """How the study's application is started again: in ``folder``, by ``script`` and the
-        ``flags`` that say which config. ``fixed`` and ``hydra`` are the overrides that all trials
-        share; ``words`` are all that were typed, for people."""
+        """How to start the study's application again, as JSON.
+
+        It is started in ``folder``, by ``script`` and the ``flags`` that choose the config.
+        ``fixed`` and ``hydra`` are the overrides that all trials share; ``words`` are all that
+        were typed, for people.
+        """
         typed = (*self.arguments, *self.hydra_overrides, *self.searchpath)
         return {
             "folder": str(self.cwd),
@@ -78,9 +82,11 @@ class Sweep:
 
     @property
     def where(self) -> str | None:
-        """Storage and outputs as the root scripts take them, where they are not the defaults. A
-        URL from the environment may hold a password: it is printed as it was written. None where
-        it refers to the config, which no script reads, and is a server's, which may hold one."""
+        """`` outputs=… storage=…`` for the root scripts, where they differ from the defaults.
+
+        A URL from the environment may hold a password: it is printed as it was written. None where
+        a server's URL refers to the config, which no script reads, because it may hold one, too.
+        """
         written, outputs = self.storage_written, self.settings.outputs
         words = [f"outputs={outputs}"] if outputs != Settings.outputs else []
         if written is not None and not is_of_environment(written):
@@ -93,26 +99,32 @@ class Sweep:
 
     @property
     def sampler(self) -> Any:
+        """The sampler's node or short name: the chosen one, else ``grid`` or ``tpe``."""
         named = named_sampler(self.settings.sampler)
         if named is not None:
             return named
-        # with n_trials it is asked nothing of a grid, and goes on where fewer trials had begun
+        # with n_trials a grid's sampler is not needed: tpe continues where fewer trials had begun
         return "grid" if self.gridded and self.settings.n_trials is None else "tpe"
 
     def fixed_params(
         self, slot: int, tried: Iterable[Mapping[str, Any]]
     ) -> Iterator[Mapping[str, Any]]:
-        """Parameters of the slots from ``slot`` on: the enqueued ones first, then the points of the
-        grid that no trial has ``tried``, else free."""
+        """The fixed parameters of the slots from ``slot`` on.
+
+        The enqueued configurations come first, then the points of a grid that no trial has
+        ``tried``; without a grid nothing more is fixed.
+        """
         if self.gridded:
             return self.space.untried(self.enqueued, tried)
         return chain(self.enqueued[slot:], repeat({}))
 
 
 def own_sampler(sampler: Any, choice: str | None) -> Any:
-    """Without the nulls that its option declares, and without the null seed that the option
-    ``auto`` brought to a class that a file names instead: they are no settings of that class, and
-    a study of before they were declared asks the same."""
+    """The sampler's node without the nulls that only its option declares.
+
+    Without the null seed, too, that the option ``auto`` adds to a class that a file names instead.
+    They are not settings of that class, and a study older than the declaration asks the same.
+    """
     if not isinstance(sampler, Mapping):
         return sampler
     declared = {*STOCK_KEYS.get(choice or "", ())}
@@ -124,8 +136,11 @@ def own_sampler(sampler: Any, choice: str | None) -> Any:
 
 
 def named_sampler(sampler: Any) -> Any:
-    """None where the sampler is ours to choose. Arguments without one, such as the stock plugin's
-    ``sampler: {seed: 123}``, are of TPE, which is its default."""
+    """The sampler that the config names; None where we choose.
+
+    Arguments without a class, such as the stock plugin's ``sampler: {seed: 123}``, are for TPE,
+    its default.
+    """
     if sampler is None or sampler == "auto":
         return None
     if not isinstance(sampler, Mapping) or sampler.get("_target_", "auto") != "auto":
@@ -137,7 +152,8 @@ def named_sampler(sampler: Any) -> Any:
 
 
 def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) -> Sweep:
-    """Check all that the command says; raises ConfigError before anything is created."""
+    """Check everything that the command says; raises ConfigError before anything is created."""
+    # the settings, without what only declares them
     node = config.hydra.sweeper
     written = OmegaConf.to_container(node, resolve=False)
     assert isinstance(written, dict)
@@ -145,6 +161,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     choice = config.hydra.runtime.choices.get("hydra/sweeper/sampler")
     plain["sampler"] = own_sampler(plain.get("sampler"), choice)
     settings = build(Settings, plain, "hydra.sweeper.")
+    # what is searched and repeated
     loader = context.config_loader
     space = parse_space(
         list(arguments), settings.params or {}, lambda group: loader.get_group_options(group)
@@ -153,13 +170,15 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     if settings.study_name:
         check_name(settings.study_name)
     if len(settings.directions) > 1 and _target(settings.sampler) in ("CmaEsSampler", "cmaes"):
-        cure = "Take tpe, gp, nsgaii, qmc or random; or keep one objective."
-        raise ConfigError("CMA-ES has one objective.", value=settings.direction, cure=cure)
+        cure = "Use tpe, gp, nsgaii, qmc or random, or give a single direction."
+        problem = "CMA-ES supports only one objective."
+        raise ConfigError(problem, value=settings.direction, cure=cure)
+    # where the study is stored, and how many trials it gets
     place = place_of(written.get("storage"), settings.storage)
     root = Path(os.environ.get(ROOT_VARIABLE) or config.hydra.runtime.cwd)
     enqueued = tuple(_enqueued(settings.enqueue or (), space))
     gridded = _is_gridded(settings, space)
-    if gridded:  # space.size refuses intervals of floats with the cure
+    if gridded:  # space.size raises on intervals of floats
         n_trials = min(settings.n_trials or space.size, space.size)
         enqueued = tuple(space.completed(enqueued))
     else:
@@ -174,7 +193,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         engine=place.engine,
         storage_written=place.written,
         config_name=config.hydra.job.config_name,
-        # the folders of a searchpath are among the sources
+        # the folders of a searchpath are copied with the sources
         hydra_overrides=tuple(word for word in typed if not _is_searchpath(word)),
         searchpath=tuple(word for word in typed if _is_searchpath(word)),
         sources=tuple(
@@ -203,9 +222,12 @@ def _is_searchpath(word: str) -> bool:
 
 
 def _is_gridded(settings: Settings, space: Space) -> bool:
-    """Whether the grid's points are enumerated: where that was named, of which a smaller
-    ``n_trials`` takes the first; without a named sampler where no less than the whole grid is
-    asked for. Fewer trials than points are a search."""
+    """Whether the grid's points are enumerated.
+
+    They are where the sampler is named so, of which a smaller ``n_trials`` takes the first points.
+    Without a named sampler they are where at least the whole grid is asked for: fewer trials than
+    points are a search.
+    """
     if _is_grid(settings.sampler):
         return True
     if named_sampler(settings.sampler) is not None or settings.custom_search_space is not None:
@@ -216,7 +238,7 @@ def _is_gridded(settings: Settings, space: Space) -> bool:
 
 
 def _target(sampler: Any) -> str:
-    """The class's or the short name: ``TPESampler``, ``tpe``."""
+    """The name of a sampler's class, or its short name: ``TPESampler``, ``tpe``."""
     target = sampler.get("_target_", "") if isinstance(sampler, Mapping) else sampler
     return str(target).rpartition(".")[2]
 
@@ -238,34 +260,37 @@ def _check_repeats(settings: Settings, space: Space) -> None:
             raise ConfigError(
                 f"{key} is both searched and repeated.",
                 value=key,
-                cure="A repeated setting is averaged over, never optimised: keep one of the two.",
+                cure="A repeated setting is averaged over, never optimised. Keep one of the two.",
             )
 
 
 def _enqueued(given: Sequence[Mapping[str, Any]], space: Space) -> Iterator[Mapping[str, Any]]:
     parameters = {parameter.name: parameter for parameter in space.parameters}
     for point in given:
-        held: dict[str, Any] = {}
+        typed: dict[str, Any] = {}
         for name, value in point.items():
             if name not in parameters:
                 near = did_you_mean(str(name), space.searched)
-                cure = f"Searched: {', '.join(space.searched)}.{near}"
+                cure = f"The searched parameters are {', '.join(space.searched)}.{near}"
                 problem = f"hydra.sweeper.enqueue: {name} is not searched."
                 raise ConfigError(problem, value=name, cure=cure)
             try:
-                held[name] = parameters[name].held(value)
+                typed[name] = parameters[name].held(value)
             except ValueError as error:
                 distribution = space.searched[name]
-                cure = f"It is searched in {distribution}; widen that, or leave the value out."
+                cure = f"It is searched in {distribution}. Widen that, or leave the value out."
                 text = override_text(value)
                 problem = f"hydra.sweeper.enqueue: {name}={text} is outside its range."
                 raise ConfigError(problem, value=value, cure=cure) from error
-        yield held
+        yield typed
 
 
 def check_name(name: str) -> None:
-    """What Optuna's databases hold, and a line of a terminal shows; its folder has a name of its
-    own where this one is none (``record.safe_name``)."""
+    """Raise ConfigError where Optuna's databases or a terminal's line cannot hold this name.
+
+    The study's folder has a name of its own where this is not a safe one (``names.safe_name``).
+    """
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        cure = f"Use up to {LONGEST_NAME} characters that can be printed."
-        raise ConfigError(f"hydra.sweeper.study_name={name!r} is no name.", value=name, cure=cure)
+        cure = f"Use 1 to {LONGEST_NAME} printable characters."
+        problem = f"hydra.sweeper.study_name={name!r} is not a valid name."
+        raise ConfigError(problem, value=name, cure=cure)

@@ -1,4 +1,4 @@
-"""What an application says of itself, as plain data that each of its studies keeps.
+"""What an application says about itself, as plain data that each of its studies keeps.
 
 Pages, terminals and reports are about a study, and are made where its application may not be
 imported. So the parent of a sweep writes this record when it introduces the study, and workers and
@@ -8,7 +8,7 @@ launchers' jobs need to know nothing of it. An application registers it once, on
     @register(Application(name="flights", objectives=("delay (min)",)))
     def main(config): ...
 
-One that registers nothing is spoken of in neutral words: ``value 0``, and no command of its own.
+One that registers nothing gets neutral words (``value 0``) and no command of its own.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Task = TypeVar("Task", bound=Callable[..., Any])
 
 # The attribute of a task.
 REGISTERED = "__sweepmore_application__"
-# What is filled in of titles and commands; `where` are the words of outputs and storage that the
-# command needs, each behind a blank.
+# The words that are filled in, in titles and commands. `where` is the outputs and storage that the
+# command needs, each after a space.
 WORDS = ("study", "run", "which", "where")
 
 
@@ -39,9 +39,9 @@ WORDS = ("study", "run", "which", "where")
 class Command:
     """A command to offer: ``python show.py study={study}{where}`` under a title.
 
-    ``python`` and a script of the application's folder are written as they are typed from here,
-    and are offered only where that script exists. ``{which}`` says what it is about: the best, the
-    winner, or a run's name.
+    A line that begins with ``python`` and a script is rewritten so that it can be typed here, and
+    is offered only where that script exists. ``{which}`` says what it is about: the best, the
+    winner, or a run's name. Raises ConfigError on an unknown ``{word}``.
     """
 
     title: str
@@ -50,14 +50,16 @@ class Command:
     def __post_init__(self) -> None:
         for word in re.findall(r"\{(\w*)\}", f"{self.title} {self.line}"):
             if word not in WORDS:
-                known = ", ".join(f"{{{known}}}" for known in WORDS)
-                cure = f"Filled in: {known}.{did_you_mean(word, WORDS)}"
+                words = ", ".join(f"{{{name}}}" for name in WORDS)
+                cure = f"The words that are filled in are {words}.{did_you_mean(word, WORDS)}"
                 problem = f"The application's command has an unknown {{{word}}}: {self.line}"
                 raise ConfigError(problem, value=self.line, cure=cure)
 
     def typed(self, *folders: Path, **words: str) -> tuple[str, str] | None:
-        """Title and line with ``words`` filled in, the script by the first of ``folders`` that
-        holds it; None where none does."""
+        """The title and the line with ``words`` filled in; None where the script does not exist.
+
+        The script is the one in the first of ``folders`` that has it.
+        """
         title, line = (_filled(text, words) for text in (self.title, self.line))
         start, *rest = line.split(" ", 2)
         if start != "python" or not rest or not rest[0].endswith(".py"):
@@ -74,10 +76,10 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Commands:
-    """What the application itself can do with what a study found.
+    """The application's own commands for the result of a study.
 
-    ``study`` shows what its best or its winner can do, ``run`` the same of a single run,
-    ``number`` gives the number to report of a confirmed winner, once.
+    ``study`` shows what its best trial or its winner can do, ``run`` does so for a single run, and
+    ``number`` gives, once, the number to report of a confirmed winner.
     """
 
     study: Command | None = None
@@ -113,7 +115,7 @@ class Curves:
     overfit: tuple[str, str] | None = None
 
     def label(self, key: str | None = None) -> str:
-        """Of an axis, with the unit: of the curve with this key, or of all of them."""
+        """An axis label with the unit, for the curve with this key or for all of them."""
         names = [curve.name for curve in self.drawn if curve.key == key]
         unit = f"({self.unit})" if self.unit else ""
         label = " ".join(word for word in (*names, self.quantity, unit) if word)
@@ -122,7 +124,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Application:
-    """What a study's page, terminal and reports say of the application.
+    """What a study's page, terminal and reports say about the application.
 
     ``name`` tells applications apart. ``objectives`` are the names of a study's values, with their
     units, as many as it has directions. ``columns`` are keys of what trials keep as ``result``,
@@ -142,24 +144,24 @@ class Application:
     root: str | None = None
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Self:
+    def read(cls, stored: Mapping[str, Any]) -> Self:
         """The record from what a study keeps; keys of later versions are left out."""
-        about = _known(Curves, kept.get("curves", {}))
-        drawn = tuple(Curve(**_known(Curve, curve)) for curve in about.pop("drawn", ()))
+        about = _fields_in(Curves, stored.get("curves", {}))
+        drawn = tuple(Curve(**_fields_in(Curve, curve)) for curve in about.pop("drawn", ()))
         overfit = about.pop("overfit", None)
-        commands = _known(Commands, kept.get("commands", {}))
+        commands = _fields_in(Commands, stored.get("commands", {}))
         nested = {
             "curves": Curves(**about, drawn=drawn, overfit=overfit and (overfit[0], overfit[1])),
             "commands": Commands(
                 **{
-                    role: command and Command(**_known(Command, command))
+                    role: command and Command(**_fields_in(Command, command))
                     for role, command in commands.items()
                 }
             ),
-            "objectives": tuple(kept.get("objectives", ())),
-            "evaluators": tuple(kept.get("evaluators", ())),
+            "objectives": tuple(stored.get("objectives", ())),
+            "evaluators": tuple(stored.get("evaluators", ())),
         }
-        return cls(**{**_known(cls, kept), **nested})
+        return cls(**{**_fields_in(cls, stored), **nested})
 
     def written(self) -> dict[str, Any]:
         """The record as JSON holds it."""
@@ -168,14 +170,14 @@ class Application:
         return plain
 
     def folders(self, *first: Path | None) -> list[Path]:
-        """Where its scripts may lie: in the folders that are known here, else where it ran."""
-        known = [folder for folder in first if folder is not None]
-        return known if self.root is None else [*known, Path(self.root)]
+        """Where its scripts may lie: in the folders ``first``, then in the one where it ran."""
+        folders = [folder for folder in first if folder is not None]
+        return folders if self.root is None else [*folders, Path(self.root)]
 
 
-def _known(cls: type[Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_in(cls: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(cls)}
-    return {key: value for key, value in kept.items() if key in names}
+    return {key: value for key, value in stored.items() if key in names}
 
 
 def _lists(value: Any) -> Any:
@@ -184,13 +186,15 @@ def _lists(value: Any) -> Any:
     return [_lists(inner) for inner in value] if isinstance(value, tuple) else value
 
 
-# What an application says of a study with this fixed config: flat, as a study's question holds it.
+# From a study's fixed config (flat, as in its question) to what the application says about it.
 Describe = Callable[[Mapping[str, Any]], Application]
 
 
 def register(application: Application | Describe) -> Callable[[Task], Task]:
-    """A decorator for a task, above or below ``@hydra.main``: its studies keep ``application``, or
-    what that function says of their fixed config."""
+    """A decorator for a task, above or below ``@hydra.main``.
+
+    The task's studies keep ``application``, or what that function returns for their fixed config.
+    """
 
     def registered(task: Task) -> Task:
         setattr(inspect.unwrap(task), REGISTERED, application)
@@ -200,7 +204,7 @@ def register(application: Application | Describe) -> Callable[[Task], Task]:
 
 
 def registered_by(task: Callable[..., Any], config: Mapping[str, Any]) -> Application:
-    """What an application has registered on its task; neutral where it has not.
+    """What an application has registered on its task; a neutral record where it has not.
 
     Raises ConfigError where a file that it names as an evaluator does not exist.
     """
@@ -210,5 +214,5 @@ def registered_by(task: Callable[..., Any], config: Mapping[str, Any]) -> Applic
     for name in application.evaluators:
         if not (root / name).is_file():
             problem = f"The application names {name} as an evaluator, but {root} has no such file."
-            raise ConfigError(problem, value=name, cure="Correct what it registers.")
+            raise ConfigError(problem, value=name, cure="Correct the names that it registers.")
     return dataclasses.replace(application, root=str(root))

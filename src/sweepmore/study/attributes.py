@@ -51,10 +51,10 @@ class TrialAttributes:
     result: Mapping[str, Any] | None = None  # what the application keeps with a trial
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Self:
+    def read(cls, stored: Mapping[str, Any]) -> Self:
         """The record from what Optuna keeps; keys of other programs are left out."""
         kinds = {"folder": Path, "repeats": tuple}
-        return _read(cls, kept, **kinds)
+        return _read(cls, stored, **kinds)
 
     def written(self) -> dict[str, Any]:
         """The attributes to store, by key."""
@@ -132,11 +132,11 @@ class Winner:
     rounds: int | None = None
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Self:
+    def read(cls, stored: Mapping[str, Any]) -> Self:
         """The record from JSON, of this version or an earlier one."""
         return _read(
             cls,
-            kept,
+            stored,
             rows=lambda rows: tuple(_read(WinnerRow, row) for row in rows),
             run=Path,
             final=lambda final: _read(FinalSeeds, final, seeds=tuple, values=tuple),
@@ -202,14 +202,14 @@ _NOTHING = StudyAttributes()
 Kind = TypeVar("Kind")
 
 
-def _read(kind: type[Kind], kept: Mapping[str, Any], **convert: Callable[[Any], Any]) -> Kind:
-    """A record of what was kept.
+def _read(kind: type[Kind], stored: Mapping[str, Any], **convert: Callable[[Any], Any]) -> Kind:
+    """A record of what was stored.
 
     A null takes the field's default. Keys that are not fields belong to other programs or a later
     version, and are left out.
     """
     names = [attribute.name for attribute in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    given = {name: kept[name] for name in names if kept.get(name) is not None}
+    given = {name: stored[name] for name in names if stored.get(name) is not None}
     return kind(**{k: convert[k](value) if k in convert else value for k, value in given.items()})
 
 

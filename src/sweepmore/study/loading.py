@@ -1,4 +1,4 @@
-"""A study of sweepmore's by its name, or the last one."""
+"""Loading a study by its name, or the last one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweepmore.study.attributes import StudyAttributes
 
 
 def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = None) -> optuna.Study:
-    """A study of sweepmore's by name; ``last`` is the one that began last, confirmations left out.
+    """The study of this name; ``last`` is the one whose last trial began last, confirmations aside.
 
     Raises StudyError where there is none of that name, with ``cure`` if it is given, and where
     another program made it.
@@ -21,8 +21,8 @@ def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = No
     if name == "last":
         name = last(database, names) or name
     if name not in names:
-        known = f"{listed('Known', sorted(names))}{did_you_mean(name, names)}"
-        raise StudyError(f"There is no study {name}.", value=name, cure=cure or known)
+        choices = f"{listed('Known', sorted(names))}{did_you_mean(name, names)}"
+        raise StudyError(f"There is no study {name}.", value=name, cure=cure or choices)
     study = optuna.load_study(study_name=name, storage=database)
     if not StudyAttributes.of(study).command:
         cure = "Only studies that sweepmore ran can be confirmed."
@@ -31,7 +31,10 @@ def load(database: optuna.storages.BaseStorage, name: str, cure: str | None = No
 
 
 def last(database: optuna.storages.BaseStorage, names: Sequence[str]) -> str | None:
-    """The study of sweepmore's that ``last`` means among those of a database."""
+    """The name of the study that ``last`` means in a database; None where there is none.
+
+    Other programs' studies do not count.
+    """
     studies = [optuna.load_study(study_name=name, storage=database) for name in names]
     own = [study for study in studies if StudyAttributes.of(study).command]
     return last_begun({study.study_name: began(study) for study in own})

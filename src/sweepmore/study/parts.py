@@ -44,8 +44,10 @@ def best_run(study: optuna.Study) -> Path:
 
 
 def application_of(study: optuna.Study) -> Application | None:
-    """What the study keeps of its application; where an older version ran it, what a confirmation
-    keeps that began since."""
+    """What the study keeps about its application.
+
+    Where an older version ran it, a confirmation that began since may know; else None.
+    """
     if (own := StudyAttributes.of(study).application) is not None:
         return own
     confirmed = confirmation_of(study)

@@ -117,7 +117,7 @@ nothing: null
     ("word", "says"),
     [
         ("layers.0=7", None),
-        ("layers.2=7", "There is no layers[2]: the list has 2, and the first is 0."),
+        ("layers.2=7", "There is no layers[2]: the list has 2 members, counted from 0."),
         ("layer.0=7", "Unknown key layer. Did you mean layers?"),
         ("nothing.0=7", "Unknown key nothing.0. Did you mean nothing?"),
         ("of_numbers.0=7", "of_numbers.0 cannot be overridden: its last part is a number there."

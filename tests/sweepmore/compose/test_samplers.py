@@ -208,7 +208,7 @@ class TestSeeds:
     def test_no_seed(self, seed: Any) -> None:
         with pytest.raises(ConfigError) as e:
             build({**SAMPLERS["tpe"], "seed": seed})
-        assert e.value.problem == f"{seed!r} is no seed for TPESampler."
+        assert e.value.problem == f"{seed!r} is not a valid seed for TPESampler."
 
 
 # As hydra-optuna-sweeper 1.2 and 1.3 compose them (hydra_plugins/hydra_optuna_sweeper/config.py).
@@ -300,9 +300,9 @@ class TestTargets:
             ({"seed": 1}, "sampler={'seed': 1} has no _target_."),
             (
                 {"_target_": "optuna.pruners.MedianPruner"},
-                "_target_ optuna.pruners.MedianPruner is no subclass of BaseSampler.",
+                "_target_ optuna.pruners.MedianPruner is not a subclass of BaseSampler.",
             ),
-            ({"_target_": "os.system"}, "_target_ os.system is no subclass of BaseSampler."),
+            ({"_target_": "os.system"}, "_target_ os.system is not a subclass of BaseSampler."),
         ],
     )
     def test_refused_with_this_message(self, node: Any, problem: str) -> None:
@@ -458,7 +458,10 @@ class TestPrunerNodes:
                 {**PRUNERS["patient"], "wrapped_pruner": "medain"},
                 "There is no wrapped_pruner medain. Did you mean median?",
             ),
-            (SAMPLERS["tpe"], "_target_ optuna.samplers.TPESampler is no subclass of BasePruner."),
+            (
+                SAMPLERS["tpe"],
+                "_target_ optuna.samplers.TPESampler is not a subclass of BasePruner.",
+            ),
         ],
     )
     def test_refused_with_this_message(self, config: Any, problem: str) -> None:
