@@ -59,4 +59,4 @@ def objectives(config: Mapping[str, Any]) -> list[str]:
     the command line."""
     level = config.get("objective.seconds_to")
     written = config.get("objective") if level is None else {"seconds_to": level}
-    return [] if written is None else [str(one) for one in read_objectives(written)]
+    return [] if written is None else [str(objective) for objective in read_objectives(written)]
