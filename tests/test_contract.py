@@ -10,6 +10,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,33 @@ def test_the_contract_sees_an_import_upwards(tmp_path: Path) -> None:
     done = lint(swapped)
     assert done.returncode == 1
     assert "each imports from those below it BROKEN" in done.stdout
+
+
+ROOMS = [ROOT / "src" / "nplm" / "app"]
+ROOMS += sorted(path.parent for path in (ROOT / "src" / "sweepmore").glob("*/__init__.py"))
+
+
+def room_name(room: Path) -> str:
+    return ".".join(room.relative_to(ROOT / "src").parts)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=room_name)
+def test_a_room_says_what_happens_there_and_which_modules_are_public(room: Path) -> None:
+    tree = ast.parse((room / "__init__.py").read_text())
+    assert ast.get_docstring(tree)
+    assert imports_of(room / "__init__.py") == []  # a room is opened module by module
+    names = import_module(room_name(room)).__all__
+    assert names == sorted(set(names))
+    assert {*names} <= {path.stem for path in room.glob("[!_]*.py")}
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=room_name)
+def test_what_others_import_of_a_room_is_public(room: Path) -> None:
+    name = room_name(room)
+    outside = [path for path in (ROOT / "src").rglob("*.py") if path.parent != room]
+    modules = [i.module for path in (*ROOT.glob("*.py"), *outside) for i in imports_of(path)]
+    used = {m.removeprefix(f"{name}.").split(".")[0] for m in modules if m.startswith(f"{name}.")}
+    assert used <= {*import_module(name).__all__}
 
 
 def test_plugin_is_a_door_into_the_framework_and_nothing_else() -> None:

@@ -10,21 +10,22 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-# Of a URL: user and password, and an option that is a secret of its driver's.
+# Secrets in a URL: user and password, and the driver's options that hold one.
 _LOGIN = re.compile(r"://\S+@")
 SECRET_NAME = r"\w*(?:password|passwd|pwd|secret|token)\w*"
 _SECRET = re.compile(rf"([?&;]{SECRET_NAME}=)[^&;\s]+", re.IGNORECASE)
 
 
 def masked(text: str) -> str:
-    """``text`` without what a URL in it may hold of secrets: what cannot be read is repeated."""
+    """``text`` with the secrets of any URL in it replaced by …: messages repeat bad input."""
     return _SECRET.sub(r"\1…", _LOGIN.sub("://…@", text))
 
 
 class UserError(Exception):
-    """Something that the user can put right; root scripts print it without a traceback, exit 2.
+    """Something that the user can put right. Root scripts print it without a traceback, exit 2.
 
-    Carries the offending value and the cure beside the text, so that no caller parses the text.
+    ``problem`` says what is wrong and ``cure`` what to do, both in full sentences. The offending
+    ``value`` is kept beside them, so that no caller parses the text.
     """
 
     exit_code = 2
@@ -36,7 +37,7 @@ class UserError(Exception):
         super().__init__(f"{self.problem}\n  {self.cure}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Launchers send it from process to process; its arguments are named ones."""
+        """Pickle by keyword arguments: launchers send errors from process to process."""
         return _rebuilt, (type(self), self.problem, self.value, self.cure)
 
 
@@ -45,19 +46,19 @@ def _rebuilt(kind: type[UserError], problem: str, value: object, cure: str) -> U
 
 
 class ConfigError(UserError):
-    """A setting that cannot be: unknown name, wrong type, outside its range."""
+    """A setting cannot be used: its name is unknown, its type wrong, its value out of range."""
 
 
 class DataError(UserError):
-    """A data file that cannot be used as it is."""
+    """A data file cannot be used as it is."""
 
 
 class RunError(UserError):
-    """A run folder or a checkpoint that is missing, damaged or of another kind."""
+    """A run's folder or checkpoint is missing, damaged or of another kind."""
 
 
 class StudyError(UserError):
-    """A study that cannot be opened or continued as asked."""
+    """A study cannot be opened, or not continued as asked."""
 
 
 class Interrupted(BaseException):
@@ -77,62 +78,67 @@ class Interrupted(BaseException):
         return 128 + self.signum
 
 
-# What the system says when a disk takes no more, of whatever file.
+# The system's error codes for a disk that takes no more data, whatever the file.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def is_disk_failure(error: BaseException) -> bool:
-    """Full, broken or read-only: the same work succeeds once that is put right."""
+    """Whether the disk is full, broken or read-only: once it is mended, the same work succeeds."""
     return isinstance(error, OSError) and error.errno in DISK
 
 
 def said(error: BaseException) -> str:
-    """What the system or a database's driver said, in one line: SQLAlchemy keeps it as ``orig``,
-    and Optuna raises an error of its own from SQLAlchemy's."""
-    told = error if hasattr(error, "orig") else error.__cause__ or error
-    return first_line(getattr(told, "orig", None) or told)
+    """The first line of what the system or a database's driver said.
+
+    SQLAlchemy keeps the driver's error as ``orig``; Optuna raises its own from SQLAlchemy's.
+    """
+    cause = error if hasattr(error, "orig") else error.__cause__ or error
+    return first_line(getattr(cause, "orig", None) or cause)
 
 
 def first_line(error: BaseException) -> str:
-    """Of an error's text; the name of its kind where it has none."""
+    """The first line of an error's text; the name of its class where it has no text."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def described(error: BaseException) -> tuple[str, str]:
-    """Whatever a task raised: in a line or so, and whole with its traceback, which what a user
-    caused needs not. Both can be written, whatever is in its text."""
+    """A summary of whatever a task raised, and its whole text with the traceback.
+
+    A ``UserError`` needs no traceback. Both texts can be written to a file, whatever they hold.
+    """
     try:
         if isinstance(error, UserError):
-            told = whole = str(error)
+            summary = whole = str(error)
         else:
-            told = "".join(traceback.format_exception_only(error)).strip()
+            summary = "".join(traceback.format_exception_only(error)).strip()
             whole = "".join(traceback.format_exception(error))
-    except BaseException:  # of its own __str__, which may raise anything
-        told = type(error).__name__
+    except BaseException:  # raised by its own __str__, which may raise anything
+        summary = type(error).__name__
         frames = "".join(traceback.format_tb(error.__traceback__))
-        whole = f"{frames}{told}, whose text cannot be read"
-    return writable(told), writable(whole)
+        whole = f"{frames}{summary}, whose text cannot be read"
+    return writable(summary), writable(whole)
 
 
 def writable(text: str) -> str:
-    """``text`` with its lone surrogates, which no file takes, as escapes."""
+    """``text`` with its lone surrogates escaped: no UTF-8 file can hold them."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def line_number(content: bytes, at: int) -> int:
-    """Of the byte at ``at``, for a file whose lines end in LF, CRLF or CR; the first is 1."""
+    """The line, from 1, of the byte at offset ``at``, where lines end in LF, CRLF or CR."""
     return len(re.findall(rb"\r\n?|\n", content[:at])) + 1
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``' Did you mean X?'`` with the nearest known word, else an empty string."""
-    near = nearest(word, {*known} - {word})
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """``' Did you mean X?'`` with the nearest of ``names``, else an empty string."""
+    near = nearest(word, {*names} - {word})
     return "" if near is None else f" Did you mean {near}?"
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    known = sorted(known)
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` that ``word`` was probably meant to be; None where none is similar."""
+    names = sorted(names)
     # a leaf that was given without its group goes first: emb -> model.emb
-    near = [name for name in known if name != word and name.rpartition(".")[2] == word]
-    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    near = [name for name in names if name != word and name.rpartition(".")[2] == word]
+    near = near or difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return near[0] if near else None

@@ -7,10 +7,10 @@ from typing import Any
 
 
 def imported(path: str) -> Any:
-    """What ``package.module.NAME`` names, after importing its module.
+    """The object that ``package.module.NAME`` names; its module is imported.
 
-    Raises ImportError with Python's own reason, whatever it is: no such module, no such name, or a
-    text that is no path.
+    Raises ImportError with Python's own reason: there is no such module or no such name, or the
+    text is not a dotted path.
     """
     module, _, name = path.rpartition(".")
     try:

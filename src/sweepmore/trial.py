@@ -20,11 +20,11 @@ from sweepmore.values import reported
 class SweepTrial:
     """The trial that the calling code runs for.
 
-    ``root`` is the number of the trial's first attempt, ``attempt`` counts retries after a death
-    or an interruption; ``repeat`` holds the repeated settings of this run (``{}`` without
-    repeats); ``run_id`` is unique for ever and fits W&B's ids. ``earlier`` are the folders of this
-    run's earlier attempts, the last one first, where these are others than its own: an
-    application that keeps checkpoints finds them there.
+    ``root`` is the number of the trial's first attempt, and ``attempt`` counts the retries after
+    a death or an interruption. ``repeat`` holds the repeated settings of this run (``{}`` without
+    repeats). ``run_id`` is permanently unique and is a valid W&B id. ``earlier`` lists the folders
+    of this run's earlier attempts, the latest first, where they differ from its own: an
+    application that writes checkpoints finds them there.
     """
 
     study: str
@@ -39,24 +39,25 @@ class SweepTrial:
     _name: Callable[[Sequence[str]], None] = lambda names: None
 
     def report(self, step: int, value: Any) -> bool:
-        """Tell the objective's value at ``step``; True asks the run to stop and return.
+        """Report the objective's value at ``step``; True asks the run to stop and return.
 
-        The value is any real number, like a tensor of one element (see ``values``). Asked to
-        stop, the trial counts as pruned, whatever the run returns; that is also the answer while
-        the worker is being stopped. A multi-objective trial is never pruned.
+        The value may be any real number, such as a tensor of one element (see ``values``). A
+        trial that was asked to stop counts as pruned, whatever the run returns. True is also the
+        answer while the worker is being stopped. A multi-objective trial is never pruned.
+        Raises NoObjective where ``value`` is not a real number.
         """
         return self._report(step, reported(value))
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a JSON value with the trial; the dashboard shows it."""
+        """Store a JSON value with the trial; the dashboard shows it."""
         self._set(key, value)
 
     def attach(self, path: Path) -> None:
-        """Keep a file with the trial (an image is shown in the dashboard)."""
+        """Store a file with the trial; the dashboard shows an image."""
         self._attach(path)
 
     def name(self, *objectives: str) -> None:
-        """Say what the study's values are, one name each; the dashboard shows them."""
+        """Name the study's objectives, in order; the dashboard shows the names."""
         self._name(objectives)
 
 
@@ -70,7 +71,7 @@ def current_trial() -> SweepTrial | None:
 
 @contextmanager
 def entered(trial: SweepTrial) -> Iterator[None]:
-    """Make ``trial`` the current one inside the block (the worker's part)."""
+    """Make ``trial`` the current one inside the block; only a worker calls this."""
     global _current
     before, _current = _current, trial
     try:

@@ -29,23 +29,27 @@ def setting(
     below: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """A dataclass field with its default, one line of help, and its range."""
+    """Declare a dataclass field with its default, one line of help, and its range.
+
+    ``above`` and ``below`` exclude the bound, ``at_least`` and ``at_most`` include it. The range
+    of a tuple holds for each member.
+    """
     bounds = {"above": above, "at_least": at_least, "below": below, "at_most": at_most}
     return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds})
 
 
 def build(cls: type[T], node: Mapping[str, Any], path: str = "") -> T:
-    """The dataclass ``cls`` from a mapping; missing keys take their defaults.
+    """Build the dataclass ``cls`` from a mapping; missing keys take their defaults.
 
     ``path`` is the dotted prefix that messages show. Raises ConfigError on an unknown key, a
-    wrong type, or a value outside its range (NaN is outside every range).
+    wrong type, or a value outside its range. NaN and infinities are refused everywhere.
     """
-    if not isinstance(node, Mapping):  # an override put one value in place of them all
+    if not isinstance(node, Mapping):  # an override replaced the whole group by one value
         raise _wrong(path.rstrip("."), node, GROUP)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name, value in node.items():
         if name not in fields:
-            cure = f"Known here: {', '.join(fields)}.{did_you_mean(str(name), fields)}"
+            cure = f"The keys here are {', '.join(fields)}.{did_you_mean(str(name), fields)}"
             raise ConfigError(f"Unknown key {path}{name}={_shown(value)}.", value=value, cure=cure)
     hints = typing.get_type_hints(cls)
     return cls(
@@ -83,7 +87,7 @@ def _within(value: Any, name: str, bound: float) -> bool:
 
 
 def _typed(hint: Any, value: Any, key: str) -> Any:
-    """``value`` as ``hint`` wants it: exact types, except that an int may stand for a float."""
+    """``value`` checked against ``hint``: types are exact, but an int may be given for a float."""
     if hint is Any:
         return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -97,7 +101,7 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         if value in arguments:
             return value
         near = did_you_mean(str(value), map(str, arguments)).strip()
-        wanted = f"one of {', '.join(map(str, arguments))}", near or "Choose among these."
+        wanted = f"one of {', '.join(map(str, arguments))}", near or "Choose one of them."
         raise _wrong(key, value, wanted)
     if origin is tuple and isinstance(value, (list, tuple)):
         return _typed_tuple(arguments, value, key)
@@ -106,7 +110,7 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
     if hint is float and type(value) in (int, float):
         try:
             number = float(value)
-        except OverflowError:  # a whole number beyond all of them
+        except OverflowError:  # a whole number beyond the largest float
             number = math.inf
         if not math.isfinite(number):
             raise _wrong(key, value, FINITE)
@@ -120,21 +124,21 @@ def _typed_tuple(arguments: tuple[Any, ...], value: Any, key: str) -> tuple[Any,
     if arguments[-1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
-        wanted = f"a list of {len(arguments)} values", "Write all of them: {key}=[…,…]."
+        wanted = f"a list of {len(arguments)} values", "Give all of them: {key}=[…,…]."
         raise _wrong(key, value, wanted)
     return tuple(_typed(a, v, f"{key}[{i}]") for i, (a, v) in enumerate(zip(arguments, value)))
 
 
-# What a value should be, and what to write to that end.
+# What a value should be, and how to write it.
 Wanted = tuple[str, str]
 GROUP: Wanted = "a group of keys", "Set its keys one by one: {key}.KEY=VALUE."
 FINITE: Wanted = "a finite number", "Neither nan nor an infinity can be used here."
 LIST: Wanted = "a list", "Write it in brackets: {key}=[…,…]."
 SIMPLE: Mapping[Any, Wanted] = {
-    int: ("a whole number", "Write digits alone, such as 10."),
+    int: ("a whole number", "Write digits only, such as 10."),
     float: ("a number", "Write it as 10, 0.1 or 1e-3."),
-    bool: ("true or false", "Write one of these words, without quotes."),
-    str: ("a text", "In quotes it is one: '{key}=\"…\"'."),
+    bool: ("true or false", "Write one of these two words, without quotes."),
+    str: ("a text", "Put it in quotes: '{key}=\"…\"'."),
 }
 
 
@@ -145,7 +149,7 @@ def _wrong(key: str, value: Any, wanted: Wanted) -> ConfigError:
 
 
 def _shown(value: Any) -> str:
-    """As it is typed."""
+    """``value`` as it is typed on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     return "null" if value is None else str(value)
@@ -157,7 +161,7 @@ def _described(hint: Any) -> Wanted:
 
 
 def dotted(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one flat mapping with dotted keys."""
+    """Flatten nested mappings into one with dotted keys; lists stay values."""
     flat: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""What a task returns and reports, as floats: any real number, by whatever library it is written.
+"""What a task returns and reports, as floats: a real number of any library's type.
 
-The libraries are not imported. An array or a tensor of one element, on whatever device, says what
-it holds by ``item()``; everything else by ``__float__``.
+The libraries are not imported. An array or a tensor of one element, on any device, gives its
+value by ``item()``; everything else by ``__float__``.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ from typing import Any
 
 from sweepmore.errors import UserError
 
-# Of a value in a message: a whole table would bury what is said of it.
+# The most characters of a value that a message shows: a whole table would bury the message.
 LONGEST_SHOWN = 200
 # What libraries raise where a value holds no number, or more than one.
 REFUSALS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class NoObjective(UserError):
-    """A task gave something else than a number: a mistake in its program, which another trial
-    would only repeat."""
+    """A task gave something other than a number.
+
+    That is a mistake in its program, which another trial would only repeat.
+    """
 
 
 def number(value: Any) -> float | None:
-    """``value`` as a float, NaN and infinities too; None where it is no real number.
+    """``value`` as a float, NaN and infinities included; None where it is not a real number.
 
-    A text is none, even one that could be read: whoever returns it means something else.
+    A text is not a number, even one that could be parsed: whoever returns it means something else.
     """
     try:
         if callable(item := getattr(value, "item", None)):
             value = item()  # ValueError or RuntimeError where it holds more than one
         if isinstance(value, Complex) and not isinstance(value, Real):
-            return None  # NumPy's convert to float, and drop a part
+            return None  # NumPy's complex numbers convert to float and lose their imaginary part
         if not any(hasattr(type(value), name) for name in ("__float__", "__index__")):
             return None  # float() would read a text and bytes
         return float(value)
@@ -44,26 +46,31 @@ def number(value: Any) -> float | None:
 
 
 def reported(value: Any) -> float:
-    """A value that a task reports; NoObjective where it is no number."""
-    found = number(value)
-    if found is None:
+    """The value that a task reports, as a float. Raises NoObjective where it is not a number."""
+    objective = number(value)
+    if objective is None:
         cure = "Report a number: the objective so far."
-        raise NoObjective(f"The task reported {shown(value)}.", value=value, cure=cure)
-    return found
+        problem = f"The task reported {shown(value)}, which is not a number."
+        raise NoObjective(problem, value=value, cure=cure)
+    return objective
 
 
 def returned(value: Any, wanted: int) -> list[float]:
-    """A task's return value as ``wanted`` numbers; NoObjective where it is anything else. Several
-    come in a list, a tuple, or an array or tensor of one dimension."""
-    found = [number(one) for one in _members(value, wanted)]
-    numbers = [one for one in found if one is not None]
-    if len(numbers) != wanted or len(found) != wanted:
+    """A task's return value as ``wanted`` floats, one for each objective.
+
+    Several come in a list, a tuple, or an array or tensor of one dimension. Raises NoObjective
+    where it is anything else.
+    """
+    members = [number(member) for member in _members(value, wanted)]
+    objectives = [member for member in members if member is not None]
+    if len(objectives) != wanted or len(members) != wanted:
+        expected = "a number" if wanted == 1 else f"{wanted} numbers"
         raise NoObjective(
-            f"The task returned {shown(value)}.",
+            f"The task returned {shown(value)}, which is not {expected}.",
             value=value,
-            cure=f"Return {'a number' if wanted == 1 else f'{wanted} numbers'}: the objective.",
+            cure=f"Return {expected}: the {'objective' if wanted == 1 else 'objectives'}.",
         )
-    return numbers
+    return objectives
 
 
 def _members(value: Any, wanted: int) -> list[Any]:
@@ -76,5 +83,6 @@ def _members(value: Any, wanted: int) -> list[Any]:
 
 
 def shown(value: Any) -> str:
-    text = " ".join(repr(value).split())  # a table has lines
+    """``value`` in one line for a message, cut after ``LONGEST_SHOWN`` characters."""
+    text = " ".join(repr(value).split())  # a table has several lines
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

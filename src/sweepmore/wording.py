@@ -8,11 +8,14 @@ from pathlib import Path
 
 
 def decimals(value: float, beside: float = 0.0, *, sign: str = "", places: int = 4) -> str:
-    """Fixed decimals, so that a column lines up; four significant digits where those would say
-    nothing: of 1e-58, 1e+13, and of what they round to zero. ``beside`` is a number that it stands
-    beside and shares a scale with; ``sign`` is "+" where a plus is written."""
+    """``value`` with ``places`` fixed decimals, so that a column lines up.
+
+    Where fixed decimals would say nothing (1e-58, 1e+13, or anything that they round to zero) it
+    has four significant digits instead. ``beside`` is a number printed next to it, with which it
+    shares a scale; ``sign="+"`` writes a plus.
+    """
     fixed = f"{value:{sign}.{places}f}"
-    scale = max((abs(one) for one in (value, beside) if math.isfinite(one)), default=0.0)
+    scale = max((abs(x) for x in (value, beside) if math.isfinite(x)), default=0.0)
     says_nothing = value != 0 and float(fixed) == 0
     if value == 0 or (10 ** (1 - places) <= scale < 1e5 and not says_nothing):
         return fixed
@@ -20,19 +23,19 @@ def decimals(value: float, beside: float = 0.0, *, sign: str = "", places: int =
 
 
 def plus_minus(mean: float, half: float, *, sign: str = "") -> str:
-    """A mean and half the width of its interval."""
+    """``mean ± half``: a mean and half the width of its interval."""
     return f"{decimals(mean, half, sign=sign)} ± {decimals(half, mean)}"
 
 
 def bounds(mean: float, low: float, high: float, *, sign: str = "") -> str:
-    """A mean and its interval."""
+    """``mean [low, high]``: a mean and the ends of its interval."""
     scale = max(mean, low, high, key=abs)
-    told, *ends = (decimals(one, scale, sign=sign) for one in (mean, low, high))
-    return f"{told} [{', '.join(ends)}]"
+    middle, *ends = (decimals(value, scale, sign=sign) for value in (mean, low, high))
+    return f"{middle} [{', '.join(ends)}]"
 
 
 def plural(number: int, noun: str, more: str | None = None) -> str:
-    """``1 trial``, ``2 trials``, ``1,000 trials``."""
+    """``1 trial``, ``2 trials``, ``1,000 trials``; ``more`` is an irregular plural."""
     return f"{number:,} {noun if number == 1 else more or f'{noun}s'}"
 
 
@@ -46,7 +49,7 @@ def duration(seconds: float) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """Relative to the working directory where that is shorter to read."""
+    """``path`` relative to the working directory where it lies below that, else as it is."""
     try:
         relative = os.path.relpath(path)
     except OSError:  # the working directory is gone

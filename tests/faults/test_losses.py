@@ -129,7 +129,7 @@ class TestLocked:
         assert process.returncode == 0, out + err
         assert first == (
             "warning: the database sqlite:///outputs/studies.db is locked by another program; "
-            "waiting up to 5 min. Nothing is lost; Ctrl-C stops waiting\n"
+            "waiting up to 5 min. Nothing is lost; Ctrl-C stops waiting.\n"
         )
         assert "is locked" not in err
         assert err.count("the database answers again after ") == 1
@@ -183,7 +183,7 @@ class TestLocked:
         assert message.startswith(
             "The database sqlite:///outputs/studies.db has been locked by another program for "
         )
-        assert message.endswith("transaction; the same command then goes on.\n")
+        assert message.endswith("transaction, then rerun the same command to continue.\n")
         finishes(app, *words)
 
     def test_at_the_start(self, app: App) -> None:

@@ -35,7 +35,6 @@ from nplm.data import Splits, load_splits
 from nplm.state import begin
 from sweepmore.compose import cli
 from sweepmore.runs import files
-from sweepmore.runs import record as records
 from sweepmore.seal import ledger as ledgers
 from sweepmore.seal import receipts as receipt_files
 from sweepmore.seal.ledger import Ledger
@@ -478,8 +477,8 @@ KILLS: list[tuple[object, str, str, str]] = [
     (receipt_files, "write_json", "after", "done"),
     (evaluate_test, "show_result", "before", "done"),
     (evaluate_test, "keep", "before", "done"),
-    (records, "write_json", "before", "done"),
-    (records, "write_json", "after", "done"),
+    (files, "write_json", "before", "done"),
+    (files, "write_json", "after", "done"),
     (evaluate_test, "keep", "after", "done"),
 ]
 

@@ -27,7 +27,7 @@ def test_help_shows_at_most_30_keys_one_line_a_group_and_leaves_no_folder(tmp_pa
     done = run_script("train.py", "--help", f"hydra.run.dir={tmp_path / 'run'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
-    groups, keys = re.split(r"Groups\n|Keys and what they are now\n", done.stdout)[1:3]
+    groups, keys = re.split(r"Groups\n|Keys and their values\n", done.stdout)[1:3]
     listed = {line.split()[0]: line.split()[1:] for line in groups.strip().splitlines()}
     folders = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"hydra"}
     assert set(listed) == folders

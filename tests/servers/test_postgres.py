@@ -245,7 +245,7 @@ class TestServerAway:
         assert process.returncode == 128 + signum, out + err
         problem, cure = [line for line in err.splitlines() if not line.startswith("warning: ")]
         assert problem.startswith("error: The database postgresql+psycopg://127.0.0.1")
-        assert cure == "  Start it; the same command then goes on."
+        assert cure == "  Start it, then rerun the same command to continue."
         app.open_gate()
         app.ok(*words, env=server.environment)
         assert slots_of(trials_in(url)) == [0, 1, 2, 3]

@@ -1,1 +1,20 @@
-"""Between the root scripts and both packages: what they do with Hydra and sweepmore."""
+"""What the root scripts do with Hydra and sweepmore: the one room of ``nplm`` that may import them.
+
+A run's beginning and ending, and what each script reads and prints. The scripts themselves only
+tell the story.
+"""
+
+__all__ = [
+    "application",
+    "beginning",
+    "earlier_looks",
+    "ending",
+    "for_hydra",
+    "keeping_look",
+    "look_report",
+    "looks",
+    "rates",
+    "report",
+    "tested_run",
+    "writing",
+]

@@ -13,22 +13,25 @@ import psutil
 
 from sweepmore.process.slurm import this_job
 
-# By how much a clock may be set while a process runs that it alone tells from another (guess).
+# By how many seconds a clock may be set while a process runs that only its start time, in Unix
+# time, tells from another (guess).
 CLOCK_SECONDS = 60.0
 
 
 @cache
 def _boot_id() -> str:
-    """Differs after a reboot, when a process id may mean another process; empty where the system
-    has none, for the time of boot would move with the clock."""
+    """An id that differs after a reboot, when a process id may mean another process.
+
+    Empty where the system has none: the time of boot is no substitute, it moves with the clock.
+    """
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else ""
 
 
 def this_process() -> dict[str, Any]:
-    """Host, boot, process id and start: together unique for ever. And its job on Slurm.
+    """Host, boot, process id and start, which together are permanently unique; and its Slurm job.
 
-    The start is in clock ticks since boot on Linux, which stay as they are when a clock is set;
+    The start is in clock ticks since boot on Linux, which do not change when a clock is set;
     elsewhere, and in older records, it is Unix time.
     """
     pid, job = os.getpid(), this_job()
@@ -43,8 +46,10 @@ def this_process() -> dict[str, Any]:
 
 
 def _ticks(pid: int) -> int | None:
-    """When it started, by field 22 of proc_pid_stat(5); None where there is no such process, or no
-    such file."""
+    """When the process started, in clock ticks since boot: field 22 of proc_pid_stat(5).
+
+    None where there is no such process, or no /proc.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -53,11 +58,12 @@ def _ticks(pid: int) -> int | None:
 
 
 def on_this_host(owner: Mapping[str, Any]) -> bool:
+    """Whether the process that ``owner`` identifies (see ``this_process``) ran on this host."""
     return bool(owner["host"] == platform.node())
 
 
 def is_alive(owner: Mapping[str, Any]) -> bool:
-    """Whether a process of this host still runs; a zombie does not."""
+    """Whether this process of this host still runs; a zombie does not."""
     if owner["boot"] != _boot_id():
         return False
     try:
@@ -68,7 +74,7 @@ def is_alive(owner: Mapping[str, Any]) -> bool:
 
 
 def is_stopped(owner: Mapping[str, Any]) -> bool:
-    """Whether a process of this host is there and does nothing, as after Ctrl-Z."""
+    """Whether this process of this host exists but is suspended, as after Ctrl-Z."""
     if not is_alive(owner):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The machine in words, for results that somebody will compare."""
+"""What this machine is called, for results that somebody will compare."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """Its name as the system tells it, else the architecture."""
+    """The processor's name as the system reports it, else the architecture."""
     try:
         facts = Path("/proc/cpuinfo").read_text().splitlines()
         return next(

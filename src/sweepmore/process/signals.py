@@ -21,14 +21,14 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2")
 STOPPING = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 HANGUP: int | None = getattr(signal, "SIGHUP", None)
 
-# Slurm's SIGTERM comes once from slurmd and once through srun, 34 ms apart (seen, 22.05): another
-# within this time is an echo, not a second wish. SIGINT has none, and people are fast.
+# Slurm's SIGTERM comes once from slurmd and once through srun, 34 ms apart (observed with 22.05):
+# another within this time is an echo, not a second request. SIGINT has no echo; people are fast.
 ECHO_SECONDS = 0.3
 
 
 def answered() -> tuple[int, ...]:
-    """Those of ``STOPPING`` that stop this process: not a hang-up that ``nohup`` has it ignore."""
-    return tuple(one for one in STOPPING if one != HANGUP or not _is_ignored(one))
+    """The signals of ``STOPPING`` that stop this process; ``nohup`` makes it ignore a hang-up."""
+    return tuple(signum for signum in STOPPING if signum != HANGUP or not _is_ignored(signum))
 
 
 def _is_ignored(signum: int) -> bool:
@@ -36,8 +36,10 @@ def _is_ignored(signum: int) -> bool:
 
 
 def leave_terminal() -> None:
-    """After a hang-up each write to the terminal would be an error (EIO), ours and the task's: what
-    is still written there goes nowhere, for nobody reads it."""
+    """Send what is still written to a closed terminal nowhere.
+
+    After a hang-up each write to it, by us or by the task, would be an error (EIO).
+    """
     with contextlib.suppress(ImportError):  # Windows
         import termios
 
@@ -46,19 +48,20 @@ def leave_terminal() -> None:
                 termios.tcgetattr(stream)
             except termios.error as error:
                 if error.args[0] == errno.EIO:
-                    nowhere = os.open(os.devnull, os.O_WRONLY)
-                    os.dup2(nowhere, stream)
-                    os.close(nowhere)
+                    null = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(null, stream)
+                    os.close(null)
 
 
 class Stop:
-    """Remembers the first signal, and tells a second one from its echo."""
+    """Remembers the first signal, and distinguishes a second one from its echo."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
         self._at = 0.0
 
     def hear(self, signum: int) -> Literal["first", "echo", "second"]:
+        """Note a signal, and say whether it is the first, an echo of it, or a second request."""
         if signum == HANGUP:
             leave_terminal()
         if self.signum is None:
@@ -69,16 +72,16 @@ class Stop:
 
 
 def in_main_thread() -> bool:
-    """The only thread that Python lets set handlers, and that they run in."""
+    """Whether this is the main thread: only it may set signal handlers, and they run in it."""
     return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
 def handled(answer: Callable[[int, FrameType | None], None]) -> Iterator[Mapping[int, Any]]:
-    """Inside the block ``answer`` handles the signals that stop this process.
+    """Inside the block, ``answer`` handles the signals that stop this process.
 
-    Yields the handlers that it replaces, by the signal's number; they are put back on leaving.
-    Outside the main thread nothing is replaced.
+    Yields the replaced handlers by signal number; they are restored on leaving. Outside the main
+    thread nothing is replaced.
     """
     before = {}
     if in_main_thread():
@@ -94,10 +97,10 @@ def handled(answer: Callable[[int, FrameType | None], None]) -> Iterator[Mapping
 def stop_signals() -> Iterator[Callable[[], int | None]]:
     """Inside the block, the first signal is remembered and the second raises ``Interrupted``.
 
-    Yields a function that returns the first signal's number, or None. The handlers that stood
-    before are put back on leaving, so that blocks nest: a worker's around a run's, which is told
-    of the signal then. Outside the main thread Python allows no handlers, and the function always
-    returns None.
+    Yields a function that returns the first signal's number, or None. The previous handlers are
+    restored on leaving, and the outer block's handler then hears of the signal: so blocks nest, a
+    worker's around a run's. Outside the main thread Python allows no handlers, and the function
+    always returns None.
     """
     stop = Stop()
 
@@ -113,16 +116,19 @@ def stop_signals() -> Iterator[Callable[[], int | None]]:
         with handled(remember) as before:
             yield requested
     finally:
-        if (told := stop.signum) is not None:
-            outer = before.get(told)
+        if (signum := stop.signum) is not None:
+            outer = before.get(signum)
             if callable(outer) and outer is not signal.default_int_handler:
-                outer(told, None)
+                outer(signum, None)
 
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """Inside the block a signal raises ``Interrupted`` at once: around what blocks and asks
-    nobody. The handlers that stood before are put back on leaving."""
+    """Inside the block, a signal raises ``Interrupted`` at once.
+
+    It is for calls that block and cannot be asked to stop. The previous handlers are restored on
+    leaving.
+    """
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         if signum == HANGUP:
@@ -134,17 +140,17 @@ def signals_raise() -> Iterator[None]:
 
 
 def ignore_continue() -> None:
-    """For a process whose library handles SIGCONT, which Slurm sends with SIGTERM.
+    """Remove a library's handler of SIGCONT, which Slurm sends together with SIGTERM.
 
-    While one of the two waits for the main thread, Linux gives the other to any other thread: its
-    handler is then due in the main thread, but nothing wakes that from a call that blocks (31 of
-    60 such pairs went unheard in a sleep; none where SIGCONT has no handler).
+    While one of the two waits for the main thread, Linux delivers the other to any other thread:
+    its handler is then due in the main thread, but nothing wakes that from a call that blocks. In
+    a sleep 31 of 60 such pairs went unheard; none where SIGCONT had no handler.
     """
     if hasattr(signal, "SIGCONT") and in_main_thread():
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
 
 
-# What the blocks of ``unbroken`` that this process is in have received, the outermost first.
+# The signals received in each ``unbroken`` block that this process is in, the outermost first.
 _unbroken: list[list[int]] = []
 
 
@@ -155,11 +161,11 @@ def held() -> int | None:
 
 @contextmanager
 def unbroken() -> Iterator[None]:
-    """Inside the block signals wait; on leaving they come to the handlers that stood before.
+    """Inside the block signals wait; on leaving they reach the previous handlers.
 
-    For transactions: an exception out of a handler in the middle of one can leave SQLite locked
-    by the very process that then waits for the lock (seen in a few seconds of reports that are
-    interrupted at random times).
+    It is for transactions: an exception raised by a handler in the middle of one can leave SQLite
+    locked by the very process that then waits for the lock (observed within seconds when reports
+    were interrupted at random times).
     """
     if not in_main_thread():
         yield

@@ -1,4 +1,4 @@
-"""What a task may change in the process that runs it, and how the next trial finds it as it was."""
+"""What a task may change in the process that runs it, and how it is restored for the next trial."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from sweepmore.process.signals import in_main_thread
 
 # Level, propagate, disabled, handlers, filters.
 LoggerState = tuple[int, bool, bool, tuple[Any, ...], tuple[Any, ...]]
-# All that may have a handler.
+# All signals that may have a handler.
 _SIGNALS = tuple(
-    one
-    for one in signal.valid_signals()
-    if one not in {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
+    signum
+    for signum in signal.valid_signals()
+    if signum not in {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
 )
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of this process that is not a trial's own."""
+    """The state of this process that a trial must not change for the next."""
 
-    folder: Path | None  # None where it is gone
+    folder: Path | None  # the working directory; None where it is gone
     environment: Mapping[str, str]
     words: tuple[str, ...]  # of the command line
     handlers: Mapping[int, Any]  # none outside the main thread, which alone may set them
@@ -40,15 +40,17 @@ class Snapshot:
     disabled_logging: int
     warning_filters: tuple[Any, ...]
     show_warning: tuple[Any, Any]
-    libraries: tuple[Callable[[], object], ...]  # each puts its own state back
+    libraries: tuple[Callable[[], object], ...]  # each restores one library's state
 
     @classmethod
     def taken(cls) -> Snapshot:
+        """The state as it is now."""
+        heard: tuple[int, ...] = _SIGNALS if in_main_thread() else ()
         return cls(
             folder=working_folder(),
             environment=dict(os.environ),
             words=tuple(sys.argv),
-            handlers={one: signal.getsignal(one) for one in _SIGNALS} if in_main_thread() else {},
+            handlers={signum: signal.getsignal(signum) for signum in heard},
             loggers={name: _state(logger) for name, logger in _loggers().items()},
             disabled_logging=logging.root.manager.disable,
             warning_filters=tuple(warnings.filters),
@@ -57,26 +59,33 @@ class Snapshot:
         )
 
     def restore(self) -> None:
-        """Only what differs is touched. A folder that is gone is made again, so that relative
-        paths mean what they meant; where that fails the process stays where it is."""
+        """Restore what differs, and touch nothing else.
+
+        A working directory that is gone is made again, so that relative paths mean what they
+        meant; where that fails the process stays where it is.
+        """
+        # signals and the working directory
         if self.handlers and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)  # an alarm for a task that has ended
         for signum, handler in self.handlers.items():
             if handler is not None and signal.getsignal(signum) is not handler:
                 signal.signal(signum, handler)
         return_to(self.folder)
+        # the command line and the environment
         sys.argv[:] = self.words
         if dict(os.environ) != self.environment:
             for name in os.environ.keys() - self.environment.keys():
                 del os.environ[name]
             os.environ.update(self.environment)
+        # logging and warnings
         self._restore_logging()
         if tuple(warnings.filters) != self.warning_filters:
             warnings.resetwarnings()  # so that what each module has been warned of counts anew
             warnings.filters[:] = self.warning_filters  # type: ignore[index]  # a list in CPython
         warnings.showwarning, warnings.formatwarning = self.show_warning
-        for put_back in self.libraries:
-            put_back()
+        # random generators and threads of libraries
+        for restore_library in self.libraries:
+            restore_library()
 
     def _restore_logging(self) -> None:
         logging.disable(self.disabled_logging)
@@ -89,7 +98,7 @@ class Snapshot:
 
 
 def return_to(folder: Path | None) -> None:
-    """Make it the working directory again, and anew where it is gone."""
+    """Make ``folder`` the working directory again; create it where it is gone."""
     if folder is None or working_folder() == folder:
         return
     with contextlib.suppress(OSError):
@@ -98,7 +107,7 @@ def return_to(folder: Path | None) -> None:
 
 
 def working_folder() -> Path | None:
-    """None where it is gone."""
+    """The working directory; None where it is gone."""
     try:
         return Path.cwd()
     except OSError:
@@ -106,10 +115,10 @@ def working_folder() -> Path | None:
 
 
 def _loggers() -> dict[str, logging.Logger]:
-    """All that somebody has asked for by now, and the root as ``""``."""
-    named = logging.root.manager.loggerDict.items()
-    found = {name: one for name, one in named if isinstance(one, logging.Logger)}
-    return {"": logging.root, **found}
+    """All loggers that somebody has asked for by now, and the root as ``""``."""
+    entries = logging.root.manager.loggerDict.items()
+    named = {name: logger for name, logger in entries if isinstance(logger, logging.Logger)}
+    return {"": logging.root, **named}
 
 
 def _state(logger: logging.Logger) -> LoggerState:
@@ -118,10 +127,10 @@ def _state(logger: logging.Logger) -> LoggerState:
 
 
 def _libraries() -> Iterator[Callable[[], object]]:
-    """Global generators and threads, of libraries that are there already: none is imported.
+    """Functions that restore global generators and thread counts of libraries already imported.
 
-    A generator is not put back but seeded anew from where it was: the next trial's draws depend
-    on nothing that this one did, and are yet no repetition of its own.
+    A generator is not put back, but seeded anew from the state it had: the next trial's draws
+    depend on nothing that this one did, and still do not repeat this one's.
     """
     state = random.getstate()
 
@@ -151,20 +160,20 @@ def _seed_torch(torch: Any, state: Any, threads: int) -> None:
 
 
 def _seed_new_torch() -> None:
-    """The trial was the first to import it: how many threads it would have had is not known."""
+    """Where the trial was the first to import torch, its earlier thread count is unknown."""
     if (torch := _torch()) is not None:
         torch.seed()
 
 
 def _torch() -> Any:
-    """None where it is not imported, or only half."""
+    """The module torch; None where it is not imported, or only in part."""
     torch = sys.modules.get("torch")
     return torch if hasattr(torch, "get_rng_state") else None
 
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """What the block changes in this process is put back on leaving."""
+    """Restore on leaving what the block changes in this process (see ``Snapshot``)."""
     before = Snapshot.taken()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written to the side, synced, then renamed."""
+"""Files that are either complete or absent: written beside, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ from sweepmore.errors import RunError
 
 
 def create_private(path: Path) -> None:
-    """An empty file that only its owner reads and writes, where there is none: a database whose
-    rows nobody else shall change. SQLite gives its journal the same mode."""
+    """Create an empty file that only its owner can read and write, unless the file exists.
+
+    It is for a database whose rows nobody else shall change; SQLite gives its journal that mode.
+    """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
-    """Replace ``path`` whole: a kill at any instant leaves the old content or the new. RunError
-    where its folder is gone: to make it anew would leave half a run."""
+    """Replace the file ``path``: a kill at any instant leaves the old content or the new.
+
+    Raises RunError where its folder is gone: to create that again would leave half a run.
+    """
     data = content.encode() if isinstance(content, str) else content
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except FileNotFoundError as error:
-        cure = "It was removed while it was in use: begin again."
+        cure = "It was removed while it was in use. Start again."
         problem = f"The folder {path.parent} is gone."
         raise RunError(problem, value=str(path.parent), cure=cure) from error
     try:
@@ -46,7 +50,7 @@ def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make a rename or a new name in ``folder`` survive a power cut (POSIX; elsewhere nothing)."""
+    """Make a rename or a new name in ``folder`` survive a power cut; only on POSIX."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -57,9 +61,10 @@ def fsync_folder(folder: Path) -> None:
 
 
 def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder by ``fill``, all at once: nobody finds it half full, nor without its mark.
+    """Create a folder with what ``fill`` writes into it, all at once.
 
-    OSError where it is there already, as of two processes that begin together one finds it.
+    Nobody ever finds it half full. Raises OSError where it exists already: of two processes that
+    start together, one gets that.
     """
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -72,18 +77,18 @@ def make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def write_json(path: Path, content: object, mode: int = 0o644) -> None:
-    """Strict JSON: NaN and infinities raise ValueError instead of being written."""
+    """Write strict JSON atomically: NaN and infinities raise ValueError."""
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
     write_atomic(path, f"{text}\n", mode)
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of a run; RunError names it when it is missing or damaged."""
+    """Read a JSON file of a run. Raises RunError where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        cure = "The folder is not a run, or the run never got there."
+        cure = "The folder is not a run's, or the run ended before it was written."
         raise RunError(f"{path} is missing.", value=str(path), cure=cure) from None
     except (ValueError, UnicodeDecodeError) as error:
-        cure = "The file is damaged; repeat the run."
+        cure = "The file is damaged. Repeat the run."
         raise RunError(f"{path} is not JSON: {error}.", value=str(path), cure=cure) from error

@@ -13,13 +13,16 @@ from sweepmore.process.identity import is_alive, on_this_host
 from sweepmore.runs.files import read_json
 from sweepmore.runs.names import ending, safe_name
 
-# Of names that a message lists.
+# How many names a message lists.
 LISTED = 10
 
 
 def began(folder: Path) -> tuple[float, int]:
-    """When a run first began, for sorting: as its provenance says, to the second; then by the age
-    of its config, which a copy of the folder does not keep."""
+    """When a run first began, as a key to sort by.
+
+    First the Unix time in its provenance, to the second; then the time of its config file in
+    nanoseconds, which a copy of the folder does not preserve.
+    """
     age = _age(folder / "config.yaml")
     path = folder / "provenance.json"
     starts = read_json(path).get("starts") if path.exists() else None
@@ -34,15 +37,18 @@ def find_run(name: str, outputs: Path, holding: str, *, stopped: bool = False) -
     """The folder that ``name`` means: a path, a folder's name under ``outputs``, or ``last``.
 
     ``last`` is the run that began last among those that hold the file ``holding`` and, where
-    ``stopped``, did not come to their end; the trials of studies are not meant by it.
+    ``stopped`` is set, did not come to their end. It never means a trial of a study. Raises
+    RunError where no run is meant; it lists the runs to choose from.
     """
+    # a path, or the name of a run's folder
     if name != "last":
         for folder in (Path(name), outputs / "runs" / name):
             if (folder / "config.yaml").exists():
                 return folder.resolve()
         if (outputs / "studies" / safe_name(name)).is_dir():
-            cure = f"Give study={name} instead, or one of its trials: study={name} trial=N"
+            cure = f"Give study={name} instead, or one of its trials: study={name} trial=N."
             raise RunError(f"{name} is a study, not a run.", value=name, cure=cure)
+    # the last one, or a name that means none
     runs = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
     usable = [run for run in runs if (run / holding).exists() and not (stopped and has_ended(run))]
     usable.sort(key=began, reverse=True)
@@ -54,18 +60,18 @@ def find_run(name: str, outputs: Path, holding: str, *, stopped: bool = False) -
     if usable:
         return usable[0].resolve()
     if stopped and runs:
-        cure = "To begin with the weights of one that ended, give start_from=last."
+        cure = "To begin with the weights of a run that ended, give start_from=last."
         raise RunError(f"No run in {outputs} is interrupted.", value=name, cure=cure)
-    cure = "Train one first, or name another outputs=…."
+    cure = "Train one first, or name another folder by outputs=…."
     raise RunError(f"No run in {outputs} holds {holding}.", value=name, cure=cure)
 
 
-# Of a run that can be gone on with; an error may be a full disk that has room again.
+# The status of a run that can be continued; an error may be a full disk that has room again.
 STOPPED = ("interrupted", "error")
 
 
 def has_ended(folder: Path) -> bool:
-    """Whether a run came to its end, or is still on its way, in a process of this host."""
+    """Whether a run cannot be continued: it came to its end, or a process of this host runs it."""
     result = folder / "result.json"
     if result.exists() and read_json(result).get("status") not in STOPPED:
         return True
@@ -73,7 +79,7 @@ def has_ended(folder: Path) -> bool:
 
 
 def runs_elsewhere(folder: Path) -> int | None:
-    """The other process of this host in which the run is on its way; None where there is none."""
+    """The id of another process of this host that is training the run; None without one."""
     path = folder / "provenance.json"
     starts = read_json(path)["starts"] if path.exists() else []
     for start in starts[-1:]:
@@ -84,43 +90,46 @@ def runs_elsewhere(folder: Path) -> int | None:
 
 
 def listed(what: str, names: Sequence[str]) -> str:
-    """``Runs: b, a.``: what there is to choose from, the first few."""
+    """``Runs: b, a.``: the first few names to choose from."""
     few = [*names[:LISTED], *(["…"] if len(names) > LISTED else [])]
     return f"{what}: {', '.join(few) or 'none'}."
 
 
 def require_outputs(outputs: Path) -> None:
-    """RunError where a script's ``outputs=`` names no folder: a misspelt one would be made."""
+    """Raise RunError where ``outputs=`` is not a folder: a misspelt one would be created."""
     if not outputs.is_dir():
-        cure = "outputs= names the folder of runs and studies, relative to the application's."
+        cure = "outputs= names the folder of runs and studies, relative to the application."
         raise RunError(f"There is no folder {outputs}.", value=str(outputs), cure=cure)
 
 
 def require(folder: Path, holding: str) -> Path:
-    """The folder of a run that was found in a study, where it holds that file; else RunError."""
+    """``folder``, a run found in a study, if it holds that file; else raises RunError."""
     if (folder / holding).exists():
         return folder
     if (folder / "config.yaml").exists():
         raise RunError(
             f"{folder} holds no {holding}.",
             value=str(folder),
-            cure="It was removed, or the run did not come to it: train it again.",
+            cure="It was removed, or the run ended before it was written. Train the run again.",
         )
     if not folder.exists():
-        cure = "Its outputs were removed: train it again."
+        cure = "Its outputs were removed. Train it again."
         raise RunError(f"The run {folder} is gone.", value=str(folder), cure=cure)
-    cure = "Its study is another application's, which keeps something else of a trial."
+    cure = "Its study belongs to another application, which keeps other files of a trial."
     raise RunError(f"{folder} holds no run of this application.", value=str(folder), cure=cure)
 
 
 def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "config.yaml") -> Path:
-    """The run's folder of a trial of ``study`` (None or ``last``: the one whose last run began
-    last); of a repeated trial, its first run."""
+    """The run folder of a trial of ``study``; the first run of a repeated trial.
+
+    None and ``last`` mean the study whose last run began last. Raises RunError where there is no
+    such study or trial, or its run does not hold the file ``holding``.
+    """
     studies = outputs / "studies"
     name = last_study(outputs) if study in (None, "last") else str(study)
     if not (studies / safe_name(name)).is_dir():
-        known = sorted(folder.name for folder in studies.glob("[!.]*"))
-        cure = f"{listed('Known', known)}{did_you_mean(name, known)}"
+        names = sorted(folder.name for folder in studies.glob("[!.]*"))
+        cure = f"{listed('Known', names)}{did_you_mean(name, names)}"
         raise RunError(f"There is no study {name} in {outputs}.", value=name, cure=cure)
     study_folder = studies / safe_name(name)
     folder = study_folder / f"{trial:04d}"
@@ -134,17 +143,20 @@ def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "con
         raise RunError(f"{name} has no run of a trial {trial}.", value=trial, cure=cure)
     if not (run / holding).exists():
         result = run / "result.json"
-        status = read_json(result).get("status", "not told") if result.exists() else "not ended"
+        status = read_json(result).get("status", "unknown") if result.exists() else "unfinished"
         problem = f"Trial {trial} of {name} holds no {holding}: its status is {status}."
-        cure = "Name one that is ok: trials.csv lists them."
+        cure = "Name a trial whose status is ok: trials.csv lists them."
         if status == "ok":
-            cure = "With hydra.sweeper.keep=best the best trial's alone stays: name that one."
+            cure = "With hydra.sweeper.keep=best only the best trial's remains: name that trial."
         raise RunError(problem, value=trial, cure=cure)
     return run.resolve()
 
 
 def last_study(outputs: Path) -> str:
-    """The name of the study that ``last`` means among those whose runs are in ``outputs``."""
+    """The name of the study that ``last`` means among those whose runs are in ``outputs``.
+
+    Raises RunError where there is none.
+    """
     studies = outputs / "studies"
     newest: dict[str, Path] = {}
     for run in ("[0-9]*", "[0-9]*/[0-9]*"):  # a trial's only run, or those of its repeats
@@ -153,28 +165,35 @@ def last_study(outputs: Path) -> str:
             newest[study] = max(newest.get(study, config), config, key=_age)
     name = last_begun({study: began(config.parent) for study, config in newest.items()})
     if name is None:
-        cure = "Begin one first, with -m, or name another outputs=…."
+        cure = "Start one first, with -m, or name another folder by outputs=…."
         raise RunError(f"There is no study in {outputs}.", value="last", cure=cure)
     return name
 
 
 def last_begun(began: Mapping[str, Any]) -> str | None:
-    """What ``last`` means, of runs' folders as of a database: the study, no confirmation, whose
-    last run began last. ``began`` says of each when that was; None where there is no study."""
-    own = [name for name in began if not ending(name)]
-    return max(own, key=lambda name: (began[name], name), default=None)
+    """The study that ``last`` means: the one whose last run began last, confirmations aside.
+
+    ``began`` gives that time for each study, from runs' folders or from a database, in anything
+    that can be compared. None where there is no study.
+    """
+    searches = [name for name in began if not ending(name)]
+    return max(searches, key=lambda name: (began[name], name), default=None)
 
 
 def find_named(
     run: str | None, study: str | None, trial: int | None, outputs: Path, holding: str
 ) -> Path:
-    """What a root script's ``run=NAME`` or ``study=NAME trial=17`` means: one run's folder."""
+    """The run folder that a script's ``run=NAME`` or ``study=NAME trial=17`` means.
+
+    Raises ConfigError where both or only half of the second is given, RunError where there is no
+    such run.
+    """
     if trial is None and study is not None:
-        cure = f"Give its number too: study={study} trial=N"
-        raise ConfigError(f"Which trial of {study}?", value=study, cure=cure)
+        cure = f"Give its number, too: study={study} trial=N."
+        raise ConfigError(f"Which trial of {study} is meant?", value=study, cure=cure)
     if trial is not None and run is not None:
         problem = f"run={run} and trial={trial} are two runs."
-        raise ConfigError(problem, value=run, cure="Give one of them.")
+        raise ConfigError(problem, value=run, cure="Give one of the two.")
     if trial is not None:
         return find_trial(study, trial, outputs, holding)
     return find_run("last" if run is None else run, outputs, holding)

@@ -6,53 +6,54 @@ import hashlib
 import re
 from pathlib import Path
 
-# What the names of studies end with that train another one's configurations again: a confirmation,
+# Endings of the names of studies that train another study's configurations again: a confirmation,
 # its later rounds (-2, -3 …) and the final seeds of its winners (-final, -final-2 …), or noise.
 CONFIRM, FINAL, NOISE = ".confirm", ".confirm-final", ".noise"
 _AGAIN = re.compile(r"\.(confirm(-final)?(-[0-9]+)?|noise)$")
 
-# What a folder may be called on every system, and a W&B run's id begin with.
+# A name that every system takes for a folder, and W&B for the beginning of a run's id.
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def ending(study: str) -> str:
-    """Of a study that trains another one's configurations again what its name adds to the other's;
-    of any other study nothing."""
-    found = _AGAIN.search(study)
-    return found.group() if found else ""
+    """What the name of a study that confirms another adds to that one's; else an empty string."""
+    match = _AGAIN.search(study)
+    return match.group() if match else ""
 
 
 def searched_name(study: str) -> str:
-    """The name of the search that a study confirms or measures the noise of; its own, else."""
+    """The name of the search that a study confirms or measures the noise of, else its own."""
     return study.removesuffix(ending(study))
 
 
 def safe_name(study: str) -> str:
-    """A study's name as that of a folder: itself where it is one, else what is left of it and a
-    hash, because two names may leave the same (``A/b``, ``a-b``, and ``A`` is ``a`` on some disks).
+    """A folder's name for a study: its own name where that is safe, else its safe part and a hash.
+
+    The hash keeps apart names with the same safe part: ``A/b`` and ``a-b``, and ``A`` and ``a``,
+    which are the same on some disks.
     """
     suffix = ending(study)
     name = study.removesuffix(suffix)
     if _SAFE.fullmatch(name):
         return study
-    left = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:55]
-    marked = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{left}-{marked}{suffix}" if left else f"{marked}{suffix}"
+    safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:55]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{safe}-{digest}{suffix}" if safe else f"{digest}{suffix}"
 
 
 def run_stem(study: str, uid: str) -> str:
-    """What the ids of all runs of a study begin with, short enough for W&B."""
+    """The beginning of the ids of all runs of a study, short enough for W&B."""
     return f"{safe_name(study)[:40]}-{uid}"
 
 
 def as_name(text: str) -> str:
-    """``[a-z0-9][a-z0-9._-]*``: what W&B ids and Optuna's study names both allow."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text.lower())
-    return (kept.lstrip("._-") or "run")[:50]
+    """``text`` as ``[a-z0-9][a-z0-9._-]*``, which W&B ids and Optuna's study names both allow."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text.lower())
+    return (name.lstrip("._-") or "run")[:50]
 
 
 def name_of(folder: Path) -> str:
-    """As a person names a run: its own folder's name; a trial's with its study's, mine/0017."""
+    """What a person calls a run: its folder's name, or for a trial the study's, too: mine/0017."""
     parts = folder.parts
     if "studies" in parts:
         return "/".join(parts[parts.index("studies") + 1 :])

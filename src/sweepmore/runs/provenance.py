@@ -15,11 +15,12 @@ from typing import Any
 
 from sweepmore.process.identity import this_process
 
-# A diff longer than this is cut: guess, four times the longest diff one would call small.
+# A longer diff is cut (guess: four times the longest diff that anybody would call small).
 MAX_DIFF_CHARACTERS = 400_000
 
 
 def start() -> dict[str, Any]:
+    """The time (UTC) and the process in which a run starts or continues."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         **this_process(),
@@ -28,7 +29,7 @@ def start() -> dict[str, Any]:
 
 @functools.cache  # what a process runs does not change while it runs
 def code() -> Mapping[str, Any]:
-    """Commit and uncommitted changes of the checkout that holds the running script, if any."""
+    """Commit and uncommitted changes of the Git checkout that holds the running script, if any."""
     here = Path(os.environ.get("SWEEPMORE_ROOT") or sys.argv[0]).resolve()
     here = here if here.is_dir() else here.parent
     commit = _git(here, "rev-parse", "HEAD")
@@ -46,16 +47,18 @@ def _git(folder: Path, *words: str) -> str | None:
             ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None  # no git, no checkout, or no commit yet: provenance says null
+        return None  # there is no git, no checkout or no commit yet: provenance says null
     return done.stdout
 
 
 @functools.cache  # reading the metadata of a distribution takes milliseconds
 def versions(packages: tuple[str, ...]) -> Mapping[str, Any]:
-    found: dict[str, str | None] = {}
+    """Versions of Python, the platform and these distributions; None for one not installed."""
+    numbers: dict[str, str | None] = {}
     for name in packages:
         try:
-            found[name] = metadata.version(name)
+            numbers[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = None
-    return {"python": platform.python_version(), "platform": platform.platform(), "versions": found}
+            numbers[name] = None
+    python, system = platform.python_version(), platform.platform()
+    return {"python": python, "platform": system, "versions": numbers}

@@ -1,8 +1,9 @@
 """The folder of a run: everything there is to know about it, readable without this project.
 
-``config.yaml`` ``overrides.yaml`` ``provenance.json`` are written before the run, ``metrics.jsonl``
-grows during it, ``result.json`` ends it. What the run itself makes (weights, figures, samples)
-stands beside them. Whole files are replaced atomically; the journal of metrics is appended to.
+``config.yaml``, ``overrides.yaml`` and ``provenance.json`` are written before the run,
+``metrics.jsonl`` grows during it, and ``result.json`` ends it. What the run itself makes (weights,
+figures, samples) lies beside them. Files are replaced atomically; only the journal of metrics is
+appended to.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Status = Literal["ok", "diverged", "pruned", "interrupted", "error"]
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """An open run folder. ``run_id`` is unique for ever, ``attempt`` counts its resumptions."""
+    """An open run folder. ``run_id`` is permanently unique; ``attempt`` counts resumptions."""
 
     folder: Path
     run_id: str
@@ -42,7 +43,10 @@ class Record:
 
     @contextlib.contextmanager
     def metrics(self) -> Iterator[Callable[..., None]]:
-        """Yields ``log(row, sync=False)``; synced rows are on disk when it returns."""
+        """Yield ``log(row, sync=False)``, which appends a row; a synced row is on disk on return.
+
+        NaN and infinities raise ValueError: a row is strict JSON.
+        """
         with self.metrics_path.open("a", encoding="utf-8") as file:
 
             def log(row: Mapping[str, Any], sync: bool = False) -> None:
@@ -54,10 +58,11 @@ class Record:
             yield log
 
     def rows(self) -> list[dict[str, Any]]:
+        """The rows logged so far."""
         return read_metrics(self.folder)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write ``result.json``; a run without one did not end by itself."""
+        """Write ``result.json``; a run without it did not come to its end."""
         write_json(self.folder / "result.json", result)
 
 
@@ -71,20 +76,20 @@ def create(
     run_id: str | None = None,
     attempt: int = 0,
 ) -> Record:
-    """Begin a run's folder with what it will compute and from what.
+    """Create a run's folder, and write there what the run will compute and from what.
 
     ``facts`` are the application's own part of the provenance (seed, data fingerprint, …);
-    ``packages`` are the distributions whose versions are recorded. ``run_id`` must be unique for
-    ever (null: one is drawn). Raises RunError where the folder already holds a run, unless this
-    is a later ``attempt`` at it.
+    ``packages`` are the distributions whose versions are recorded. ``run_id`` must be permanently
+    unique; None draws one. Raises RunError where the folder already holds a run, unless this is a
+    later ``attempt`` at it.
     """
     own = ("config.yaml", "metrics.jsonl", "result.json")
     if any((folder / name).exists() for name in own) and not attempt:
-        cure = "Choose another with hydra.run.dir=…, or continue it with resume=FOLDER."
+        cure = "Choose another folder by hydra.run.dir=…, or continue the run by resume=FOLDER."
         raise RunError(f"{folder} already holds a run.", value=str(folder), cure=cure)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in own:
-        (folder / stale).unlink(missing_ok=True)  # of an attempt that left no checkpoint
+        (folder / stale).unlink(missing_ok=True)  # from an attempt that left no checkpoint
     run_id = run_id or f"{as_name(folder.name)}-{secrets.token_hex(3)}"
     write_atomic(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
     write_atomic(folder / "overrides.yaml", yaml.safe_dump(list(overrides)))
@@ -95,24 +100,31 @@ def create(
 
 
 def reopen(folder: Path, last_step: int) -> Record:
-    """Continue a run: rows after ``last_step`` are cut, a torn last line with them."""
+    """Open a run to continue it after ``last_step``.
+
+    Later rows of metrics are removed, and a torn last line with them. Raises RunError where the
+    provenance is missing or damaged.
+    """
     provenance = read_json(folder / "provenance.json")
     provenance["starts"].append(start())
     write_json(folder / "provenance.json", provenance)
-    kept = [row for row in read_metrics(folder) if row["step"] <= last_step]
-    write_atomic(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+    rows = [row for row in read_metrics(folder) if row["step"] <= last_step]
+    write_atomic(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     with contextlib.suppress(FileNotFoundError):
         (folder / "result.json").unlink()
     return Record(folder, provenance["run_id"], attempt=len(provenance["starts"]) - 1)
 
 
 def take_over(earlier: Sequence[Path], folder: Path, holding: Path) -> bool:
-    """Copy into ``folder`` the first of these runs that has the file ``holding``, where it has none
-    itself; returns whether it has one now. A kill in between leaves it without."""
+    """Copy into ``folder`` the first of these runs that has the file ``holding``.
+
+    Nothing is copied where ``folder`` has one itself. Returns whether it has one now. ``holding``
+    is copied last, so that a kill in between leaves the folder without it.
+    """
     source = next((run for run in earlier if (run / holding).exists()), None)
     if source is not None and not (folder / holding).exists():
         last = holding.parts[0]
-        # of W&B's and Hydra's own each run has one
+        # each run has its own folders of W&B and Hydra
         others = shutil.ignore_patterns(last, "wandb", ".*")
         shutil.copytree(source, folder, ignore=others, dirs_exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as fresh:
@@ -122,7 +134,7 @@ def take_over(earlier: Sequence[Path], folder: Path, holding: Path) -> bool:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The rows of ``metrics.jsonl``; a last line torn by a kill is left out."""
+    """The rows of ``metrics.jsonl``, without a last line torn by a kill; [] where it is missing."""
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
@@ -131,7 +143,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config of a run as plain data."""
+    """The config of a run as plain data. Raises RunError where the folder holds no run."""
     try:
         node = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -142,7 +154,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_overrides(folder: Path) -> list[str]:
-    """What was set by hand for a run; nothing where it does not say."""
+    """The overrides that were typed for a run; [] where an older run did not record them."""
     path = folder / "overrides.yaml"
     words = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
     return [str(word) for word in words or ()]

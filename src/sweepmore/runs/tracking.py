@@ -1,6 +1,6 @@
-"""Weights & Biases beside the record: a mirror that may fail at any time and change nothing.
+"""Weights & Biases beside the record: a mirror that may fail at any time without harm to the run.
 
-Offline by default: no account, no question. ``wandb leet`` shows such runs, ``wandb sync``
+It is offline by default and needs no account. ``wandb leet`` shows offline runs, ``wandb sync``
 uploads them.
 """
 
@@ -21,7 +21,7 @@ from sweepmore.typed import setting
 
 # Offline data are flushed every 15 s by default (wandb 0.31): a killed run would lose as much.
 FLUSH_SECONDS = 2.0
-# Variables by which an enclosing W&B run would claim or rename ours; the config alone decides.
+# Variables by which an enclosing W&B run would claim or rename ours: only the config decides.
 INHERITED = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_SWEEP_ID",
              "WANDB_MODE", "WANDB_DIR", "WANDB_JOB_TYPE", "WANDB_SERVICE")  # fmt: skip
 
@@ -30,17 +30,19 @@ INHERITED = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_NAME", "WANDB_RUN_GROUP", "W
 class Tracking:
     """Where and how a run is mirrored to W&B."""
 
-    mode: Literal["offline", "online", "disabled"] = setting("offline", "offline | online | …")
+    mode: Literal["offline", "online", "disabled"] = setting(
+        "offline", "offline | online | disabled"
+    )
     project: str = setting("sweepmore", "W&B project")
     entity: str | None = setting(None, "W&B user or team; null: the account's default")
-    group: str | None = setting(None, "runs shown together; a study sets it")
-    tags: tuple[str, ...] = setting((), "labels to filter by")
+    group: str | None = setting(None, "runs that W&B shows together; a study sets it")
+    tags: tuple[str, ...] = setting((), "labels to filter runs by")
     notes: str | None = setting(None, "free text")
 
 
 @dataclass
 class Tracker:
-    """One W&B run, or none. After the first failure it warns once and does nothing more."""
+    """One W&B run, or none. At the first failure it warns, and then does nothing more."""
 
     _run: Any = None
     exit_code: int = 0  # what the W&B run ends with, unless an exception ends it
@@ -48,15 +50,20 @@ class Tracker:
 
     @property
     def run_id(self) -> str | None:
+        """The W&B run's id; None without a run."""
         return None if self._run is None else str(self._run.id)
 
     def log(self, row: Mapping[str, Any]) -> None:
+        """Log a row of metrics at its ``step``."""
         self._attempt(lambda run: run.log(dict(row), step=row["step"]))
 
     def summarise(self, summary: Mapping[str, Any]) -> None:
+        """Set values of the run's summary."""
         self._attempt(lambda run: run.summary.update(dict(summary)))
 
     def images(self, files: Mapping[str, Path]) -> None:
+        """Log image files by name."""
+
         def send(run: Any) -> None:
             import wandb
 
@@ -65,6 +72,8 @@ class Tracker:
         self._attempt(send)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table."""
+
         def send(run: Any) -> None:
             import wandb
 
@@ -73,6 +82,7 @@ class Tracker:
         self._attempt(send)
 
     def finish(self, exit_code: int) -> None:
+        """End the W&B run; any ``exit_code`` but 0 marks it as failed."""
         self._attempt(lambda run: run.finish(exit_code=exit_code))
 
     def _attempt(self, action: Callable[[Any], object]) -> None:
@@ -91,10 +101,11 @@ class Tracker:
 def track(
     settings: Tracking, record: Record, config: Mapping[str, Any], job_type: str = "train"
 ) -> Iterator[Tracker]:
-    """A tracker whose W&B run ends with the block: exit code 1 if the block raises, else its own.
+    """Yield a tracker whose W&B run ends with the block.
 
-    ``config`` is flat (dotted keys). Files go into the record's folder. The job type ``trial`` is
-    for one of many: it starts faster, without W&B's list of installed packages.
+    It ends with exit code 1 if the block raises, else with the tracker's own. ``config`` is flat
+    (dotted keys). Files go into the record's folder. The job type ``trial`` is for one run of many:
+    it starts faster, without W&B's list of installed packages.
     """
     tracker = Tracker(_open(settings, record, config, job_type))
     try:
@@ -119,7 +130,7 @@ def _open(
         if mode == "online" and not wandb.login(prompt=False):
             warnings.warn(
                 "wandb.mode=online, but no API key is known: recording offline. "
-                "`wandb login`, then `wandb sync`, uploads the run.",
+                "To upload the run, use `wandb login`, then `wandb sync`.",
                 stacklevel=2,
             )
             mode = "offline"
@@ -142,12 +153,12 @@ def _open(
                 silent=True,
                 init_timeout=30,
                 x_transaction_log_flush_interval=FLUSH_SECONDS,
-                # the list of installed packages is a third of init; a trial's record has versions
+                # that list takes a third of init's time; a trial's record has versions anyway
                 x_save_requirements=job_type != "trial",
             ),
         )
     except Exception as error:
-        if settings.mode == "online":  # no network, or a key that is refused: keep it for later
+        if settings.mode == "online":  # no network, or the key was refused: record for later
             warnings.warn(
                 f"wandb.mode=online failed, recording offline: {first_line(error)}", stacklevel=2
             )
@@ -158,24 +169,26 @@ def _open(
 
 
 def offline_runs(folder: Path) -> list[Path]:
-    """Of a run, each of its attempts, and of the repeats of a trial one level below it, as the
-    folders that ``wandb sync`` takes; empty ones have nothing to upload."""
-    found = [*folder.glob("wandb/offline-run-*"), *folder.glob("*/wandb/offline-run-*")]
-    return sorted(run for run in found if any(run.glob("*.wandb")))
+    """The folders of a run that ``wandb sync`` takes: one for each attempt that logged anything.
+
+    Those of a trial's repeats, one level below it, are included.
+    """
+    folders = [*folder.glob("wandb/offline-run-*"), *folder.glob("*/wandb/offline-run-*")]
+    return sorted(run for run in folders if any(run.glob("*.wandb")))
 
 
 def is_synced(run: Path) -> bool:
-    """Whether ``wandb sync`` left its mark (wandb 0.31), which it does once all has arrived."""
+    """Whether ``wandb sync`` left its mark (wandb 0.31), once everything was uploaded."""
     return any(run.glob("*.wandb.synced"))
 
 
 def _is_dead(error: Exception) -> bool:
-    """Whether W&B's service process is gone, which its client tells in several ways."""
+    """Whether W&B's service process is gone; its client says so by several exceptions."""
     return isinstance(error, ConnectionError) or type(error).__module__.startswith("wandb.sdk.mail")
 
 
 def _forget_service() -> None:
-    """Take a dead service out of W&B's exit handlers: it would raise there, below our last line."""
+    """Remove a dead service from W&B's exit handlers, where it would print a traceback."""
     import wandb
 
     with contextlib.suppress(Exception, SystemExit):
@@ -183,4 +196,4 @@ def _forget_service() -> None:
 
 
 def _warn(error: Exception) -> None:
-    warnings.warn(f"W&B failed, the run goes on without it: {first_line(error)}", stacklevel=3)
+    warnings.warn(f"W&B failed, the run continues without it: {first_line(error)}", stacklevel=3)

@@ -1,4 +1,4 @@
-"""The database of studies: how it is opened, what its failures are, how a trial is claimed."""
+"""How the database of studies is opened, how its failures are reported, how a trial is claimed."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from sweepmore.storage.urls import (
 )
 from sweepmore.wording import shown_path
 
-# Tries to create Optuna's tables beside other processes: each loses one of a dozen at most, which
-# is there at the next try, however slow the machine is.
+# Attempts to create Optuna's tables while other processes do. Each attempt fails on one of a dozen
+# tables at most, which exists at the next, however slow the machine is.
 CREATION_TRIES = 50
-# How a database fails, by SQLAlchemy's names: the first of its own accord, the second where
-# SQLite's file is damaged. The second's other descendants would be bugs of ours.
+# SQLAlchemy's errors for a failing database; the second is for a damaged SQLite file. The other
+# subclasses of the second would be bugs of ours.
 FAILURES = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.DatabaseError)
-GO_ON = "Make room, start or mend it; then the same command goes on."
+GO_ON = "Make room, or start or repair it. Then rerun the same command to continue."
 
 
 def open_storage(
@@ -53,12 +53,13 @@ def open_storage(
     stop: Stop | None = None,
     outage: Outage | None = None,
 ) -> optuna.storages.BaseStorage:
-    """Connect, and create the tables where there are none; StudyError where it cannot be.
+    """Connect to the database, and create its tables where there are none.
 
-    A server that does not answer is an error at once, unless ``wait`` says that it did before
-    (a worker's parent has used it); then a file that is not there was removed. Later calls wait
-    for it, see ``patience``; who finds SQLite locked waits from the start. Nobody waits any longer
-    once ``stop`` has heard a signal; connections that share an ``outage`` say it once.
+    A server that does not answer is an error at once, unless ``wait`` says that it answered before
+    (a worker's parent has used it); a file that is missing was removed then. Later calls wait for
+    the database, see ``patience``; a locked SQLite file is waited for from the start. Nobody waits
+    any longer once ``stop`` has heard a signal. Connections that share an ``outage`` report it
+    once. Raises StudyError where the database cannot be opened.
     """
     quiet()
     patience, file = Patience(shown(url), stop=stop, outage=outage), file_of(url)
@@ -70,13 +71,13 @@ def open_storage(
             create_private(file)
         connect = partial(_with_tables, url, engine_options(url, engine, BUSY_SECONDS))
         opened = patience.call(connect) if wait or file is not None else connect()
-    except TypeError as error:  # as SQLAlchemy says that it knows no such argument
+    except TypeError as error:  # SQLAlchemy was given an unknown argument
         if not engine:
             raise
-        cure = "See sqlalchemy.create_engine for hydra.sweeper.storage.engine_kwargs."
+        cure = "Correct hydra.sweeper.storage.engine_kwargs: see sqlalchemy.create_engine."
         raise not_opened(url, said(error), cure) from error
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
-        cure = "Check its URL, the server and its driver; nothing was changed."
+        cure = "Check its URL, the server and its driver. Nothing was changed."
         raise not_opened(url, said(error), cure) from error
     return patient(optuna.storages.get_storage(opened), patience)
 
@@ -84,13 +85,15 @@ def open_storage(
 def existing_storage(
     url: URL, engine: Mapping[str, Any] | None = None
 ) -> optuna.storages.BaseStorage | None:
-    """The database where it holds studies' tables, None where ``open_storage`` would create them:
-    for those who only look. StudyError where it cannot be opened."""
+    """The database, for those who only read; None where it holds no studies' tables.
+
+    It creates nothing, unlike ``open_storage``. Raises StudyError where it cannot be opened.
+    """
     file = file_of(url)
     if file is not None and not file.exists():
         return None
 
-    def look() -> bool:
+    def holds_tables() -> bool:
         connection = sqlalchemy.create_engine(url, **engine_options(url, engine, BUSY_SECONDS))
         try:
             return sqlalchemy.inspect(connection).has_table("studies")
@@ -98,54 +101,60 @@ def existing_storage(
             connection.dispose()
 
     try:
-        has_tables = look() if file is None else Patience(shown(url)).call(look)
+        has_tables = holds_tables() if file is None else Patience(shown(url)).call(holds_tables)
     except (sqlalchemy.exc.SQLAlchemyError, TypeError, OSError) as error:
-        cure = "Check its URL, the server and its driver; nothing was changed."
+        cure = "Check its URL, the server and its driver. Nothing was changed."
         raise not_opened(url, said(error), cure) from error
     return open_storage(url, engine) if has_tables else None
 
 
 def removed(paths: Sequence[Path]) -> StudyGone:
-    """What to say where files or folders of a sweep are gone while it runs."""
+    """The error for files or folders of a sweep that disappeared while it ran."""
     names = " and ".join(shown_path(path) for path in paths)
     return StudyGone(
         f"{names} {'was' if len(paths) == 1 else 'were'} removed while the sweep ran.",
         value=[*map(str, paths)],
-        cure="The same command recreates what is missing; the removed files are lost.",
+        cure="Rerun the same command to recreate what is missing. The removed files are lost.",
     )
 
 
 @contextmanager
 def storage_errors(url: URL, cure: str | None = None) -> Iterator[None]:
-    """A database that fails under our hands (a full disk, a damaged file) is one message with this
-    cure, where the same command is not the way on; for a server that is away see ``patience``."""
+    """Inside the block, a failure of the database is one StudyError.
+
+    Such are a full disk or a damaged file; for a server that is away see ``patience``. ``cure``
+    replaces the advice to rerun the same command, where that is wrong.
+    """
     try:
         yield
     except DatabaseAway as error:
         if cure is None:
             raise
         away = DatabaseAway(error.problem, value=error.value, cure=cure)
-        away.exit_code = error.exit_code  # the signal's, of a process that was told to stop
+        away.exit_code = error.exit_code  # the signal's, where this process was asked to stop
         raise away from error
     except (sqlalchemy.exc.DatabaseError, StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         if type(cause) not in FAILURES:
             raise
-        problem = f"The studies at {shown(url)} failed: {said(error)}."
+        problem = f"The database of studies at {shown(url)} failed: {said(error)}."
         raise StudyError(problem, value=shown(url), cure=cure or GO_ON) from error
 
 
 def _with_tables(url: URL, options: Mapping[str, Any]) -> RDBStorage:
-    """Optuna looks for its tables and then creates them: of two processes that begin on an empty
-    database one is told that a table or its row already exists. A moment later it finds all."""
+    """Optuna's storage, whose tables another process may be creating at the same time.
+
+    Optuna looks for its tables and then creates them. Of two processes that start on an empty
+    database, one gets the error that a table or its row exists; a moment later it finds them all.
+    """
     text = url.render_as_string(hide_password=False)
-    for left in reversed(range(CREATION_TRIES)):
+    for tries_left in reversed(range(CREATION_TRIES)):
         try:
             return RDBStorage(text, engine_kwargs=dict(options))
         except sqlalchemy.exc.DBAPIError as error:
-            said = str(error.orig).lower()  # by SQLite, PostgreSQL and MySQL
-            raced = any(word in said for word in ("already exists", "duplicate", "unique"))
-            if not raced or not left:
+            message = str(error.orig).lower()  # of SQLite, PostgreSQL or MySQL
+            raced = any(word in message for word in ("already exists", "duplicate", "unique"))
+            if not raced or not tries_left:
                 raise
         time.sleep(0.05)
     raise AssertionError("one of the tries returns or raises")
@@ -154,7 +163,10 @@ def _with_tables(url: URL, options: Mapping[str, Any]) -> RDBStorage:
 def start(
     storage: optuna.storages.BaseStorage, trial_id: int, attributes: Mapping[str, Any]
 ) -> bool:
-    """Move a trial from WAITING to RUNNING with these attributes, in one transaction; False where
-    another process did it first. ``attributes`` must tell this claim from any other."""
-    assert isinstance(storage, PatientStorage)  # as open_storage gives it
+    """Move a trial from WAITING to RUNNING with these attributes, in one transaction.
+
+    Returns False where another process did so first. ``attributes`` must distinguish this claim
+    from any other.
+    """
+    assert isinstance(storage, PatientStorage)  # what open_storage returns
     return storage.patience.call(claim_of(storage.storage, trial_id, attributes))

@@ -1,8 +1,8 @@
-"""All that is private in Optuna: the one module to read when it has a new version.
+"""Everything that is private in Optuna: the one module to check against a new version.
 
-Tested version: requirements.lock. pyproject bounds what may be installed, because a private name
-can move in any release. Optuna's public surface is a study in one process; a trial that is claimed,
-renewed, reaped and told by several processes needs the study's storage and its ids in there.
+The tested version is in requirements.lock. pyproject bounds what may be installed, because a
+private name can move in any release. Optuna's public interface is a study in one process; a trial
+that several processes claim, renew, reap and finish needs the study's storage and ids.
 """
 
 from __future__ import annotations
@@ -23,35 +23,41 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 
 def quiet() -> None:
-    """Optuna's warnings alone, without the one by which a storage says that it asks its database
-    again in another way: with the whole statement, whenever the database is away."""
+    """Show Optuna's warnings only, and not its storage's.
+
+    The storage warns, with the whole statement, that it asks again in another way, whenever the
+    database is away.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.ERROR)
 
 
 def storage_of(study: Study) -> BaseStorage:
-    """The storage that the study was opened with."""
+    """The storage that a study was opened with."""
     return study._storage
 
 
 def study_id(study: Study) -> int:
-    """The study's id in its storage."""
+    """A study's id in its storage."""
     return study._study_id
 
 
 def trial_id(study: Study, number: int) -> int:
-    """The id in the storage of the study's trial of this number."""
+    """The id, in the storage, of the study's trial with this number."""
     return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
 
 
 def id_of(trial: FrozenTrial) -> int:
-    """A read trial's id in its storage."""
+    """The id, in the storage, of a trial that was read."""
     return trial._trial_id
 
 
 class RunningTrial(Trial):
-    """Shows what the command fixes among its attributes, where functions that were written for the
-    stock Optuna plugin look for it; stored it would be among ours."""
+    """A trial whose ``user_attrs`` include the values that the command fixes.
+
+    Functions written for the stock Optuna plugin look for them there. They are not stored: they
+    would be among our own attributes.
+    """
 
     def __init__(self, study: Study, trial_id: int, fixed: Mapping[str, str]) -> None:
         super().__init__(study, trial_id)
@@ -63,24 +69,28 @@ class RunningTrial(Trial):
 
 
 def as_running(study: Study, number: int, fixed: Mapping[str, str]) -> Trial:
-    """A trial that is RUNNING already, to suggest and report in; ``Study.ask`` takes one itself.
-    ``fixed`` are the overrides of every trial, key → text."""
+    """A trial that is RUNNING already, to suggest and report with.
+
+    ``Study.ask`` would claim one itself. ``fixed`` are the overrides of every trial, key → text.
+    """
     return RunningTrial(study, trial_id(study, number), fixed)
 
 
 def fix(trial: Trial, params: Mapping[str, Any]) -> None:
-    """Have ``trial`` suggest these values from now on. The public ``enqueue_trial`` can before it
-    begins; once it runs nothing public does, and a second ``Trial`` of it would not be read again.
+    """Make ``trial`` suggest these values from now on.
+
+    The public ``enqueue_trial`` can do so before a trial begins. Once it runs nothing public can,
+    and a second ``Trial`` object of it would not read them again.
     """
     trial._fixed_params.update(params)
 
 
 def exhaustive_sampler(searched: frozenset[str]) -> type[BruteForceSampler]:
-    """A sampler of every point once that leaves the end of the study to its budget, and survives a
-    worker's death.
+    """A sampler of every point once, which leaves the study's end to its budget.
 
-    Optuna's calls ``Study.stop`` after the last point, which raises outside ``Study.optimize``;
-    and it takes a trial that ended before all was suggested for another search space.
+    Optuna's own calls ``Study.stop`` after the last point, which raises outside ``Study.optimize``.
+    And it mistakes a trial whose worker died before all ``searched`` values were suggested for one
+    of another search space.
     """
 
     class ExhaustiveSampler(BruteForceSampler):
@@ -104,13 +114,13 @@ def exhaustive_sampler(searched: frozenset[str]) -> type[BruteForceSampler]:
 def claim_of(
     storage: BaseStorage, trial_id: int, attributes: Mapping[str, Any]
 ) -> Callable[[], bool]:
-    """A function that moves a trial from WAITING to RUNNING with these attributes, in one
-    transaction, and returns whether the trial is this caller's.
+    """A function that claims a trial, and returns whether it is the caller's.
 
-    One conditional UPDATE: Optuna's own reads and then writes, which on SQLite lets two processes
-    take the same trial (its SELECT … FOR UPDATE is no lock there). It may be called again where the
-    answer was lost: then the attributes, which must tell this claim from any other, tell whose the
-    trial is.
+    It moves the trial from WAITING to RUNNING with these attributes, in one transaction by one
+    conditional UPDATE. Optuna's own reads and then writes, which on SQLite lets two processes take
+    the same trial (SELECT … FOR UPDATE does not lock there). The function may be called again where
+    an answer was lost: the attributes, which must distinguish this claim from any other, then say
+    whose the trial is.
     """
     engine: sqlalchemy.Engine = storage._backend.engine  # type: ignore[attr-defined]
     rows = [
@@ -123,10 +133,10 @@ def claim_of(
         .values(state=TrialState.RUNNING, datetime_start=datetime.now())
     )
     table = TrialUserAttributeModel
-    known = sqlalchemy.select(table.key, table.value_json).where(table.trial_id == trial_id)
+    stored = sqlalchemy.select(table.key, table.value_json).where(table.trial_id == trial_id)
     tries = 0
 
-    def once() -> bool:
+    def attempt() -> bool:
         nonlocal tries
         tries += 1
         with engine.begin() as connection:
@@ -135,7 +145,7 @@ def claim_of(
                 return True
             if tries == 1:
                 return False
-            found = {row.key: row.value_json for row in connection.execute(known)}
-            return all(found.get(row["key"]) == row["value_json"] for row in rows)
+            texts = {row.key: row.value_json for row in connection.execute(stored)}
+            return all(texts.get(row["key"]) == row["value_json"] for row in rows)
 
-    return once
+    return attempt

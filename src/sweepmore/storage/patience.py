@@ -1,12 +1,12 @@
-"""Waiting for a database that is away for a while, and going on when it is back.
+"""Waiting for a database that is away for a while, and continuing when it is back.
 
 A server may be restarted; SQLite's file may be locked by another program.
 
-Optuna's storage raises at the first statement that finds no server, whatever ``pool_pre_ping``
-says: that only replaces connections that died while nobody used them. So every call of ours to
-the storage goes through here and is repeated. A call whose answer was lost may have been carried
-out: a second write of an attribute, a parameter or a report changes nothing, a trial that was
-enqueued twice is void (``view.without_void``), and ends and claims of trials are looked up.
+Optuna's storage raises at the first statement that reaches no server, in spite of
+``pool_pre_ping``: that only replaces connections that died while nobody used them. So each of our
+calls to the storage goes through here and is repeated. A call whose answer was lost may have been
+carried out. To write an attribute, a parameter or a report twice changes nothing; a trial that was
+enqueued twice is void (``view.without_void``); ends and claims of trials are looked up.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from sweepmore.process.signals import Stop, held, in_main_thread, signals_raise,
 from sweepmore.storage.urls import BUSY_SECONDS
 
 # How long a database may be away: a reboot takes minutes. Less than LEASE_SECONDS of slots.py, so
-# that no other host takes a worker that waits for dead.
+# that no other host considers a waiting worker dead.
 PATIENCE_SECONDS = 300.0
-# Between two tries, growing, and drawn anew each time so that workers do not come back in step.
+# Seconds between two attempts: growing, and drawn at random so that workers do not return in step.
 SHORTEST, LONGEST = 0.1, 5.0
 
 # What the storage raises; not all of it is about the server.
@@ -44,26 +44,28 @@ T = TypeVar("T")
 
 
 class StudyGone(StudyError):
-    """What a sweep works on was removed under its hands: nothing more can be told to it."""
+    """The study, or files of a sweep, were removed while it ran: nothing more can be stored."""
 
 
 class DatabaseAway(StudyError):
-    """The database has not answered for too long. A trial that runs is not failed by it: its worker
-    ends, and the trial is tried again like one whose worker died. Of a process that was told to
-    stop the exit code is the signal's."""
+    """The database has not answered for too long.
+
+    A running trial does not fail by this: its worker ends, and the trial is retried as if the
+    worker had died. The exit code is the signal's where this process was asked to stop.
+    """
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether another process kept SQLite's file to itself for longer than a call waits."""
+    """Whether another process locked SQLite's file for longer than a call waits."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     code = getattr(getattr(cause, "orig", None), "sqlite_errorcode", 0)
-    return bool(code & 0xFF == sqlite3.SQLITE_BUSY)  # the rest says in which of several ways
+    return bool(code & 0xFF == sqlite3.SQLITE_BUSY)  # the higher bits say which kind of lock
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether a call failed because of the server or the way to it, not of what was asked.
+    """Whether a call failed because of the server or the network, not because of what was asked.
 
-    SQLite has no server: its errors are final (disk full, damaged) but for a lock.
+    SQLite has no server: apart from a lock its errors (a full disk, a damaged file) are final.
     """
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     if isinstance(cause, sqlalchemy.exc.DBAPIError):
@@ -71,20 +73,22 @@ def is_away(error: BaseException) -> bool:
             return is_locked(error)
         lost = isinstance(cause, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
         return lost or cause.connection_invalidated
-    # what a session says that goes on after its connection was lost, and a pool whose every
-    # connection is being replaced
+    # raised by a session that continues after its connection was lost, and by a pool whose
+    # connections are all being replaced
     after = (sqlalchemy.exc.PendingRollbackError, sqlalchemy.exc.TimeoutError)
     return isinstance(cause, after)
 
 
 @dataclass
 class Outage:
-    """What a process has said of a database that is away. A parent that works itself has two
-    connections, which share this: so it is said once."""
+    """What this process has reported about a database that is away.
+
+    A parent that also trains has two connections, which share this, so that it is reported once.
+    """
 
     since: float | None = None  # by the monotonic clock; None while it answers
-    # Until the same is answered it is not back: Optuna answers some questions from memory, and
-    # SQLite's lock may let readers in.
+    # The name of the call that failed. Only when that succeeds is the database back: Optuna answers
+    # some calls from memory, and SQLite's lock may admit readers.
     asked: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,8 +98,11 @@ def _asked(function: Callable[[], object]) -> str:
 
 
 class Patience:
-    """How this process waits for one database: in its main thread only. A background thread gets
-    the error at once; those of ours come again by themselves, and nobody has to wait for them."""
+    """How this process waits for one database, in its main thread only.
+
+    A background thread gets the error at once: ours try again by themselves, and nobody has to
+    wait for them. ``limit`` is in seconds.
+    """
 
     def __init__(
         self,
@@ -104,37 +111,40 @@ class Patience:
         stop: Stop | None = None,
         outage: Outage | None = None,
     ) -> None:
-        self.name = name  # as it may be shown
+        self.name = name  # as messages show it
         self.limit = PATIENCE_SECONDS if limit is None else limit
-        self.stop = stop or Stop()  # what this process was told; after it nobody waits
+        self.stop = stop or Stop()  # the signal that this process heard; after it nobody waits
         self.outage = outage or Outage()
 
     def call(self, function: Callable[[], T]) -> T:
-        """What ``function`` returns; DatabaseAway after ``limit`` seconds without an answer.
+        """Call ``function`` until the database answers, and return its result.
 
-        A signal ends the wait by ``Interrupted``: no transaction is open then.
+        Raises DatabaseAway after ``limit`` seconds without an answer, and Interrupted where a
+        signal ends the wait: no transaction is open then.
         """
         began = time.monotonic()
         try:
-            found = function()
+            answer = function()
         except ERRORS as error:
             if not is_away(error):
                 raise
             self._lost(error, began, _asked(function))
             if not in_main_thread():
                 raise
-            found = self._ask_again(function, error, began)
+            answer = self._ask_again(function, error, began)
         self._back(function)
-        return found
+        return answer
 
     @property
     def _stopped_by(self) -> int | None:
-        """The signal that this process was told to stop by: then it does not wait to say so."""
+        """The signal that asked this process to stop; it then ends without waiting."""
         return self.stop.signum or held()
 
     def _ask_again(self, function: Callable[[], T], error: Exception, began: float) -> T:
-        """Signals are heard between two tries; of a host that is gone each takes 10 s, of a file
-        that is locked 5 s."""
+        """Repeat the call; signals are heard between two attempts.
+
+        An attempt takes 10 s where the host is gone, and 5 s where the file is locked.
+        """
         deadline, pause = time.monotonic() + self.limit, SHORTEST
         try:
             with signals_raise():
@@ -152,12 +162,15 @@ class Patience:
         except Interrupted as interrupted:
             self.stop.hear(interrupted.signum)
             raise
-        self.limit = 0.0  # nobody waits in vain twice
+        self.limit = 0.0  # do not wait in vain a second time
         raise self._given_up(error, began) from error
 
     def _lost(self, error: BaseException, began: float, asked: str) -> None:
-        """Say it once. A lock is worth no word while it may be the one of a call that writes; where
-        two processes would wait for each other, SQLite refuses one of them at once."""
+        """Report the outage, once.
+
+        A lock is not reported while it may be that of a normal write. Where two processes would
+        wait for each other, SQLite refuses one of them at once.
+        """
         locked = is_locked(error)
         if locked and time.monotonic() - began < BUSY_SECONDS / 2:
             return
@@ -169,7 +182,7 @@ class Patience:
             how = "is locked by another program" if locked else f"does not answer ({said(error)})"
             print(
                 f"warning: the database {self.name} {how}; waiting up "
-                f"to {self.limit / 60:.3g} min. Nothing is lost; Ctrl-C stops waiting",
+                f"to {self.limit / 60:.3g} min. Nothing is lost; Ctrl-C stops waiting.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -186,14 +199,14 @@ class Patience:
         print(text, file=sys.stderr, flush=True)
 
     def _given_up(self, error: BaseException, began: float) -> DatabaseAway:
-        # an earlier call may have waited, too
+        # an earlier call may have begun the wait
         since = self.outage.since
         seconds = time.monotonic() - (began if since is None else since)
         problem = f"has not answered for {seconds:.0f} s ({said(error)})"
-        cure = "Start it; the same command then goes on."
+        cure = "Start it, then rerun the same command to continue."
         if is_locked(error):
             problem = f"has been locked by another program for {seconds:.0f} s"
-            cure = "End that program, or its transaction; the same command then goes on."
+            cure = "End that program or its transaction, then rerun the same command to continue."
         away = DatabaseAway(f"The database {self.name} {problem}.", value=self.name, cure=cure)
         if self._stopped_by is not None:
             away.exit_code = 128 + self._stopped_by
@@ -201,20 +214,23 @@ class Patience:
 
 
 class PatientStorage:
-    """Optuna's storage, of which every method waits for the database. StudyGone where a study or a
-    trial is no longer there; of a study's name that nobody has Optuna says KeyError."""
+    """Optuna's storage, each method of which waits for the database.
+
+    Raises StudyGone where a study or a trial no longer exists. For an unknown name of a study
+    Optuna's KeyError passes.
+    """
 
     def __init__(self, storage: BaseStorage, patience: Patience) -> None:
         self.storage, self.patience = storage, patience
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.storage, name)
-        if not inspect.ismethod(found):
-            return found
+        member = getattr(self.storage, name)
+        if not inspect.ismethod(member):
+            return member
 
         def call(*arguments: Any, **named: Any) -> Any:
             try:
-                return self.patience.call(partial(found, *arguments, **named))
+                return self.patience.call(partial(member, *arguments, **named))
             except KeyError as error:
                 if name == "get_study_id_from_name":
                     raise
@@ -225,7 +241,7 @@ class PatientStorage:
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """A trial that is as it should be at the second try was told at the first."""
+        """As in Optuna. A trial that has its state at a second attempt got it at the first."""
         tries = 0
 
         def tell() -> bool:
@@ -245,13 +261,15 @@ class PatientStorage:
 
 
 def deleted(study: str, database: str) -> StudyGone:
+    """The error for a study that was deleted while a sweep used it."""
     return StudyGone(
         f"{study} is no longer in {database}: it was deleted while it was in use.",
         value=study,
-        cure="The same command starts it again in another folder; the old trials' files stay.",
+        cure="Rerun the same command to start it again in another folder. "
+        "The old trials' files stay.",
     )
 
 
 def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
-    """For Optuna, which asks no more of a storage than its methods."""
+    """The storage as Optuna takes it, which uses no more of a storage than its methods."""
     return cast(BaseStorage, PatientStorage(storage, patience))

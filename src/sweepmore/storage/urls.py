@@ -1,4 +1,4 @@
-"""The URL of the studies' database: how it may be written and shown, and the engine for it."""
+"""The URL of the database of studies: how it may be written and shown, and its engine's options."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from sqlalchemy.exc import ArgumentError
 from sweepmore.errors import SECRET_NAME, ConfigError, StudyError
 from sweepmore.typed import dotted
 
-# What a storage may be as a node.
+# The only ``_target_`` that a storage's node may have.
 STORAGE_CLASS = "optuna.storages.RDBStorage"
-# How long the ledger waits for a lock in SQLite, whose own limit is 5 s.
+# Seconds that the ledger waits for a lock in SQLite, whose default is 5 s.
 SQLITE_TIMEOUT = 300
-# How long the studies do within one call, in which no signal is heard: no process of 8 that write
-# at once needed more (n=360 trials). ``patience`` calls again, and says that it waits.
+# Seconds that a call to the studies waits for it, during which no signal is heard: none of 8
+# processes that wrote at once needed more (n=360 trials). ``patience`` then repeats the call and
+# says that it waits.
 BUSY_SECONDS = 5.0
-# What users type, and the driver that `pip install -e '.[postgres]'` brings: SQLAlchemy takes
-# psycopg2 for the first before 2.1, and does not know the second, which libpq does.
+# What users type, and the driver that `pip install -e '.[postgres]'` installs. Before 2.1
+# SQLAlchemy takes psycopg2 for the first; it does not know the second, which libpq does.
 POSTGRES = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-# libpq's defaults wait for ever for a host that is gone, and two hours for one that falls silent.
+# libpq never gives up on a host that is gone, and waits two hours for one that falls silent.
 LIBPQ = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -33,14 +34,16 @@ LIBPQ = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-# The drivers that hand these on to libpq.
+# The drivers that pass these options to libpq.
 LIBPQ_DRIVERS = ("psycopg", "psycopg2")
 
 
 @dataclass(frozen=True)
 class Place:
-    """``hydra.sweeper.storage``: the URL as it was ``written`` and ``resolved``, and arguments of
-    the engine; each None or empty for the default."""
+    """``hydra.sweeper.storage``: the URL before and after interpolation, and engine arguments.
+
+    Each is None or empty for the default.
+    """
 
     written: str | None = None
     resolved: str | None = None
@@ -48,27 +51,30 @@ class Place:
 
 
 def place_of(written: Any, resolved: Any) -> Place:
-    """A URL, or the node by which the stock plugin takes it with arguments for SQLAlchemy."""
+    """Read a storage: a URL, or the stock plugin's node of a URL and arguments for SQLAlchemy.
+
+    Raises ConfigError on any other node, and on arguments that hold a password.
+    """
     if resolved is None or isinstance(resolved, str):
         return Place(written, resolved)
     cure = f"Give a SQLAlchemy URL, or a node: {{_target_: {STORAGE_CLASS}, url: …}}."
     if not isinstance(resolved, Mapping) or not isinstance(resolved.get("url"), str):
         raise ConfigError("hydra.sweeper.storage has no URL.", value=None, cure=cure)
     if (target := resolved.get("_target_")) not in (None, STORAGE_CLASS):
-        problem = f"hydra.sweeper.storage is a {target}: studies are in a database here."
+        problem = f"hydra.sweeper.storage is a {target}, but studies are kept in a database here."
         raise ConfigError(problem, value=target, cure=cure)
     if isinstance(written, str):  # a reference to a node elsewhere
         written = {"url": written}
     engine = resolved.get("engine_kwargs") or {}
-    known = {"url", "engine_kwargs", "skip_compatibility_check", "skip_table_creation"}
+    accepted = {"url", "engine_kwargs", "skip_compatibility_check", "skip_table_creation"}
     for key, value in resolved.items():
-        if key not in known and not key.startswith("_") and value is not None:
+        if key not in accepted and not key.startswith("_") and value is not None:
             cure = "Leave it out: a dead worker is detected by its lease, and its trial is retried."
             raise ConfigError(
                 f"hydra.sweeper.storage.{key} is not used here.", value=key, cure=cure
             )
     if not isinstance(engine, Mapping) or not isinstance(engine.get("connect_args", {}), Mapping):
-        cure = "See sqlalchemy.create_engine: engine_kwargs: {connect_args: {timeout: 30}}."
+        cure = "Give arguments of sqlalchemy.create_engine, such as {connect_args: {timeout: 30}}."
         raise ConfigError(
             "hydra.sweeper.storage.engine_kwargs holds no keys.", value=None, cure=cure
         )
@@ -83,10 +89,11 @@ def place_of(written: Any, resolved: Any) -> Place:
 
 
 def storage_url(written: str | None, resolved: str | None, outputs: Path) -> URL:
-    """The URL of a storage; null is ``studies.db`` in ``outputs``.
+    """The URL of a storage; null means ``studies.db`` in ``outputs``.
 
-    ``written`` is the value before interpolation: a password in it would be kept with the config,
-    so it is refused; one that an environment variable brings is not written anywhere.
+    ``written`` is the value before interpolation. A password in it would be stored with the
+    config, so it is refused; one from an environment variable is written nowhere. Raises
+    ConfigError on a password or a text that is not a URL, StudyError where the driver is missing.
     """
     if resolved is None:
         return make_url(f"sqlite:///{outputs / 'studies.db'}")
@@ -103,8 +110,11 @@ def storage_url(written: str | None, resolved: str | None, outputs: Path) -> URL
 
 
 def _parsed(text: str) -> URL:
-    """ConfigError without the text or the parser's words: any part of it may be a password. So
-    may what stands before an @ that SQLAlchemy does not take for the end of one."""
+    """``text`` as a URL.
+
+    The ConfigError repeats neither the text nor the parser's message: any part may be a password,
+    as may anything before an @ that SQLAlchemy does not take as the end of one.
+    """
     refused = ConfigError(
         "The storage is not a URL.",
         value=None,
@@ -113,7 +123,7 @@ def _parsed(text: str) -> URL:
     )
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError):  # the second: of a port that is no number
+    except (ArgumentError, ValueError):  # the second is for a port that is not a number
         raise refused from None
     if url.get_backend_name() == "sqlite":
         misread = url.host is not None  # sqlite://studies.db
@@ -125,7 +135,7 @@ def _parsed(text: str) -> URL:
 
 
 def file_of(url: URL) -> Path | None:
-    """SQLite's file; None of a server, and of a database in memory."""
+    """SQLite's file; None for a server, and for a database in memory."""
     file = url.database or ":memory:"
     if url.get_backend_name() != "sqlite" or file.startswith((":memory:", "file:")):
         return None
@@ -133,18 +143,20 @@ def file_of(url: URL) -> Path | None:
 
 
 def _anchored(url: URL) -> URL:
-    """A file's whole path: a trial may change the working directory, and connections that begin
-    then would find another file."""
+    """``url`` with the absolute path of its file.
+
+    A trial may change the working directory, and a later connection would find another file.
+    """
     file = file_of(url)
     return url if file is None else url.set(database=str(file.absolute()))
 
 
 def _require_driver(url: URL) -> None:
-    """Before anything is computed; importing it is what a connection does anyway."""
+    """Import the database's driver, as a connection would, before anything is computed."""
     try:
         url.get_dialect().import_dbapi()
     except ArgumentError as error:
-        raise not_opened(url, str(error), "Known: sqlite, postgresql, mysql.") from error
+        raise not_opened(url, str(error), "Use sqlite, postgresql or mysql.") from error
     except ImportError as error:
         ours = url.drivername == "postgresql+psycopg"
         cure = "Run: pip install 'psycopg[binary]'" if ours else "Install the driver that it names."
@@ -152,36 +164,39 @@ def _require_driver(url: URL) -> None:
 
 
 def not_opened(url: URL, why: str, cure: str) -> StudyError:
+    """The error for a database that cannot be opened, because of ``why``."""
     problem = f"The studies at {shown(url)} cannot be opened: {why.removesuffix('.')}."
     return StudyError(problem, value=shown(url), cure=cure)
 
 
 def _holds_password(written: str) -> bool:
-    """Whether the password itself stands there: not in ``${oc.env:STUDIES}``, nor in
-    ``postgresql://me:${oc.env:PW}@host/db``, but in the default of ``${oc.env:X,…://me:pw@…}`` or
-    of ``${oc.env:PW,pw}``: each reference counts as its default."""
+    """Whether a password itself is written there; each reference counts as its default.
+
+    There is none in ``${oc.env:STUDIES}`` or ``postgresql://me:${oc.env:PW}@host/db``, but there
+    is one in the default of ``${oc.env:X,…://me:pw@…}`` and of ``${oc.env:PW,pw}``.
+    """
     return _PASSWORD.search(_without_references(written)) is not None
 
 
 def _without_references(written: str) -> str:
     while _REFERENCE.search(written):
-        written = _REFERENCE.sub(lambda found: found["default"] or "", written)
+        written = _REFERENCE.sub(lambda match: match["default"] or "", written)
     return written
 
 
-# To the environment or another key; what another resolver is given may be the password itself.
+# A reference to the environment or another key; another resolver's argument may be the password.
 _REFERENCE = re.compile(r"\$\{(?:oc\.env:)?[^{}:/,]*(?:,(?P<default>[^{}]*))?\}")
-# Between the user and the host, or an option of the driver: ``?password=…``, ``&passwd=…``.
+# A password between user and host, or in an option of the driver: ``?password=…``, ``&passwd=…``.
 _PASSWORD = re.compile(rf"://[^/@]*:[^@]+@|[?&]{SECRET_NAME}=[^&]", re.IGNORECASE)
 
 
 def is_of_environment(written: str) -> bool:
-    """Whether a script resolves it without the config that it was written in."""
+    """Whether a script can resolve it without the config: it refers to the environment at most."""
     return "${" not in written.replace("${oc.env:", "")
 
 
 def shown(url: URL) -> str:
-    """For people: without user, password and options, a file relative to the working directory."""
+    """``url`` for people: without user, password and options; a file by its relative path."""
     if url.get_backend_name() == "sqlite" and url.database:
         path = Path(url.database)
         with contextlib.suppress(OSError):  # where the working directory is gone
@@ -195,8 +210,11 @@ def shown(url: URL) -> str:
 def engine_options(
     url: URL, given: Mapping[str, Any] | None = None, busy: float | None = None
 ) -> dict[str, Any]:
-    """For ``sqlalchemy.create_engine``; what is given, or the URL says of libpq's, goes before.
-    ``busy``: seconds for which SQLite waits for a lock."""
+    """Keyword arguments for ``sqlalchemy.create_engine``.
+
+    ``given`` and libpq's options in the URL have precedence over ours. ``busy`` is how many
+    seconds SQLite waits for a lock, ``SQLITE_TIMEOUT`` by default.
+    """
     own, given = _own_options(url, SQLITE_TIMEOUT if busy is None else busy), dict(given or {})
     arguments = {**own.get("connect_args", {}), **given.get("connect_args", {})}
     return {**own, **given, **({"connect_args": arguments} if arguments else {})}
@@ -207,6 +225,6 @@ def _own_options(url: URL, busy: float) -> dict[str, Any]:
         return {"connect_args": {"timeout": busy}}
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.get_backend_name() == "postgresql" and url.get_driver_name() in LIBPQ_DRIVERS:
-        told = {key: value for key, value in LIBPQ.items() if key not in url.query}
-        options["connect_args"] = told
+        unset = {key: value for key, value in LIBPQ.items() if key not in url.query}
+        options["connect_args"] = unset
     return options

@@ -1,9 +1,9 @@
 """One trial of Optuna's with our bookkeeping: an attempt at a slot of a study's budget.
 
-A slot is trial k of ``n_trials``. Its first attempt's number is the root that names the trial; a
-retry after a death or an interruption has the same slot and root and the next attempt. Of two
-trials of one slot and attempt (two parents planned at once) the lower number counts, the other is
-void.
+A slot is trial k of ``n_trials``. The number of its first attempt is the root, which names the
+trial; a retry after a death or an interruption has the same slot and root, and counts as the next
+attempt. Where two trials have the same slot and attempt (two parents planned at once), the lower
+number counts and the other is void.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from sweepmore.study.attributes import Reason, TrialAttributes
 
 @dataclass(frozen=True)
 class Attempt:
-    """One trial of Optuna's, with our bookkeeping."""
+    """One trial of Optuna's, with our bookkeeping.
+
+    ``started`` is in the local time of its host; ``seconds`` is its duration, None while it runs.
+    """
 
     number: int
     slot: int
@@ -39,7 +42,9 @@ class Attempt:
     started: datetime | None
     seconds: float | None
     attrs: TrialAttributes = field(repr=False)
-    fixed: Mapping[str, Any] = field(default_factory=dict, repr=False)  # what it was planned with
+    fixed: Mapping[str, Any] = field(
+        default_factory=dict, repr=False
+    )  # the values it was planned with
 
     @property
     def counts(self) -> bool:
@@ -50,26 +55,27 @@ class Attempt:
 
     @property
     def open(self) -> bool:
+        """Whether it waits or runs."""
         return self.state in (TrialState.WAITING, TrialState.RUNNING)
 
     @property
     def last_sign(self) -> float:
-        """When its worker claimed it or last renewed its lease (Unix time); now, if none did.
+        """When its worker claimed it or last renewed its lease (Unix time); now, if nobody did.
 
-        Optuna's start is in the local time of its host, which may be of another zone: it counts
-        only where another program left no lease.
+        Optuna's start is in the local time of its host, which may be in another zone: it counts
+        only where there is no lease, as with another program's trial.
         """
         started = time.time() if self.started is None else self.started.timestamp()
         return started if self.attrs.lease is None else self.attrs.lease
 
     @property
     def infeasible(self) -> bool:
-        """Complete without a finite value: it diverged."""
+        """Whether it is complete without a finite value: it diverged."""
         return self.state is TrialState.COMPLETE and not all(map(math.isfinite, self.values or ()))
 
 
 def attempt_of(trial: FrozenTrial) -> Attempt | None:
-    """None for a trial that was not planned by sweepmore (a foreign program's)."""
+    """The attempt that a trial is; None for one that another program planned."""
     attrs = TrialAttributes.read(trial.user_attrs)
     if attrs.slot is None:
         return None
@@ -94,12 +100,12 @@ def attempt_of(trial: FrozenTrial) -> Attempt | None:
 
 
 def key_of(params: Mapping[str, Any]) -> str:
-    """The same for equal parameters, among which 1, 1.0 and True are not."""
+    """A key that is equal for equal parameters; 1, 1.0 and True are different ones."""
     return repr(sorted(params.items()))
 
 
 def run_of(attempt: Attempt) -> Path:
-    """The folder of a trial's run, of several repeats the first."""
+    """The folder of a trial's run; of its first run where it is repeated."""
     folder = attempt.attrs.folder
     assert folder is not None  # a trial that began has one
     own = (folder / "result.json").exists() or not (folder / "0").is_dir()
@@ -107,17 +113,17 @@ def run_of(attempt: Attempt) -> Path:
 
 
 def runs_each(repeats: Mapping[str, Sequence[Any]] | None) -> int:
-    """Runs of a trial: one for each combination of the repeated settings."""
+    """How many runs a trial has: one for each combination of the repeated settings."""
     return math.prod(len(values) for values in (repeats or {}).values())
 
 
 def words(params: Mapping[str, Any]) -> str:
-    """Parameters as they are typed, floats to three digits."""
+    """Parameters as ``name=value`` words, floats with three significant digits."""
     return " ".join(f"{name}={short(value)}" for name, value in params.items())
 
 
 def short(value: Any) -> str:
-    """As Hydra writes it where Python would not: null, true, and the empty text in quotes."""
+    """A value as Hydra writes it (null, true, the empty text in quotes), floats to three digits."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,8 +1,8 @@
 """What sweepmore keeps with a study and with its trials: the schema of their attributes.
 
 Optuna keeps attributes as JSON under keys. Each kind is a frozen record here, whose fields are the
-keys; nothing else spells them. A record is written without the fields that are None, so one that
-tells a part only (how a trial ended) leaves the rest as it was.
+keys; no other module spells them. A record is written without the fields that are None, so that a
+record of one part only (how a trial ended) leaves the rest as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import optuna
 
 from sweepmore.study.application import Application
 
-# Raised when a key changes its meaning; a study of before there were versions has none, 0.
+# It is incremented when a key changes its meaning; a study older than versions has 0.
 VERSION = 1
 # How a trial ended, beside Optuna's state.
 Reason = Literal["exception", "died", "handed_back", "void"]
@@ -26,7 +26,10 @@ Reason = Literal["exception", "died", "handed_back", "void"]
 
 @dataclass(frozen=True)
 class TrialAttributes:
-    """A trial's. ``slot`` is its place in the budget, and None where sweepmore did not plan it."""
+    """A trial's attributes.
+
+    ``slot`` is its place in the budget, None where another program planned the trial.
+    """
 
     slot: int | None = None
     root: int | None = None  # number of its first attempt; None: this is the first
@@ -49,18 +52,18 @@ class TrialAttributes:
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> Self:
-        """Of what Optuna keeps; keys that other programs and the application set are left out."""
+        """The record from what Optuna keeps; keys of other programs are left out."""
         kinds = {"folder": Path, "repeats": tuple}
         return _read(cls, kept, **kinds)
 
     def written(self) -> dict[str, Any]:
-        """What Optuna is to keep."""
+        """The attributes to store, by key."""
         return _json(self)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a study was last asked for: so many trials, or ``grid``, every point once."""
+    """What a study was last asked for: the number of trials; ``grid``: every point once."""
 
     n_trials: int
     grid: bool
@@ -68,8 +71,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class SweepDir:
-    """``hydra.sweep.dir``, where trials lie there: as it is written, and as the study's first
-    parent resolved it."""
+    """``hydra.sweep.dir``, where the trials lie there.
+
+    As it is written in the config, and as the study's first parent resolved it.
+    """
 
     written: str
     resolved: str
@@ -77,8 +82,11 @@ class SweepDir:
 
 @dataclass(frozen=True)
 class WinnerRow:
-    """A confirmed configuration: its value in the search, the mean over fresh seeds and half the
-    width of its 95 % interval; ``trial`` is its number in the search."""
+    """A confirmed configuration.
+
+    ``trial`` is its number in the search and ``searched`` its value there; ``mean`` is over fresh
+    seeds, and ``half_width`` is half the width of its 95 % interval.
+    """
 
     trial: int
     params: Mapping[str, Any]
@@ -90,7 +98,7 @@ class WinnerRow:
 
 @dataclass(frozen=True)
 class FinalSeeds:
-    """The seeds that did not choose the winner, and its value with each."""
+    """Seeds that did not help to choose the winner, and its value with each."""
 
     seeds: tuple[int, ...]
     values: tuple[float, ...] = ()
@@ -101,8 +109,8 @@ class Winner:
     """What a confirmation says: the configuration, the number to report (``mean`` and half the
     width of its 95 % interval, over ``seeds`` seeds) and the run of its lower-median seed.
 
-    ``selection_bias`` is the search's value less the mean. A record of an earlier version lacks
-    what that did not know, as final seeds and rounds.
+    ``selection_bias`` is the search's value minus the mean. A record of an earlier version lacks
+    what that version did not know, such as final seeds and rounds.
     """
 
     run: Path
@@ -125,6 +133,7 @@ class Winner:
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> Self:
+        """The record from JSON, of this version or an earlier one."""
         return _read(
             cls,
             kept,
@@ -135,33 +144,36 @@ class Winner:
         )
 
     def written(self) -> dict[str, Any]:
-        """JSON, as ``winner.json`` and the confirmation hold it."""
+        """The record as JSON, as ``winner.json`` and the confirmation hold it."""
         return {"final": None, **_json(self)}
 
 
 @dataclass(frozen=True)
 class StudyAttributes:
-    """A study's. One that sweepmore did not make, or has not introduced yet, has no question."""
+    """A study's attributes.
+
+    A study that another program made, or that is not introduced yet, has no question.
+    """
 
     version: int = 0
-    uid: str = ""  # tells it from a later study of its name
+    uid: str = ""  # distinguishes it from a later study of the same name
     seed: int | None = None  # of its samplers
-    command: Mapping[str, Any] = field(default_factory=dict)  # that it was last asked for with
-    as_text: tuple[str, ...] = ()  # parameters whose choices Optuna holds as texts
+    command: Mapping[str, Any] = field(default_factory=dict)  # the last command that asked for it
+    as_text: tuple[str, ...] = ()  # parameters whose choices are texts in Optuna
     budget: Budget | None = None
     sweep_dir: SweepDir | None = None
     application: Application | None = None  # what it said of itself; None: an older version ran it
-    leader: Mapping[str, Any] | None = None  # the parent that plans; {}: none does
+    leader: Mapping[str, Any] | None = None  # the parent that plans; {}: nobody does
     noise: float | None = None  # one run's standard deviation, by confirm.py noise=true
-    noise_freedom: int | None = None  # degrees of freedom that it is known with
+    noise_freedom: int | None = None  # degrees of freedom of that estimate
     winner: Winner | None = None  # of a confirmation
-    tested_run: str | None = None  # of a confirmation: the folder of the run that had its look
-    test: Mapping[str, Any] | None = None  # what that look gave
+    tested_run: str | None = None  # of a confirmation: the folder of the run that was tested
+    test: Mapping[str, Any] | None = None  # the result of that test
     question: Mapping[str, Any] = field(default_factory=dict)  # written last, see is_introduced
 
     @classmethod
     def of(cls, study: optuna.Study) -> Self:
-        """As the storage has them now."""
+        """The attributes of ``study``, as the storage has them now."""
         return _read(
             cls,
             study.user_attrs,
@@ -174,15 +186,16 @@ class StudyAttributes:
 
     @property
     def is_introduced(self) -> bool:
-        """Whether it says what it asks, which it does last: then all else is there."""
+        """Whether its question is stored; it is stored last, so all else is there, too."""
         return bool(self.question)
 
     def keep(self, study: optuna.Study) -> None:
-        """Write what is given here, in the order of the fields, and leave the rest as it was."""
-        for one in dataclasses.fields(self):
-            value, absent = getattr(self, one.name), getattr(_NOTHING, one.name)
+        """Store the fields that are set here, in their order, and leave the rest as it was."""
+        for attribute in dataclasses.fields(self):
+            name = attribute.name
+            value, absent = getattr(self, name), getattr(_NOTHING, name)
             if value != absent:
-                study.set_user_attr(one.name, None if value == {} else _plain(value))
+                study.set_user_attr(name, None if value == {} else _plain(value))
 
 
 _NOTHING = StudyAttributes()
@@ -190,11 +203,14 @@ Kind = TypeVar("Kind")
 
 
 def _read(kind: type[Kind], kept: Mapping[str, Any], **convert: Callable[[Any], Any]) -> Kind:
-    """A record of what was kept. What is null takes the field's default; keys that are no fields
-    are other programs' or a later version's."""
-    names = [one.name for one in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    known = {name: kept[name] for name in names if kept.get(name) is not None}
-    return kind(**{k: convert[k](value) if k in convert else value for k, value in known.items()})
+    """A record of what was kept.
+
+    A null takes the field's default. Keys that are not fields belong to other programs or a later
+    version, and are left out.
+    """
+    names = [attribute.name for attribute in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    given = {name: kept[name] for name in names if kept.get(name) is not None}
+    return kind(**{k: convert[k](value) if k in convert else value for k, value in given.items()})
 
 
 def _json(record: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Best values at an end of their searched range: the range may be too small."""
+"""Best values at the end of their searched range, which may be too small then."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ EDGE = 0.02
 
 
 def at_edge(params: Mapping[str, Any], space: Mapping[str, Any]) -> list[str]:
-    """Parameters whose value lies at an end of its searched range, with the end named. A choice
-    among numbers has ends too, if it has three members at least."""
-    found = []
+    """A phrase for each parameter whose value lies at an end of its range, and which end.
+
+    ``space`` holds Optuna's distributions. A choice among at least three numbers has ends, too.
+    """
+    phrases = []
     for name, value in params.items():
         ends = _ends(space.get(name))
         if ends is None or not _is_number(value):
@@ -24,12 +26,12 @@ def at_edge(params: Mapping[str, Any], space: Mapping[str, Any]) -> list[str]:
             share = math.log(value / low) / math.log(high / low)
         if share <= EDGE or share >= 1 - EDGE:
             end = "lowest" if share <= EDGE else "highest"
-            found.append(f"{name}={value:g} is the {end} of its range")
-    return found
+            phrases.append(f"{name}={value:g} is the {end} of its range")
+    return phrases
 
 
 def _ends(distribution: Any) -> tuple[float, float, bool] | None:
-    """Lowest, highest, and whether the scale is logarithmic; None where there are no ends."""
+    """The lowest and highest value, and whether the scale is logarithmic; None without ends."""
     choices = getattr(distribution, "choices", None)
     if choices is not None:
         numbers = [choice for choice in choices if _is_number(choice)]

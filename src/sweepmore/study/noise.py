@@ -1,4 +1,4 @@
-"""How noisy one run is, as a study's repeats or its confirmation tell."""
+"""How noisy a single run is, measured by a study's repeats or its confirmation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from sweepmore.study.view import SHOWN, view
 
 
 def noise(ranked: Sequence[Attempt]) -> float | None:
-    """Standard error of a trial's mean over its repeats, pooled over trials; None without repeats.
+    """The standard error of a trial's mean over its repeats, pooled over trials.
 
-    The root of the mean of s²/k over trials with k ≥ 2 repeats of standard deviation s.
+    It is the root of the mean of s²/k over trials with k ≥ 2 repeats of standard deviation s, in
+    the unit of the objective; None without such trials.
     """
     errors = [
         a.attrs.std**2 / len(a.attrs.repeats)
@@ -27,32 +28,34 @@ def noise(ranked: Sequence[Attempt]) -> float | None:
     return math.sqrt(sum(errors) / len(errors)) if errors else None
 
 
-# Of a noise that an older confirm.py measured: by its default of 8 seeds.
+# Degrees of freedom of a noise that an older confirm.py measured, by its default of 8 seeds.
 _OLD_FREEDOM = 7
 
 
 def known_noise(study: optuna.Study) -> Noise | None:
-    """As the repeats of the best tell it, else the confirmation, else ``confirm.py noise=true``.
+    """The noise of one run; None where nothing measured it.
 
-    A bad setting is noisier than a good one, so the best are asked.
+    The repeats of the best trials come first, then the confirmation, then what
+    ``confirm.py noise=true`` stored. Only the best trials count, because a bad setting is noisier
+    than a good one.
     """
     confirmed = confirmation_of(study)
-    found = _pooled(view(study).ranked[:SHOWN])
-    if found is None and confirmed is not None:
-        found = _pooled(view(confirmed).ranked)
-    kept = StudyAttributes.of(study)
-    if found is None and kept.noise is not None:
-        freedom = _OLD_FREEDOM if kept.noise_freedom is None else kept.noise_freedom
-        found = Noise(kept.noise, freedom)
-    return found
+    estimate = _pooled(view(study).ranked[:SHOWN])
+    if estimate is None and confirmed is not None:
+        estimate = _pooled(view(confirmed).ranked)
+    attributes = StudyAttributes.of(study)
+    if estimate is None and attributes.noise is not None:
+        freedom = attributes.noise_freedom
+        estimate = Noise(attributes.noise, _OLD_FREEDOM if freedom is None else freedom)
+    return estimate
 
 
 def _pooled(trials: Sequence[Attempt]) -> Noise | None:
-    """Over the repeats of each; None without repeats."""
-    known = [
+    """The noise pooled over the repeats of each trial; None without repeats."""
+    repeated = [
         (a.attrs.std, len(a.attrs.repeats or ()) - 1) for a in trials if a.attrs.std is not None
     ]
-    if not known:
+    if not repeated:
         return None
-    freedom = sum(each for _, each in known)
-    return Noise(math.sqrt(sum(each * std**2 for std, each in known) / freedom), freedom)
+    freedom = sum(each for _, each in repeated)
+    return Noise(math.sqrt(sum(each * std**2 for std, each in repeated) / freedom), freedom)

@@ -15,8 +15,10 @@ from sweepmore.study.view import best_of, view
 
 
 def confirmation_of(study: optuna.Study) -> optuna.Study | None:
-    """The study that confirm.py begins with, which keeps the winner of all rounds; None where it
-    has not begun."""
+    """The first round of the confirmation, which keeps the winner of all rounds.
+
+    None where the study's confirmation has not begun.
+    """
     name = study.study_name + CONFIRM
     if name not in optuna.get_all_study_names(storage_of(study)):
         return None
@@ -24,15 +26,18 @@ def confirmation_of(study: optuna.Study) -> optuna.Study | None:
 
 
 def parts_of(study: optuna.Study) -> list[optuna.Study]:
-    """All studies of its confirmation: the rounds, and the final seeds of each winner."""
-    storage, name = storage_of(study), study.study_name
-    ends = {one: ending(one) for one in optuna.get_all_study_names(storage)}
-    found = [one for one, end in ends.items() if end not in ("", NOISE) and one == name + end]
-    return [optuna.load_study(study_name=one, storage=storage) for one in sorted(found)]
+    """All studies of a study's confirmation: the rounds, and the final seeds of each winner."""
+    storage, searched = storage_of(study), study.study_name
+    ends = {name: ending(name) for name in optuna.get_all_study_names(storage)}
+    parts = [n for n, end in ends.items() if end not in ("", NOISE) and n == searched + end]
+    return [optuna.load_study(study_name=name, storage=storage) for name in sorted(parts)]
 
 
 def best_run(study: optuna.Study) -> Path:
-    """The run of the confirmed winner, else of the best trial."""
+    """The run folder of the confirmed winner, else of the best trial.
+
+    Raises StudyError where no trial is complete.
+    """
     confirmed = confirmation_of(study)
     winner = None if confirmed is None else StudyAttributes.of(confirmed).winner
     return run_of(best_of(view(study))) if winner is None else winner.run

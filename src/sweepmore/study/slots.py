@@ -1,9 +1,9 @@
 """The budget of a study as slots, and how they are planned, claimed, retried and given up.
 
 A slot becomes a WAITING trial with its fixed parameters (an enqueued configuration, a grid point,
-or none); a worker claims it by one conditional UPDATE from WAITING to RUNNING. What two
-processes may do twice (plan, retry) is told apart afterwards by the trial's number, see
-``view.without_void``: no lock, and nothing but the storage is shared.
+or none). A worker claims it by one conditional UPDATE from WAITING to RUNNING. Two processes may
+plan or retry the same slot; the trial's number decides afterwards which counts, see
+``view.without_void``. So nobody needs a lock, and only the storage is shared.
 """
 
 from __future__ import annotations
@@ -25,33 +25,34 @@ from sweepmore.study.attempts import Attempt, attempt_of
 from sweepmore.study.attributes import Reason, StudyAttributes, TrialAttributes
 from sweepmore.study.view import StudyView, attempts_of, view, without_void
 
-# Trials that wait ahead of the workers. More would cost every reader: Optuna's cache holds
-# finished trials only, and reads the others anew each time.
+# How many trials wait ahead of the workers. More would slow every reader: Optuna's cache holds only
+# finished trials, and the others are read again each time.
 AHEAD = 8
-# A process on another host is taken for dead after this; it renews its lease ten times as often.
+# A process on another host is considered dead after this; it renews its lease ten times as often.
 LEASE_SECONDS = 600.0
-# A parent that plans is no longer waited for after this, although its process is there, as after
-# Ctrl-Z: on its own host, whose clock it shares. It too renews ten times as often.
+# After this nobody waits any longer for a parent that plans, although its process exists, as after
+# Ctrl-Z. That holds on its own host, whose clock it shares. It also renews ten times as often.
 LEADER_SECONDS = 120.0
-# A trial that is RUNNING without an owner was not claimed here: a foreign program's ``ask`` took
-# one of ours, and gets this long to mark it.
+# A trial that is RUNNING without an owner was claimed by another program's ``ask``, which has this
+# long to mark it.
 OWNERLESS_SECONDS = 60.0
 
-# The parameters of the slots from the given one on, in order, by those of all trials so far.
+# From the first free slot and the parameters of all trials so far: the parameters of the slots from
+# that one on, in order.
 FixedParams = Callable[[int, Iterable[Mapping[str, Any]]], Iterator[Mapping[str, Any]]]
 
 
-def plan(study: optuna.Study, seen: StudyView, n_trials: int, fixed: FixedParams) -> int:
-    """Enqueue the next slots, as far as the budget goes and up to ``AHEAD``; how many were.
+def plan(study: optuna.Study, snapshot: StudyView, n_trials: int, fixed: FixedParams) -> int:
+    """Enqueue the next slots of the budget, so that ``AHEAD`` wait; returns how many were added.
 
-    ``fixed`` may end before the budget, as a grid does. Slots that were given up make room for
-    later ones.
+    ``fixed`` may end before the budget does, as a grid may. Slots that were given up make room
+    for later ones.
     """
-    slots = {attempt.slot for attempt in seen.attempts}
-    missing = n_trials - (len(slots) - len(seen.given_up))
-    room = AHEAD - len(seen.waiting)
-    first, added = _first_free(seen), 0
-    for parameters in islice(fixed(first, _tried(seen)), max(0, min(missing, room))):
+    slots = {attempt.slot for attempt in snapshot.attempts}
+    missing = n_trials - (len(slots) - len(snapshot.given_up))
+    room = AHEAD - len(snapshot.waiting)
+    first, added = _first_free(snapshot), 0
+    for parameters in islice(fixed(first, _tried(snapshot)), max(0, min(missing, room))):
         study.enqueue_trial(
             dict(parameters), user_attrs=TrialAttributes(slot=first + added).written()
         )
@@ -59,30 +60,30 @@ def plan(study: optuna.Study, seen: StudyView, n_trials: int, fixed: FixedParams
     return added
 
 
-def _first_free(seen: StudyView) -> int:
-    return max((attempt.slot for attempt in seen.attempts), default=-1) + 1
+def _first_free(snapshot: StudyView) -> int:
+    return max((attempt.slot for attempt in snapshot.attempts), default=-1) + 1
 
 
-def _tried(seen: StudyView) -> Iterator[Mapping[str, Any]]:
-    return ({**attempt.fixed, **attempt.params} for attempt in seen.attempts)
+def _tried(snapshot: StudyView) -> Iterator[Mapping[str, Any]]:
+    return ({**attempt.fixed, **attempt.params} for attempt in snapshot.attempts)
 
 
-def is_all_taken(seen: StudyView, n_trials: int, fixed: FixedParams) -> bool:
+def is_all_taken(snapshot: StudyView, n_trials: int, fixed: FixedParams) -> bool:
     """Whether no worker would find a trial: every slot of the budget has one, and none waits."""
-    if seen.waiting:
+    if snapshot.waiting:
         return False
-    slots = {attempt.slot for attempt in seen.attempts}
-    if len(slots) - len(seen.given_up) >= n_trials:
+    slots = {attempt.slot for attempt in snapshot.attempts}
+    if len(slots) - len(snapshot.given_up) >= n_trials:
         return True
-    return next(fixed(_first_free(seen), _tried(seen)), None) is None
+    return next(fixed(_first_free(snapshot), _tried(snapshot)), None) is None
 
 
 def claim(study: optuna.Study) -> Attempt | None:
-    """Take the next waiting trial, or None where there is none. Never blocks."""
+    """Claim the next waiting trial for this process; None where there is none. Never blocks."""
     storage = storage_of(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         if TrialAttributes.read(trial.user_attrs).slot is None:
-            continue  # enqueued by another program: not in our budget
+            continue  # another program enqueued it: it is not part of our budget
         claim = TrialAttributes(owner=this_process(), lease=time.time())
         if not start(storage, id_of(trial), claim.written()):
             continue
@@ -96,28 +97,28 @@ def claim(study: optuna.Study) -> Attempt | None:
 
 
 def is_void(study: optuna.Study, claimed: Attempt) -> bool:
-    """Whether another trial of the same slot and attempt goes before, or used the slot up."""
-    kept = without_void([a for a in attempts_of(study) if a.slot == claimed.slot])
-    return claimed.number not in {attempt.number for attempt in kept}
+    """Whether another trial of the same slot and attempt has precedence, or used the slot up."""
+    valid = without_void([a for a in attempts_of(study) if a.slot == claimed.slot])
+    return claimed.number not in {attempt.number for attempt in valid}
 
 
 def fail(study: optuna.Study, number: int, reason: Reason) -> None:
-    """Mark a trial as failed with the reason; nothing where somebody else finished it."""
-    storage, of = storage_of(study), trial_id(study, number)
+    """Mark a trial as failed for this reason, unless somebody else has finished it."""
+    storage, failed = storage_of(study), trial_id(study, number)
     try:
         for key, value in TrialAttributes(reason=reason).written().items():
-            storage.set_trial_user_attr(of, key, value)
-        storage.set_trial_state_values(of, TrialState.FAIL)
+            storage.set_trial_user_attr(failed, key, value)
+        storage.set_trial_state_values(failed, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return
 
 
 def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
-    """Enqueue the next attempt of the same slot, root and parameters; of a worker that died before
-    it had suggested them all, those that the slot was planned with.
+    """Enqueue the next attempt with the same slot, root and parameters.
 
-    To be called before the old trial is failed: a crash in between leaves it RUNNING, its next
-    reaper enqueues a second retry, and one of the two is void.
+    Parameters that a dead worker had not suggested yet are those that the slot was planned with.
+    Call this before the old trial is failed: a crash in between leaves it RUNNING, its next reaper
+    enqueues a second retry, and one of the two is void.
     """
     study.enqueue_trial(
         {**attempt.fixed, **attempt.params},
@@ -131,13 +132,14 @@ def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
     )
 
 
-def reap(study: optuna.Study, seen: StudyView, max_retries: int) -> list[Attempt]:
-    """Fail the trials whose worker is dead and enqueue their retries; returns them.
+def reap(study: optuna.Study, snapshot: StudyView, max_retries: int) -> list[Attempt]:
+    """Fail the trials whose worker is dead, and enqueue their retries; returns these trials.
 
-    A worker may have handed its trial back and ended since ``seen`` was read: what counts is the
-    trial as it is after the worker was found dead, for then only another reaper can change it.
+    A trial is retried ``max_retries`` times at most. A worker may have handed its
+    trial back and ended since ``snapshot`` was read. So the trial is read again after its worker
+    was found dead, when only another reaper can change it.
     """
-    suspects = [attempt for attempt in seen.running if _is_dead(attempt)]
+    suspects = [attempt for attempt in snapshot.running if _is_dead(attempt)]
     running = {attempt.number for attempt in view(study).running} if suspects else set()
     dead = [attempt for attempt in suspects if attempt.number in running]
     for attempt in dead:
@@ -148,15 +150,18 @@ def reap(study: optuna.Study, seen: StudyView, max_retries: int) -> list[Attempt
 
 
 def _is_dead(attempt: Attempt) -> bool:
-    """Whether the worker of a trial that runs is gone, as far as can be told here."""
+    """Whether the worker of a running trial is gone, as far as this host can tell."""
     if attempt.owner is None:
         return time.time() - attempt.last_sign > OWNERLESS_SECONDS
     return not lives(attempt.owner, attempt.last_sign)
 
 
 def lives(owner: Mapping[str, Any], leased: float) -> bool:
-    """As far as can be told here: by this host's processes, by Slurm for another host's job, else
-    by the lease that it last renewed at ``leased`` (Unix time)."""
+    """Whether a process is alive, as far as this host can tell.
+
+    This host's processes say so, or Slurm for a job on another host; else it is the lease, which
+    was last renewed at ``leased`` (Unix time).
+    """
     if on_this_host(owner):
         return is_alive(owner)
     if "slurm" in owner and is_gone(owner["slurm"]):
@@ -165,7 +170,7 @@ def lives(owner: Mapping[str, Any], leased: float) -> bool:
 
 
 def leader(study: optuna.Study) -> Mapping[str, Any] | None:
-    """The parent that plans, or None where none does."""
+    """The parent that plans this study; None where nobody does."""
     named = StudyAttributes.of(study).leader
     if not named or not lives(named, named["time"]):
         return None
@@ -174,21 +179,20 @@ def leader(study: optuna.Study) -> Mapping[str, Any] | None:
 
 
 def renew_lease(study: optuna.Study, number: int) -> None:
-    """Say that the trial's worker lives, for readers on other hosts."""
+    """Record that the trial's worker is alive, for readers on other hosts."""
     for key, value in TrialAttributes(lease=time.time()).written().items():
         storage_of(study).set_trial_user_attr(trial_id(study, number), key, value)
 
 
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
-    """Failed and finished slots among the attempts that were worked on after ``since`` (Unix
-    time), by whatever host."""
+    """How many slots failed and how many finished, on any host, since ``since`` (Unix time)."""
     recent = _since(study, since)
     failed = sum(a.state is TrialState.FAIL and a.reason == "exception" for a in recent)
     return failed, sum(attempt.counts for attempt in recent)
 
 
 def without_objective(study: optuna.Study, since: float) -> Attempt | None:
-    """The first attempt that was worked on after ``since`` (Unix time) and gave no number."""
+    """The first attempt since ``since`` (Unix time) that returned no number; None without one."""
     return next((a for a in _since(study, since) if a.attrs.no_objective), None)
 
 

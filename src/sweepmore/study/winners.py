@@ -1,4 +1,4 @@
-"""The confirmed winner of a study, and how its number is told."""
+"""The confirmed winner of a study, and how its number is reported."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from sweepmore.wording import plural, plus_minus
 
 
 def seeds_of(winner: Winner) -> str:
-    """Which seeds gave the mean of a winner's record: final ones, else those that chose it (a
-    record from before there were final ones, or of a single configuration)."""
+    """Which seeds the mean of a winner's record is over, such as ``8 final seeds``.
+
+    A record from before there were final seeds, or of a single configuration, has the fresh seeds
+    that chose it.
+    """
     kind = "fresh seed" if winner.final is None else "final seed"
     return plural(winner.seeds, kind)
 
 
 def reported(winner: Winner) -> str:
-    """The mean of a winner's record with its interval and the seeds that gave it; where the same
-    seeds chose the winner, it says so, with the cure."""
-    among = len(winner.rows)
+    """The mean of a winner's record, its interval, and the seeds that gave it.
+
+    Where the same seeds chose the winner, the text says so, and what to do.
+    """
+    candidates = len(winner.rows)
     over = seeds_of(winner)
-    if winner.final is None and among > 1:
-        over += f", which also chose it among {among}: confirm.py adds final ones"
+    if winner.final is None and candidates > 1:
+        over += f", which also chose it among {candidates}: confirm.py adds final ones"
     return f"{plus_minus(winner.mean, winner.half_width)} (95 %, over {over})"
 
 
@@ -32,8 +37,11 @@ TESTED_BEFORE = "the look at test was of an earlier winner: the present one has 
 
 
 def tested(confirmed: StudyAttributes) -> Literal["winner", "another"] | None:
-    """Whose look at test a confirmation holds: its winner's, or an earlier one's that a later round
-    has replaced. A look whose run was not kept counts as the winner's."""
+    """Whose test result a confirmation holds: its winner's, an earlier winner's, or none.
+
+    A later round may have replaced the winner that was tested. A result whose run was not stored
+    counts as the winner's.
+    """
     if confirmed.test is None:
         return None
     run, winner = confirmed.tested_run, confirmed.winner
@@ -41,7 +49,10 @@ def tested(confirmed: StudyAttributes) -> Literal["winner", "another"] | None:
 
 
 def keep_tested_run(confirmed: optuna.Study) -> None:
-    """Before another winner is named: an older version kept the number of a look alone."""
+    """Store which run was tested, before another winner is named.
+
+    An older version stored only the number of its test.
+    """
     before = StudyAttributes.of(confirmed)
     if before.test is not None and before.tested_run is None and before.winner is not None:
         StudyAttributes(tested_run=str(before.winner.run)).keep(confirmed)

@@ -57,13 +57,13 @@ def test_a_value_of_a_wrong_kind_is_refused_with_key_value_and_cure(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("n_trials", 1.5, "n_trials=1.5 is not a whole number.\n  Write digits alone, such as 10."),
-        ("n_trials", True, "n_trials=true is not a whole number.\n  Write digits alone"),
+        ("n_trials", 1.5, "n_trials=1.5 is not a whole number.\n  Write digits only, such as 10."),
+        ("n_trials", True, "n_trials=true is not a whole number.\n  Write digits only"),
         ("max_failure_rate", "x", "max_failure_rate=x is not a number.\n  Write it as 10, 0.1 or"),
         ("max_failure_rate", 10**400, "is not a finite number.\n  Neither nan nor an infinity"),
-        ("dry", 5, "dry=5 is not true or false.\n  Write one of these words, without quotes."),
-        ("outputs", 5, "outputs=5 is not a text.\n  In quotes it is one: 'hydra.sweeper.outputs="),
-        ("keep", 5, "keep=5 is not one of all, best.\n  Choose among these."),
+        ("dry", 5, "dry=5 is not true or false.\n  Write one of these two words, without quotes."),
+        ("outputs", 5, "outputs=5 is not a text.\n  Put it in quotes: 'hydra.sweeper.outputs="),
+        ("keep", 5, "keep=5 is not one of all, best.\n  Choose one of them."),
         ("keep", "bets", "keep=bets is not one of all, best.\n  Did you mean best?"),
         (
             "params",

@@ -200,7 +200,7 @@ def test_package_absent(few_names: Path, finished: Path, tmp_path: Path) -> None
         capture_output=True, text=True, env=environment({}), timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    one_warning(done.stderr, "W&B failed, the run goes on without it")
+    one_warning(done.stderr, "W&B failed, the run continues without it")
     assert_unharmed(folder, finished)
 
 
@@ -211,7 +211,7 @@ def test_a_file_in_place_of_its_folder(few_names: Path, finished: Path, tmp_path
     (folder / "wandb").write_text("mine")
     done = run_script("train.py", *words_of(few_names, folder))
     assert done.returncode == 0, done.stderr
-    one_warning(done.stderr, "W&B failed, the run goes on without it")
+    one_warning(done.stderr, "W&B failed, the run continues without it")
     assert_unharmed(folder, finished)
     assert (folder / "wandb").read_text() == "mine"
 
@@ -223,7 +223,7 @@ def test_a_folder_without_rights(few_names: Path, finished: Path, tmp_path: Path
     (folder / "wandb").chmod(0o500)
     done = run_script("train.py", *words_of(few_names, folder))
     assert done.returncode == 0, done.stderr
-    one_warning(done.stderr, "W&B failed, the run goes on without it")
+    one_warning(done.stderr, "W&B failed, the run continues without it")
     assert_unharmed(folder, finished)
 
 
@@ -257,7 +257,7 @@ def test_its_service_killed_on_the_way(few_names: Path, tmp_path: Path) -> None:
     gate.touch()
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    one_warning(err, "W&B failed, the run goes on without it")
+    one_warning(err, "W&B failed, the run continues without it")
     words = (*words_of(few_names, reference), *more, "wandb.mode=disabled")
     assert run_script("train.py", *words).returncode == 0
     assert_unharmed(folder, reference)
@@ -311,4 +311,4 @@ def test_a_tracker_warns_once_and_then_is_silent(tmp_path: Path) -> None:
                 tracker.log({"step": "not a number"})
                 tracker.log({"no step": 1})
     assert len(caught) == 1
-    assert "W&B failed, the run goes on without it" in str(caught[0].message)
+    assert "W&B failed, the run continues without it" in str(caught[0].message)

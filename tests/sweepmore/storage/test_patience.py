@@ -133,7 +133,7 @@ class TestLocked:
 
         with pytest.raises(DatabaseAway, match=r"s\.db has been locked by another program") as away:
             Patience("sqlite:///s.db", limit=0.3).call(asked)
-        assert "End that program, or its transaction" in away.value.cure
+        assert "End that program or its transaction" in away.value.cure
 
 
 def test_a_refusal_at_once_is_worth_no_word(

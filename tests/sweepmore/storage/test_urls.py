@@ -255,7 +255,7 @@ def test_a_locked_database_ends_a_confirmation_with_one_message(
         done = call_script(confirm, "study=known", THERE, f"outputs={tmp_path}")
     assert done.returncode == 2, done
     assert "elsewhere.db has been locked by another program for " in done.stderr
-    assert " s.\n  End that program, or its transaction; the same command" in done.stderr
+    assert " s.\n  End that program or its transaction, then rerun the same" in done.stderr
     assert done.stderr.count("error: ") == 1
 
 

@@ -79,7 +79,7 @@ def test_of_a_study_that_keeps_the_best_alone_the_others_are_light(
     for script in (sample, evaluate_test):
         refused = call_script(script, "study=s", f"trial={light}", outputs)
         assert refused.returncode == 2
-        assert "keep=best the best trial's alone stays" in refused.stderr
+        assert "keep=best only the best trial's remains" in refused.stderr
     with pytest.raises(SystemExit):
         here(tmp_path / "run", f"start_from={study.folders[light]}")
     assert "model.safetensors is missing" in capsys.readouterr().err

@@ -72,16 +72,16 @@ class TestFailure:
         for value, told in given.items():
             message = refusal(done[lines[value]])
             assert "Trial 0 has no objective, and the next ones would have none:" in message
-            assert f"The task returned {told}." in message
+            assert f"The task returned {told}, which is not a number." in message
             assert "Return a number: the objective." in message
             (trial,) = (t for t in app.trials(value) if t.state.is_finished())
             assert trial.state is TrialState.FAIL
-            assert f"The task returned {told}." in trial.user_attrs["error"]
+            assert f"The task returned {told}, which is not a number." in trial.user_attrs["error"]
 
     @pytest.mark.system
     def test_two_workers_end_as_well(self, app: App) -> None:
         done = app.run("does=give", "value=none", "x=range(0,40)", NAMED, ":n_jobs=2")
-        assert "The task returned None." in refusal(done)
+        assert "The task returned None, which is not a number." in refusal(done)
         assert len(slots_of(app.trials())) <= 2  # and what ran then
         assert app.gone()
 
@@ -96,7 +96,7 @@ class TestFailure:
 
     def test_one_number_for_two_directions(self, app: App) -> None:
         done = app.run("x=1", "y=1,2", NAMED, ":direction=[minimize,maximize]")
-        assert "Return 2 numbers: the objective." in refusal(done)
+        assert "Return 2 numbers: the objectives." in refusal(done)
 
 
 class TestDiverged:
