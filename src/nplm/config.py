@@ -148,7 +148,7 @@ class Optim:
     )
     draw: Literal["examples", "contexts", "full"] = setting(
         "examples",
-        "a minibatch: examples | contexts, each with all its counts | full: every context",
+        "examples | contexts, each with its counts | full: every context",
     )
 
 
