@@ -163,7 +163,7 @@ def hashed(subject: Subject, ledger: Ledger) -> Items:
     """Return the test lines as prefixes of hashes, which is not a look. Older looks, which kept
     none, get theirs where this run's file reproduces their split."""
     from nplm import sealed
-    from nplm.data import reproduced
+    from nplm.lines import reproduced
 
     data = subject.config.data
     older = reproduced(data, ledger.without_keys())

@@ -26,17 +26,11 @@ class Arguments:
     """python sample.py [key=value …]: new lines from a run, or its predictions along a line."""
 
     run: str | None = setting(None, "a run's folder or name; null or last: the newest run")
-    study: str | None = setting(
-        None, "or a study: its confirmed winner, else its best run; or last"
-    )
-    trial: int | None = setting(
-        None, "the run of this trial of study= (null: the last study)", at_least=0
-    )
+    study: str | None = setting(None, "or a study: its confirmed winner, else its best; or last")
+    trial: int | None = setting(None, "that trial of study= (null: the last study)", at_least=0)
     n: int = setting(20, "number of lines", at_least=1, at_most=100_000)
     seed: int = setting(0, "seed of the draws", at_least=0, below=2**63)
-    temperature: float = setting(
-        1.0, "below 1: safer lines, above 1: wilder ones", above=0, at_most=100
-    )
+    temperature: float = setting(1.0, "below 1 safer, above 1 wilder", above=0, at_most=100)
     # an empty value on the command line arrives as null
     prompt: str | None = setting("", "the beginning of each line")
     explain: str | None = setting("", "a line: show what the model predicts at each position")

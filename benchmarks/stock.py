@@ -18,7 +18,7 @@ from pathlib import Path
 import optuna
 
 from benchmarks.common import ROOT, Comparison, measure, text
-from nplm.data import names_file
+from nplm.lines import names_file
 
 PAIRS = 3
 TRIALS, STEPS = 20, 20_000

@@ -144,6 +144,15 @@ def test_no_test_imports_another() -> None:
         assert not [part for part in parts if part == "conftest" or part.startswith("test_")], path
 
 
+# Lines: each script is read on a page; train.py and evaluate_test.py tell a story of their own.
+LENGTHS = {"train": 120, "evaluate_test": 200}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_root_script_is_read_on_a_page(name: str) -> None:
+    assert len((ROOT / f"{name}.py").read_text().splitlines()) <= LENGTHS.get(name, 80)
+
+
 def test_light_modules_load_nothing_heavy_when_imported() -> None:
     code = f"import sys, {', '.join(LIGHT)}; print({HEAVY!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

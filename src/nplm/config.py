@@ -2,7 +2,8 @@
 
 ``from_hydra`` is the one boundary between untyped mappings and these types. The defaults serve
 ``from nplm import Config``; conf/ holds the same values for Hydra (tests/nplm/test_conf.py compares
-them), because Hydra's own schema cannot be a frozen dataclass.
+them), because Hydra's own schema cannot be a frozen dataclass. All settings are in one file, so
+that their names, ranges and help lines can be compared at a glance.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What a run prints: a header, a live bar and the answer. Without a terminal, it prints lines."""
+"""What a run prints: a header, a live bar and the answer. Without a terminal, it prints lines.
+
+One file, because its lines share their columns and their words.
+"""
 
 from __future__ import annotations
 

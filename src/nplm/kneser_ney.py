@@ -1,7 +1,8 @@
 """Modified Kneser–Ney smoothing: counting, done well.
 
 Symbols: n contexts, b tokens each, V tokens in all, m distinct contexts of a level. The losses of
-given targets come from sparse counts: with 17,000 words, no array of n · V numbers is made.
+given targets come from sparse counts: with 17,000 words, no array of n · V numbers is made. The
+levels, their discounts and their losses are one formula, hence one file.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from collections import Counter
 import numpy as np
 
 from nplm.config import Data
-from nplm.data import Split, encode, read_lines, split_lines
-from nplm.data import fingerprint as fingerprint_of
+from nplm.data import Split, encode
 from nplm.estimates import bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import KneserNey
+from nplm.lines import fingerprint as fingerprint_of
+from nplm.lines import read_lines, split_lines
 from nplm.losses import token_losses
 from nplm.model import LanguageModel
 from nplm.result import TestResult

@@ -27,7 +27,8 @@ import sample
 import wandb_report
 from nplm.app import rates
 from nplm.config import Config, Data, from_hydra, to_plain
-from nplm.data import encode, fingerprint, load_splits, read_lines, split_lines
+from nplm.data import encode, load_splits
+from nplm.lines import fingerprint, read_lines, split_lines
 from nplm.vocabulary import vocabulary_of
 from sweepmore.compose import cli
 from sweepmore.compose.composing import composing, resolved

@@ -18,16 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nplm.config import Data
-from nplm.data import (
-    Splits,
-    _Kept,
-    encode,
-    fingerprint,
-    load_splits,
-    read_lines,
-    size_in_bytes,
-    split_lines,
-)
+from nplm.data import Splits, _Kept, encode, load_splits, size_in_bytes
+from nplm.lines import fingerprint, read_lines, split_lines
 from nplm.vocabulary import Vocabulary, vocabulary_of
 from sweepmore.errors import DataError
 

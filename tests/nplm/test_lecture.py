@@ -15,7 +15,8 @@ from nplm import config
 from nplm.building import build_model
 from nplm.config import Data
 from nplm.console import LECTURE_FINGERPRINT
-from nplm.data import Split, Splits, encode, read_lines, split_lines
+from nplm.data import Split, Splits, encode
+from nplm.lines import read_lines, split_lines
 from nplm.model import MLP
 from nplm.vocabulary import Vocabulary
 from tests.support.helpers import result_of, run_script, shown

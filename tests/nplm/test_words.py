@@ -25,8 +25,9 @@ from nplm.app.earlier_looks import may_look
 from nplm.baselines import NgramModel
 from nplm.building import build_model
 from nplm.config import Data, Model, Sgd
-from nplm.data import Split, count, encode, fingerprint, load_splits, read_lines
+from nplm.data import Split, count, encode, load_splits
 from nplm.kneser_ney import KneserNey, best_kneser_ney, kneser_ney
+from nplm.lines import fingerprint, read_lines
 from nplm.losses import split_loss, token_losses
 from nplm.minibatches import distributions
 from nplm.mixture import Mixture, mixed

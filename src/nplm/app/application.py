@@ -27,6 +27,7 @@ COMMANDS = Commands(
 # The files that define a loss: its lines, its examples and its sum.
 EVALUATORS = (
     "src/nplm/data.py",
+    "src/nplm/lines.py",
     "src/nplm/vocabulary.py",
     "src/nplm/losses.py",
     "src/nplm/sealed.py",

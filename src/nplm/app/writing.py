@@ -61,7 +61,7 @@ def data_of(folder: Path) -> Data:
 
 def train_lines(folder: Path) -> set[str]:
     """Return the run's train lines; none, with a warning, where its data are gone or changed."""
-    from nplm.data import fingerprint, read_lines, split_lines
+    from nplm.lines import fingerprint, read_lines, split_lines
 
     data = data_of(folder)
     recorded = read_json(folder / "provenance.json")["data"]["fingerprint"]

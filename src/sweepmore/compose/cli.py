@@ -1,7 +1,7 @@
 """How every root script starts: bad input is one message and exit code 2; bugs raise.
 
 ``hydra_app`` wraps a task whose config Hydra composes; ``command`` wraps one whose few arguments
-are ``key=value`` pairs of a dataclass.
+are ``key=value`` pairs of a dataclass. Both share one way to report errors, so they share a file.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Anybody else's code that runs in there keeps its traceback, because that is wher
 task, a sweeper or launcher, and what is called in the middle of composing (a custom resolver, a
 ``default_factory``, a callback's constructor). Only the stack frames know of the latter, so they
 decide about all; a flag that a task sets as it begins would say less, and would be lost on the way
-back from a launcher's process. A UserError of such code is a message, as everywhere.
+back from a launcher's process. A UserError of such code is a message, as everywhere. The rules for
+the frames and the words for each kind of error belong together, hence one file.
 """
 
 from __future__ import annotations

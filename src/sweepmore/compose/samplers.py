@@ -2,7 +2,8 @@
 
 A node is what the stock hydra-optuna-sweeper takes: ``_target_`` and arguments. Only arguments that
 were given reach Optuna, so that its own defaults apply (since 5.0 multivariate TPE with constant
-liar); the stock plugin passed others. Importing this module does not import Optuna.
+liar); the stock plugin passed others. Importing this module does not import Optuna. Samplers and
+pruners are built from nodes in the same way, hence one file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``hydra.sweeper`` and the command line, read and checked before anything is created."""
+"""``hydra.sweeper`` and the command line, read and checked before anything is created.
+
+One file, because each check decides with the others what a sweep is: ``Sweep`` is their answer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Charts drawn by matplotlib, as PNG and as SVG whose points have titles."""
+"""Charts drawn by matplotlib: PNG for files, SVG whose points have titles for pages.
+
+The SVG is edited for a page that loads nothing from elsewhere: plotly would put megabytes of script
+into each.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The figures of studies: prepared as plain numbers, then drawn; PNG for files, SVG for pages.
+"""What the figures of studies show, as plain numbers: ``drawing`` draws them.
 
-The SVG is matplotlib's, edited for a page that loads nothing from elsewhere: plotly would put
-megabytes of script into each.
+One file, because the figures share how they pick, order and label trials.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ Optuna's storage raises at the first statement that reaches no server, in spite 
 ``pool_pre_ping``: that only replaces connections that died while nobody used them. So each of our
 calls to the storage goes through here and is repeated. A call whose answer was lost may have been
 carried out. To write an attribute, a parameter or a report twice changes nothing; a trial that was
-enqueued twice is void (``view.without_void``); ends and claims of trials are looked up.
+enqueued twice is void (``view.without_void``); ends and claims of trials are looked up. What counts
+as away, how long it is waited for, and what is repeated depend on each other, hence one file.
 """
 
 from __future__ import annotations

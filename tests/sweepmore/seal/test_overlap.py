@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from nplm import sealed
 from nplm.config import Data
-from nplm.data import fingerprint, read_lines, reproduced, split_lines
+from nplm.lines import fingerprint, read_lines, reproduced, split_lines
 from sweepmore.errors import DataError
 from sweepmore.seal import ledger as ledgers
 from sweepmore.seal.ledger import Ledger
