@@ -13,6 +13,7 @@ __all__ = [
     "keeping_look",
     "look_report",
     "looks",
+    "pages",
     "rates",
     "report",
     "tested_run",
