@@ -22,8 +22,9 @@ from sweepmore.wording import shown_path
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from sweepmore.report.additions import Additions
     from sweepmore.report.document import Page, Table
-    from sweepmore.report.pages import Additions, Study
+    from sweepmore.report.study import Study
 
 ROOT = Path(__file__).resolve().parent
 # Characters of a line of a list.
@@ -96,7 +97,7 @@ def additions(arguments: Arguments, outputs: Path) -> Additions:
 def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
     finding.require_outputs(outputs)
     from sweepmore.report.document import write
-    from sweepmore.report.pages import runs_page
+    from sweepmore.report.runs_page import runs_page
 
     page = runs_page(folders, additions(arguments, outputs))
     name = page.title.replace(" and ", "-").replace("/", "-")
@@ -106,8 +107,10 @@ def of_runs(folders: list[Path], outputs: Path, arguments: Arguments) -> None:
 def of_studies(
     names: list[str], database: BaseStorage, outputs: Path, arguments: Arguments
 ) -> None:
+    from sweepmore.report.comparison import compare_studies
     from sweepmore.report.document import write
-    from sweepmore.report.pages import compare_studies, read_study, study_page
+    from sweepmore.report.study import read_study
+    from sweepmore.report.study_page import study_page
     from sweepmore.study.loading import load
     from sweepmore.sweep.trials_csv import write_csv
 
@@ -139,7 +142,8 @@ def keep(study: Study) -> None:
     from nplm.app.report import RECORDED
     from sweepmore.process.machine import processor
     from sweepmore.report.document import write
-    from sweepmore.report.pages import results_page, study_page
+    from sweepmore.report.results import results_page
+    from sweepmore.report.study_page import study_page
     from sweepmore.runs.files import read_json, write_atomic
     from sweepmore.sweep.trials_csv import write_csv
 
@@ -163,7 +167,7 @@ def keep(study: Study) -> None:
 def listing(outputs: Path, arguments: Arguments) -> None:
     from nplm.app.application import describe
     from sweepmore.compose.script_storage import opened
-    from sweepmore.report.pages import list_runs, list_studies
+    from sweepmore.report.lists import list_runs, list_studies
 
     nplm = describe({})
     tables, storage = [list_runs(outputs, nplm)], arguments.storage

@@ -52,8 +52,8 @@ def main(node: DictConfig) -> float | list[float]:
     config = asked.config
     state = beginning.starting_state(asked, splits)
     if trial is None:
-        known = looks.known_here(splits, ROOT, HydraConfig.get().sweeper)
-        console.header(config, splits, state, str(known))
+        recorded = looks.recorded_looks(splits, ROOT, HydraConfig.get().sweeper)
+        console.header(config, splits, state, str(recorded))
     else:
         trial.name(*map(str, config.objective))
 

@@ -44,7 +44,8 @@ def main(arguments: Arguments) -> None:
     require_account()
     from nplm.app.report import additions
     from sweepmore.compose.script_storage import opened, typed_url
-    from sweepmore.report.pages import read_study, tell
+    from sweepmore.report.additions import tell
+    from sweepmore.report.study import read_study
     from sweepmore.report.upload import uploads
     from sweepmore.study.loading import load
 

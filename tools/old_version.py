@@ -113,7 +113,7 @@ def pack(tree: Path, place: Path, target: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for metrics in (*outputs.glob("studies/**/metrics.jsonl"), *outputs.glob("runs/done/*.jsonl")):
         rows = metrics.read_text().splitlines(keepends=True)
-        metrics.write_text("".join((*rows[:-1:10], rows[-1])))
+        metrics.write_text("".join([*rows[:-1:10], *rows[-1:]]))
     shutil.rmtree(outputs / "runs" / "done" / "checkpoints")
     for figures in outputs.glob("runs/*/figures"):
         shutil.rmtree(figures)
@@ -123,8 +123,8 @@ def pack(tree: Path, place: Path, target: Path) -> None:
     ):
         made.backup(kept)
         for table, column in texts(kept):
-            rows = kept.execute(f'SELECT rowid, "{column}" FROM "{table}"').fetchall()
-            for row, text in rows:
+            cells = kept.execute(f'SELECT rowid, "{column}" FROM "{table}"').fetchall()
+            for row, text in cells:
                 if isinstance(text, str):
                     new = neutral(text, tree, place)
                     kept.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (new, row))
@@ -149,7 +149,7 @@ def texts(database: sqlite3.Connection) -> list[tuple[str, str]]:
     """The columns that hold text, as (table, column)."""
     tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [
-        (table, column[1])
+        (str(table), str(column[1]))
         for (table,) in tables
         for column in database.execute(f'PRAGMA table_info("{table}")')
         if column[2].startswith(("TEXT", "VARCHAR"))

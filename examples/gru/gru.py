@@ -1,4 +1,4 @@
-"""A model of one's own: ``python train.py model=own model.target=examples.gru.gru.GRU``."""
+"""Your own model: ``python train.py model=own model.target=examples.gru.gru.GRU``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nplm.model import LanguageModel
 
 
 class GRU(LanguageModel):
-    """A recurrent net with gates (Cho et al. 2014) over the embeddings of the last b tokens.
+    """A gated recurrent net (Cho et al. 2014) over the embeddings of the last b tokens.
 
-    ``model.settings``: emb and hidden, both 64 unless they are given.
+    ``model.settings`` may give emb and hidden; both default to 64.
     """
 
     def __init__(self, shape: Own, vocabulary_size: int) -> None:

@@ -1,4 +1,4 @@
-"""A ten-line Hydra application, swept: python app.py -m 'x=interval(-5, 5)' 'y=choice(1, 2, 3)'"""
+"""Sweep a ten-line Hydra application: python app.py -m 'x=interval(-5, 5)' 'y=choice(1, 2, 3)'"""
 
 import hydra
 

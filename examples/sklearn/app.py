@@ -1,9 +1,9 @@
-"""Another library's training loop: a boosted classifier, pruned fold by fold.
+"""Sweep another library's classifier, and prune it fold by fold.
 
     python app.py -m
 
-What is searched stands in config.yaml. Each fold's error is reported, so a bad setting is
-stopped before all five folds are paid for.
+config.yaml defines the search. Each fold's error is reported, so a bad setting stops
+before it trains on all five folds.
 """
 
 from statistics import fmean
@@ -19,7 +19,7 @@ from sweepmore.trial import current_trial
 
 @hydra.main(version_base="1.3", config_path=".", config_name="config")
 def main(config: DictConfig) -> float:
-    """Mean error over the folds."""
+    """Return the mean error over the folds."""
     x, y = load_breast_cancer(return_X_y=True)
     folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=config.seed)
     trial, errors = current_trial(), []

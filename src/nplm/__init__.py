@@ -22,7 +22,10 @@ __all__ = ["AdamW", "Config", "Data", "Model", "Sgd", "Trained", "explain", "fit
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only for those who use it: ``train.py --help`` must not wait for it."""
+    """Import a public name when it is first used: ``train.py --help`` must not wait for torch.
+
+    Raises AttributeError for any other name.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'nplm' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

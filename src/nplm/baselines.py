@@ -1,4 +1,4 @@
-"""Counting as models: what a net has to beat."""
+"""Counting models, which a net has to beat."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ from nplm.model import LanguageModel
 
 
 def least_rival(splits: Splits) -> tuple[str, float]:
-    """Name and dev loss (nats per token) of the least that a net has to beat: counted pairs. Of
-    words most pairs of dev were never seen, and one added to each count is as bad as none."""
+    """Return name and dev loss (nats per token) of the weakest model that a net has to beat.
+
+    It counts pairs; among words, most pairs of dev do not occur in train, where adding one to each
+    count is no better than guessing, so these are smoothed by Kneser–Ney.
+    """
     if not splits.vocabulary.unit.of_words:
         return "bigram by counting", bigram_loss(splits)
     return "Kneser-Ney of order 2", best_kneser_ney(splits, [2])[0].loss(splits.dev)
 
 
 def bigram_loss(splits: Splits) -> float:
-    """Dev loss (nats per token) of a bigram counted on train, one added to every count.
+    """Return the dev loss (nats per token) of a bigram counted on train, each count plus one.
 
-    The lecture's first baseline (makemore part 1); 2.45 on names.txt.
+    It is the lecture's first baseline (makemore part 1); 2.45 on names.txt.
     """
     size, train, dev = len(splits.vocabulary), splits.train, splits.dev
-    # the pairs that occur, not the table of all: of words it would be gigabytes
+    # only the pairs that occur: for words, a table of all pairs would take gigabytes
     kinds, numbers = torch.unique(_flat(train, size), return_counts=True)
     asked = _flat(dev, size)
     at = torch.searchsorted(kinds, asked).clamp_(max=len(kinds) - 1)
@@ -45,24 +48,25 @@ def bigram_loss(splits: Splits) -> float:
 
 
 def _flat(split: Split, size: int) -> Tensor:
-    """(n,) an integer for each example's last token and target."""
+    """Return (n,) an integer for each pair of an example's last token and target."""
     return split.contexts[:, -1] * size + split.targets
 
 
 def pairs(split: Split, size: int) -> Tensor:
-    """(V, V) float64: how often the column's token follows the row's."""
+    """Return (V, V) float64: how often the column's token follows the row's; ``size`` is V."""
     return torch.bincount(_flat(split, size), minlength=size * size).view(size, size).double()
 
 
 def log_frequencies(split: Split, size: int, smoothing: float) -> Tensor:
-    """(V, V) float64: log of each token's share after the row's, ``smoothing`` added to counts."""
+    """Return (V, V) float64: the log of each token's share after the row's token, with
+    ``smoothing`` added to each count; ``size`` is V."""
     counts = pairs(split, size) + smoothing
     return counts.log() - counts.sum(1, keepdim=True).log()
 
 
-class Bigram(LanguageModel):
-    """One row of logits W (V, V) for each last token: counted, or trained as a one-layer net, whose
-    minimum is the frequencies."""
+class BigramModel(LanguageModel):
+    """A row of logits in W (V, V) for each last token: counted, or trained as a one-layer net,
+    whose loss is lowest at the frequencies."""
 
     shape: config.Bigram
 
@@ -74,7 +78,7 @@ class Bigram(LanguageModel):
 
     @torch.no_grad()
     def init(self, generator: torch.Generator) -> None:
-        """Standard normal, as in the lecture."""
+        """Draw W from the standard normal distribution, as in the lecture."""
         self.W.copy_(torch.randn(self.W.shape, generator=generator))
 
     def logits(self, contexts: Tensor) -> Tensor:
@@ -85,7 +89,7 @@ class Bigram(LanguageModel):
         self.W.copy_(log_frequencies(splits.train, self.vocabulary_size, self.shape.smoothing))
 
 
-class Ngram(LanguageModel):
+class NgramModel(LanguageModel):
     """Modified Kneser–Ney; its logits are log-probabilities, computed on the CPU."""
 
     shape: config.Ngram
@@ -96,7 +100,7 @@ class Ngram(LanguageModel):
         self.counted: KneserNey | None = None
 
     def init(self, generator: torch.Generator) -> None:
-        """Nothing is drawn: it knows nothing until it has counted."""
+        """Begin without counts: nothing is drawn."""
         self.counted = KneserNey((), self.vocabulary_size)
 
     def logits(self, contexts: Tensor) -> Tensor:
@@ -122,7 +126,7 @@ class Ngram(LanguageModel):
 
     @property
     def size(self) -> int:
-        """Counts and discounts that it holds."""
+        """The number of counts and discounts; 0 before it has counted."""
         return 0 if self.counted is None else self.counted.parameters
 
     @property

@@ -1,4 +1,6 @@
-"""Blocks of steps: what is drawn at once, and after which steps a run reports and evaluates."""
+"""Blocks of steps whose minibatches are drawn together; after which steps a run reports and
+evaluates.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from nplm.data import Split
 from nplm.minibatches import drawing
 from nplm.state import State, derived_seed
 
-# A run reports about this often: as many points as a figure of its loss can show.
+# Reports per run, about: as many points as a figure of its loss can show.
 REPORTS = 500
-# Indices drawn at once; bounds the memory of a block of minibatches (2**18 · b int64 numbers).
+# The most indices that are drawn at once: a block of minibatches has 2**18 · b int64 numbers.
 MAX_DRAWN = 2**18
 
 
@@ -35,8 +37,8 @@ def reports(config: Config) -> frozenset[int]:
 
 
 def evaluations(config: Config) -> frozenset[int]:
-    """Return after how many steps train and dev are evaluated; after the last step they are,
-    whatever ``config.eval_every`` says."""
+    """Return after how many steps train and dev are evaluated: after each share
+    ``config.eval_every`` of the steps, and always after the last one."""
     steps = config.optim.steps
     every = max(1, round(steps * config.eval_every))
     return frozenset((*range(every, steps, every), steps))
@@ -45,12 +47,12 @@ def evaluations(config: Config) -> frozenset[int]:
 def minibatches(
     config: Config, train: Split, size: int, state: State, noise: torch.Generator
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield each step that is left and its minibatch: contexts (n, b), and targets, which are
-    tokens (n,) or shares of the ``size`` tokens (n, V).
+    """Yield each remaining step and its minibatch: contexts (n, b), and targets, which are tokens
+    (n,) or shares of the ``size`` tokens (n, V).
 
-    ``state.generator`` is advanced a block at a time; a run that is resumed within a block draws
-    it again from ``state.drawn_from``, which is set here. Dropout's masks, drawn from ``noise``,
-    are a function of the step: a checkpoint need not hold them.
+    ``state.generator`` advances by a block at a time; a run that is resumed within a block draws
+    the whole block again from ``state.drawn_from``, which is set here. Dropout's masks, drawn from
+    ``noise``, are a function of the step, so a checkpoint need not hold them.
     """
     draw = drawing(config.optim, train, size)
     masks, noisy = derived_seed(config.seed, "dropout"), not state.model.recordable

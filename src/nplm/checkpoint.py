@@ -1,6 +1,6 @@
 """Weights and training states on disk: safetensors with JSON inside, replaced atomically.
 
-A file holds named tensors and, in its header, JSON of what they are. A digest over both is
+A file holds named tensors and, in its header, JSON that describes them. A digest over both is
 checked on loading, because safetensors has none: a flipped bit would load as another model.
 Nothing is ever unpickled.
 """
@@ -32,13 +32,13 @@ BEST = Path("checkpoints") / "best.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Named tensors and what they are."""
+    """Named tensors, and ``about``, what they are, as JSON holds it."""
 
     tensors: Mapping[str, Tensor]
     about: Mapping[str, Any]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors named ``prefix.…``, without the prefix."""
+        """Return the tensors named ``prefix.…``, without the prefix."""
         return {
             name.removeprefix(f"{prefix}."): tensor
             for name, tensor in self.tensors.items()
@@ -47,27 +47,29 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace ``path`` by the checkpoint; a kill at any instant leaves the old one or the new."""
+    """Replace ``path`` with the checkpoint; a kill at any instant leaves the old file or the
+    new."""
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()
     }
     about = json.dumps({"format": FORMAT, "version": VERSION, **checkpoint.about})
-    # one entry: safetensors writes several in an order that differs from process to process
+    # one entry, because safetensors writes several in an order that differs between processes
     header = {FORMAT: json.dumps({"about": about, "digest": _digest(tensors, about)})}
-    with contextlib.suppress(FileNotFoundError):  # of a run's folder that is gone, see there
+    with contextlib.suppress(FileNotFoundError):  # write_atomic reports a folder that is gone
         path.parent.mkdir(exist_ok=True)
     write_atomic(path, safetensors.torch.save(tensors, metadata=header))
 
 
 def save_last(folder: Path, checkpoint: Checkpoint) -> None:
-    """Save a run's training state and keep the one before it; neither is missing at any instant."""
+    """Save a run's training state and keep the previous one; at no instant is either missing."""
     if (folder / LAST).exists():
         write_atomic(folder / PREVIOUS, (folder / LAST).read_bytes())
     save(folder / LAST, checkpoint)
 
 
 def load(path: Path) -> Checkpoint:
-    """Raises RunError for a file that is missing, damaged, of another kind or a newer version."""
+    """Return the checkpoint in ``path``. Raises RunError for a file that is missing, damaged, of
+    another kind, or of a newer version."""
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(FORMAT, "{}"))
@@ -82,12 +84,14 @@ def load(path: Path) -> Checkpoint:
         raise _refused(path, "is damaged: its digest does not fit its content")
     about = json.loads(header["about"])
     if about.get("format") != FORMAT or about.get("version", 0) > VERSION:
-        raise _refused(path, f"has version {about.get('version')}, known is {VERSION}")
+        version = about.get("version")
+        raise _refused(path, f"has version {version}, but this program reads version {VERSION}")
     return Checkpoint(tensors, about)
 
 
 def load_last(folder: Path) -> Checkpoint:
-    """The last training state of a run that can be read; the previous one if the last cannot."""
+    """Return the last training state of the run in ``folder``, or the previous one where the last
+    cannot be read. Raises RunError where neither can."""
     try:
         return load(folder / LAST)
     except RunError:
@@ -97,7 +101,7 @@ def load_last(folder: Path) -> Checkpoint:
 
 
 def _refused(path: Path, what: str) -> RunError:
-    cure = "Give another run, or repeat this one."
+    cure = "Give another run, or repeat this run."
     return RunError(f"{path} {what}.", value=str(path), cure=cure)
 
 

@@ -1,4 +1,4 @@
-"""What a run prints: a header, one live bar, and the answer. Without a terminal, plain lines."""
+"""What a run prints: a header, a live bar and the answer. Without a terminal, it prints lines."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ from nplm.vocabulary import Unit
 from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.wording import decimals, plural, shown_path
 
-# of the split that the lecture's loss of 2.17 belongs to (data=names, its other defaults)
+# The fingerprint of the split behind the lecture's loss of 2.17: data=names with its defaults.
 LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
 LECTURE_LOSS = 2.17
-# characters of an example cut into contexts and targets
+# The most characters of the line that shows an example as contexts and targets.
 WIDEST = 110
 
 
 def header(config: Config, splits: Splits, state: State, looks: str) -> None:
-    """Data, split, overlap, seal, an example, the model and its optimiser: one line each."""
+    """Print data, split, overlap, seal, an example, model and optimiser, one line each.
+
+    ``looks`` says how often the test split has been looked at. Warnings go to stderr.
+    """
     train, dev = splits.train, splits.dev
     total = len(train.lines) + len(dev.lines) + splits.test_lines
     block = config.model.block_size
@@ -47,7 +50,7 @@ def header(config: Config, splits: Splits, state: State, looks: str) -> None:
         f"test {splits.test_lines:,} lines; {len(train):,} and {len(dev):,} examples; "
         f"fingerprint {splits.fingerprint[:8]}",
         f"overlap  {splits.dev_in_train:,} of {plural(len(dev.lines), 'dev line')} "
-        f"({splits.dev_in_train / len(dev.lines):.1%}) also stand in train",
+        f"({splits.dev_in_train / len(dev.lines):.1%}) also appear in train",
         *_unknown(splits),
         f"test     sealed, {looks}",
         f"example  {_cut(splits, block)}",
@@ -58,39 +61,39 @@ def header(config: Config, splits: Splits, state: State, looks: str) -> None:
     if state.step:
         lines.append(f"resumed  after step {state.step:,} of {config.optim.steps:,}")
     if config.start_from is not None:
-        lines.append(f"weights  of {shown_path(Path(config.start_from))}")
+        lines.append(f"weights  from {shown_path(Path(config.start_from))}")
     print("\n".join(lines), flush=True)
     for warning in _warnings(config, splits):
         print(f"warning: {warning}", file=sys.stderr)
 
 
 def _warnings(config: Config, splits: Splits) -> Iterator[str]:
-    """What makes a dev loss mean less than it seems to."""
+    """Yield a warning for each reason why the dev loss means less than it seems to."""
     if config.start_from is not None:
         start = start_record(Path(config.start_from))
-        if told := of_another_split(start, splits.fingerprint):
-            yield told
+        if warning := of_another_split(start, splits.fingerprint):
+            yield warning
     if splits.dev_in_train > len(splits.dev.lines) / 2:
         yield (
-            "most dev lines also stand in train: the dev loss says little about new lines; "
-            "data.duplicates=drop keeps one of each"
+            "most dev lines also appear in train, so the dev loss says little about new lines: "
+            "set data.duplicates=drop to keep one copy of each line"
         )
     if isinstance(config.model, Model) and config.model.direct and not config.model.layers:
         yield (
-            "model.direct=true adds nothing to model.layers=0, whose output layer is that "
-            "connection: the same function at twice the cost"
+            "model.direct=true adds nothing to model.layers=0, which already connects the "
+            "embeddings to the output: drop it to halve the cost"
         )
     if splits.vocabulary.unit.of_words and not config.overfit_batch:
-        in_train, in_dev = _unknown_shares(splits)
+        (in_train, in_dev), token = _unknown_shares(splits), splits.vocabulary.unit.unknown
         if in_dev > in_train == 0:
             yield (
-                f"train never has {splits.vocabulary.unit.unknown}; "
-                f"data.min_count={config.data.min_count + 1} gives it examples"
+                f"train contains no {token}, so the model cannot learn it: "
+                f"set data.min_count={config.data.min_count + 1} to give it examples"
             )
 
 
 def _cut(splits: Splits, block: int) -> str:
-    """The first training line, cut into examples: ``... → e, ..e → m`` …"""
+    """Return the first training line, cut into examples: ``... → e, ..e → m`` …"""
     vocabulary, train = splits.vocabulary, splits.train
     line, examples = train.lines[0], int((train.targets == 0).nonzero()[0]) + 1
     shown = [
@@ -104,25 +107,26 @@ def _cut(splits: Splits, block: int) -> str:
 
 
 def _unknown(splits: Splits) -> list[str]:
-    """What train says nothing of: characters that it never has, or how many tokens are unknown."""
+    """Return a line on what train cannot teach: characters that are not in it, or the share of
+    unknown tokens; none where it has every character."""
     vocabulary, unknown = splits.vocabulary, splits.vocabulary.unit.unknown
     if not vocabulary.unit.of_words:
-        seen = torch.bincount(splits.train.targets, minlength=len(vocabulary)).tolist()
-        never = [token for token, number in zip(vocabulary.tokens, seen) if not number]
-        return [f"unknown  train never has {' '.join(never)}"] if never else []
+        numbers = torch.bincount(splits.train.targets, minlength=len(vocabulary)).tolist()
+        absent = [token for token, number in zip(vocabulary.tokens, numbers) if not number]
+        return [f"unknown  train never contains {' '.join(absent)}"] if absent else []
     train, dev = _unknown_shares(splits)
     return [f"unknown  {train:.1%} of train's and {dev:.1%} of dev's tokens are {unknown}"]
 
 
 def _unknown_shares(splits: Splits) -> tuple[float, float]:
-    """Of train's and of dev's tokens."""
+    """Return the shares of train's and of dev's tokens that are unknown."""
     at = splits.vocabulary.tokens.index(splits.vocabulary.unit.unknown)
     train, dev = ((part.targets == at).double().mean() for part in (splits.train, splits.dev))
     return train.item(), dev.item()
 
 
 def _parameters(state: State) -> str:
-    """Counting has none before it has counted."""
+    """Return the number of parameters; a counting model has none before it has counted."""
     return f"{state.model.size:,} parameters; " if state.model.size else ""
 
 
@@ -141,46 +145,46 @@ def _optim(run: Config, is_counted: bool) -> str:
 
 
 def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str]) -> None:
-    """The loss, what it compares with, a few samples."""
+    """Print the loss, what to compare it with, and ``samples``; or why there is no loss."""
     if result.status != "ok" or result.dev_loss is None or result.train_loss is None:
         print(f"{result.status}: {result.reason}, after {plural(result.steps, 'step')}")
         return
     if config.overfit_batch:
         print(
             f"loss     {decimals(result.train_loss)} nats/token on the batch of "
-            f"{plural(len(splits.train), 'example')}; no model of these contexts has less than "
+            f"{plural(len(splits.train), 'example')}; no model with these contexts can go below "
             f"{decimals(least_loss(splits.train))}"
         )
         return
     unit, model = splits.vocabulary.unit, result.model
     seconds = f"{result.seconds:.{0 if result.seconds >= 10 else 1}f} s"
-    if isinstance(model, Mixture):  # its train says nothing: counting knows train by heart
+    if isinstance(model, Mixture):  # its train loss means nothing: counting knows train by heart
         assert result.net_dev_loss is not None
         assert result.net_train_loss is not None
         print(
             f"dev loss {_loss(result.dev_loss, unit)} · {seconds}\n"
-            f"mixed    {model.weight:.3f} of Kneser-Ney of order {model.ngram.shape.order}, "
-            f"{model.ngram.size:,} numbers, with the net, {model.net.size:,} parameters\n"
+            f"mixed    {model.weight:.3f} Kneser-Ney of order {model.ngram.shape.order} "
+            f"({model.ngram.size:,} numbers), the rest the net ({model.net.size:,} parameters)\n"
             f"net      alone dev {_on_both(result.net_dev_loss, result.net_train_loss, unit)}"
         )
     else:
         print(f"dev loss {_on_both(result.dev_loss, result.train_loss, unit)} · {seconds}")
     rival, loss = least_rival(splits)
     print(
-        f"compare  {rival} {_three(loss)}{unit.told(loss)} on this split"
+        f"compare  {rival} {_three(loss)}{unit.loss_note(loss)} on this split"
         f"{_lecture(config, splits)}\n"
         f"samples  {' · '.join(map(_short, samples))}"
     )
 
 
 def _on_both(dev: float, train: float, unit: Unit) -> str:
-    """Losses of dev and train, and their gap."""
-    losses = f"{_loss(dev, unit)} · train {_three(train)}{unit.told(train)}"
+    """Return the losses of dev and train, and their gap."""
+    losses = f"{_loss(dev, unit)} · train {_three(train)}{unit.loss_note(train)}"
     return f"{losses} · gap {decimals(dev - train, dev, places=3)}"
 
 
 def _loss(loss: float, unit: Unit) -> str:
-    return f"{_three(loss)} nats/token{unit.told(loss)}"
+    return f"{_three(loss)} nats/token{unit.loss_note(loss)}"
 
 
 def _three(loss: float) -> str:
@@ -188,7 +192,7 @@ def _three(loss: float) -> str:
 
 
 def _short(line: str, width: int = 60) -> str:
-    """The line's beginning: whole words, where it has some that fit."""
+    """Return the beginning of the line, cut between words where it can be."""
     if len(line) <= width:
         return line
     begun = line[: width - 1]
@@ -197,21 +201,21 @@ def _short(line: str, width: int = 60) -> str:
 
 
 def ways_on(folder: Path, config: Config, result: Result) -> None:
-    """Where the run lies, and what can be done with it. A run that was resumed has a W&B run of
-    each attempt."""
+    """Print where the run lies and which commands come next. A run that was resumed has a W&B run
+    for each attempt."""
     print(f"folder   {shown_path(folder)}")
     if offline := [run for run in offline_runs(folder) if not is_synced(run)]:
         print(f"W&B      wandb sync {shlex.join(map(shown_path, offline))}")
     if result.status == "interrupted":
         print(f"go on    python train.py resume={shown_path(folder)}")
     elif result.status == "ok":
-        # of other data that search would be no search for a better model
+        # sweeps=minute searches given_names: on other data it would not find a better model
         search = " · python train.py -m sweeps=minute" if config.data == Data() else ""
         print(f"next     python sample.py · python report.py run=last{search}")
 
 
 def _lecture(config: Config, splits: Splits) -> str:
-    """Of characters: the lecture's loss, or why it cannot be compared."""
+    """Return the lecture's loss, or why this one cannot be compared with it; nothing for words."""
     if splits.vocabulary.unit.of_words:
         return ""
     if splits.fingerprint == LECTURE_FINGERPRINT:
@@ -222,7 +226,10 @@ def _lecture(config: Config, splits: Splits) -> str:
 
 @dataclass
 class Follower:
-    """Shows each report of a run: on the bar, or at evaluations as a line."""
+    """Shows each report of a run on the bar; without one, prints a line at each evaluation.
+
+    ``uniform`` is the loss of a uniform guess, ln V, in nats per token.
+    """
 
     steps: int
     uniform: float
@@ -244,6 +251,7 @@ class Follower:
             print(f"step {report.step:,}/{self.steps:,} · {self.status(report)}", flush=True)
 
     def status(self, report: Report) -> str:
+        """Return losses (nats per token), learning rate and speed, for the end of a line."""
         speed = report.step / report.seconds if report.seconds else 0.0
         parts = [
             f"minibatch {_three(report.smoothed_loss)}" if report.smoothed_loss is not None else "",
@@ -256,13 +264,13 @@ class Follower:
 
 @contextmanager
 def silent() -> Iterator[Callable[[Report], None]]:
-    """For a trial: its study shows how it goes."""
+    """Yield a follower that shows nothing: a trial's study shows its progress."""
     yield lambda report: None
 
 
 @contextmanager
 def following(config: Config, splits: Splits, state: State) -> Iterator[Follower]:
-    """A follower with a live bar where stdout is a terminal."""
+    """Yield a follower, with a live bar where stdout is a terminal."""
     console, steps = Console(), config.optim.steps
     uniform = math.log(len(splits.vocabulary))
     if not console.is_terminal:

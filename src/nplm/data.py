@@ -36,8 +36,8 @@ SHIPPED = ("given_names", "austen")
 MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
 MAX_BYTES = 256 * 2**20  # of a file; loading takes up to 24 GB then (docs/faults.md, Memory)
 
-# Of the splits that are kept for the next model: a sweep over block_size alternates between a few.
-# names.txt takes 9, 21 and 38 MiB at block sizes 3, 8 and 16.
+# Bytes of the splits that are kept for the next model: a sweep over block_size alternates between
+# a few. names.txt takes 9, 21 and 38 MiB at block sizes 3, 8 and 16.
 KEPT_BYTES = 2**28
 
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
@@ -46,11 +46,11 @@ NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d
 
 @dataclass(frozen=True)
 class Counts:
-    """The examples of a split counted: its sufficient statistics.
+    """The examples of a split, counted: its sufficient statistics.
 
-    ``contexts`` (m, b) are the distinct ones; pair k of the ``numbers`` (k,) float64 says how often
-    ``targets`` (k,) followed the context in row ``rows`` (k,). At block size 3, names.txt has
-    182,625 training examples, but 5,438 distinct contexts.
+    ``contexts`` (m, b) are the distinct ones. Each of the k pairs has the row of its context in
+    ``rows`` (k,), its next token in ``targets`` (k,) and how often it occurs in ``numbers`` (k,)
+    float64. At block size 3, names.txt has 182,625 training examples, but 5,438 distinct contexts.
     """
 
     contexts: Tensor
@@ -59,14 +59,15 @@ class Counts:
     numbers: Tensor
 
     def to(self, device: torch.device) -> Counts:
+        """Return the counts on ``device``."""
         numbers = self.numbers if device.type != "mps" else self.numbers.float()  # no float64 there
         return Counts(*(t.to(device) for t in (self.contexts, self.rows, self.targets, numbers)))
 
 
 @dataclass(frozen=True)
 class Split:
-    """One of train and dev: its lines, their examples (contexts (n, b), targets (n,)), and these
-    counted."""
+    """Train, dev or test: its lines, their examples (contexts (n, b), targets (n,)), and the counts
+    of these."""
 
     lines: tuple[str, ...]
     contexts: Tensor
@@ -77,18 +78,17 @@ class Split:
         return len(self.targets)
 
     def to(self, device: torch.device) -> Split:
-        """Itself where it already is there: no copy."""
+        """Return the split on ``device``; a split that is already there is not copied."""
         counts = self.counts.to(device)
         return Split(self.lines, self.contexts.to(device), self.targets.to(device), counts)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What training may see. The test lines are counted and gone.
+    """What training may see: train and dev. The test lines are counted and dropped.
 
     ``fingerprint`` names the split: sha256 over all lines in file order and the rule that cuts
-    them into splits and tokens.
-    ``dev_in_train`` is how many dev lines also stand in train.
+    them into splits and tokens. ``dev_in_train`` is how many dev lines also appear in train.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Splits:
 
 
 def load_splits(data: Data, block_size: int) -> Splits:
-    """Train and dev of the data that ``data`` names; the test lines are dropped here.
+    """Return train and dev of the data that ``data`` names; the test lines are dropped here.
 
     Raises DataError for a file that cannot be used, before anything is computed from it. The last
     splits are kept, up to ``KEPT_BYTES``: a worker trains many models on the same ones.
@@ -112,7 +112,7 @@ def load_splits(data: Data, block_size: int) -> Splits:
 
 
 class _Kept:
-    """The splits that were asked for last: of at most ``limit`` bytes together, or one."""
+    """The splits that were used last: as many as fit into ``limit`` bytes, and at least one."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -120,6 +120,7 @@ class _Kept:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, load: Callable[[], Splits]) -> Splits:
+        """Return the splits with this key; ``load`` makes them where they are not kept."""
         if (entry := self._entries.get(key)) is None:
             splits = load()
             entry = splits, size_in_bytes(splits)
@@ -138,7 +139,7 @@ _kept = _Kept(KEPT_BYTES)
 
 
 def size_in_bytes(splits: Splits) -> int:
-    """Of tensors and lines."""
+    """Return the bytes that the tensors and lines of the splits occupy."""
     tensors: list[Tensor] = [
         tensor
         for split in (splits.train, splits.dev)
@@ -151,10 +152,10 @@ def size_in_bytes(splits: Splits) -> int:
 def _load_splits(data: Data, block_size: int) -> Splits:
     lines, unit = read_lines(data), unit_of(data.unit, data.lower)
     train, dev, test = split_lines(lines, data)
-    # where a token may be unknown, train alone says which are known
-    told = train if unit.of_words else lines
-    vocabulary = vocabulary_of(told, origin_of(data), unit, data.min_count)
-    seen = set(train)
+    # words that only dev or test contains are unknown to the model, so train alone gives them
+    source = train if unit.of_words else lines
+    vocabulary = vocabulary_of(source, origin_of(data), unit, data.min_count)
+    lines_in_train = set(train)
     return Splits(
         name=data.name if data.name != "text" else Path(str(data.path)).name,
         vocabulary=vocabulary,
@@ -162,29 +163,34 @@ def _load_splits(data: Data, block_size: int) -> Splits:
         dev=encode(dev, vocabulary, block_size),
         test_lines=len(test),
         fingerprint=fingerprint(lines, data),
-        dev_in_train=sum(line in seen for line in dev),
+        dev_in_train=sum(line in lines_in_train for line in dev),
     )
 
 
 def identity(node: Mapping[str, Any]) -> dict[str, str]:
-    """What a study's question holds of the data: the fingerprint of the split."""
+    """Return what a study's question holds of the data: the fingerprint of the split.
+
+    ``node`` is a composed config. Raises DataError for a file that cannot be used.
+    """
     data = from_hydra(node).data
     return {"fingerprint": fingerprint(read_lines(data), data)}
 
 
 def origin_of(data: Data) -> Path:
-    """The file on disk; the lecture's is fetched into the cache if it is not there."""
+    """Return the path of the data file. names.txt is downloaded into the cache if it is not there;
+    raises DataError where that fails."""
     if data.name in SHIPPED:
         return Path(str(resources.files("nplm") / f"{data.name}.txt"))
     return names_file() if data.name == "names" else Path(str(data.path)).expanduser()
 
 
 def names_file() -> Path:
-    """The lecture's names.txt: from ``$SWEEPMORE_DATA_DIR`` (default: the user's cache), else
-    downloaded there, verified by its sha256 before it gets its name."""
+    """Return the path of the lecture's names.txt in ``$SWEEPMORE_DATA_DIR`` (default: the user's
+    cache). It is downloaded if it is not there, and verified by its sha256 before it gets its
+    name. Raises DataError where the download fails."""
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # the bar shows a download, the message its failure
+    pooch.get_logger().setLevel("WARNING")  # the bar shows a download, and our message its failure
     folder = Path(os.environ.get("SWEEPMORE_DATA_DIR") or pooch.os_cache("sweepmore"))
     fetcher = pooch.create(
         folder,
@@ -203,13 +209,16 @@ def names_file() -> Path:
         raise DataError(
             f"names.txt is not in {folder} and could not be fetched ({type(error).__name__}).",
             value=NAMES_URL,
-            cure="Use data=given_names (ships with the project), or data=text data.path=FILE.",
+            cure="Give data=given_names, which ships with nplm, or data=text data.path=FILE.",
         ) from error
 
 
 def read_lines(data: Data) -> list[str]:
-    """The non-blank lines of the file in file order, without their ends (LF, CRLF or CR) or a BOM,
-    as their tokens spell them."""
+    """Return the non-blank lines of the file in file order, as their tokens spell them, without
+    line ends (LF, CRLF or CR) and without a BOM.
+
+    Raises DataError, with the line, for a file that is no UTF-8 text or that no run can use.
+    """
     path, unit = origin_of(data), unit_of(data.unit, data.lower)
     content = _read_bytes(path)
     try:
@@ -233,40 +242,45 @@ def _read_bytes(path: Path) -> bytes:
             raise DataError(
                 f"{path} has {size:,} bytes.",
                 value=size,
-                cure=f"At most {MAX_BYTES:,} are read; train on a sample of its lines.",
+                cure=f"At most {MAX_BYTES:,} bytes are read; train on a sample of the lines.",
             )
         return path.read_bytes()
     except OSError as error:
-        cure = "Give the path of a text file, one item a line: data=text data.path=FILE"
+        cure = "Give the path of a text file with one item a line: data=text data.path=FILE."
         raise DataError(f"{path}: {error.strerror}.", value=str(path), cure=cure) from error
 
 
 def _refuse(path: Path, text: str, unit: Unit) -> None:
-    """Raise DataError for characters and line lengths that no run can mean."""
+    """Raise DataError for characters and line lengths that no run can use."""
     if not text.strip():
         what = "has only blank lines" if text else "is empty"
-        raise DataError(f"{path} {what}.", value=str(path), cure="Give one item a line.")
+        raise DataError(
+            f"{path} {what}.", value=str(path), cure="Give a file with one item a line."
+        )
     boundary = re.escape(unit.boundary)
     token = rf"(?<!\S){boundary}(?!\S)" if unit.of_words else boundary
     named = f"the boundary token {unit.boundary!r}"
     for refused, what in (("\0", "a NUL byte"), (token, named)):
-        if (found := re.search(refused, text)) is not None:
-            line = text.count("\n", 0, found.start()) + 1
-            cure = "Remove it, or replace it by another character."
+        if (match := re.search(refused, text)) is not None:
+            line = text.count("\n", 0, match.start()) + 1
+            cure = "Remove it, or replace it with another character."
             raise DataError(f"{path}, line {line}: contains {what}.", value=line, cure=cure)
     longest = max(text.split("\n"), key=len)
     if len(longest) > MAX_LINE:
         line = text.count("\n", 0, text.find(longest)) + 1
         raise DataError(
-            f"{path}, line {line}: {len(longest):,} characters.",
+            f"{path}, line {line}: the line has {len(longest):,} characters.",
             value=len(longest),
-            cure=f"A line holds at most {MAX_LINE:,}; put one item on each line.",
+            cure=f"A line may have at most {MAX_LINE:,} characters; put one item on each line.",
         )
 
 
 def split_lines(lines: Sequence[str], data: Data) -> tuple[list[str], list[str], list[str]]:
-    """Train, dev and test lines, cut by share of lines: after the lecture's shuffle, or first,
-    next, last as they stand in the file (Bengio et al. 2003, 4)."""
+    """Return the lines of train, dev and test, cut by the shares in ``data.split``: after the
+    lecture's shuffle, or in file order (Bengio et al. 2003, section 4).
+
+    Raises DataError where a split would be empty.
+    """
     ordered = list(lines)
     if data.order == "shuffled":
         random.Random(data.seed).shuffle(ordered)
@@ -280,18 +294,20 @@ def split_lines(lines: Sequence[str], data: Data) -> tuple[list[str], list[str],
             f"{plural(n, 'line')} split by {list(data.split)} gives "
             f"{' / '.join(str(len(part)) for part in parts)} lines for train / dev / test.",
             value=n,
-            cure="Each needs one at least: give more lines or other shares in data.split.",
+            cure="Each split needs a line at least: give more lines or other shares in data.split.",
         )
     return parts
 
 
 def fingerprint(lines: Sequence[str], data: Data) -> str:
-    """32 hex digits of sha256 over the lines in file order and the rule that makes splits and
-    tokens of them. What stands at its default is left out, so that a new setting changes no
-    fingerprint that is recorded."""
+    """Return 32 hex digits of the sha256 over the lines in file order and the rule that makes
+    splits and tokens of them. Settings at their defaults are left out, so that a new setting
+    changes no recorded fingerprint."""
     rule: dict[str, Any] = {"seed": data.seed, "split": data.split, "duplicates": data.duplicates}
     if data.order == "contiguous":
-        del rule["seed"]  # another seed is the same split, and no other look at its test lines
+        del rule[
+            "seed"
+        ]  # another seed gives the same split, so it must not give another look at the test lines
     settings = ("order", "unit", "lower", "min_count")
     chosen = {key: getattr(data, key) for key in settings}
     rule |= {key: value for key, value in chosen.items() if value != getattr(Data, key)}
@@ -301,32 +317,34 @@ def fingerprint(lines: Sequence[str], data: Data) -> str:
 
 
 def reproduced(data: Data, fingerprints: Collection[str]) -> dict[str, Data]:
-    """Which of these splits the file of ``data`` gives, and with which settings: those of ``data``,
-    or some of them at their defaults. Of the lines it tells nothing."""
+    """Return which of the ``fingerprints`` the file of ``data`` gives, and with which settings:
+    those of ``data``, or some of them at their defaults. Nothing about the lines is returned."""
     names = ("seed", "split", "duplicates", "order", "unit", "lower", "min_count")
     changed = [name for name in names if getattr(data, name) != getattr(Data, name)]
-    found: dict[str, Data] = {}
+    settings: dict[str, Data] = {}
     sizes = range(len(changed) + 1)
     for back in itertools.chain(*(itertools.combinations(changed, size) for size in sizes)):
-        if set(fingerprints) <= found.keys():
+        if set(fingerprints) <= settings.keys():
             break
-        with contextlib.suppress(UserError):  # settings that go neither together nor with the file
-            one = dataclasses.replace(data, **{name: getattr(Data, name) for name in back})
-            found.setdefault(fingerprint(read_lines(one), one), one)
-    return {name: one for name, one in found.items() if name in fingerprints}
+        with contextlib.suppress(
+            UserError
+        ):  # settings that contradict each other or do not suit the file
+            other = dataclasses.replace(data, **{name: getattr(Data, name) for name in back})
+            settings.setdefault(fingerprint(read_lines(other), other), other)
+    return {digest: other for digest, other in settings.items() if digest in fingerprints}
 
 
 def encode(lines: Sequence[str], vocabulary: Vocabulary, block_size: int) -> Split:
-    """Every (context, next token) pair of the lines; the boundary ends each line.
+    """Return every (context, next token) pair of the lines; the boundary ends each line.
 
-    One pass over the joined text: linear in time and memory.
+    It makes one pass over the joined text, linear in time and memory.
     """
     tokens = vocabulary.stream(lines)
     contexts = np.zeros((len(tokens), block_size), dtype=np.int64)
     for back in range(1, min(block_size, len(tokens) - 1) + 1):
         column = contexts[back:, block_size - back]
         column[:] = tokens[:-back]
-        # a context reaches back to its line's start and no further: once a boundary came, zeros
+        # a context ends at the start of its line: beyond a boundary there are only zeros
         if back > 1:
             column[contexts[back:, block_size - back + 1] == 0] = 0
     counts = count(contexts, tokens, len(vocabulary))
@@ -334,7 +352,8 @@ def encode(lines: Sequence[str], vocabulary: Vocabulary, block_size: int) -> Spl
 
 
 def count(contexts: NDArray[np.int64], targets: NDArray[np.int64], size: int) -> Counts:
-    """Distinct contexts in lexicographic order, and how often each token followed each."""
+    """Count how often each token follows each distinct context, these in lexicographic order;
+    ``contexts`` (n, b), ``targets`` (n,), ``size`` V."""
     first, rows = distinct(contexts, size)
     pairs, numbers = np.unique(rows * size + targets, return_counts=True)
     return Counts(
@@ -346,14 +365,18 @@ def count(contexts: NDArray[np.int64], targets: NDArray[np.int64], size: int) ->
 
 
 def distinct(contexts: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(m,) where each distinct row first stands, in lexicographic order; (n,) which of them each
-    row is. Like ``np.unique(axis=0)``, which compares whole rows and is some ten times slower."""
+    """Return (m,) the first position of each distinct row, in lexicographic order of the rows, and
+    (n,) which distinct row each row is.
+
+    ``np.unique(axis=0)`` does the same but compares whole rows, about ten times slower.
+    """
     _, first, which = np.unique(ranks(contexts, size), return_index=True, return_inverse=True)
     return first, which
 
 
 def ranks(contexts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """An integer for each context, in their lexicographic order, equal where they are equal."""
+    """Return (n,) an integer for each context: equal for equal contexts, and in their lexicographic
+    order."""
     keys = np.zeros(len(contexts), dtype=np.int64)
     highest = 1
     for column in contexts.T:

@@ -1,7 +1,7 @@
-"""A loss with its interval: lines are resampled, for the tokens of a line depend on each other.
+"""A loss with its interval. Lines are resampled, because the tokens of a line depend on each other.
 
-Not ``scipy.stats.bootstrap``, with which a test compares it: its draws would change the intervals
-of looks that are recorded already.
+We keep our own bootstrap because the draws of ``scipy.stats.bootstrap``, with which a test compares
+it, would change the intervals of recorded looks.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Floats = NDArray[np.float64]
 
 
 def line_sums(nats: Floats, split: Split) -> Floats:
-    """(lines,) nats of each line, from those of its tokens in order."""
+    """Return (lines,) the nats of each line, from those of its tokens (n,) in order."""
     ends = np.flatnonzero((split.targets == 0).numpy())
     sums: Floats = np.diff(np.concatenate([[0.0], np.cumsum(nats)[ends]]))
     return sums
 
 
 def line_tokens(split: Split) -> Floats:
-    """(lines,) how many tokens each line has, its end among them."""
+    """Return (lines,) the number of tokens in each line, with its end."""
     return line_sums(np.ones(len(split)), split)
 
 
 def bootstrap(sums: Floats, tokens: Floats, seed: int) -> Estimate:
-    """Sum over sum, with a percentile interval over resampled lines: the tokens of a line depend
-    on each other, lines do not."""
+    """Return sum(sums) / sum(tokens) with a percentile interval over resampled lines; ``sums`` and
+    ``tokens`` are (lines,), ``seed`` is of the resampling."""
     generator, n = np.random.default_rng(seed), len(sums)
     ratios = []
     for rows in _chunks(RESAMPLES, max(1, CHUNK // n)):

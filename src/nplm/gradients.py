@@ -13,12 +13,13 @@ from nplm.model import LanguageModel
 # Contexts (n, b) and targets of a minibatch → its loss and the gradient of each parameter.
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, tuple[Tensor, ...]]]
 
-# To import what records takes 0.5 to 1 s, once a process; a step of 32 is 50 to 70 µs shorter.
+# Importing the recorder takes 0.5 to 1 s, once a process; it saves 50 to 70 µs a step at batch 32.
 RECORD_FROM = 20_000
 
 
 class MinibatchLoss(nn.Module):
-    """Mean cross-entropy in nats; targets are tokens (n,) or distributions (n, V)."""
+    """The mean cross-entropy of a minibatch in nats; contexts are (n, b), targets are tokens (n,)
+    or distributions (n, V)."""
 
     def __init__(self, model: LanguageModel, noise: torch.Generator) -> None:
         super().__init__()
@@ -31,7 +32,7 @@ class MinibatchLoss(nn.Module):
 
 def gradients_of(model: LanguageModel, noise: torch.Generator, steps: int) -> Gradients:
     """Return the quicker way to take ``steps`` steps of minibatches of one shape; both ways give
-    the same bits. Where recording pays, the first minibatch is recorded. ``noise`` lies on the
+    the same bits. Where recording pays, the first minibatch is recorded. ``noise`` is on the
     model's device."""
     if steps < RECORD_FROM or noise.device.type != "cpu" or not model.recordable:
         return by_autograd(model, noise)
@@ -47,7 +48,8 @@ def gradients_of(model: LanguageModel, noise: torch.Generator, steps: int) -> Gr
 
 
 def by_autograd(model: LanguageModel, noise: torch.Generator) -> Gradients:
-    """Builds and walks a graph for each minibatch; dropout's masks are drawn from ``noise``."""
+    """Return gradients by autograd, which builds a graph for each minibatch; dropout's masks are
+    drawn from ``noise``."""
     minibatch_loss, parameters = MinibatchLoss(model, noise), list(model.parameters())
 
     def gradients(contexts: Tensor, targets: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -58,44 +60,46 @@ def by_autograd(model: LanguageModel, noise: torch.Generator) -> Gradients:
 
 
 def recorded(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Gradients:
-    """The same bits without autograd's own work.
+    """Return gradients with the same bits, without autograd's own work.
 
     torch.fx records the operations of one step, forward and backward, and writes them down as a
     Python function; at batch 32 a third of a step is autograd's bookkeeping
-    (benchmarks/RESULTS.md). Nothing is compiled. For minibatches of the shapes of ``contexts``
-    and ``targets``, and for models that are ``recordable``: their operations depend neither on
-    the numbers nor on noise.
+    (benchmarks/RESULTS.md). Nothing is compiled. All minibatches must have the shapes of
+    ``contexts`` and ``targets``, and the model must be ``recordable``: its operations depend
+    neither on the numbers nor on noise.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    minibatch_loss = MinibatchLoss(model, torch.Generator())  # which draws nothing
-    # the same storage without requires_grad, so that nothing is recorded while it runs
+    minibatch_loss = MinibatchLoss(model, torch.Generator())  # a recordable model draws nothing
+    # the parameters' own memory without requires_grad, so that nothing is recorded while it runs
     parameters = {name: p.detach() for name, p in minibatch_loss.named_parameters()}
     values = list(parameters.values())
 
     def step(*tensors: Tensor) -> list[Tensor]:
-        given = [tensor.requires_grad_() for tensor in tensors[:-2]]
-        named = dict(zip(parameters, given, strict=True))
+        leaves = [tensor.requires_grad_() for tensor in tensors[:-2]]
+        named = dict(zip(parameters, leaves, strict=True))
         loss = torch.func.functional_call(minibatch_loss, named, tensors[-2:])
-        return [loss.detach(), *torch.autograd.grad(loss, given)]
+        return [loss.detach(), *torch.autograd.grad(loss, leaves)]
 
+    # record one step
     example = [*(value.clone() for value in values), contexts, targets]
     graph = make_fx(step)(*example).graph
+    # rewrite it: drop what only autograd needs, pass what never changes as an argument
     _simplify(graph)
     same = _kept(graph, values)
     graph.set_codegen(fx.graph.CodeGen())  # plain arguments and a plain list, no pytree
     run = fx.GraphModule({}, graph).forward
 
     def gradients(contexts: Tensor, targets: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        loss, *found = run(*values, contexts, targets, *same)
-        return loss, tuple(found)
+        loss, *by_parameter = run(*values, contexts, targets, *same)
+        return loss, tuple(by_parameter)
 
     return gradients
 
 
 def _simplify(graph: fx.Graph) -> None:
-    """Drop what only autograd needs: ``detach``, to transpose twice, to sum into a row and then
-    flatten it."""
+    """Drop operations that only autograd needs: ``detach``, a double transpose, and flattening a
+    row that is a sum."""
     aten = torch.ops.aten
     for node in graph.nodes:
         source = node.args[0] if node.args else None
@@ -113,21 +117,21 @@ def _simplify(graph: fx.Graph) -> None:
 
 
 def _kept(graph: fx.Graph, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """What is the same tensor at every step, a transposed parameter or the 1 that the backward
-    pass begins with, becomes a further argument of the graph; returns these arguments."""
+    """Turn tensors that are the same at every step into further arguments of the graph, and return
+    them: transposed parameters, and the 1 that the backward pass begins with."""
     aten = torch.ops.aten
     arguments = [node for node in graph.nodes if node.op == "placeholder"]
-    known = dict(zip(arguments, parameters, strict=False))
-    found: list[Tensor] = []
+    tensor_of = dict(zip(arguments, parameters, strict=False))
+    kept: list[Tensor] = []
     for node in graph.nodes:
-        if node.target is aten.t.default and node.args[0] in known:
-            found.append(known[node.args[0]].t())
+        if node.target is aten.t.default and node.args[0] in tensor_of:
+            kept.append(tensor_of[node.args[0]].t())
         elif node.target is aten.ones_like.default:
-            found.append(torch.ones(()))
+            kept.append(torch.ones(()))
         else:
             continue
         with graph.inserting_after(arguments[-1]):
-            arguments.append(graph.placeholder(f"kept_{len(found)}"))
+            arguments.append(graph.placeholder(f"kept_{len(kept)}"))
         node.replace_all_uses_with(arguments[-1])
     graph.eliminate_dead_code()
-    return found
+    return kept

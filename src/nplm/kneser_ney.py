@@ -1,7 +1,7 @@
 """Modified Kneser–Ney smoothing: counting, done well.
 
-Symbols: n contexts, b tokens each, V tokens in all, m distinct contexts of a level. What is asked
-of given targets is found in sparse counts: with 17,000 words nothing of n · V numbers is made.
+Symbols: n contexts, b tokens each, V tokens in all, m distinct contexts of a level. The losses of
+given targets come from sparse counts: with 17,000 words, no array of n · V numbers is made.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ if TYPE_CHECKING:  # 0.2 s that a net does not need
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-# Of each level but the lowest: the sorted keys of its contexts, the rows these stand in, and how
-# many contexts the level below has.
+# For each level but the lowest: the sorted keys of its contexts, their rows in the level, and the
+# number of contexts in the level below.
 Index = Sequence[tuple[Ints, Ints, int]]
 
-# Orders that are tried on dev: beyond 7 names.txt only gets worse (2.0560 at 4, 1.9740 at 6).
+# Orders that are tried on dev. Beyond 7 the loss of names.txt only rises (2.0560 at order 4, 1.9740
+# at 6).
 ORDERS = range(1, 8)
 
 
 @dataclass(frozen=True)
 class Level:
-    """One order k: its contexts (m, k-1), how often each token followed each (m, V) sparse, and
-    what is taken off counts of one, two, and three or more (3,)."""
+    """One order k: its contexts (m, k-1), sparse ``numbers`` (m, V) of how often each token follows
+    each context, and the ``discounts`` (3,) of counts of one, two, and three or more."""
 
     contexts: Ints
     numbers: csr_matrix
     discounts: Floats
 
     def shares(self, rows: Ints) -> tuple[Floats, Floats]:
-        """Of the contexts in ``rows``: (r, V) the discounted share of each next token, and (r, 1)
-        what is left for the order below."""
+        """Return, for the contexts in ``rows`` (r,), the discounted share of each next token (r, V)
+        and the share that is left for the order below (r, 1)."""
         numbers = self.numbers[rows].toarray()
         off = np.concatenate([[0.0], self.discounts])[np.minimum(numbers, 3)]
         totals = numbers.sum(1, keepdims=True)
@@ -51,78 +52,81 @@ class Level:
 
     @cached_property
     def totals(self) -> Floats:
-        """(m,) how often each context was seen."""
+        """How often each context occurs, (m,)."""
         return np.asarray(self.numbers.sum(1), dtype=np.float64)[:, 0]
 
     @cached_property
     def kinds(self) -> Floats:
-        """(m, 3) how many tokens were seen once, twice, and more often after each context."""
+        """How many tokens follow each context once, twice, and more often, (m, 3)."""
         numbers = self.numbers
         rows = np.repeat(np.arange(len(self.contexts)), np.diff(numbers.indptr))
         cells = rows * 3 + np.minimum(numbers.data, 3) - 1
-        found = np.bincount(cells, minlength=3 * len(self.contexts))
-        return found.reshape(-1, 3).astype(np.float64)
+        kinds = np.bincount(cells, minlength=3 * len(self.contexts))
+        return kinds.reshape(-1, 3).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class KneserNey:
     """Interpolated modified Kneser–Ney smoothing (Chen & Goodman 1999, eq. 26 and 27).
 
-    Of ``order`` k it sees k-1 tokens. The highest order counts examples; each lower one counts in
-    how many different contexts of the next order a token was seen. Three discounts an order, in
-    closed form from how many counts are one, two, three and four. The lowest order goes on to the
-    uniform distribution.
+    A model of order k uses the last k-1 tokens. The highest order counts examples; each lower one
+    counts the different contexts of the next order that a token follows. Each order has three
+    discounts, in closed form from how many counts are one, two, three and four. Below the lowest
+    order comes the uniform distribution.
     """
 
     levels: tuple[Level, ...]
     size: int
 
     def probabilities(self, contexts: Ints) -> Floats:
-        """(n, b) tokens → (n, V); each row sums to one. b must be at least order - 1. Of all
-        tokens, for those who draw from them; ``losses`` asks for one each."""
+        """Return the probability of every next token (n, V) after contexts (n, b), b ≥ order - 1.
+
+        Each row sums to one. Where only the targets matter, ``losses`` needs far less memory.
+        """
         p = np.full((len(contexts), self.size), 1 / self.size)
         for level, rows in zip(self.levels, _rows(contexts, self.index)):
-            seen = rows >= 0
-            shares, left = level.shares(rows[seen])
-            p[seen] = shares + left * p[seen]
+            is_known = rows >= 0
+            shares, left = level.shares(rows[is_known])
+            p[is_known] = shares + left * p[is_known]
         return p
 
     def losses(self, contexts: Ints, targets: Ints) -> Floats:
-        """(n,) nats of each target."""
+        """Return the loss (n,) of each target (n,) after its context (n, b), in nats."""
         p = np.full(len(targets), 1 / self.size)
         for level, rows in zip(self.levels, _rows(contexts, self.index)):
-            known, number, total, kinds = _seen(level, rows, targets)
+            is_known, number, total, kinds = _counts_at(level, rows, targets)
             off = np.concatenate([[0.0], level.discounts])[np.minimum(number, 3).astype(np.int64)]
-            p = np.where(known, (number - off + kinds @ level.discounts * p) / total, p)
+            p = np.where(is_known, (number - off + kinds @ level.discounts * p) / total, p)
         nats: Floats = -np.log(p)
         return nats
 
     def loss(self, split: Split) -> float:
-        """Mean over the examples of ``split``, in nats per token."""
+        """Return the mean over the examples of ``split``, in nats per token."""
         counts = split.counts
         nats = self.losses(counts.contexts.numpy()[counts.rows.numpy()], counts.targets.numpy())
         return float(nats @ counts.numbers.numpy() / len(split))
 
     @cached_property
     def index(self) -> Index:
-        """Where each level but the lowest has its contexts. A context is its first token before
-        one of the contexts of the level below, so a single integer is its key."""
-        found: list[tuple[Ints, Ints, int]] = []
+        """Where each level but the lowest has its contexts. A context is a token followed by one of
+        the contexts of the level below, so a single integer is its key."""
+        index: list[tuple[Ints, Ints, int]] = []
         for below, level in itertools.pairwise(self.levels):
-            *_, rows = _rows(level.contexts, found)
+            *_, rows = _rows(level.contexts, index)
             keys = level.contexts[:, 0] * len(below.contexts) + rows
             order = np.argsort(keys, kind="stable")
-            found.append((keys[order], order, len(below.contexts)))
-        return found
+            index.append((keys[order], order, len(below.contexts)))
+        return index
 
     @property
     def parameters(self) -> int:
-        """Counts and discounts that it holds."""
+        """The number of counts and discounts."""
         return sum(level.numbers.nnz + len(level.discounts) for level in self.levels)
 
 
 def kneser_ney(contexts: Ints, targets: Ints, size: int, order: int) -> KneserNey:
-    """Count ``order``-grams of the examples; ``contexts`` (n, b) with b ≥ order - 1."""
+    """Return the model of this order, counted on the examples; ``contexts`` (n, b) with
+    b ≥ order - 1, ``targets`` (n,), ``size`` V."""
     levels = [
         _level(*_counted(contexts, targets, size, k, highest=k == order), size)
         for k in range(1, order + 1)
@@ -131,8 +135,8 @@ def kneser_ney(contexts: Ints, targets: Ints, size: int, order: int) -> KneserNe
 
 
 def best_kneser_ney(splits: Splits, orders: Sequence[int] = ORDERS) -> tuple[KneserNey, int]:
-    """The order with the lowest dev loss, and its model; orders that the splits' contexts are too
-    short for are left out."""
+    """Return the model with the lowest dev loss, and its order. Orders that need longer contexts
+    than the splits have are left out."""
     contexts, targets = splits.train.contexts.numpy(), splits.train.targets.numpy()
     usable = [order for order in orders if order - 1 <= contexts.shape[1]]
     models = {k: kneser_ney(contexts, targets, len(splits.vocabulary), k) for k in usable}
@@ -143,7 +147,8 @@ def best_kneser_ney(splits: Splits, orders: Sequence[int] = ORDERS) -> tuple[Kne
 def _counted(
     contexts: Ints, targets: Ints, size: int, order: int, highest: bool
 ) -> tuple[Ints, Ints]:
-    """What this order counts: examples, or the distinct (order + 1)-grams without their first."""
+    """Return what this order counts: examples, or the distinct (order + 1)-grams without their
+    first token."""
     if highest:
         return _last(contexts, order - 1), targets
     grams = np.concatenate([_last(contexts, order), targets[:, None]], axis=1)
@@ -161,24 +166,27 @@ def _level(contexts: Ints, targets: Ints, size: int) -> Level:
 
 
 def _discounts(numbers: Ints) -> Floats:
-    """D1, D2, D3+; a half each (guess) where the data are too few for the closed form: one of its
-    counts is zero, or a discount is not positive, which would leave unseen tokens nothing."""
+    """Return D1, D2 and D3+ in closed form (Chen & Goodman 1999).
+
+    Where the data are too few for it, each is a half (guess): a count of counts is zero, or a
+    discount is not positive, which would leave nothing for tokens without counts.
+    """
     few = np.array([0.5, 0.5, 0.5])
     n1, n2, n3, n4 = (int((numbers == times).sum()) for times in (1, 2, 3, 4))
     if min(n1, n2, n3, n4) == 0:
         return few
     y = n1 / (n1 + 2 * n2)
-    found = np.array([1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    return found if found.min() > 0 else few
+    discounts = np.array([1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+    return discounts if discounts.min() > 0 else few
 
 
 def tuned(model: KneserNey, dev: Split) -> KneserNey:
-    """The discounts that minimise the loss of ``dev``, from the closed form on: three an order, by
-    L-BFGS on their logits between 0 and 1, 2 and 3."""
+    """Return the model with the discounts that minimise the loss of ``dev``: L-BFGS begins at the
+    closed form and changes their logits, between 0 and 1, 2 and 3."""
     counts = dev.counts
     contexts, targets = counts.contexts.numpy()[counts.rows.numpy()], counts.targets.numpy()
-    seen = [
-        tuple(map(torch.from_numpy, _seen(level, rows, targets)))
+    levels_counts = [
+        tuple(map(torch.from_numpy, _counts_at(level, rows, targets)))
         for level, rows in zip(model.levels, _rows(contexts, model.index))
     ]
     limits = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
@@ -189,49 +197,51 @@ def tuned(model: KneserNey, dev: Split) -> KneserNey:
     def loss() -> Tensor:
         optimiser.zero_grad()
         p = torch.full((len(targets),), 1 / model.size, dtype=torch.float64)
-        for (known, number, total, kinds), discounts in zip(seen, limits * torch.sigmoid(free)):
+        for (is_known, number, total, kinds), discounts in zip(
+            levels_counts, limits * torch.sigmoid(free)
+        ):
             off = torch.cat([torch.zeros(1, dtype=torch.float64), discounts])
             share = (number - off[number.clamp(max=3).long()]) / total
-            p = torch.where(known, share + (kinds @ discounts) / total * p, p)
+            p = torch.where(is_known, share + (kinds @ discounts) / total * p, p)
         mean = -(p.log() @ counts.numbers) / len(dev)
         mean.backward()  # type: ignore[no-untyped-call]
         return mean
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
     best = (limits * torch.sigmoid(free)).detach().numpy()
-    levels = [replace(level, discounts=found) for level, found in zip(model.levels, best)]
+    levels = [replace(level, discounts=row) for level, row in zip(model.levels, best)]
     return replace(model, levels=tuple(levels))
 
 
-def _seen(
+def _counts_at(
     level: Level, rows: Ints, targets: Ints
 ) -> tuple[NDArray[np.bool_], Floats, Floats, Floats]:
-    """Of each pair of a context in ``rows`` and a target: whether the level knows the context, the
-    target's number there, the total, and (n, 3) how many tokens were seen there once, twice, more
-    often."""
-    known, row = rows >= 0, np.maximum(rows, 0)
+    """Return, for each context in ``rows`` and its target: whether the level knows the context, how
+    often the target follows it, how often any token does, and (n, 3) how many tokens follow it
+    once, twice, and more often."""
+    is_known, row = rows >= 0, np.maximum(rows, 0)
     asked = targets.copy()  # scipy sets a flag of what it is given, which a tensor's memory refuses
     number = np.asarray(level.numbers[row, asked], dtype=np.float64).reshape(-1)
-    return known, number, level.totals[row], level.kinds[row]
+    return is_known, number, level.totals[row], level.kinds[row]
 
 
 def to_tensors(model: KneserNey) -> dict[str, Tensor]:
-    """All of it, for a checkpoint."""
-    found: dict[str, Tensor] = {}
+    """Return the whole model as named tensors, for a checkpoint."""
+    tensors: dict[str, Tensor] = {}
     for k, level in enumerate(model.levels, start=1):
         matrix = level.numbers
-        found |= {
+        tensors |= {
             f"{k}.contexts": torch.from_numpy(level.contexts.copy()),
             f"{k}.starts": torch.from_numpy(matrix.indptr.astype(np.int64)),
             f"{k}.tokens": torch.from_numpy(matrix.indices.astype(np.int64)),
             f"{k}.numbers": torch.from_numpy(matrix.data.astype(np.int64)),
             f"{k}.discounts": torch.from_numpy(level.discounts.copy()),
         }
-    return found
+    return tensors
 
 
 def from_tensors(tensors: Mapping[str, Tensor], size: int) -> KneserNey:
-    """What ``to_tensors`` was given."""
+    """Return the model that ``to_tensors`` was given; ``size`` is V."""
     from scipy.sparse import csr_matrix
 
     levels = []
@@ -250,7 +260,7 @@ def _last(contexts: Ints, width: int) -> Ints:
 
 
 def _rows(contexts: Ints, index: Index) -> Iterator[Ints]:
-    """Level by level, from the lowest: (n,) its row with each context's last tokens, or -1."""
+    """Yield, level by level from the lowest, (n,) the row of each context's last tokens, or -1."""
     rows = np.zeros(len(contexts), dtype=np.int64)
     yield rows
     for width, (keys, order, below) in enumerate(index, start=1):

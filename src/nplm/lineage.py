@@ -11,7 +11,8 @@ from sweepmore.runs.names import name_of
 
 
 def start_record(source: Path) -> dict[str, Any]:
-    """What the provenance of a run keeps of the run in ``source``, with whose weights it begins."""
+    """Return folder, run id and the fingerprint of the split of the run in ``source``: what another
+    run that begins with its weights records of it."""
     provenance = read_json(source / "provenance.json")
     return {
         "folder": str(source),
@@ -21,25 +22,31 @@ def start_record(source: Path) -> dict[str, Any]:
 
 
 def of_another_split(start: Mapping[str, Any] | None, fingerprint: str) -> str:
-    """A warning for a run on the split with this fingerprint that began as ``start`` says: where
-    its weights, or those that they came from, learned from another split. Empty where none did."""
+    """Return a warning where a run on the split ``fingerprint`` begins with weights that learned
+    from another split, directly or through an earlier run; else an empty string.
+
+    ``start`` is the run's ``start_record``, or None for fresh parameters.
+    """
     for folder, learned_from in _ancestors(start):
         if learned_from is None:
-            return f"weights of {name_of(folder)}, which is gone: what it learned from is not known"
+            return (
+                f"the weights come from {name_of(folder)}, which is gone: "
+                "the split that they learned from is unknown"
+            )
         if learned_from != fingerprint:
             return (
-                f"weights of {name_of(folder)}, which learned from another split "
+                f"the weights come from {name_of(folder)}, which learned from another split "
                 f"({learned_from[:8]}): its train and dev lines may be test lines here"
             )
     return ""
 
 
 def _ancestors(start: Mapping[str, Any] | None) -> Iterator[tuple[Path, str | None]]:
-    """Folder and split of each run before, the last one first; None where the folder is gone or
-    another run's by now, and the record is from before it kept the split."""
-    known = set[str]()
-    while start is not None and start["run_id"] not in known:
-        known.add(start["run_id"])
+    """Yield folder and split of each earlier run, the latest first. The split is None where an old
+    record does not hold it and the folder is gone or belongs to another run by now."""
+    visited = set[str]()
+    while start is not None and start["run_id"] not in visited:
+        visited.add(start["run_id"])
         folder = Path(start["folder"])
         path = folder / "provenance.json"
         provenance = read_json(path) if path.exists() else {}

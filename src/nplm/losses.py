@@ -10,21 +10,22 @@ from torch import Tensor
 from nplm.data import Split
 from nplm.model import LanguageModel
 
-# Numbers in the widest layer at once: 2**22 float32 are 16 MiB, within a core's share of cache
-# and memory; larger products were not faster (measured, one thread).
+# The most numbers in the widest layer at once: 2**22 float32 are 16 MiB, within a core's share of
+# cache and memory; larger products were not faster (measured, one thread).
 CHUNK_NUMBERS = 2**22
-# The first loss of a net with h standard-normal units is about 2.6·sqrt(h); this is reached by
-# none that fits in memory, so a loss above it is a divergence even while it is finite.
+# The first loss of a net with h standard-normal units is about 2.6·sqrt(h); no net
+# that fits in memory reaches this limit, so a loss above it is a divergence even if it is finite.
 DIVERGED_ABOVE = 1e4
 
 
 def at_once(model: LanguageModel) -> int:
-    """How many contexts go through the model together, so that memory is bounded."""
+    """Return how many contexts may go through the model together, so that memory is bounded."""
     return max(1, CHUNK_NUMBERS // model.widest)
 
 
 def split_loss(model: LanguageModel, split: Split) -> float:
-    """Exact mean over the examples of ``split``, not over batches; memory is bounded.
+    """Return the exact loss of ``split`` in nats per token: the mean over its examples, not over
+    batches. Memory is bounded.
 
     Each distinct context goes through the model once: the mean over examples is the sum over
     (context, target) pairs of their number times their loss.
@@ -35,8 +36,8 @@ def split_loss(model: LanguageModel, split: Split) -> float:
 
 @torch.no_grad()
 def pair_losses(model: LanguageModel, split: Split) -> Tensor:
-    """(k,) nats of the target of each distinct (context, target) pair, in the order of
-    ``split.counts``; memory is bounded."""
+    """Return (k,) the loss in nats of each distinct (context, target) pair, in the order of
+    ``split.counts``. Memory is bounded."""
     counts = split.counts
     per_chunk = at_once(model)
     losses = torch.empty(len(counts.rows), device=counts.rows.device)
@@ -59,8 +60,8 @@ def divergence(which: str, loss: float, step: int) -> str | None:
 
 
 def least_loss(split: Split) -> float:
-    """The least loss that a model of these contexts can have on ``split``: the entropy of the next
-    token given the context, in nats per token."""
+    """Return the lowest loss that a model with these contexts can have on ``split``: the entropy of
+    the next token given the context, in nats per token."""
     counts = split.counts
     totals = torch.bincount(counts.rows, counts.numbers)
     return float(-(counts.numbers / totals[counts.rows]).log() @ counts.numbers / len(split))
@@ -68,7 +69,8 @@ def least_loss(split: Split) -> float:
 
 @torch.no_grad()
 def token_losses(model: LanguageModel, contexts: Tensor, targets: Tensor) -> Tensor:
-    """(n,) nats of each target under the model; memory is bounded."""
+    """Return (n,) the loss in nats of each target (n,) after its context (n, b). Memory is
+    bounded."""
     per_chunk = at_once(model)
     losses = torch.empty(len(targets), device=targets.device)
     for begin in range(0, len(targets), per_chunk):

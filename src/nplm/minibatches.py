@@ -1,4 +1,4 @@
-"""Minibatches: what a step sees of train.
+"""Minibatches: the part of train that a step uses.
 
 Symbols: n examples, m distinct contexts, b = block_size, V tokens.
 """
@@ -15,27 +15,27 @@ from nplm.config import Config, Optim
 from nplm.data import Split, Splits, count
 from sweepmore.errors import ConfigError
 
-# Contexts (batch, b) and targets, (batch,) tokens or (batch, V) weights, of a block's step k.
+# Step k of a block → contexts (batch, b) and targets: tokens (batch,) or shares (batch, V).
 Block = Callable[[int], tuple[Tensor, Tensor]]
-# A block of steps, drawn at once from a CPU generator.
+# Number of steps and a generator on the CPU → a block of steps, drawn at once.
 Draw = Callable[[int, torch.Generator], Block]
 
-# Numbers in the table of next-token distributions: 1 GiB of float32. Names need m·V of 0.15 to
-# 1.4 million, the words of austen.txt 12 million at block size 1, 240 at 2, 771 at 4.
+# The most numbers in the table of next-token distributions: 1 GiB of float32. Names need m·V of
+# 0.15 to 1.4 million, the words of austen.txt 12 million at block size 1, 240 at 2, 771 at 4.
 MAX_TABLE = 2**28
 
 
 def drawing(optim: Optim, train: Split, size: int) -> Draw:
-    """How ``optim.draw`` draws; ``size`` is V.
+    """Return the function that draws blocks as ``optim.draw`` says; ``size`` is V.
 
     ``examples``: uniform with replacement, the target is a token. ``contexts``: in proportion to
     their number, the target is the whole next-token distribution. ``full``: every distinct
     context, weighted so that the mean over contexts is the loss of the split.
 
-    The expected gradient of all three is that of the split's loss: to draw an example is to draw
-    a context by its number and then a target from the context's distribution, and ``contexts``
-    takes that second expectation exactly. What is averaged cannot vary, so the variance is
-    smaller by that of the target given the context (Rao-Blackwell).
+    The expected gradient of all three is that of the split's loss. Drawing an example means
+    drawing a context by its number and then a target from the context's distribution;
+    ``contexts`` takes that second expectation exactly, so its variance is smaller by that of the
+    target given the context (Rao-Blackwell).
     """
     if optim.draw == "examples":
         return lambda steps, generator: _examples(train, optim.batch_size, steps, generator)
@@ -65,7 +65,7 @@ def _contexts(
     steps: int,
     generator: torch.Generator,
 ) -> Block:
-    """By inversion: the context whose stretch of [0, 1) a uniform number falls into."""
+    """Draw by inversion: take the context into whose part of [0, 1) a uniform number falls."""
     uniform = torch.rand((steps, batch), generator=generator, dtype=torch.float64)
     uniform = uniform.to(device=ends.device, dtype=ends.dtype)
     rows = torch.searchsorted(ends, uniform, right=True).clamp_(max=len(ends) - 1).unbind()
@@ -73,12 +73,12 @@ def _contexts(
 
 
 def first_batch(config: Config, splits: Splits) -> tuple[Config, Splits]:
-    """Train is its first ``optim.batch_size`` examples, all of them in each step: what a model that
-    is built and trained rightly learns by heart (the lecture's first check)."""
+    """Return config and splits with the first ``optim.batch_size`` examples as train, all of them
+    in each step. A model that works learns them by heart (the lecture's first check)."""
     n = min(config.optim.batch_size, len(splits.train))
     contexts, targets = splits.train.contexts[:n], splits.train.targets[:n]
     counts = count(contexts.numpy(), targets.numpy(), len(splits.vocabulary))
-    # the lines of which whole examples are taken: those that end within the batch, and one begun
+    # the lines that these examples come from: those that end in the batch, and the one it cuts
     lines = splits.train.lines[: int((targets == 0).sum()) + int(targets[-1] != 0)]
     train = Split(lines, contexts, targets, counts)
     optim = replace(config.optim, draw="full")
@@ -86,7 +86,8 @@ def first_batch(config: Config, splits: Splits) -> tuple[Config, Splits]:
 
 
 def distributions(train: Split, size: int) -> Tensor:
-    """(m, V) float32: how each distinct context goes on; rows sum to one."""
+    """Return (m, V) float32: the shares of the next tokens of each distinct context. Rows sum to
+    one; ``size`` is V."""
     counts = train.counts
     m = len(counts.contexts)
     table = torch.zeros((m, size), dtype=counts.numbers.dtype, device=counts.rows.device)
@@ -95,11 +96,11 @@ def distributions(train: Split, size: int) -> Tensor:
 
 
 def check_table(train: Split, size: int) -> None:
-    """ConfigError where the table of ``distributions`` would be too large."""
+    """Raise ConfigError where the table of ``distributions`` would be too large."""
     m = len(train.counts.contexts)
     if m * size > MAX_TABLE:
         raise ConfigError(
             f"{m:,} contexts × {size:,} tokens are too many for optim.draw=contexts or full.",
             value=m * size,
-            cure="Take optim.draw=examples, or a shorter model.block_size.",
+            cure="Give optim.draw=examples, or a smaller model.block_size.",
         )

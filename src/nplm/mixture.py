@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 from nplm import config
-from nplm.baselines import Ngram
+from nplm.baselines import NgramModel
 from nplm.data import Split, Splits
 from nplm.kneser_ney import best_kneser_ney
 from nplm.losses import pair_losses
 from nplm.model import LanguageModel
 
-# Of the golden section: 0.618^30 of the interval is below 1e-6.
+# Steps of the golden section: 0.618^30 of the interval is below 1e-6.
 SEARCH_STEPS = 30
 
 
 class Mixture(LanguageModel):
-    """``weight`` · counting + (1 - ``weight``) · net, of their probabilities (Bengio et al. 2003,
-    4.2, where it is a half; here it is chosen on dev)."""
+    """The probabilities ``weight`` · counting + (1 - ``weight``) · net. Bengio et al. (2003,
+    section 4.2) take a weight of a half; here it is chosen on dev."""
 
-    def __init__(self, net: LanguageModel, ngram: Ngram, weight: float) -> None:
+    def __init__(self, net: LanguageModel, ngram: NgramModel, weight: float) -> None:
         super().__init__(net.shape, net.vocabulary_size)
         self.net, self.ngram, self.weight = net, ngram, weight
 
@@ -33,7 +33,7 @@ class Mixture(LanguageModel):
         return self._mixed(self.net.log_probabilities(*asked), self.ngram.log_probabilities(*asked))
 
     def _mixed(self, net: Tensor, counting: Tensor) -> Tensor:
-        """Of log-probabilities, their mixture's."""
+        """Return the mixture's log-probabilities from those of its parts."""
         weight = torch.tensor(self.weight, dtype=net.dtype, device=net.device)
         return torch.logaddexp(net + torch.log1p(-weight), counting + weight.log())
 
@@ -57,16 +57,17 @@ class Mixture(LanguageModel):
 
 
 def mixed(net: LanguageModel, splits: Splits) -> Mixture:
-    """The net with the best order of Kneser–Ney that sees no more tokens, weighted on dev."""
+    """Return the net mixed with Kneser–Ney, of the order with the lowest dev loss among those that
+    use no more tokens than the net; the weight is chosen on dev."""
     counted, order = best_kneser_ney(splits)
-    ngram = Ngram(config.Ngram(order=order), net.vocabulary_size)
+    ngram = NgramModel(config.Ngram(order=order), net.vocabulary_size)
     ngram.counted = counted
     return Mixture(net, ngram, best_weight(net, ngram, splits.dev))
 
 
 def best_weight(net: LanguageModel, ngram: LanguageModel, dev: Split) -> float:
-    """Counting's weight in [0, 1] with the lowest loss of ``dev``, by golden section: the loss is
-    convex in it."""
+    """Return counting's weight in [0, 1] with the lowest loss of ``dev``. The loss is convex in it,
+    so golden section finds the minimum."""
     of_net, of_ngram = ((-pair_losses(model, dev).double()).exp() for model in (net, ngram))
     numbers = dev.counts.numbers.double()
 

@@ -1,4 +1,4 @@
-"""What a model of this package is, and the multilayer perceptron (Bengio et al. 2003, eq. 1).
+"""The interface of a language model, and the multilayer perceptron (Bengio et al. 2003, eq. 1).
 
 Symbols: n contexts, b = block_size, V tokens, m = emb, h = hidden, k = layers.
     C (V, m)   W1 (b·m, h)   b1 (h,)   W2 … Wk (h, h)   b2 … bk (h,)   then the output layer
@@ -21,29 +21,30 @@ from nplm import config
 if TYPE_CHECKING:
     from nplm.data import Splits
 
-# Keep the variance of a layer's units near one: torch.nn.init.calculate_gain for tanh and relu;
-# gelu takes relu's, to which it tends.
+# Gains that keep the variance of a layer's units near one: torch.nn.init.calculate_gain for tanh
+# and relu; gelu takes the gain of relu, which it approaches.
 GAINS = {"tanh": 5 / 3, "relu": math.sqrt(2), "gelu": math.sqrt(2)}
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu,
 }  # fmt: skip
-# "output near zero": the lecture's next part uses 0.01 for the same purpose
+# Scale of output weights near zero: the lecture's next part uses 0.01 for the same purpose.
 SMALL = 0.01
-# A share of dropout is one of these many: to 1/65,536.
+# A share of dropout is rounded to one of this many levels, to 1/65,536.
 LEVELS = 2**16
 
 
 class LanguageModel(nn.Module):
     """Next-token logits from the last ``shape.block_size`` tokens.
 
-    A model of one's own is a subclass with ``init`` and ``logits``, made from ``(shape,
-    vocabulary_size)`` and named by ``model=own model.target=module.Class`` (examples/gru). The
-    rest has defaults.
+    To add a model, write a subclass with ``init`` and ``logits`` that takes ``(shape,
+    vocabulary_size)``, and name it by ``model=own model.target=module.Class`` (see examples/gru).
+    The other methods have defaults.
     """
 
-    # Trained by ``count``, which looks at the splits once, instead of by gradient steps.
+    # Whether ``count``, which reads the splits once, trains the model, instead of gradient steps.
     is_counted = False
-    # Whether one step's operations, recorded, are every step's (``gradients.recorded``).
+    # Whether all steps do the operations of the first, so that recording one suffices
+    # (``gradients.recorded``).
     recordable = False
 
     def __init__(self, shape: config.AnyModel, vocabulary_size: int) -> None:
@@ -52,55 +53,61 @@ class LanguageModel(nn.Module):
         self.vocabulary_size = vocabulary_size
 
     def init(self, generator: torch.Generator) -> None:
-        """Draw the parameters from a CPU generator, in place."""
+        """Draw the parameters from a generator on the CPU, in place."""
         raise NotImplementedError
 
     def logits(self, contexts: Tensor) -> Tensor:
-        """(n, b) tokens → (n, V) unnormalised log-probabilities of the next token."""
+        """Return (n, V) unnormalised log-probabilities of the next token after contexts (n, b)."""
         raise NotImplementedError
 
     def training_logits(self, contexts: Tensor, noise: torch.Generator) -> Tensor:
-        """What a training step sees: with dropout, masks are drawn from ``noise``."""
+        """Return the logits (n, V) of a training step; masks of dropout are drawn from
+        ``noise``."""
         return self.logits(contexts)
 
     def log_probabilities(self, contexts: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
-        """(k,) log-probability of each of the ``targets`` (k,) after the context in its row."""
+        """Return (k,) the log-probability of each of the ``targets`` (k,) after its context, which
+        is ``contexts[rows]`` with ``contexts`` (n, b) and ``rows`` (k,)."""
         return torch.log_softmax(self.logits(contexts), 1)[rows, targets]
 
     def count(self, splits: Splits) -> None:
-        """Learn from the counts of train (and tune on dev), where ``is_counted``."""
+        """Learn from the counts of train, and tune on dev; only where ``is_counted``."""
         raise NotImplementedError
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that makes the model what it is, by name: what a checkpoint holds."""
+        """Return the tensors that a checkpoint holds, by name: they restore the model."""
         return dict(self.state_dict())
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take ``tensors`` of a model of the same shape."""
+        """Copy the ``tensors`` of a model of the same shape."""
         self.load_state_dict(dict(tensors))
 
     @property
     def embeddings(self) -> Tensor | None:
-        """(V, m), where the model embeds tokens."""
+        """The embeddings (V, m), or None where the model has none."""
         return None
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """The number of parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def widest(self) -> int:
-        """Numbers a context occupies in the widest layer: what bounds an evaluation's memory."""
+        """How many numbers a context occupies in the widest layer, which bounds the memory of an
+        evaluation."""
         widths = [parameter.shape[-1] for parameter in self.parameters()]
         return self.shape.block_size * max([self.vocabulary_size, *widths])
 
 
 class MLP(LanguageModel):
-    """The embeddings of the last b tokens through ``layers`` hidden layers; a single one of tanh
-    units without direct connections is the lecture's model. With none the output layer is linear
-    in the embeddings: the paper's model of no hidden units, and the same function with direct
-    connections, which are then there twice."""
+    """A multilayer perceptron: the embeddings of the last b tokens go through ``layers`` hidden
+    layers.
+
+    One layer of tanh units without direct connections is the lecture's model. Without a hidden
+    layer, the output is linear in the embeddings: this is the paper's model with no hidden units,
+    and direct connections would only repeat the output layer.
+    """
 
     shape: config.Model
     W1: nn.Parameter  # and so on
@@ -121,7 +128,7 @@ class MLP(LanguageModel):
 
     @property
     def layers(self) -> list[tuple[Tensor, Tensor]]:
-        """(W, b) of each layer, the output's last."""
+        """Weights and biases (W, b) of each layer; the output layer comes last."""
         numbers = range(1, self.shape.layers + 2)
         return [(getattr(self, f"W{k}"), getattr(self, f"b{k}")) for k in numbers]
 
@@ -129,9 +136,9 @@ class MLP(LanguageModel):
     def init(self, generator: torch.Generator) -> None:
         """Draw C, W1, b1, W2, b2 … in this order, then D.
 
-        ``lecture``: standard normal. ``scaled``: a hidden layer's weights by the gain of its units
-        over the root of its fan-in, biases zero, output and direct weights small, so that the
-        first loss is about ln V.
+        ``lecture``: all are standard normal. ``scaled``: the weights of a hidden layer are scaled
+        by the gain of its units over the root of its fan-in, biases are zero, and output and direct
+        weights are small, so that the first loss is about ln V.
         """
         for parameter in self.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
@@ -146,11 +153,12 @@ class MLP(LanguageModel):
                 self.D.mul_(SMALL)
 
     def logits(self, contexts: Tensor) -> Tensor:
-        """(n, b) tokens → (n, V) unnormalised log-probabilities of the next token."""
+        """Return (n, V) unnormalised log-probabilities of the next token after contexts (n, b)."""
         return self._forward(contexts, None)
 
     def training_logits(self, contexts: Tensor, noise: torch.Generator) -> Tensor:
-        """With ``dropout`` on hidden units and ``emb_dropout`` on the numbers of embeddings."""
+        """Return the logits with ``dropout`` on hidden units and ``emb_dropout`` on the embeddings'
+        numbers."""
         return self._forward(contexts, noise)
 
     def _forward(self, contexts: Tensor, noise: torch.Generator | None) -> Tensor:
@@ -168,7 +176,7 @@ class MLP(LanguageModel):
 
     @property
     def recordable(self) -> bool:  # type: ignore[override]  # a constant elsewhere
-        """Masks are drawn anew at each step."""
+        """False with dropout, whose masks differ from step to step."""
         return self.shape.dropout == self.shape.emb_dropout == 0
 
     @property
@@ -181,11 +189,12 @@ class MLP(LanguageModel):
 
 
 def dropped(units: Tensor, share: float, noise: torch.Generator | None) -> Tensor:
-    """Each number is zero with probability ``share``, the others grow by 1/(1 - share): the
-    expected value stays (Srivastava et al. 2014, 10). Without ``noise``, at evaluation, as is."""
+    """Return ``units`` with each number zero with probability ``share`` and the others multiplied
+    by 1/(1 - share), so that the expected value stays (Srivastava et al. 2014, section 10). Without
+    ``noise``, as at evaluation, they are returned unchanged."""
     if noise is None or share == 0:
         return units
-    # four numbers of 16 bits from each draw: a third of what bernoulli_ takes (measured, CPU)
+    # four numbers of 16 bits from each draw: a third of the time of bernoulli_ (measured, CPU)
     draws = torch.empty(-(-units.numel() // 4), dtype=torch.int64, device=units.device)
     bits = draws.random_(-(2**63), None, generator=noise).view(torch.int16)[: units.numel()]
     limit = min(round(share * LEVELS), LEVELS - 1)

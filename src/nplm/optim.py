@@ -19,7 +19,7 @@ EPSILON = 1e-8
 
 
 def learning_rate(optim: config.Sgd | config.AdamW, step: int) -> float:
-    """The rate of step 0 … steps-1."""
+    """Return the learning rate of ``step``, which counts from 0 to ``optim.steps`` - 1."""
     if isinstance(optim, config.Sgd):
         return _inverse(optim, step) if optim.schedule == "inverse" else _drop(optim, step)
     return _one_cycle(optim, step) if optim.schedule == "one_cycle" else _cosine(optim, step)
@@ -30,17 +30,17 @@ def _drop(optim: config.Sgd, step: int) -> float:
 
 
 def _inverse(optim: config.Sgd, step: int) -> float:
-    """Slowly down: Bengio et al. (2003), 3.1, with a rate of 1e-8 an example."""
+    """Decay by 1/step: Bengio et al. (2003), section 3.1, use a decay rate of 1e-8 per example."""
     return optim.lr / (1 + optim.decay_rate * step)
 
 
 def decay_step(optim: config.Sgd) -> int:
-    """The first step at the lower rate; half of the steps unless it is given."""
+    """Return the first step at the lower rate: half of the steps unless it is given."""
     return optim.steps // 2 if optim.decay_step is None else optim.decay_step
 
 
 def _one_cycle(optim: config.AdamW, step: int) -> float:
-    """Cosine from peak/25 up over the warm-up, then cosine down to nearly nothing."""
+    """Rise by a cosine from peak/25 over the warm-up, then fall by a cosine to nearly zero."""
     start, end = optim.lr / START_DIVISOR, optim.lr / START_DIVISOR / END_DIVISOR
     peak_at = optim.warmup * optim.steps - 1
     last = optim.steps - 1
@@ -50,7 +50,7 @@ def _one_cycle(optim: config.AdamW, step: int) -> float:
 
 
 def _cosine(optim: config.AdamW, step: int) -> float:
-    """Linear up over the warm-up, then cosine down to zero."""
+    """Rise linearly over the warm-up, then fall by a cosine to zero."""
     warm = optim.warmup * optim.steps
     if step < warm:
         return optim.lr * (step + 1) / math.ceil(warm)
@@ -58,38 +58,43 @@ def _cosine(optim: config.AdamW, step: int) -> float:
 
 
 def _between(first: float, last: float, share: float) -> float:
-    """Half a cosine wave from ``first`` (share 0) to ``last`` (share 1)."""
+    """Return half a cosine wave's value, from ``first`` at share 0 to ``last`` at share 1."""
     return last + (first - last) / 2 * (1 + math.cos(math.pi * share))
 
 
 class Optimiser(Protocol):
-    """What the loop needs: gradients in, parameters changed in place, state as named tensors."""
+    """What the loop needs: it changes the parameters in place, and has its state as tensors."""
 
-    def step(self, gradients: tuple[Tensor, ...], rate: float) -> None: ...
+    def step(self, gradients: tuple[Tensor, ...], rate: float) -> None:
+        """Update the parameters with one gradient each, at the learning rate ``rate``."""
 
-    def state(self) -> dict[str, Tensor]: ...
+    def state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint holds, by name."""
+        ...
 
-    def load(self, state: Mapping[str, Tensor]) -> None: ...
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what ``state`` returned."""
 
 
 def decays(parameters: Sequence[Tensor], weight_decay: float) -> list[float]:
-    """Of each parameter: biases, the vectors here, do not decay (Bengio et al. 2003, 3.1)."""
+    """Return the decay of each parameter: biases, the vectors here, do not decay (Bengio et al.
+    2003, section 3.1)."""
     return [weight_decay if parameter.ndim > 1 else 0.0 for parameter in parameters]
 
 
 def clip(gradients: tuple[Tensor, ...], most: float) -> tuple[Tensor, ...]:
-    """Scaled so that the norm of all of them together is at most ``most`` (Pascanu et al. 2013),
-    as in torch.nn.utils.clip_grad_norm_."""
+    """Return the gradients, scaled so that their common norm is at most ``most`` (Pascanu et al.
+    2013), as in torch.nn.utils.clip_grad_norm_."""
     norm = torch.stack(torch._foreach_norm(gradients)).norm()
     scale = torch.clamp(most / (norm + 1e-6), max=1.0)
     return tuple(torch._foreach_mul(gradients, scale))
 
 
-class Sgd:
+class SgdOptimiser:
     """``p -= rate · v`` with ``v = momentum · v + g + weight_decay · p``, as in torch.optim.SGD.
 
-    Ours because torch.optim's bookkeeping costs 30 of 160 µs a step at batch 32 (measured); the
-    arithmetic is torch's.
+    We have our own because torch.optim's bookkeeping costs 30 of 160 µs a step at batch 32
+    (measured); the arithmetic is torch's.
     """
 
     def __init__(self, parameters: Sequence[Tensor], optim: config.Sgd) -> None:
@@ -123,8 +128,8 @@ class Sgd:
         )
 
 
-class AdamW:
-    """Loshchilov & Hutter (2019), algorithm 2, by torch's fused operation.
+class AdamWOptimiser:
+    """AdamW (Loshchilov & Hutter 2019, algorithm 2), by torch's fused operation.
 
     torch.optim.AdamW around the same operation imports torch's compiler, 0.7 s of a start-up
     (measured), and adds its bookkeeping to each step.
@@ -160,7 +165,9 @@ class AdamW:
 
     def state(self) -> dict[str, Tensor]:
         named = {"mean": self.means, "square": self.squares, "step": self.steps}
-        return {f"{k}.{i}": tensor for k, those in named.items() for i, tensor in enumerate(those)}
+        return {
+            f"{k}.{i}": tensor for k, tensors in named.items() for i, tensor in enumerate(tensors)
+        }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         for name, tensor in self.state().items():
@@ -168,8 +175,11 @@ class AdamW:
 
 
 class Average:
-    """Exponential moving average of the parameters along the steps, its bias towards the zero it
-    begins with corrected: Kingma & Ba (2015), 7.2. ``decay`` 0 gives the parameters themselves."""
+    """An exponential moving average of the parameters over the steps.
+
+    Its bias towards zero, where it begins, is corrected (Kingma & Ba 2015, section 7.2). With a
+    ``decay`` of 0 it is the parameters themselves.
+    """
 
     def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
         self.parameters = [parameter.detach() for parameter in parameters]
@@ -178,12 +188,12 @@ class Average:
         self.count = torch.zeros((), dtype=torch.int64)
 
     def update(self) -> None:
-        """After a step."""
+        """Take the parameters after a step into the average."""
         torch._foreach_lerp_(self.sums, self.parameters, 1 - self.decay)
         self.count += 1
 
     def values(self) -> list[Tensor]:
-        """The average so far; before the first step, the parameters."""
+        """Return the average of each parameter so far; before the first step, the parameters."""
         weight = 1 - self.decay ** int(self.count)
         return [tensor / weight for tensor in self.sums] if weight else self.parameters
 
@@ -196,7 +206,7 @@ class Average:
 
 
 def build_optimiser(optim: config.Sgd | config.AdamW, parameters: Sequence[Tensor]) -> Optimiser:
-    """The optimiser that ``optim`` describes, over ``parameters`` (changed in place)."""
+    """Return the optimiser that ``optim`` describes; it changes ``parameters`` in place."""
     if isinstance(optim, config.Sgd):
-        return Sgd(parameters, optim)
-    return AdamW(parameters, optim)
+        return SgdOptimiser(parameters, optim)
+    return AdamWOptimiser(parameters, optim)

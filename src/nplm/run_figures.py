@@ -17,13 +17,13 @@ from nplm.vocabulary import Vocabulary
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE
 from sweepmore.runs.record import read_metrics
 
-# Tokens of one map: more cannot be read.
+# The most tokens of a map: more would be illegible.
 MOST_DRAWN = 150
 
 
 @dataclass(frozen=True)
 class LossCurves:
-    """log10 of losses in nats per token, by step."""
+    """The log10 of losses in nats per token, by step."""
 
     steps: Sequence[int]
     minibatch: Sequence[float]
@@ -31,7 +31,7 @@ class LossCurves:
     dev_steps: Sequence[int]
     dev: Sequence[float]
     title: str
-    train: Sequence[float] = ()  # whole, at the steps of dev
+    train: Sequence[float] = ()  # the whole split, at the steps of dev
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class EmbeddingMap:
 def draw_run(
     folder: Path, model: LanguageModel, vocabulary: Vocabulary, title: str
 ) -> dict[str, Path]:
-    """The figures of a run into ``figures/``; their paths by name."""
+    """Draw the figures of the run in ``folder`` into ``figures/``. Returns their paths by name."""
     paths: dict[str, Path] = {}
     curves = prepare_loss(read_metrics(folder), title)
-    if curves.steps:  # counting takes none
+    if curves.steps:  # a counting model takes no steps
         paths["loss"] = folder / "figures" / "loss.png"
         draw_loss(curves, paths["loss"])
     if model.embeddings is not None:
@@ -61,8 +61,8 @@ def draw_run(
 
 
 def draw_trial(folder: Path, title: str) -> Path | None:
-    """The loss of one of many runs, small: a third of the time that the large figure takes. None
-    where there is no curve to draw."""
+    """Draw a small figure of a trial's loss, in a third of the time of the large one. Returns its
+    path, or None where there is no curve."""
     path, curves = folder / "figures" / "loss.png", prepare_loss(read_metrics(folder), title)
     if not curves.steps:
         return None
@@ -71,7 +71,7 @@ def draw_trial(folder: Path, title: str) -> Path | None:
 
 
 def prepare_loss(rows: Sequence[Mapping[str, Any]], title: str) -> LossCurves:
-    """From the rows of ``metrics.jsonl``."""
+    """Return the loss curves in the rows of ``metrics.jsonl``."""
     trained = [row for row in rows if row.get("minibatch_loss") is not None]
     evaluated = [row for row in rows if row.get("dev_loss") is not None]
     return LossCurves(
@@ -86,18 +86,19 @@ def prepare_loss(rows: Sequence[Mapping[str, Any]], title: str) -> LossCurves:
 
 
 def _log10(loss: float) -> float:
-    """Of 1e-8 at least: float32 rounds smaller losses to 0, which has no logarithm."""
+    """Return log10 of ``loss``, or of 1e-8 if it is lower: float32 rounds such losses to 0."""
     return math.log10(max(loss, 1e-8))
 
 
 def prepare_embeddings(embeddings: Tensor, vocabulary: Vocabulary, title: str) -> EmbeddingMap:
-    """The first ``MOST_DRAWN`` rows of ``embeddings`` (V, m), of words the most frequent; beyond
-    two dimensions their first two principal components."""
+    """Return the first ``MOST_DRAWN`` rows of ``embeddings`` (V, m) as points; for words, these are
+    the most frequent. With more than two dimensions, the points are the first two principal
+    components."""
     table = embeddings[:MOST_DRAWN].detach().cpu().double()
     axes = ("embedding, first number", "embedding, second number")
     if table.shape[1] == 1:
         table = torch.cat([table, torch.zeros_like(table)], dim=1)
-        axes = ("embedding, its one number", "")
+        axes = ("embedding, its only number", "")
     if table.shape[1] > 2:
         centred = table - table.mean(0)
         _, spread, directions = torch.linalg.svd(centred, full_matrices=False)
@@ -113,6 +114,7 @@ def prepare_embeddings(embeddings: Tensor, vocabulary: Vocabulary, title: str) -
 
 
 def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
+    """Draw loss curves into ``path``; ``small`` leaves out what takes time."""
     figure, axes = _figure(small=small)
     if small:
         axes.locator_params(nbins=4)  # each tick costs a millisecond
@@ -120,12 +122,13 @@ def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
         axes.plot(curves.steps, curves.minibatch, color=BLUE, alpha=0.25, linewidth=0.8,
                   label="train minibatches, mean between reports")  # fmt: skip
     axes.plot(curves.steps, curves.smoothed, color=BLUE, label="train minibatches, smoothed")
-    axes.plot(curves.dev_steps, curves.dev, "o-", color=ORANGE, markersize=3, label="dev, whole")
+    axes.plot(curves.dev_steps, curves.dev, "o-", color=ORANGE, markersize=3,
+              label="dev, whole split")  # fmt: skip
     if len(curves.train) == len(curves.dev):
         axes.plot(curves.dev_steps, curves.train, "s-", color=GREEN, markersize=3, linewidth=1,
-                  label="train, whole")  # fmt: skip
+                  label="train, whole split")  # fmt: skip
     shown = [*curves.dev[1:], *curves.smoothed]
-    if len(curves.dev_steps) > 3 and shown:  # the first losses dwarf all that follows
+    if len(curves.dev_steps) > 3 and shown:  # the first losses would dwarf the others
         low, high = min([*shown, *curves.minibatch]), sorted(shown)[int(0.94 * (len(shown) - 1))]
         axes.set_ylim(low - 0.01, high + 0.2 * (high - low) + 0.02)
     if not small:
@@ -141,11 +144,12 @@ def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
 
 
 def draw_embeddings(chart: EmbeddingMap, path: Path) -> None:
+    """Draw a map of the tokens into ``path``."""
     figure, axes = _figure(square=True)
     x, y = zip(*chart.points, strict=True)
     colours = [_colour(token) for token in chart.tokens]
     letters = max(map(len, chart.tokens)) == 1
-    if letters:  # which have room in their discs
+    if letters:  # a letter fits into its disc
         axes.scatter(x, y, s=110, color=colours, alpha=0.8, edgecolors="white", linewidths=0.8)
         text = {"color": "white", "fontsize": 9, "fontweight": "bold"}
     else:
@@ -166,8 +170,8 @@ def draw_embeddings(chart: EmbeddingMap, path: Path) -> None:
 
 
 def _hide_overlaps(axes: Any, labels: Sequence[Any]) -> set[Any]:
-    """Of labels that overlap, the first stays, of the more frequent word; the others."""
-    axes.get_xlim()  # the limits are set when they are asked for
+    """Hide labels that overlap an earlier one, of a more frequent word, and return them."""
+    axes.get_xlim()  # reading the limits sets them
     shown: list[Any] = []
     hidden = set()
     for label in labels:
@@ -181,14 +185,15 @@ def _hide_overlaps(axes: Any, labels: Sequence[Any]) -> set[Any]:
 
 
 def _colour(token: str) -> str:
-    """Vowels apart, as the lecture finds them; the boundary grey."""
+    """Return a token's colour: vowels differ from other letters, as the lecture finds them to, and
+    the boundary is grey."""
     if token == ".":
         return GREY
     return ORANGE if token in "aeiouy" else BLUE
 
 
 def _figure(square: bool = False, small: bool = False) -> tuple[Any, Any]:
-    """A figure of its own canvas: pyplot would keep every figure of a sweep in memory."""
+    """Return a figure with its own canvas: pyplot would keep every figure of a sweep in memory."""
     from matplotlib.figure import Figure
 
     if small:
@@ -196,7 +201,7 @@ def _figure(square: bool = False, small: bool = False) -> tuple[Any, Any]:
         figure.subplots_adjust(left=0.14, right=0.96, top=0.91, bottom=0.14)
         return figure, figure.add_subplot()
     figure = Figure(figsize=(6.4, 6.0) if square else (7.2, 4.2), dpi=110)
-    # fixed margins: to fit them to the text costs half as much again as all the drawing
+    # fixed margins: fitting them to the text takes half as long again as all the drawing
     figure.subplots_adjust(left=0.11, right=0.97 if square else 0.89, top=0.92, bottom=0.12)
     return figure, figure.add_subplot()
 
@@ -206,6 +211,6 @@ def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():  # a letter that the font has not is drawn as a box
+    with warnings.catch_warnings():  # a letter that is not in the font is drawn as a box
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(path)

@@ -1,4 +1,4 @@
-"""New lines from a trained model, and what it thinks of a given one."""
+"""New lines from a trained model, and its predictions along a given line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nplm.losses import at_once, token_losses
 from nplm.model import LanguageModel
 from nplm.vocabulary import Vocabulary, unit_of
 
-# A line that has not ended by then is cut: three times the longest name of either data file (15),
-# rounded up. Of the sentences of austen.txt nine in ten are as short.
+# A line that is longer is cut: three times the longest name of either data file (15), rounded up.
+# Nine in ten sentences of austen.txt are as short.
 MAX_TOKENS = 50
 # Lines grow together while their probabilities are at most this many numbers: 64 MiB of float64,
-# of which logits, their softmax, the draw and counting's rows hold four to six at a time.
+# and logits, their softmax, the draw and counting's rows hold four to six times that at once.
 MAX_NUMBERS = 2**23
 
 
@@ -33,7 +33,8 @@ class Trained:
 
 @dataclass(frozen=True)
 class Position:
-    """One prediction inside a line: ``nats`` is the loss of ``token`` after ``context``."""
+    """A prediction within a line: ``nats`` is the loss of ``token`` after ``context``, and
+    ``guess`` is the most probable token."""
 
     context: str
     token: str
@@ -43,50 +44,52 @@ class Position:
 
 
 def load_trained(folder: Path) -> Trained:
-    """The model of a run, from ``model.safetensors`` alone."""
+    """Return the model of the run in ``folder``, from ``model.safetensors`` alone. Raises RunError
+    for a file that is missing or damaged."""
     weights = files.load(folder / files.WEIGHTS)
     unit = unit_of(**weights.about.get("unit", {}))
     return Trained(restored(weights), Vocabulary(tuple(weights.about["vocabulary"]), unit))
 
 
 def device_of(model: LanguageModel) -> torch.device:
-    """Where its parameters lie; counting has none and lies on the CPU."""
+    """Return the device of the parameters; a counting model has none and is on the CPU."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def sample(
     trained: Trained, n: int, seed: int, temperature: float = 1.0, prompt: str = ""
 ) -> list[str]:
-    """``n`` lines drawn token by token from softmax(logits / temperature), each beginning with
-    the tokens of ``prompt``; DataError where one of them is unknown."""
+    """Return ``n`` lines, drawn token by token from softmax(logits / temperature), each beginning
+    with the tokens of ``prompt``. Raises DataError for a token that the model does not know."""
     generator = torch.Generator().manual_seed(seed)
-    begun = trained.vocabulary.encode(prompt)
+    start = trained.vocabulary.encode(prompt)
     together = max(1, MAX_NUMBERS // len(trained.vocabulary))
     drawn = [
         line
         for first in range(0, n, together)
-        for line in _grown(trained, min(together, n - first), begun, generator, temperature)
+        for line in _grown(trained, min(together, n - first), start, generator, temperature)
     ]
-    return [trained.vocabulary.text([*begun, *line]) for line in drawn]
+    return [trained.vocabulary.text([*start, *line]) for line in drawn]
 
 
 @torch.no_grad()
 def _grown(
-    trained: Trained, n: int, begun: list[int], generator: torch.Generator, temperature: float
+    trained: Trained, n: int, start: list[int], generator: torch.Generator, temperature: float
 ) -> list[list[int]]:
-    """What follows ``begun`` in each of ``n`` lines, which grow together; one that has no end
-    after ``MAX_TOKENS`` is cut there."""
+    """Return what follows the tokens ``start`` in each of ``n`` lines, which grow together; a line
+    without an end after ``MAX_TOKENS`` is cut there."""
     model, block = trained.model, trained.model.shape.block_size
-    context = [*[0] * block, *begun][-block:]
+    context = [*[0] * block, *start][-block:]
     contexts = torch.tensor(context).repeat(n, 1)
     device = device_of(model)
     lines: list[list[int]] = [[] for _ in range(n)]
     growing = lines
     for _ in range(MAX_TOKENS):
         logits = model.logits(contexts.to(device)).cpu().double()
-        logits -= logits.max(dim=1, keepdim=True).values  # the best stays 0, however cold it is
+        logits -= logits.max(dim=1, keepdim=True).values  # none overflows at a low temperature
         probabilities = F.softmax(logits / temperature, dim=1)
         drawn = torch.multinomial(probabilities, 1, generator=generator)
+        # lines that drew the boundary end; the others take their token and grow on
         alive = drawn[:, 0] != 0
         growing = [line for line, lives in zip(growing, alive.tolist(), strict=True) if lives]
         for line, token in zip(growing, drawn[alive, 0].tolist(), strict=True):
@@ -99,10 +102,11 @@ def _grown(
 
 @torch.no_grad()
 def explain(trained: Trained, line: str) -> list[Position]:
-    """What the model predicts at each position of ``line``, its end included."""
+    """Return the model's prediction at each position of ``line``, its end included. Raises
+    DataError for a character that the model does not know."""
     model, vocabulary, tokens = trained.model, trained.vocabulary, trained.vocabulary.tokens
     line = vocabulary.unit.clean(line)
-    vocabulary.encode(line)  # names an unknown character
+    vocabulary.encode(line)  # refuses an unknown character
     example = encode([line], vocabulary, model.shape.block_size).to(device_of(model))
     best = [
         F.softmax(model.logits(contexts), dim=1).max(dim=1)

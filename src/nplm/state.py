@@ -1,4 +1,4 @@
-"""The training state: what the loop carries from step to step, how it begins, is saved, resumes."""
+"""The training state that the loop carries from step to step: begun, saved and resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nplm.weights import about_model, load_weights
 from sweepmore.errors import ConfigError, RunError
 
 MAX_PARAMETERS = 2**30
-# Of a table of all pairs of tokens: 512 MiB of float64, of which counting holds four at a time.
+# The most pairs of tokens in a table: 512 MiB of float64, and counting holds four at once.
 MAX_PAIRS = 2**26
 
 
@@ -32,7 +32,7 @@ class State:
     """What the loop carries from step to step; all of it is in a checkpoint but ``train_loss``.
 
     ``fit`` changes it in place, so begin a new one for each run. Losses are in nats per token,
-    ``seconds`` are of training alone.
+    ``seconds`` count training alone.
     """
 
     model: LanguageModel
@@ -40,8 +40,8 @@ class State:
     generator: torch.Generator  # of the minibatches, on the CPU
     device: torch.device
     average: Average | None
-    averaged: LanguageModel  # what is evaluated and kept: ``model`` itself where none is averaged
-    step: int = 0  # taken, as of the last report
+    averaged: LanguageModel  # what is evaluated and saved: ``model`` itself without an average
+    step: int = 0  # number of steps taken, at the last report
     seconds: float = 0.0
     smoothed: float | None = None
     dev_loss: float | None = None  # at the last evaluation
@@ -52,7 +52,8 @@ class State:
     drawn_from: Tensor | None = None  # the generator's state before it drew the current block
 
     def evaluated(self) -> LanguageModel:
-        """Return the model with the averaged weights of this step: what is evaluated."""
+        """Return the model to evaluate: with the averaged weights of this step, where there is an
+        average."""
         if self.average is not None:
             with torch.no_grad():
                 for parameter, value in zip(self.averaged.parameters(), self.average.values()):
@@ -63,7 +64,7 @@ class State:
 def begin(config: Config, splits: Splits, weights: Checkpoint | None = None) -> State:
     """Return a run's first state: freshly drawn parameters, or the ``weights`` of another run.
 
-    Raises ConfigError for a device that is not there and for a model that no memory holds,
+    Raises ConfigError for a device that is not available and for a model that is too large,
     RunError for weights that do not fit.
     """
     device = pick_device(config.device)
@@ -76,7 +77,7 @@ def begin(config: Config, splits: Splits, weights: Checkpoint | None = None) -> 
     parameters = list(model.parameters())
     optimiser = build_optimiser(config.optim, parameters)
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "minibatches"))
-    averages = config.optim.ema and not model.is_counted  # what takes no steps has no average
+    averages = config.optim.ema and not model.is_counted  # counting takes no steps
     average = Average(parameters, config.optim.ema) if averages else None
     averaged = model if average is None else copy.deepcopy(model)
     return State(model, optimiser, generator, device, average, averaged)
@@ -85,7 +86,8 @@ def begin(config: Config, splits: Splits, weights: Checkpoint | None = None) -> 
 def resume(config: Config, splits: Splits, saved: Checkpoint) -> State:
     """Return the state of an interrupted run as ``save_state`` wrote it.
 
-    Raises RunError where the data have changed since, or where the weights are of other settings.
+    Raises RunError where the data have changed since, or where the weights belong to other
+    settings.
     """
     about = saved.about
     if about["data"]["fingerprint"] != splits.fingerprint:
@@ -109,7 +111,8 @@ def resume(config: Config, splits: Splits, saved: Checkpoint) -> State:
 def save_state(state: State, splits: Splits, folder: Path) -> None:
     """Write the best weights, where they are new, and then the training state into ``folder``.
 
-    In this order: if only the weights reach the disk, the resumed run writes them again.
+    They are written in this order: if only the weights reach the disk, the resumed run writes them
+    again.
     """
     about = about_model(state.model, splits) | {"step": state.step, "dev_loss": state.dev_loss}
     if state.best is not None:
@@ -125,8 +128,8 @@ def save_state(state: State, splits: Splits, folder: Path) -> None:
 
 
 def _tensors(state: State) -> dict[str, Tensor]:
-    """All that has to be restored bit for bit; in the middle of a block of minibatches, the
-    generator from which the whole block can be drawn again."""
+    """Return everything that is restored bit for bit. Within a block of minibatches, this includes
+    the generator from which the whole block is drawn again."""
     tensors = _named("model", state.model.tensors())
     if state.average is not None:
         tensors |= _named("ema", state.average.state())
@@ -138,48 +141,48 @@ def _tensors(state: State) -> dict[str, Tensor]:
 
 
 def _named(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As ``Checkpoint.part`` finds them."""
+    """Return the tensors with the names under which ``Checkpoint.part`` finds them."""
     return {f"{part}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def derived_seed(seed: int, purpose: str) -> int:
-    """Return another seed for another stream: minibatches must not repeat the draws of the
-    initialisation."""
+    """Return a seed for another stream of random numbers: minibatches must not repeat the draws of
+    the initialisation."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8]) >> 1
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of that name; ``auto`` is the first of cuda, mps, cpu that is there.
+    """Return the device of that name; ``auto`` is the first available one of cuda, mps, cpu.
 
-    Raises ConfigError for a device that this machine does not have.
+    Raises ConfigError for a device that this machine lacks.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    there["cpu"] = True
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available["cpu"] = True
+    usable = [device for device, is_available in available.items() if is_available]
     if name == "auto":
-        return torch.device(next(device for device, usable in there.items() if usable))
-    if not there[name]:
-        usable = ", ".join(device for device, is_there in there.items() if is_there)
-        cure = f"Here: {usable}; device=auto takes the first."
+        return torch.device(usable[0])
+    if name not in usable:
+        cure = f"Give one of: {', '.join(usable)}; device=auto takes the first."
         raise ConfigError(f"device={name} is not available.", value=name, cure=cure)
     return torch.device(name)
 
 
 def check_size(config: Config, splits: Splits) -> None:
-    """Raise ConfigError for a model or a table of counts that no memory holds, before any of it
-    is allocated."""
+    """Raise ConfigError for a model or a table of counts that is too large, before any of it is
+    allocated."""
     size = len(splits.vocabulary)
     parameters = size_of(config.model, size)
     if parameters > MAX_PARAMETERS:
         raise ConfigError(
-            f"{config.model} makes {parameters:,} parameters.",
+            f"The model has {parameters:,} parameters ({config.model}).",
             value=parameters,
-            cure=f"At most {MAX_PARAMETERS:,}: 4 GiB, and an optimiser needs three times that.",
+            cure=f"Give smaller sizes: at most {MAX_PARAMETERS:,} parameters (4 GiB) are trained.",
         )
     if isinstance(config.model, Bigram) and parameters > MAX_PAIRS:
         raise ConfigError(
-            f"{size:,} tokens make {parameters:,} pairs, too many for model=bigram.",
+            f"{size:,} tokens make {parameters:,} pairs, which is too many for model=bigram.",
             value=parameters,
-            cure="Take model=ngram model.order=2, which holds the pairs that occur.",
+            cure="Give model=ngram model.order=2, which holds only the pairs that occur.",
         )
     if config.optim.draw != "examples":
         check_table(splits.train, size)

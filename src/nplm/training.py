@@ -1,4 +1,4 @@
-"""The training loop: config and splits in, a trained model and what happened out.
+"""The training loop: it takes config and splits, and returns a trained model with its losses.
 
 ``fit`` opens and closes a run; ``_descend`` is the loop of the lecture.
 """
@@ -25,15 +25,15 @@ from nplm.result import Progress, Result
 from nplm.state import State, begin, save_state
 from sweepmore.runs.record import Status
 
-# Most training time that a kill can cost, beside one evaluation interval.
+# The most seconds of training that a kill can cost, besides one evaluation interval.
 CHECKPOINT_SECONDS = 5.0
-# The smoothed loss forgets over this share of the steps: guess, 20 visible turns a run.
+# The smoothed loss forgets over this share of the steps: guess, so that a run shows 20 turns.
 SMOOTHING = 0.02
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is given and never changes; ``train`` and ``dev`` lie on the run's device."""
+    """What a run is given and never changes; ``train`` and ``dev`` are on the run's device."""
 
     config: Config
     splits: Splits
@@ -46,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a run takes no further step."""
+    """Why a run takes no further step; ``signum`` is the signal that interrupted it."""
 
     status: Status
     reason: str | None = None
@@ -54,7 +54,7 @@ class Ending:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the training state is saved: a run that diverged or was pruned is not resumed."""
+        """Whether the training state is saved: nobody resumes a run that diverged or was pruned."""
         return self.status in ("ok", "interrupted")
 
 
@@ -67,15 +67,16 @@ def fit(
     folder: Path | None = None,
     stop: Callable[[], int | None] = lambda: None,
 ) -> Result:
-    """Train, and evaluate on dev every ``config.eval_every`` of the steps.
+    """Train a model, and evaluate it after each share ``config.eval_every`` of the steps.
 
-    ``report`` is called a few hundred times a run; when it returns True the run ends as pruned.
-    ``stop`` is asked at each step; when it returns a signal's number the run is checkpointed and
-    ends as interrupted. With ``folder``, training states go there and the best weights too.
-    ``state`` is where to start (default: fresh) and is changed in place; one from ``resume``
-    gives, on the CPU, the bits of a run that was never interrupted. Sets torch's number of
-    threads. A loss that is not finite or above ``DIVERGED_ABOVE`` nats is the status diverged and
-    raises nothing. Raises ConfigError and RunError as ``begin`` does, before the first step.
+    ``report`` is called a few hundred times a run; when it returns True, the run ends as pruned.
+    ``stop`` is called at each step; when it returns a signal's number, the run is checkpointed and
+    ends as interrupted. With ``folder``, training states and the best weights are saved there.
+    ``state`` is where the run starts (default: fresh parameters) and is changed in place; a state
+    from ``resume`` gives, on the CPU, the bits of a run that was never interrupted. Sets torch's
+    number of threads. Losses are in nats per token; one that is not finite or above
+    ``DIVERGED_ABOVE`` ends the run with the status diverged and raises nothing. Raises ConfigError
+    and RunError as ``begin`` does, before the first step.
     """
     torch.set_num_threads(config.threads)
     if folder is not None:
@@ -90,35 +91,37 @@ def fit(
 
 
 def _descend(run: Run, state: State) -> Ending:
-    """Gradient descent on minibatches: the loop of the lecture, which looks up once in a while."""
+    """Run gradient descent on minibatches: the loop of the lecture, with evaluations in between."""
     config, optim, noise = run.config, run.config.optim, torch.Generator(state.device)
     reports, evaluations = blocks.reports(config), blocks.evaluations(config)
     loss_and_gradients = gradients_of(state.model, noise, optim.steps - state.step)
-    # before the first step: the losses that the initialisation gives
+    # before the first step: evaluate and report the initialisation
     if state.step == 0:
         if reason := _evaluate(run, state):
             return Ending("diverged", reason)
         _report(run, state, learning_rate(optim, 0))
 
-    kept, began = time.monotonic(), time.perf_counter()
+    kept_at, began = time.monotonic(), time.perf_counter()
     drawn = blocks.minibatches(config, run.train, len(run.splits.vocabulary), state, noise)
     for step, contexts, targets in drawn:
         # forward and backward pass
         loss, gradients = loss_and_gradients(contexts, targets)
-        # update
+        # update the parameters, and their average
         if optim.clip is not None:
             gradients = clip(gradients, optim.clip)
         state.optimiser.step(gradients, learning_rate(optim, step))
         if state.average is not None:
             state.average.update()
-        # track stats
+        # track the loss; most steps end here
         state.losses.append(loss)
         signum = run.stop()
         if signum is None and step + 1 not in reports:
             continue
 
-        # once in a while: evaluate and report, off the clock
-        mean = torch.stack(state.losses).mean().item()  # waits for a GPU, so the clock is honest
+        # once in a while: evaluate and report; the clock stands still meanwhile
+        mean = (
+            torch.stack(state.losses).mean().item()
+        )  # waits for the GPU, so that the seconds are right
         state.step, state.seconds = step + 1, state.seconds + time.perf_counter() - began
         evaluated, pruned = state.step in evaluations, False
         if state.step in reports:
@@ -128,12 +131,12 @@ def _descend(run: Run, state: State) -> Ending:
             if evaluated:
                 _remember_best(state)
             pruned = _report(run, state, learning_rate(optim, step), mean, evaluated)
-        # keep what a kill must not cost, and stop where there is reason to
+        # now and then, and before stopping: save what a kill must not cost
         ending = _ending(state.step == optim.steps, pruned, signum)
-        overdue = evaluated and time.monotonic() - kept > CHECKPOINT_SECONDS
+        overdue = evaluated and time.monotonic() - kept_at > CHECKPOINT_SECONDS
         if overdue if ending is None else ending.is_kept:
             _keep(run, state)
-            kept = time.monotonic()
+            kept_at = time.monotonic()
         if ending is not None:
             return ending
         began = time.perf_counter()
@@ -141,8 +144,8 @@ def _descend(run: Run, state: State) -> Ending:
 
 
 def _track(run: Run, state: State, mean: float) -> str | None:
-    """Take the steps since the last report into the smoothed loss; returns why the run has
-    diverged, if it has. The losses of the single steps are forgotten."""
+    """Update the smoothed loss with ``mean``, the minibatch loss since the last report, and forget
+    the losses of single steps. Returns why the run has diverged, or None."""
     share, state.losses = len(state.losses) / run.config.optim.steps, []
     reason = divergence("minibatch", mean, state.step)
     if reason is None:
@@ -152,9 +155,9 @@ def _track(run: Run, state: State, mean: float) -> str | None:
 
 
 def _evaluate(run: Run, state: State) -> str | None:
-    """Take the losses of the whole splits; returns why the run has diverged, if it has.
+    """Compute the losses of the whole splits. Returns why the run has diverged, or None.
 
-    On counts both are cheap: 10 ms together at block size 3, 200 ms at 8 (names.txt).
+    Over counts both are cheap: 10 ms together at block size 3, 200 ms at 8 (names.txt).
     """
     model = state.evaluated()
     state.dev_loss = split_loss(model, run.dev)
@@ -167,7 +170,7 @@ def _evaluate(run: Run, state: State) -> str | None:
 def _report(
     run: Run, state: State, rate: float, mean: float | None = None, evaluated: bool = True
 ) -> bool:
-    """Tell the caller where the run stands; returns whether the study prunes it."""
+    """Report progress to the caller. Returns whether the study prunes the run."""
     dev, train = (state.dev_loss, state.train_loss) if evaluated else (None, None)
     smoothed = None if mean is None else state.smoothed
     progress = Progress(state.step, rate, state.seconds, mean, smoothed, dev, train)
@@ -175,7 +178,7 @@ def _report(
 
 
 def _remember_best(state: State) -> None:
-    """Copy the weights that were evaluated where no evaluation has had a lower dev loss."""
+    """Copy the evaluated weights if their dev loss is the lowest so far."""
     assert state.dev_loss is not None
     if state.dev_loss < state.best_loss:
         state.best_loss = state.dev_loss
@@ -183,13 +186,13 @@ def _remember_best(state: State) -> None:
 
 
 def _keep(run: Run, state: State) -> None:
-    """Save the training state, where the run has a folder."""
+    """Save the training state if the run has a folder."""
     if run.folder is not None:
         save_state(state, run.splits, run.folder)
 
 
 def _ending(finished: bool, pruned: bool, signum: int | None) -> Ending | None:
-    """Decide whether to stop: a run that is finished is neither pruned nor interrupted any more."""
+    """Return why the run stops, or None: a finished run is neither pruned nor interrupted."""
     if finished:
         return Ending("ok")
     if pruned:
@@ -200,13 +203,13 @@ def _ending(finished: bool, pruned: bool, signum: int | None) -> Ending | None:
 
 
 def _ended_before(run: Run, state: State) -> Ending:
-    """No step was left: a kill came between the last checkpoint and the result."""
+    """End a run that had no step left: a kill came between its last checkpoint and its result."""
     state.train_loss = split_loss(state.evaluated(), run.train)
     return Ending("ok")
 
 
 def _count(run: Run, state: State) -> Ending:
-    """Count once: no steps, one evaluation."""
+    """Train a counting model: it takes no steps, and is evaluated once."""
     began = time.perf_counter()
     state.model.count(run.splits)
     state.seconds += time.perf_counter() - began
@@ -219,8 +222,8 @@ def _count(run: Run, state: State) -> Ending:
 
 
 def _result(state: State, ending: Ending) -> Result:
-    """Name the losses that are of the model at its end: a diverged run has none, and train's is
-    of a whole run only."""
+    """Return the result with the losses of the final model: a diverged run has none, and only a
+    run that took all its steps has a train loss."""
     return Result(
         ending.status,
         ending.reason,
@@ -234,7 +237,7 @@ def _result(state: State, ending: Ending) -> Result:
 
 
 def _mixed(result: Result, splits: Splits) -> Result:
-    """Mix the net with counting, weighted on dev: the mixture's losses instead of the net's."""
+    """Mix the net with counting, weighted on dev, and replace the net's losses by the mixture's."""
     model = mixed(result.model.cpu(), splits)
     train, dev = split_loss(model, splits.train), split_loss(model, splits.dev)
     return replace(

@@ -20,14 +20,14 @@ MOST_NATS = 709.0
 
 
 def perplexity(loss: float) -> float:
-    """Of how many equally likely tokens the loss, in nats, would be; infinite where no float is
-    as large."""
+    """Return the number of equally likely tokens that has this loss (nats per token); infinite
+    where no float is as large."""
     return math.exp(loss) if loss < MOST_NATS else math.inf
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What a token is. ``boundary`` is token 0, ``joint`` stands between the tokens of a line.
+    """What a token is. ``boundary`` is token 0, ``joint`` separates the tokens of a line.
 
     A token that is not in the vocabulary becomes ``unknown``; where that is empty it is refused.
     """
@@ -43,16 +43,18 @@ class Unit:
         return self.name == "word"
 
     def clean(self, line: str) -> str:
-        """The line as its tokens spell it: words apart by one blank each."""
+        """Return the line as its tokens spell it, with one blank between words."""
         line = line.lower() if self.lower else line
         return self.joint.join(line.split()) if self.of_words else line
 
     def split(self, line: str) -> Sequence[str]:
+        """Return the tokens of the line, without a boundary."""
         line = self.clean(line)
         return line.split() if self.of_words else line
 
-    def told(self, loss: float) -> str:
-        """What stands behind a loss: of words its perplexity, as the paper has it."""
+    def loss_note(self, loss: float) -> str:
+        """Return what follows a loss (nats per token) in print: the perplexity of words, as in
+        Bengio et al. (2003), and nothing for characters."""
         return f" (perplexity {perplexity(loss):.1f})" if self.of_words else ""
 
 
@@ -62,6 +64,7 @@ UNITS = {unit.name: unit for unit in (CHARACTERS, WORDS)}
 
 
 def unit_of(name: str = "char", lower: bool = False) -> Unit:
+    """Return the unit that ``data.unit`` names."""
     return replace(UNITS[name], lower=lower)
 
 
@@ -77,54 +80,60 @@ class Vocabulary:
         return len(self.tokens)
 
     def encode(self, text: str) -> list[int]:
-        """Indices of the tokens of ``text``; DataError names the boundary, and a token that is
-        unknown where the unit has none for it."""
+        """Return the indices of the tokens of ``text``.
+
+        Raises DataError for a boundary in the text, and for an unknown token where the unit has
+        no token to put in its place.
+        """
         index, tokens = self._index(), self.unit.split(text)
         if self.unit.boundary in tokens:
             raise DataError(
                 f"{self.unit.boundary!r} in {text!r} is the boundary between lines.",
                 value=text,
-                cure="Give the tokens of one line; it stands before and behind them by itself.",
+                cure="Give the tokens of one line without it; it is added at both ends.",
             )
         unknown = self.unknown(text)
         if unknown and self.unit.unknown not in index:
             raise DataError(
                 f"{unknown[0]!r} in {text!r} is not in the vocabulary.",
                 value=unknown[0],
-                cure=f"Known: {' '.join(self.tokens)}",
+                cure=f"Use these tokens only: {' '.join(self.tokens)}",
             )
         return [index[token if token in index else self.unit.unknown] for token in tokens]
 
     def unknown(self, text: str) -> list[str]:
-        """The tokens of ``text`` that are not here, each once, as they come."""
-        known = set(self.tokens)
-        return [token for token in dict.fromkeys(self.unit.split(text)) if token not in known]
+        """Return the tokens of ``text`` that are not in the vocabulary, each once, in order."""
+        vocabulary = set(self.tokens)
+        return [token for token in dict.fromkeys(self.unit.split(text)) if token not in vocabulary]
 
     def stream(self, lines: Sequence[str]) -> Ints:
-        """(n,) the tokens of all lines one after another, a 0 after each. All are known."""
+        """Return (n,) int64: the tokens of all lines in order, with a 0 at the end of each line.
+
+        Characters must all be in the vocabulary; other words become the unknown token.
+        """
         if not self.unit.of_words:
             return self._characters(lines)
         index = self._index()
         unknown = index[self.unit.unknown]
-        found = (
+        indices = (
             index.get(token, unknown)
             for line in lines
             for token in (*self.unit.split(line), self.unit.boundary)
         )
-        return np.fromiter(found, dtype=np.int64)
+        return np.fromiter(indices, dtype=np.int64)
 
     def text(self, indices: Iterable[int]) -> str:
-        """The tokens of these indices, as they stand in a line."""
+        """Return the tokens of these indices, joined as in a line."""
         return self.unit.joint.join(self.tokens[i] for i in indices)
 
     def spelt(self, lines: Iterable[str]) -> set[str]:
-        """The lines as samples would spell them: words that are unknown as the token for them."""
+        """Return the lines as samples would spell them, with the unknown token for other words."""
         if not self.unit.of_words:
             return set(lines)
-        known, unknown = set(self.tokens), self.unit.unknown
+        vocabulary, unknown = set(self.tokens), self.unit.unknown
         split = map(self.unit.split, lines)
         return {
-            self.unit.joint.join(token if token in known else unknown for token in tokens)
+            self.unit.joint.join(token if token in vocabulary else unknown for token in tokens)
             for tokens in split
         }
 
@@ -148,24 +157,30 @@ def _code_points(text: str) -> NDArray[np.uint32]:
 def vocabulary_of(
     lines: Sequence[str], origin: Path, unit: Unit = CHARACTERS, min_count: int = 1
 ) -> Vocabulary:
-    """The tokens of ``lines``: the whole file's characters, test lines too (what may be predicted
-    is not what is), or train's words. Words that ``lines`` have fewer than ``min_count`` times are
-    left to the unknown token, which is always there."""
+    """Return the vocabulary of ``lines``, which come from the file ``origin``.
+
+    For characters, give the lines of the whole file, test lines too: which tokens may be predicted
+    says nothing about which ones are. For words, give the lines of train. Words with fewer than
+    ``min_count`` occurrences become the unknown token, which is always in the vocabulary. Raises
+    DataError where no token is left.
+    """
     if not any(lines):
-        raise DataError(f"{origin} has no characters.", value=str(origin), cure="Give lines.")
+        raise DataError(
+            f"{origin} has no characters.", value=str(origin), cure="Give lines of text."
+        )
     if not unit.of_words:
         return Vocabulary((unit.boundary, *sorted(set().union(*map(unit.split, lines)))), unit)
     numbers = Counter(token for line in lines for token in unit.split(line))
     words = {token: number for token, number in numbers.items() if token != unit.unknown}
     if not words:
-        problem = f"The train lines of {origin} have no word but {unit.unknown}."
-        raise DataError(problem, value=str(origin), cure="Give lines of words.")
-    kept = {token: number for token, number in words.items() if number >= min_count}
-    if not kept:
+        problem = f"The train lines of {origin} contain no word but {unit.unknown}."
+        raise DataError(problem, value=str(origin), cure="Give lines with other words.")
+    frequent = {token: number for token, number in words.items() if number >= min_count}
+    if not frequent:
         raise DataError(
-            f"No word stands {min_count} times in the train lines of {origin}.",
+            f"No word appears {min_count} times in the train lines of {origin}.",
             value=min_count,
             cure="Give more lines or a smaller data.min_count.",
         )
-    kept[unit.unknown] = numbers.total() - sum(kept.values())
-    return Vocabulary((unit.boundary, *sorted(kept, key=lambda t: (-kept[t], t))), unit)
+    frequent[unit.unknown] = numbers.total() - sum(frequent.values())
+    return Vocabulary((unit.boundary, *sorted(frequent, key=lambda t: (-frequent[t], t))), unit)

@@ -1,4 +1,4 @@
-"""Files of weights: what they say of their model, how they are written and start another run."""
+"""Files of weights: what describes their model, how they are written, how they start a run."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def save_weights(
 def load_weights(model: LanguageModel, source: Checkpoint, splits: Splits) -> None:
     """Copy the weights of ``source`` into ``model``, in place.
 
-    ``source`` is a training state, a file of weights, or a mixture's file, of which the net is
-    taken. Raises RunError, which lists the differences, where the weights have another shape or
+    ``source`` is a training state, a file of weights, or a mixture's file, whose net is
+    taken. Raises RunError with a list of the differences where the weights have another shape or
     belong to another vocabulary.
     """
     theirs, ours = _shape(model_from(source.about["model"])), _shape(model.shape)
@@ -51,18 +51,18 @@ def load_weights(model: LanguageModel, source: Checkpoint, splits: Splits) -> No
         if theirs.get(key) != ours.get(key)
     ]
     if tuple(source.about["vocabulary"]) != splits.vocabulary.tokens:
-        differing.append("its vocabulary is another one")
+        differing.append("the vocabularies differ")
     if differing:
         raise RunError(
-            f"The weights do not fit: {'; '.join(differing)}.",
+            f"The weights do not fit this run: {'; '.join(differing)}.",
             value=differing,
-            cure="Give the settings of the run that made them, on its data.",
+            cure="Give the settings and the data of the run that made them.",
         )
     # a training state names its weights model.C, a file of weights C, that of a mixture net.C
     model.load(source.part("model") or source.part("net") or source.tensors)
 
 
 def _shape(settings: AnyModel) -> dict[str, Any]:
-    """The settings that say what the weights are; init and dropout do not."""
+    """Return the settings that determine the shape of the weights: all but init and dropout."""
     apart = ("init", "dropout", "emb_dropout")
     return {key: value for key, value in asdict(settings).items() if key not in apart}

@@ -107,7 +107,7 @@ def test_the_three_exercises_of_the_lecture_are_there_with_their_parts() -> None
     assert [exercise[:3] for exercise in exercises] == ["E01", "E02", "E03"]
     assert "given_names" in head
     for exercise in exercises:
-        for part in ("**Hint.**", "**What one sees.**", "**Next.**"):
+        for part in ("**Hint.**", "**What you see.**", "**Next.**"):
             assert exercise.count(part) == 1, (exercise[:3], part)
 
 

@@ -19,7 +19,7 @@ from nplm.config import Config, Data, Model
 from nplm.data import Splits, load_splits
 from nplm.losses import split_loss
 from nplm.model import MLP
-from nplm.optim import AdamW, Sgd, learning_rate
+from nplm.optim import AdamWOptimiser, SgdOptimiser, learning_rate
 from nplm.result import Progress
 from nplm.state import State, begin, derived_seed
 from nplm.training import fit
@@ -141,7 +141,7 @@ def groups(parameters: list[Tensor], weight_decay: float) -> list[dict[str, Any]
 def test_sgd_is_torchs(momentum: float, weight_decay: float) -> None:
     rates = [0.1, 0.1, 0.01, 0.01]
     ours, theirs = two_parameters(), two_parameters()
-    optimiser = Sgd(ours, config.Sgd(momentum=momentum, weight_decay=weight_decay))
+    optimiser = SgdOptimiser(ours, config.Sgd(momentum=momentum, weight_decay=weight_decay))
     for step, rate in enumerate(rates):
         optimiser.step(gradients_at(step), rate)
     reference = torch.optim.SGD(groups(theirs, weight_decay), lr=0.1, momentum=momentum)
@@ -154,7 +154,7 @@ def test_adamw_is_torchs_with_all_its_settings() -> None:
     rates = [0.01, 0.02, 0.005]
     settings = config.AdamW(beta1=0.8, beta2=0.95, weight_decay=0.1)
     ours, theirs = two_parameters(), two_parameters()
-    optimiser = AdamW(ours, settings)
+    optimiser = AdamWOptimiser(ours, settings)
     for step, rate in enumerate(rates):
         optimiser.step(gradients_at(step), rate)
     torchs(torch.optim.AdamW(groups(theirs, 0.1), betas=(0.8, 0.95)), theirs, rates)
@@ -163,7 +163,8 @@ def test_adamw_is_torchs_with_all_its_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"), [(Sgd, config.Sgd(momentum=0.9)), (AdamW, config.AdamW())]
+    ("kind", "settings"),
+    [(SgdOptimiser, config.Sgd(momentum=0.9)), (AdamWOptimiser, config.AdamW())],
 )
 def test_state_carries_an_optimiser_over_bit_for_bit(kind: Any, settings: Any) -> None:
     whole, parts = two_parameters(), two_parameters()

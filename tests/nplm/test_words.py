@@ -22,7 +22,7 @@ import sample as sample_script
 from nplm import config, console, losses, sealed
 from nplm.app import report, tested_run
 from nplm.app.earlier_looks import may_look
-from nplm.baselines import Ngram
+from nplm.baselines import NgramModel
 from nplm.building import build_model
 from nplm.config import Data, Model, Sgd
 from nplm.data import Split, count, encode, fingerprint, load_splits, read_lines
@@ -116,7 +116,7 @@ def test_every_line_ends_and_contexts_do_not_reach_beyond(ten: Written) -> None:
 
 
 def test_no_word_that_is_frequent_enough(ten: Written) -> None:
-    with pytest.raises(DataError, match="No word stands 5 times in the train lines"):
+    with pytest.raises(DataError, match="No word appears 5 times in the train lines"):
         load_splits(ten(min_count=5), 2)
 
 
@@ -141,7 +141,7 @@ def test_unk_in_the_text_is_counted_once(ten: Written) -> None:
     """It and the rare word are 2 of train's tokens: fewer than a's 3."""
     data = written(ten(min_count=2), "<unk> a", "b a a", "c c c c", *["c"] * 7)
     assert load_splits(data, 2).vocabulary.tokens == ("<s>", "c", "a", "<unk>")
-    with pytest.raises(DataError, match="have no word but <unk>"):
+    with pytest.raises(DataError, match="contain no word but <unk>"):
         load_splits(written(ten(), *["<unk>"] * 10), 2)
 
 
@@ -153,7 +153,7 @@ def test_a_blank_that_does_not_break_is_a_blank_and_one_without_width_is_none(
 
 
 def test_characters_have_no_rare_words() -> None:
-    with pytest.raises(ConfigError, match=r"data\.min_count=2 with data\.unit=char"):
+    with pytest.raises(ConfigError, match=r"data\.min_count=2 has no effect with data\.unit=char"):
         Data(min_count=2)
 
 
@@ -185,11 +185,11 @@ def test_settings_at_their_defaults_leave_recorded_fingerprints_as_they_are() ->
 # losses in bounded memory
 
 
-def counted(data: Data, order: int) -> tuple[KneserNey, Ngram]:
+def counted(data: Data, order: int) -> tuple[KneserNey, NgramModel]:
     splits = load_splits(data, max(1, order - 1))
     model = build_model(config.Ngram(order=order), len(splits.vocabulary), torch.Generator())
     model.count(splits)
-    assert isinstance(model, Ngram)
+    assert isinstance(model, NgramModel)
     assert model.counted is not None
     return model.counted, model
 
@@ -303,17 +303,21 @@ def test_a_header_names_the_characters_that_train_never_has(
     run = config.Config(data=ten(unit="char"))
     splits = load_splits(run.data, 3)
     console.header(run, splits, begin(run, splits), looks="0 looks")
-    assert "unknown  train never has f l m w z\n" in capsys.readouterr().out
+    assert "unknown  train never contains f l m w z\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("min_count", "says"), [(1, "data.min_count=2 gives it"), (2, "")])
+@pytest.mark.parametrize(("min_count", "says"), [(1, "data.min_count=2 to give it"), (2, "")])
 def test_a_header_warns_where_train_never_has_the_unknown(
     ten: Written, min_count: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = config.Config(data=ten(min_count=min_count))
     splits = load_splits(run.data, 3)
     console.header(run, splits, begin(run, splits), looks="0 looks")
-    warning = f"warning: train never has <unk>; {says} examples\n" if says else ""
+    warning = (
+        f"warning: train contains no <unk>, so the model cannot learn it: set {says} examples\n"
+        if says
+        else ""
+    )
     assert capsys.readouterr().err == warning
 
 
@@ -439,7 +443,7 @@ def test_new_sentences_begin_as_asked_and_are_words(run: Path) -> None:
     assert {word for line in lines for word in line.split()} <= set(trained.vocabulary.tokens)
     assert "<unk>" in sample(trained, 1, seed=0, prompt="zebras")[0]
     unknown = call_script(sample_script, f"run={run}", "n=1", "prompt=zebras It Ah zebras")
-    assert unknown.stderr == "warning: not in the vocabulary, taken as <unk>: zebras Ah\n"
+    assert unknown.stderr == "warning: not in the vocabulary and read as <unk>: zebras Ah\n"
     done = call_script(sample_script, f"run={run}", "n=3", "prompt=It is")
     assert done.stderr == ""
     assert [line[:5] for line in done.stdout.splitlines()[:3]] == ["It is"] * 3
@@ -464,7 +468,7 @@ def test_an_explained_sentence_sums_to_its_loss(run: Path) -> None:
     mean = sum(at.nats for at in positions) / 5
     told = f"mean {mean:.3f} nats/token over 5 tokens (perplexity {math.exp(mean):.1f})"
     assert told in done.stdout
-    assert done.stderr == "warning: not in the vocabulary, taken as <unk>: zebra\n"
+    assert done.stderr == "warning: not in the vocabulary and read as <unk>: zebra\n"
     assert done.stdout.endswith(f" · {run.name}\n")  # sweeps=minute would search other data
 
 

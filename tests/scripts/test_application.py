@@ -20,7 +20,9 @@ import report as report_script
 import train
 from nplm.app.application import describe
 from sweepmore.errors import ConfigError
-from sweepmore.report.pages import Additions, read_study, study_page
+from sweepmore.report.additions import Additions
+from sweepmore.report.study import read_study
+from sweepmore.report.study_page import study_page
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.urls import storage_url
 from sweepmore.study.application import (

@@ -41,11 +41,12 @@ FILES = {
     "boundary": Bad(FILE, ("FILE, line 2: contains the boundary token '.'", "Remove it"),
                     b"anna\nst. john\n" + GOOD),
     "NUL": Bad(FILE, ("FILE, line 2: contains a NUL byte", "Remove it"), b"anna\nb\0n\n" + GOOD),
-    "long line": Bad(FILE, ("FILE, line 2: 10,001 characters", "at most 10,000"),
+    "long line": Bad(FILE, ("FILE, line 2: the line has 10,001 characters", "at most 10,000"),
                      b"anna\n" + LONG + b"\n" + GOOD),
-    "a million characters": Bad(FILE, ("FILE, line 1: 1,000,000 characters", "at most 10,000"),
+    "a million characters": Bad(FILE, ("FILE, line 1: the line has 1,000,000 characters",
+                                       "at most 10,000"),
                                 100 * LONG[:-1] + b"\n" + GOOD),
-    "long line, CRLF": Bad(FILE, ("FILE, line 2: 10,001 characters",),
+    "long line, CRLF": Bad(FILE, ("FILE, line 2: the line has 10,001 characters",),
                            b"anna\r\n" + LONG + b"\r\n" + GOOD),
 }  # fmt: skip
 
@@ -61,7 +62,7 @@ SETTINGS = {
     "class that is not there": Bad("model=own model.target=nowhere.Net",
                                    ("model.target=nowhere.Net cannot be imported", "nowhere")),
     "class that is no model": Bad("model=own model.target=pathlib.Path",
-                                  ("model.target=pathlib.Path is no language model",
+                                  ("model.target=pathlib.Path is not a language model",
                                    "nplm.model.LanguageModel")),
     "order 0": Bad("model=ngram model.order=0", ("model.order=0", "at least 1")),
     "no smoothing": Bad("model=bigram model.smoothing=0", ("model.smoothing=0", "above 0")),
@@ -126,9 +127,10 @@ SETTINGS = {
     "drop after the end": Bad("optim.steps=100 optim.decay_step=100",
                               ("optim.decay_step=100 is never reached in optim.steps=100",
                                "below optim.steps")),
-    "text without path": Bad("data=text", ("data=text with data.path=null",
+    "text without path": Bad("data=text", ("data=text cannot be used with data.path=null",
                                            "data=text data.path=FILE")),
-    "path without text": Bad("data.path=x.txt", ("data=given_names with data.path=x.txt",)),
+    "path without text": Bad("data.path=x.txt",
+                             ("data=given_names cannot be used with data.path=x.txt",)),
     "not an override": Bad("steps", ("steps is not key=value",
                                      "string: steps" if HYDRA14 else "missing EQUAL")),
     "torn list": Bad("data.split=[0.8,", ("data.split=[0.8, is not key=value",)),
@@ -283,7 +285,7 @@ def test_weights_of_another_vocabulary_are_not_started_from(
     digits = tmp_path / "digits.txt"
     digits.write_text("\n".join(str(i) for i in range(100)))
     words = [f"start_from={finished}", f"data.path={digits}"]
-    assert "its vocabulary is another one" in refused(tmp_path / "run", words, capsys, here)
+    assert "the vocabularies differ" in refused(tmp_path / "run", words, capsys, here)
 
 
 # what was there before

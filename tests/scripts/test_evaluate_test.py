@@ -29,13 +29,12 @@ from sqlalchemy.engine import URL
 import evaluate_test
 from nplm import console, sealed
 from nplm.app import keeping_look
-from nplm.app.looks import Looks, known_here, looks_at
+from nplm.app.looks import Looks, looks_at, recorded_looks
 from nplm.config import Config, Data
 from nplm.data import Splits, load_splits
 from nplm.state import begin
 from sweepmore.compose import cli
 from sweepmore.runs import files
-from sweepmore.runs import record as records
 from sweepmore.seal import ledger as ledgers
 from sweepmore.seal import receipts as receipt_files
 from sweepmore.seal.ledger import Ledger
@@ -478,8 +477,8 @@ KILLS: list[tuple[object, str, str, str]] = [
     (receipt_files, "write_json", "after", "done"),
     (evaluate_test, "show_result", "before", "done"),
     (evaluate_test, "keep", "before", "done"),
-    (records, "write_json", "before", "done"),
-    (records, "write_json", "after", "done"),
+    (files, "write_json", "before", "done"),
+    (files, "write_json", "after", "done"),
     (evaluate_test, "keep", "after", "done"),
 ]
 
@@ -688,7 +687,7 @@ def test_weights_that_began_on_another_split_are_told_and_recorded(
     other = here(door.place / "outputs" / "runs" / "other", f"start_from={door.run}", *words)
     called = door.call(f"run={other}")
     assert called.code == 0, called
-    told = f"weights of r, which learned from another split ({door.fingerprint[:8]})"
+    told = f"the weights come from r, which learned from another split ({door.fingerprint[:8]})"
     assert f"start    {told}" in called.out
     fingerprint = files.read_json(other / "provenance.json")["data"]["fingerprint"]
     (look,) = door.ledger.looks(fingerprint)
@@ -1001,7 +1000,7 @@ def test_a_look_counts_by_its_row_alone(
     monkeypatch.setenv("STUDIES", f"sqlite:///{tmp_path / 'elsewhere' / 'studies.db'}")
 
     def looks_had(**sweeper: Any) -> int:
-        return known_here(few, tmp_path, OmegaConf.create(sweeper)).own
+        return recorded_looks(few, tmp_path, OmegaConf.create(sweeper)).own
 
     ways: list[tuple[str, dict[str, Any]]] = [
         ("outputs", {}),  # of another sweeper than ours, too

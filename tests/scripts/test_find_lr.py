@@ -229,9 +229,9 @@ def test_help_lists_its_own_keys_and_those_of_train() -> None:
         ("optim.lr=0", ("optim.lr=0", "above 0")),
         ("find_lr.lo=5 find_lr.hi=6", ("does not fall above lr=100000", "find_lr.lo=3")),
         ("find_lr.lo=-9 find_lr.hi=-8 model.init=scaled", ("hardly changes", "find_lr.hi=-6")),
-        ("resume=last", ("resume=last goes on at", "start_from=FOLDER")),
+        ("resume=last", ("resume=last continues at", "start_from=FOLDER")),
         ("start_from=nowhere", ("nowhere is not a run",)),
-        ("mix=true", ("mix=true mixes a net that is trained", "Drop it")),
+        ("mix=true", ("mix=true mixes a trained net", "Leave it out")),
     ],
 )
 def test_bad_input_is_refused(

@@ -40,6 +40,9 @@ from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.question import ask
 from sweepmore.errors import RunError, StudyError
+from sweepmore.report.additions import Additions, Told, tell
+from sweepmore.report.chart import Chart, Point
+from sweepmore.report.comparison import compare_studies
 from sweepmore.report.document import Page as WebPage
 from sweepmore.report.document import (
     Picture,
@@ -50,22 +53,11 @@ from sweepmore.report.document import (
     sorts_by_number,
     write,
 )
-from sweepmore.report.figures import Chart, Point, without_outliers
-from sweepmore.report.pages import (
-    Additions,
-    Study,
-    Told,
-    as_typed,
-    compare_studies,
-    list_runs,
-    list_studies,
-    read_study,
-    runs_page,
-    set_words,
-    state_of,
-    study_page,
-    tell,
-)
+from sweepmore.report.drawing import without_outliers
+from sweepmore.report.lists import list_runs, list_studies, set_words, state_of
+from sweepmore.report.runs_page import as_typed, runs_page
+from sweepmore.report.study import Study, read_study
+from sweepmore.report.study_page import study_page
 from sweepmore.runs.finding import find_run
 from sweepmore.runs.record import read_config
 from sweepmore.study.application import Application

@@ -19,9 +19,10 @@ import safetensors.torch
 import torch
 
 from nplm import checkpoint
+from nplm.app.identity import identity
 from nplm.checkpoint import LAST, PREVIOUS, Checkpoint
 from nplm.config import Config, Model, Sgd
-from nplm.data import Splits, identity
+from nplm.data import Splits
 from nplm.lineage import of_another_split, start_record
 from nplm.result import Progress
 from nplm.state import resume
@@ -260,7 +261,7 @@ def test_a_future_version_is_named_and_not_guessed_at(
     monkeypatch.setattr(checkpoint, "VERSION", 2)
     saved(tmp_path, 1)
     monkeypatch.undo()
-    with pytest.raises(RunError, match="has version 2, known is 1"):
+    with pytest.raises(RunError, match="has version 2, but this program reads version 1"):
         checkpoint.load_last(tmp_path)
 
 
@@ -328,15 +329,16 @@ def test_weights_that_learned_from_another_split_are_told(
     """By the next run and by the one after it, by a sweep's header, and not on the same split."""
     split = read_json(finished / "provenance.json")["data"]["fingerprint"]
     told = (
-        f"weights of run, which learned from another split ({split[:8]}): its train and dev lines"
+        f"the weights come from run, which learned from another split ({split[:8]}): "
+        "its train and dev lines"
     )
     words = ("optim.steps=2", "data.seed=5")
     same = here(tmp_path / "same", f"start_from={finished}", "optim.steps=2")
     assert "another split" not in capsys.readouterr().err
     other = here(tmp_path / "other", f"start_from={same}", *words)
-    assert told.replace("of run,", "of same,") in capsys.readouterr().err
+    assert told.replace("from run,", "from same,") in capsys.readouterr().err
     here(tmp_path / "after", f"start_from={other}", *words)
-    assert told.replace("of run,", "of same,") in capsys.readouterr().err
+    assert told.replace("from run,", "from same,") in capsys.readouterr().err
     node = {**read_config(other), "start_from": str(finished)}
     with pytest.warns(UserWarning, match="which learned from another split"):
         identity(node)

@@ -45,7 +45,7 @@ def lines_of(out: str) -> list[str]:
 def test_n_lines_and_their_share_in_train(told: Told, few: Splits) -> None:
     out = told("n=7", "seed=1")
     assert len(lines_of(out)) == 7
-    assert "of 7 stand in train (*)" in out
+    assert "of 7 appear in train (*)" in out
 
 
 def test_same_seed_same_lines_and_0_is_a_seed(told: Told) -> None:
@@ -88,7 +88,7 @@ def last_two(out: str) -> list[str]:
 def test_a_study_alone_means_its_best_trial(told: Told, searched: optuna.Study) -> None:
     for name in ("s", "last"):
         share, after = last_two(told("run=null", f"study={name}", "n=3"))
-        assert share.endswith("of 3 stand in train (*) · s/0001")
+        assert share.endswith("of 3 appear in train (*) · s/0001")
         assert after.startswith(f"next: python sample.py study={name} explain=LINE")
 
 
@@ -99,13 +99,13 @@ def test_once_confirmed_it_means_the_winner(
     run = tmp_path / "outputs" / "studies" / "s.confirm" / "0000" / "1"
     confirmed.set_user_attr("winner", {"run": str(run)})
     share, _ = last_two(told("run=null", "study=s", "n=3"))
-    assert share.endswith("of 3 stand in train (*) · s.confirm/0000/1")
+    assert share.endswith("of 3 appear in train (*) · s.confirm/0000/1")
 
 
 def test_the_hint_means_the_same_run(
     told: Told, finished: Path, searched: optuna.Study, tmp_path: Path
 ) -> None:
-    hint = "explain=LINE tells what the model predicts, token by token"
+    hint = "explain=LINE shows what the model predicts, token by token"
     assert last_two(told("n=3"))[1] == f"next: python sample.py run={finished} {hint}"
     share, after = last_two(told("run=null", "study=s", "trial=2", "n=3"))
     assert share.endswith(" · s/0002")
@@ -135,7 +135,7 @@ def test_share_is_that_of_the_marked_lines(told: Told) -> None:
     out = told("n=3000", "temperature=0.7")
     starred = sum(line.endswith(" *") for line in lines_of(out))
     assert starred > 0
-    assert f"{starred / 3000:.0%} of 3000 stand in train" in out
+    assert f"{starred / 3000:.0%} of 3000 appear in train" in out
 
 
 @pytest.mark.parametrize("temperature", ["1e-6", "0.01", "100"])
@@ -200,7 +200,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_an_unknown_character_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = refusal(capsys, f"run={finished}", "explain=añna")
     assert "'ñ' in 'añna' is not in the vocabulary" in error
-    assert "Known: . a b c" in error
+    assert "Use these tokens only: . a b c" in error
 
 
 @pytest.mark.parametrize(

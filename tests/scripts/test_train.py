@@ -27,7 +27,7 @@ def test_help_shows_at_most_30_keys_one_line_a_group_and_leaves_no_folder(tmp_pa
     done = run_script("train.py", "--help", f"hydra.run.dir={tmp_path / 'run'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
-    groups, keys = re.split(r"Groups\n|Keys and what they are now\n", done.stdout)[1:3]
+    groups, keys = re.split(r"Groups\n|Keys and their values\n", done.stdout)[1:3]
     listed = {line.split()[0]: line.split()[1:] for line in groups.strip().splitlines()}
     folders = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"hydra"}
     assert set(listed) == folders
@@ -98,7 +98,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     [
         "data     given_names: 29,258 lines, 27 tokens",
         "split    train 23,406 · dev 2,926 · test 2,926 lines; 170,536 and 21,354 examples",
-        "overlap  0 of 2,926 dev lines (0.0%) also stand in train",
+        "overlap  0 of 2,926 dev lines (0.0%) also appear in train",
         "test     sealed, 0 looks",
         ": ... → ",
         "625 parameters",
@@ -152,7 +152,7 @@ def test_bigram_is_counted_on_train_and_scored_on_dev(printed: tuple[Path, str])
     ("words", "says"),
     [
         ((), "the lecture's net 2.17\n"),
-        ((), "overlap  424 of 3,203 dev lines (13.2%) also stand in train"),
+        ((), "overlap  424 of 3,203 dev lines (13.2%) also appear in train"),
         (("data.seed=1",), "not comparable with the lecture's 2.17: another split"),
     ],
 )

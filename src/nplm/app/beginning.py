@@ -1,4 +1,4 @@
-"""How a run begins: what its words mean, where it starts, its folder and its W&B mirror."""
+"""How a run begins: its command line, its first state, its folder and its W&B mirror."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ PACKAGES = ("sweepmore", "torch", "numpy", "hydra-core", "omegaconf", "wandb", "
 
 @dataclass(frozen=True)
 class Asked:
-    """What a command asks for. ``folder`` is the run's; it has begun before where ``resumed``."""
+    """What a command asks for: a config, and the run's ``folder``, which holds an earlier attempt
+    where ``resumed``."""
 
     config: Config
     folder: Path
@@ -43,7 +44,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has begun: it has a folder, and the sweep hears of it where it is a trial."""
+    """A run that has begun: it has a record in its folder, and a ``trial`` where a sweep started
+    it."""
 
     config: Config
     splits: Splits
@@ -53,13 +55,16 @@ class Run:
 
 
 def asked_for(node: DictConfig, outputs: Path, trial: SweepTrial | None) -> Asked:
-    """Read the composed config. ``resume`` brings the config and the folder of its run; a later
-    attempt at a trial goes on with what an earlier one left."""
+    """Read the composed config ``node``. ``resume`` takes config and folder from the run that it
+    names; a later attempt at a trial continues from the checkpoint of an earlier one.
+
+    Raises ConfigError and RunError for values and runs that cannot be used.
+    """
     config, folder = from_hydra(resolved(node)), Path(HydraConfig.get().runtime.output_dir)
     if config.resume is not None:
-        cli.remove_empty(folder)  # Hydra made it for a new run; this one has its own
+        cli.remove_empty(folder)  # Hydra made it for a new run, but this run has a folder
         return Asked(*_interrupted(config.resume, outputs), resumed=True)
-    if config.start_from is not None:  # "last" would soon be another run
+    if config.start_from is not None:  # "last" would soon mean another run
         source = finding.find_run(config.start_from, outputs, "model.safetensors")
         config = dataclasses.replace(config, start_from=str(source))
     return Asked(config, folder, resumed=trial is not None and _taken_over(trial, folder))
@@ -72,7 +77,8 @@ def _taken_over(trial: SweepTrial, folder: Path) -> bool:
 
 
 def _interrupted(name: str, outputs: Path) -> tuple[Config, Path]:
-    """Config and folder of the run that ``resume=name`` means; it brings all its settings."""
+    """Return config and folder of the run that ``resume=name`` means; all settings are that
+    run's."""
     from nplm.checkpoint import LAST
 
     words = as_typed(HydraConfig.get().overrides.task)
@@ -81,7 +87,7 @@ def _interrupted(name: str, outputs: Path) -> tuple[Config, Path]:
         raise ConfigError(
             f"resume={name} takes no other settings, but {' '.join(others)} was given.",
             value=others,
-            cure="Drop them, or begin a new run from its weights with start_from=FOLDER.",
+            cure="Leave them out, or begin a new run from its weights with start_from=FOLDER.",
         )
     folder = finding.find_run(name, outputs, holding=str(LAST), stopped=True)
     result = folder / "result.json"
@@ -101,13 +107,13 @@ def _interrupted(name: str, outputs: Path) -> tuple[Config, Path]:
         raise RunError(
             f"{folder} ended before its first checkpoint.",
             value=str(folder),
-            cure="There is nothing to continue: remove the folder and begin the run anew.",
+            cure="There is nothing to continue: remove the folder and start the run again.",
         )
     return from_hydra(records.read_config(folder)), folder
 
 
 def of_one_batch(asked: Asked, splits: Splits) -> tuple[Asked, Splits]:
-    """The run that overfits its first minibatch alone."""
+    """Return config and splits of a run that overfits its first minibatch alone."""
     from nplm.minibatches import first_batch
 
     config, splits = first_batch(asked.config, splits)
@@ -115,7 +121,10 @@ def of_one_batch(asked: Asked, splits: Splits) -> tuple[Asked, Splits]:
 
 
 def starting_state(asked: Asked, splits: Splits) -> State:
-    """Fresh, from another run's weights, or from the training state of an interrupted run."""
+    """Return the first state: fresh, with another run's weights, or as an interrupted run left it.
+
+    Raises RunError for a checkpoint that cannot be read or does not fit, ConfigError as ``begin``.
+    """
     from nplm import checkpoint
     from nplm.state import begin, resume
 
@@ -129,9 +138,10 @@ def starting_state(asked: Asked, splits: Splits) -> State:
 
 
 def open_record(asked: Asked, splits: Splits, state: State, trial: SweepTrial | None) -> Record:
-    """The run's folder with its provenance; one that was interrupted is cut at its state."""
+    """Create the record of a new run with its provenance, or open that of an interrupted run, whose
+    metrics are cut after the step of its state."""
     config = asked.config
-    if asked.resumed:  # a counting model takes no step, and reports step 0 again
+    if asked.resumed:  # a counting model takes no steps, and reports step 0 again
         return records.reopen(asked.folder, last_step=state.step or -1)
     facts: dict[str, Any] = {"seed": config.seed, "data": about_data(splits)}
     if config.start_from is not None:
@@ -149,7 +159,7 @@ def open_record(asked: Asked, splits: Splits, state: State, trial: SweepTrial | 
 
 @contextmanager
 def mirrored(run: Run) -> Iterator[Tracker]:
-    """The run's W&B mirror: a study's trials are one group."""
+    """Yield the run's W&B mirror; the trials of a study form a group."""
     settings, about, job_type = run.config.wandb, dotted(to_plain(run.config)), "train"
     if (trial := run.trial) is not None:
         settings = dataclasses.replace(settings, group=trial.study)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its log, weights, figures, samples, its result and objectives."""
+"""What a run leaves behind: metrics, weights, figures, samples, its result and objectives."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from sweepmore.runs import files
 from sweepmore.runs.tracking import Tracker
 from sweepmore.typed import dotted
 
-# Enough for the share that appears in train to mean something.
+# Samples per run: enough for the share that appears in train to mean something (guess).
 SAMPLES = 100
 
 
 def metrics_row(progress: Progress, unit: Unit) -> dict[str, Any]:
-    """What is logged at a report; losses in nats per token, of words dev's perplexity, too."""
+    """Return what is logged at a report: losses in nats per token and, for words, the perplexity of
+    dev."""
     row = {key: value for key, value in dataclasses.asdict(progress).items() if value is not None}
     if unit.of_words and progress.dev_loss is not None:
         row["dev_perplexity"] = finite_perplexity(progress.dev_loss)
@@ -31,16 +32,17 @@ def metrics_row(progress: Progress, unit: Unit) -> dict[str, Any]:
 
 
 def keep(run: Run, tracker: Tracker, result: Result) -> list[str]:
-    """Weights, figures, samples and ``result.json``; returns the samples.
+    """Write weights, figures, samples and ``result.json``. Returns the samples.
 
     A trial has a small loss figure only, which the dashboard shows, and sends no media to W&B:
-    with them it would cost twice as much beside its training (benchmarks/overhead.py).
+    with media, its cost beside training would double (benchmarks/overhead.py).
     """
     from nplm import run_figures, sampling
     from nplm.weights import save_weights
 
     config, splits, record, trial = run.config, run.splits, run.record, run.trial
     samples: list[str] = []
+    # a diverged run has no weights worth keeping
     if result.status != "diverged":
         save_weights(record.folder, result.model, splits, result.dev_loss)
     if result.status == "ok":
@@ -58,18 +60,19 @@ def keep(run: Run, tracker: Tracker, result: Result) -> list[str]:
             figure = run_figures.draw_trial(record.folder, title)
             if figure is not None:
                 trial.attach(figure)
+    # the result: for the study, for W&B, and last for the record, which it finishes
     summary = result_json(config, splits, result)
     if trial is not None:
-        kept = ("parameters", "steps", "seconds", "dev_loss", "train_loss")
+        fields = ("parameters", "steps", "seconds", "dev_loss", "train_loss")
         alone = {"net_dev_loss": summary["mix"]["net_dev_loss"]} if "mix" in summary else {}
-        trial.set("result", {key: summary[key] for key in kept} | alone)
+        trial.set("result", {key: summary[key] for key in fields} | alone)
     tracker.summarise(dotted(summary))
     record.finish(summary)
     return samples
 
 
 def failed(run: Run, error: Exception) -> Result:
-    """What is known of a run that raised."""
+    """Return the result of a run that raised ``error``: it has no losses."""
     from nplm.result import Result
 
     state, reason = run.state, f"{type(error).__name__}: {error}"
@@ -77,14 +80,14 @@ def failed(run: Run, error: Exception) -> Result:
 
 
 def objective(wanted: Objective, run: Run, result: Result) -> float:
-    """One value for the study; ``inf`` where the run has none."""
+    """Return the run's value of the objective ``wanted``; infinite where it has none."""
     if wanted.field == "seconds_to":
         assert wanted.level is not None
-        reached = [
+        seconds = [
             row["seconds"]
             for row in run.record.rows()
             if row.get("dev_loss") is not None and row["dev_loss"] <= wanted.level
         ]
-        return float(reached[0]) if reached else math.inf
+        return float(seconds[0]) if seconds else math.inf
     value = result_json(run.config, run.splits, result)[wanted.field]
     return math.inf if result.status == "diverged" or value is None else float(value)

@@ -1,5 +1,5 @@
-"""What Hydra asks of this application while it composes: the settings that ``--help`` lists, and
-the defaults to which the frozen sources of older studies point.
+"""What Hydra needs from this application while it composes: the settings that ``--help`` lists,
+and the defaults to which the frozen sources of older studies point.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sweepmore.compose.hydra_internals import register_resolver, store
 from sweepmore.runs.tracking import Tracking
 from sweepmore.typed import dotted
 
-# Keys that --help names without a line of their own, so that it fits a screen.
+# Keys that --help lists without an explanation, so that it fits on a screen.
 RARE = {
     "device", "start_from", "model.emb_dropout", "optim.decay_factor", "optim.decay_rate",
     "optim.beta1", "optim.beta2", "data.path", "data.split", "data.order", "data.lower",
@@ -24,15 +24,16 @@ RARE = {
 
 
 def register() -> None:
-    """Make ``${nplm.help:}`` known to Hydra, and open the way for studies of older versions."""
+    """Register ``${nplm.help:}`` with Hydra, and the defaults that studies of older versions
+    need."""
     register_resolver("nplm.help", help_text)
     _serve_older_studies()
 
 
 def help_text(*, _root_: DictConfig) -> str:
-    """A line for each setting of the composed config: its value and what it is.
+    """Return a line for each setting of the composed config: its value and what it means.
 
-    A group's ``name`` is not among them: it follows from the option that was taken.
+    A group's ``name`` has no line: it follows from the chosen option.
     """
     plain = cast(dict[str, Any], OmegaConf.to_container(_root_))
     optim = OPTIMISERS.get(name_of(plain.get("optim")), Sgd)
@@ -54,14 +55,15 @@ def help_text(*, _root_: DictConfig) -> str:
 
 
 def _words(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """Return a value as it is typed on the command line."""
     return "null" if value is None else str(value).replace("'", "").replace(", ", ",")
 
 
 def _serve_older_studies() -> None:
-    """Until 0.1.0, files such as conf/model/mlp.yaml held no values: each pointed to a node of
-    Hydra's store, ``/defaults/model/mlp``. A study keeps a copy of the files that it began with,
-    so an older one still asks for these nodes when it goes on or is confirmed."""
+    """Store the defaults of older studies. Until 0.1.0, files such as conf/model/mlp.yaml held no
+    values: each pointed to a node of Hydra's store, ``/defaults/model/mlp``. A study keeps a copy
+    of the files that it began with, so an older one still asks for these nodes when it is resumed
+    or confirmed."""
     plain = to_plain(Config())
     groups = {group: plain.pop(group) for group in ("model", "optim", "data", "wandb")}
     store(name="run", group="defaults", package="_global_", node=plain)

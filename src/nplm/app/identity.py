@@ -18,13 +18,15 @@ from sweepmore.runs.finding import find_run
 
 
 def identity(node: Mapping[str, Any]) -> dict[str, str]:
-    """What a study's question holds of the data. Warns where its trials begin with the weights of
-    a run on another split."""
+    """Return what a study's question holds of the data: the fingerprint of the split.
+
+    Warns where its trials begin with the weights of a run on another split.
+    """
     of_data, start_from = data.identity(node), from_hydra(node).start_from
     if start_from is not None:
         outputs = Path(os.environ.get(ROOT_VARIABLE, ".")) / "outputs"
         with contextlib.suppress(UserError):  # a run that is gone is each trial's own failure
             source = find_run(start_from, outputs, "model.safetensors")
-            if told := of_another_split(start_record(source), of_data["fingerprint"]):
-                warnings.warn(told, stacklevel=2)
+            if warning := of_another_split(start_record(source), of_data["fingerprint"]):
+                warnings.warn(warning, stacklevel=2)
     return of_data

@@ -37,7 +37,7 @@ def show_subject(subject: Subject, look: Look) -> None:
     """Print all that is known before the claim, with the model and its dev loss."""
     show_asked(subject.asked, look)
     mixed = ", mixed with counting" if subject.config.mix else ""
-    perplexity = subject.splits.vocabulary.unit.told(subject.dev_loss)
+    perplexity = subject.splits.vocabulary.unit.loss_note(subject.dev_loss)
     print(
         f"model    {subject.config.model}{mixed}; {subject.model.size:,} parameters\n"
         f"dev      {decimals(subject.dev_loss)} nats/token{perplexity}, as recorded\n"
@@ -68,7 +68,7 @@ def show_number(result: TestResult, look: Look) -> None:
 
     unit = unit_of(look.about.get("unit", "char"))  # once there were no words
     unseen, counting = (
-        f"{_estimate(loss)}{unit.told(loss.mean) if loss else ''}"
+        f"{_estimate(loss)}{unit.loss_note(loss.mean) if loss else ''}"
         for loss in (result.unseen, result.counting)
     )
     print(

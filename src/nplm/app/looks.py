@@ -1,4 +1,4 @@
-"""How many looks at test are known of a split, for whoever only says so; no test line is read."""
+"""How many looks at a split's test lines are recorded, for display; no test line is read."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Looks:
-    """Looks under a split's fingerprint, and looks at other splits of the data of that name.
+    """Numbers of looks at this split, and at other splits of the data of the same name.
 
-    Whether the others saw the same lines only ``evaluate_test.py`` can find out: it compares
+    Only ``evaluate_test.py`` can find out whether the others saw the same lines: it compares
     hashes of the test lines, which a training run must not know.
     """
 
@@ -33,23 +33,23 @@ class Looks:
     data: str
 
     def __str__(self) -> str:
-        told = plural(self.own, "look")
+        looks = plural(self.own, "look")
         if not self.others:
-            return told
+            return looks
         where = "another split" if self.others == 1 else "other splits"
-        return f"{told}; {self.others:,} at {where} of {self.data}, which may hold the same lines"
+        return f"{looks}; {self.others:,} at {where} of {self.data}, which may hold the same lines"
 
 
 def looks_at(splits: Splits, folder: Path, url: URL | None) -> Looks:
-    """By the receipts in ``folder`` and, where there is a database, by its rows; one that does not
-    answer is not counted."""
-    known = _known(folder, url)
-    own = [look for look in known if look.fingerprint == splits.fingerprint]
-    same = [look for look in known if look.about.get("data") == splits.name]
+    """Count looks by the receipts in ``folder`` and, where ``url`` names a database, by its rows; a
+    database that does not answer is left out."""
+    recorded = _recorded(folder, url)
+    own = [look for look in recorded if look.fingerprint == splits.fingerprint]
+    same = [look for look in recorded if look.about.get("data") == splits.name]
     return Looks(len(own), len([look for look in same if look not in own]), splits.name)
 
 
-def _known(folder: Path, url: URL | None) -> Sequence[Look]:
+def _recorded(folder: Path, url: URL | None) -> Sequence[Look]:
     if url is not None:
         from sweepmore.seal.ledger import Ledger  # SQLAlchemy, which receipts alone do not need
 
@@ -58,21 +58,21 @@ def _known(folder: Path, url: URL | None) -> Sequence[Look]:
     return receipts(folder)
 
 
-def known_here(splits: Splits, root: Path, sweeper: DictConfig) -> Looks:
-    """The looks that are known to the application in the folder ``root``, of this split and of
-    other ones of the same data; ``sweeper`` says where a sweep with these settings has its
+def recorded_looks(splits: Splits, root: Path, sweeper: DictConfig) -> Looks:
+    """Count the looks that the application in the folder ``root`` has recorded, at this split and
+    at others of the same data; ``sweeper`` says where a sweep with these settings has its
     database."""
     return looks_at(splits, root / "sweeps" / "looks", _ledger(root, sweeper))
 
 
 def _ledger(root: Path, sweeper: DictConfig) -> URL | None:
-    """None where there is no database. One that a sweep would refuse is no error here: a single
-    run has no use for it."""
+    """Return the database's address, or None where there is none. A database that a sweep would
+    refuse is no error here: a single run does not use it."""
     written = OmegaConf.to_container(sweeper, resolve=False)
     assert isinstance(written, dict)
     outputs = root / str(written.get("outputs") or "outputs")
     if written.get("storage") is None and not (outputs / "studies.db").exists():
-        return None  # no reason to load what reads one
+        return None  # no database: do not load what reads one
     from sweepmore.storage.urls import place_of, storage_url
 
     with contextlib.suppress(UserError), composing():

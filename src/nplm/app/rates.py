@@ -1,4 +1,4 @@
-"""What ``find_lr.py`` reads and says: its own keys, the config that Hydra composes, the answer."""
+"""What ``find_lr.py`` reads and prints: its own keys, the composed config, the answer."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ HELP = {
     "app_name": "find_lr.py",
     "header": """Find a learning rate: python find_lr.py [key=value …] [group=option …]
 ${find_lr.help:}
-  All groups and keys of train.py work as well. Of no effect here: optim.lr, optim.steps and the
-  schedule, in whose place the sweep sets each step's rate; eval_every, objective and wandb,
-  because nothing is evaluated or tracked. Refused: resume and mix.
+  All groups and keys of train.py work as well. The sweep sets the rate of each step, so optim.lr,
+  optim.steps and the schedule have no effect; nor have eval_every, objective and wandb, because
+  nothing is evaluated or tracked. resume and mix are refused.
 """,
     "footer": """python find_lr.py experiment=quick             with the settings of an experiment
 python find_lr.py -m model.hidden=100,200,300  a sweep for each value""",
@@ -41,44 +41,50 @@ python find_lr.py -m model.hidden=100,200,300  a sweep for each value""",
 
 @dataclass(frozen=True)
 class Range:
-    """Which rates are tried. The defaults are the lecture's; it has one seed."""
+    """Which rates are tried. The defaults are the lecture's, which has one seed."""
 
     lo: float = setting(-3.0, "log10 of the first rate", at_least=-12, at_most=6)
     hi: float = setting(0.0, "log10 of the last rate", at_least=-12, at_most=6)
     # below 100 the smoothing averages over a handful of steps
-    steps: int = setting(1000, "rates from lo to hi, one a step", at_least=100, at_most=10**6)
-    seeds: int = setting(3, "sweeps, each of other parameters", at_least=1, at_most=100)
+    steps: int = setting(
+        1000, "number of rates from lo to hi, one per step", at_least=100, at_most=10**6
+    )
+    seeds: int = setting(
+        3, "number of sweeps, each from other initial parameters", at_least=1, at_most=100
+    )
 
     def __post_init__(self) -> None:
         if self.lo >= self.hi:
             raise ConfigError(
                 f"find_lr.lo={self.lo:g} is not below find_lr.hi={self.hi:g}.",
                 value=self.lo,
-                cure="Give exponents of 10 that grow, such as find_lr.lo=-3 find_lr.hi=0.",
+                cure="Give a smaller exponent first, such as find_lr.lo=-3 find_lr.hi=0.",
             )
 
 
 def read(node: DictConfig) -> tuple[Range, Config]:
-    """Our own keys, and those of a run."""
+    """Return our own keys and the config of a run. Raises ConfigError for values out of range, and
+    for ``resume`` and ``mix``."""
     fields = resolved(node)
     wanted = build(Range, fields.pop("find_lr", {}), "find_lr.")
     config = from_hydra(fields)
     if config.resume is not None:
         raise ConfigError(
-            f"resume={config.resume} goes on at the learning rate that its run has.",
+            f"resume={config.resume} continues at the learning rate of that run.",
             value=config.resume,
-            cure="To begin with the weights of a run, give start_from=FOLDER.",
+            cure="Give start_from=FOLDER to begin with the weights of a run.",
         )
     if config.mix:
         raise ConfigError(
-            "mix=true mixes a net that is trained, but here none is.",
+            "mix=true mixes a trained net, but find_lr.py trains none.",
             value=True,
-            cure="Drop it: the net is trained alike, so the rate holds with train.py mix=true too.",
+            cure="Leave it out: the rate that is found also holds for train.py mix=true.",
         )
     return wanted, config
 
 
 def header(config: Config, splits: Splits, wanted: Range) -> list[str]:
+    """Return the lines that are printed before the sweep."""
     return [
         f"train    {about(config, splits)}",
         f"sweep    {about_sweep(wanted)}, {minibatches(config)}",
@@ -86,18 +92,20 @@ def header(config: Config, splits: Splits, wanted: Range) -> list[str]:
 
 
 def about(config: Config, splits: Splits) -> str:
-    """Data, split, n, model, optimiser; from which weights."""
+    """Return data, split, n, model, optimiser and, where there are any, the first weights."""
     model = config.model
     weights = "" if config.start_from is None else f" · from {Path(config.start_from).name}"
     return f"{splits.name}, train, n={len(splits.train):,} · {model} · {config.optim.name}{weights}"
 
 
 def about_sweep(wanted: Range) -> str:
+    """Return the rates, their number and the seeds."""
     seeds = plural(wanted.seeds, "seed")
     return f"lr {10**wanted.lo:.2g} to {10**wanted.hi:.2g} in {wanted.steps:,} steps, {seeds}"
 
 
 def minibatches(config: Config) -> str:
+    """Return what a loss is a mean over."""
     optim = config.optim
     if optim.draw == "full":
         return "all contexts"
@@ -107,37 +115,40 @@ def minibatches(config: Config) -> str:
 
 
 def write(
-    path: Path, config: Config, wanted: Range, found: Suggestion, facts: Mapping[str, Any]
+    path: Path, config: Config, wanted: Range, suggestion: Suggestion, facts: Mapping[str, Any]
 ) -> None:
-    """``lr.json``: the settings, the suggestion, and what was measured."""
+    """Write ``lr.json``: the settings, the suggestion, and ``facts``, the measurements."""
     whole = {
         "config": to_plain(config),
         "find_lr": dataclasses.asdict(wanted),
-        "suggestion": dataclasses.asdict(found),
+        "suggestion": dataclasses.asdict(suggestion),
         **facts,
     }
     files.write_atomic(path, json.dumps(whole) + "\n")
 
 
-def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], figure: Path) -> None:
-    """The suggestion, the rule behind it, what limits it, and what to do next."""
+def answer(best: Suggestion, rates: list[float], sweeps: list[list[float]], figure: Path) -> None:
+    """Print the suggestion, the rule behind it, its limits, and the next command.
+
+    ``sweeps`` holds the losses (nats per token) at ``rates``, a list for each seed.
+    """
     from nplm.lr_finder import FLOOR
 
-    override = f"optim.lr={found.lr:.2g}"
+    override = f"optim.lr={best.lr:.2g}"
     ours = ("find_lr.", "optim.lr=", "hydra.")
     words = as_typed(HydraConfig.get().overrides.task)
     others = [word for word in words if not word.startswith(ours)]
     if (reached := min(map(len, sweeps))) < len(rates):
-        print(f"note     a seed diverged at lr {rates[reached]:.2g}, which ends the sweep")
-    for rate, bound, key in ((found.low, rates[0], "lo"), (found.high, rates[-1], "hi")):
+        print(f"note     a seed diverged at lr {rates[reached]:.2g}, where the sweep ends")
+    for rate, bound, key in ((best.low, rates[0], "lo"), (best.high, rates[-1], "hi")):
         if rate == bound:
-            print(f"note     the range may go on beyond {bound:.2g}: widen find_lr.{key}")
+            print(f"note     the range may extend beyond {bound:.2g}: widen find_lr.{key}")
     print(
-        f"lowest   {decimals(found.loss, places=3)} nats/token, smoothed mean of the seeds, at lr "
-        f"{found.lr:.2g}\n"
-        f"rule     the bottom of the smoothed curve, where the lecture reads it off; the range is "
-        f"where the loss is within {FLOOR:.0%} of the lowest\n"
-        f"range    {found.low:.2g} to {found.high:.2g}\n"
+        f"lowest   {decimals(best.loss, places=3)} nats/token, smoothed mean of the seeds, at lr "
+        f"{best.lr:.2g}\n"
+        f"rule     the bottom of the smoothed curve, as in the lecture; in the range, the loss is "
+        f"within {FLOOR:.0%} of the lowest\n"
+        f"range    {best.low:.2g} to {best.high:.2g}\n"
         f"suggest  {override}\n"
         f"figure   {shown_path(figure)}\n"
         f"go on    python train.py {shlex.join([*others, override])}"
@@ -145,7 +156,7 @@ def answer(found: Suggestion, rates: list[float], sweeps: list[list[float]], fig
 
 
 def help_text(*, _root_: DictConfig) -> str:
-    """A line for each key of ours: its value and what it is."""
+    """Return a line for each of our own keys: its value and what it means."""
     now = dotted(cast(dict[str, Any], OmegaConf.to_container(_root_)))
     return "\n".join(
         f"  {key + '=' + str(now[key]):<30}  {field.metadata['help']}"
@@ -155,10 +166,10 @@ def help_text(*, _root_: DictConfig) -> str:
 
 
 def register(root: Path) -> None:
-    """Give Hydra the config ``find_lr``: that of train.py in the folder ``root``, our keys, another
-    folder and help.
+    """Give Hydra the config ``find_lr``: that of train.py in the folder ``root``, with our keys,
+    another output folder and other help.
 
-    Not a file in conf/, because Hydra lets no config but the first set ``hydra.searchpath``.
+    It is no file in conf/, because Hydra lets no config but the first set ``hydra.searchpath``.
     """
     for_hydra.register()
     register_resolver("find_lr.help", help_text)
@@ -166,7 +177,7 @@ def register(root: Path) -> None:
         config = OmegaConf.load(root / "conf" / "config.yaml")
     assert isinstance(config, DictConfig)
     sweeper = "override hydra/sweeper"
-    config.defaults = [one for one in config.defaults if sweeper not in one]
+    config.defaults = [entry for entry in config.defaults if sweeper not in entry]
     config.defaults.append({sweeper: "basic"})  # -m: a sweep for each value, and no study
     folder = "${oc.env:SWEEPMORE_ROOT}/outputs/find_lr/${now:%Y-%m-%d_%H-%M-%S.%f}"
     ours = {

@@ -25,9 +25,9 @@ from nplm.losses import token_losses
 from nplm.result import Estimate
 from nplm.run_figures import MOST_DRAWN, prepare_embeddings
 from nplm.vocabulary import Vocabulary
+from sweepmore.report.additions import Additions, Results
+from sweepmore.report.chart import Chart, Point
 from sweepmore.report.document import Picture, Section, Table
-from sweepmore.report.figures import Chart, Point
-from sweepmore.report.pages import Additions, Results
 from sweepmore.runs.files import read_json
 from sweepmore.runs.record import read_config
 from sweepmore.wording import bounds, decimals, plural

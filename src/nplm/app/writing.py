@@ -29,35 +29,38 @@ class Draw:
 
 
 def new_lines(folder: Path, draw: Draw, same_run: str) -> None:
-    """Print lines of the run in ``folder``; a star marks those that appear in train. ``same_run``
-    are the words that mean this run in the next command."""
+    """Print new lines from the run in ``folder``; a star marks those that appear in train.
+
+    ``same_run`` holds the words that name this run in the next command.
+    """
     from nplm.sampling import load_trained, sample
 
     trained = load_trained(folder)
-    seen = trained.vocabulary.spelt(lines_seen(folder))
+    lines_in_train = trained.vocabulary.spelt(train_lines(folder))
     lines = sample(trained, draw.n, draw.seed, draw.temperature, draw.prompt)
     name_unknown(trained.vocabulary, draw.prompt)
     for line in lines:
-        print(f"{line} *" if line in seen else line)
-    share = sum(line in seen for line in lines) / len(lines)
-    print(f"\n{share:.0%} of {len(lines)} stand in train (*) · {name_of(folder)}")
+        print(f"{line} *" if line in lines_in_train else line)
+    share = sum(line in lines_in_train for line in lines) / len(lines)
+    print(f"\n{share:.0%} of {len(lines)} appear in train (*) · {name_of(folder)}")
     again = f"python sample.py{same_run} explain=LINE"
-    print(f"next: {again} tells what the model predicts, token by token")
+    print(f"next: {again} shows what the model predicts, token by token")
 
 
 def name_unknown(vocabulary: Vocabulary, text: str) -> None:
-    """Say which words of ``text`` the model does not know; an unknown character was refused."""
+    """Warn of words of ``text`` that the model does not know; it refuses unknown characters."""
     if unknown := vocabulary.unknown(text):
-        taken = f"not in the vocabulary, taken as {vocabulary.unit.unknown}"
-        print(f"warning: {taken}: {' '.join(unknown)}", file=sys.stderr)
+        problem = f"not in the vocabulary and read as {vocabulary.unit.unknown}"
+        print(f"warning: {problem}: {' '.join(unknown)}", file=sys.stderr)
 
 
 def data_of(folder: Path) -> Data:
+    """Return the data settings of the run in ``folder``."""
     return from_hydra(read_config(folder)).data
 
 
-def lines_seen(folder: Path) -> set[str]:
-    """The run's train lines; none, with a warning, where its data are gone or have changed."""
+def train_lines(folder: Path) -> set[str]:
+    """Return the run's train lines; none, with a warning, where its data are gone or changed."""
     from nplm.data import fingerprint, read_lines, split_lines
 
     data = data_of(folder)
@@ -66,15 +69,17 @@ def lines_seen(folder: Path) -> set[str]:
         lines = read_lines(data)
         if fingerprint(lines, data) == recorded:
             return set(split_lines(lines, data)[0])
-        reason = "have changed since"
+        reason = "have changed since the run."
     except DataError as error:
         reason = f"cannot be read: {error.problem}"
-    warnings.warn(f"The run's data {reason}; nothing is marked.", stacklevel=2)
+    warnings.warn(f"No line is marked as one of train: the run's data {reason}", stacklevel=2)
     return set()
 
 
 def explain(folder: Path, line: str) -> None:
-    """Print a table: context, true token, top guess with its probability, nats."""
+    """Print a row for each token of ``line``: context, token, the model's best guess with its
+    probability, and the token's loss in nats. Raises DataError for a character that the model
+    does not know."""
     from nplm.sampling import explain, load_trained
 
     trained = load_trained(folder)
@@ -95,7 +100,9 @@ def explain(folder: Path, line: str) -> None:
             f"{at.guess_probability:>11.1%}  {at.nats:>5.2f}"
         )
     mean = sum(at.nats for at in positions) / len(positions)
-    told = trained.vocabulary.unit.told(mean)
-    print(f"mean {mean:.3f} nats/token over {len(positions)} tokens{told} · {name_of(folder)}")
-    if data_of(folder) == Data():  # of other data that search would find no better model
+    note = trained.vocabulary.unit.loss_note(mean)
+    print(f"mean {mean:.3f} nats/token over {len(positions)} tokens{note} · {name_of(folder)}")
+    if (
+        data_of(folder) == Data()
+    ):  # sweeps=minute searches given_names: on other data it would not find a better model
         print("next: python train.py -m sweeps=minute searches for a better model")

@@ -133,7 +133,7 @@ def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: in
 
 
 def nothing_left(name: str) -> StudyError:
-    cure = "Look at its failures, then run confirm.py again: it goes on."
+    cure = "Look at its failures, then rerun confirm.py to continue."
     return StudyError(f"{name} confirmed nothing.", value=name, cure=cure)
 
 

@@ -45,7 +45,7 @@ def print_outcome(outcome: Outcome, record: Winner) -> None:
     if final.bias:
         than = "better" if confirmation.sign * final.bias < 0 else "worse"
         bias = decimals(abs(final.bias), final.searched)
-        print(f"         the search had shown {decimals(final.searched)}, {bias} {than} "
+        print(f"         the search showed {decimals(final.searched)}, {bias} {than} "
               f"than the {seeds_of(record)} give")  # fmt: skip
     print(f"folder   {shown_path(record.run)}")
     print(f"         of its {record.seeds} runs the one in the middle, with seed "

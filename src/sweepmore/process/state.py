@@ -45,14 +45,12 @@ class Snapshot:
     @classmethod
     def taken(cls) -> Snapshot:
         """The state as it is now."""
-        handlers: dict[int, Any] = {}
-        if in_main_thread():
-            handlers = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+        heard: tuple[int, ...] = _SIGNALS if in_main_thread() else ()
         return cls(
             folder=working_folder(),
             environment=dict(os.environ),
             words=tuple(sys.argv),
-            handlers=handlers,
+            handlers={signum: signal.getsignal(signum) for signum in heard},
             loggers={name: _state(logger) for name, logger in _loggers().items()},
             disabled_logging=logging.root.manager.disable,
             warning_filters=tuple(warnings.filters),

@@ -1,6 +1,21 @@
 """What people look at afterwards: pages, figures, tables, and reports on W&B. Nothing is trained.
 
-``pages`` prepares what a page says, ``figures`` prepares and draws, ``document`` writes the HTML.
+``study`` reads, ``figures`` prepare charts, ``drawing`` draws them, ``document`` writes HTML; each
+page has a file.
 """
 
-__all__ = ["document", "figures", "pages", "upload", "wandb_report"]
+__all__ = [
+    "additions",
+    "chart",
+    "comparison",
+    "document",
+    "drawing",
+    "figures",
+    "lists",
+    "results",
+    "runs_page",
+    "study",
+    "study_page",
+    "upload",
+    "wandb_report",
+]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweepmore.report.figures import Chart, draw, save, svg
+from sweepmore.report.chart import Chart
+from sweepmore.report.drawing import draw, save, svg
 from sweepmore.runs.files import write_atomic
 from sweepmore.wording import decimals
 

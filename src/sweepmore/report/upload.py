@@ -70,7 +70,7 @@ def sync_study(study: optuna.Study) -> None:
             raise StudyError(
                 f"{failed[0]} was not uploaded: {reason(said)}",
                 value=[str(run) for run in failed],
-                cure="The same command goes on with those that are left. A key: `wandb login`.",
+                cure="Rerun the same command to upload the rest. A key: `wandb login`.",
             )
 
 

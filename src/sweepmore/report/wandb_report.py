@@ -15,8 +15,9 @@ import wandb_workspaces.expr as expr
 from wandb_workspaces.reports.v2 import interface as wr
 
 from sweepmore.errors import ConfigError, StudyError, first_line
+from sweepmore.report.confirmation import seeds_title, winner_table
 from sweepmore.report.document import cell, markdown
-from sweepmore.report.pages import Study, seeds_title, winner_table
+from sweepmore.report.study import Study
 from sweepmore.runs.record import read_config
 from sweepmore.runs.tracking import Tracking
 from sweepmore.study.attempts import words
@@ -67,7 +68,7 @@ def require_account() -> None:
     try:
         known = wandb.login(prompt=False, verify=False)
     except wandb.Error as error:  # a key of the wrong length
-        raise ConfigError(f"W&B's API key cannot be: {error}", value=None, cure=cure) from error
+        raise ConfigError(f"W&B's API key is invalid: {error}", value=None, cure=cure) from error
     if not known:
         problem = "A W&B report is kept on W&B's server, but no API key is known."
         raise ConfigError(problem, value=None, cure=cure)

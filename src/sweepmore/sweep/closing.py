@@ -75,7 +75,7 @@ def _print_best(seen: StudyView, asked: Sweep, study: optuna.Study) -> Attempt:
         print(f"  trial {attempt.root:>4}  {value}  {words(attempt.params)}")
     print(noise_line(noise, asked, study.study_name))
     for line in at_edge(rows[0].params, asked.space.searched):
-        print(f"note: of the best, {line}: look beyond it")
+        print(f"note: among the best, {line}: look beyond it")
     return rows[0]
 
 

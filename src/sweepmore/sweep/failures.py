@@ -42,7 +42,7 @@ def no_objective(attempt: Attempt) -> StudyError:
     return StudyError(
         f"Trial {attempt.root} has no objective, and the next ones would have none: {problem}",
         value=attempt.root,
-        cure=f"{cure} The same command then runs the trials that are left. {_STAY}",
+        cure=f"{cure} Then rerun the same command to run the remaining trials. {_STAY}",
     )
 
 
@@ -58,7 +58,7 @@ def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> Study
     error = StudyError(
         problem + "\n" + "\n".join(blocks),
         value=failed / max(1, finished),
-        cure=f"Mend the cause; the same command then runs the trials that are left. {_STAY}",
+        cure=f"Fix the cause, then rerun the same command to run the remaining trials. {_STAY}",
     )
     error.exit_code = 1  # the settings were right, the work failed
     return error

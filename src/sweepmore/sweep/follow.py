@@ -147,7 +147,7 @@ class Follower:
         for dead in found:
             print(
                 f"the worker of trial {dead.root} died (process {(dead.owner or {}).get('pid')}): "
-                f"{'it is tried again' if dead.deaths < retries else 'given up'}",
+                f"{'it will be retried' if dead.deaths < retries else 'given up'}",
                 flush=True,
             )
         return view(self.study) if found else seen

@@ -222,7 +222,7 @@ class Jobs(Crew[Job]):
         return StudyError(
             f"The launcher's workers ended {MOST_BARREN_DEATHS} times without a trial.",
             value=MOST_BARREN_DEATHS,
-            cure="Read the launcher's own logs; the same command goes on after the repair.",
+            cure="Read the launcher's own logs, then rerun the same command to continue.",
         )
 
     def _look(self, left: Sequence[Job]) -> list[Job]:

@@ -132,7 +132,7 @@ class Parent:
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
             again = f"{plural(back, 'unfinished trial')} will begin again"
-            print(f"stopped: {again if back else 'no trial was lost'}; the same command goes on:")
+            print(f"stopped: {again if back else 'no trial was lost'}; to continue, rerun:")
             print(f"         {command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
         if (attempt := slots.without_objective(study, self.since)) is not None:

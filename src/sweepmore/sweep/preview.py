@@ -36,7 +36,7 @@ def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -
         *([] if again else [f"time     {expected_time(asked, seen)}"]),
         *([] if again else [f"storage  {shown(asked.url)}"]),
         f"workers  {workers}",
-        "stop     Ctrl-C is safe: the same command goes on",
+        "stop     Ctrl-C is safe: rerun the same command to continue",
     ]
     print("\n".join(lines), flush=True)
 
@@ -82,6 +82,6 @@ def _range(distribution: Any) -> str:
 def expected_time(asked: Sweep, seen: StudyView | None) -> str:
     """How long the trials that are left will take, by those that are done."""
     if seen is None or (seconds := seen.seconds_left(asked.n_trials)) is None:
-        return "not known before a trial is done"
+        return "unknown until a trial is done"
     left = asked.n_trials - len(seen.counted)
     return f"about {duration(seconds / asked.settings.n_jobs)} for {left} more"

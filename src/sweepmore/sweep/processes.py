@@ -97,12 +97,12 @@ class Processes(Crew[subprocess.Popen[bytes]]):
     def all_died(self, index: int, last: subprocess.Popen[bytes]) -> StudyError:
         log = self._log(index)
         died = f"{MOST_BARREN_DEATHS} workers died without finishing a trial. The last one"
-        cure = f"Its whole output is in {log}; the same command goes on after the repair."
+        cure = f"Its whole output is in {log}; rerun the same command after the repair to continue."
         try:
             lines = said_since(log, self._begins[index])[-8:]
         except OSError as error:
             told = f"{died} {ended(last.returncode)}; its log cannot be read: {error.strerror}."
-            cure = f"Its log is {log}; the same command goes on after the repair."
+            cure = f"Its log is {log}; rerun the same command after the repair to continue."
         else:
             told = "\n    ".join([f"{died} said:", *lines])
             if not lines:
@@ -130,9 +130,9 @@ def silent(died: str, code: int, log: Path) -> tuple[str, str]:
             os.fsync(file.fileno())
     except OSError as error:
         problem = f"{told}: its log {log} could not be written ({error.strerror})."
-        return problem, "Make room, or mend the disk; then the same command goes on."
+        return problem, "Make room, or mend the disk; then rerun the same command to continue."
     cure = "It was killed from outside, for example for lack of memory (see dmesg)"
-    return f"{told} in {log}.", f"{cure}; the same command goes on after the repair."
+    return f"{told} in {log}.", f"{cure}; rerun the same command after the repair to continue."
 
 
 def ended(code: int) -> str:

@@ -167,7 +167,7 @@ class Versions:
             f"One study cannot hold both: Optuna allows neither other choices nor another kind of "
             f"range for {', '.join(barred)}."
             if barred
-            else "To go on all the same, with trials of both questions in one study: "
+            else "To continue anyway, with trials of both questions in one study: "
             "hydra.sweeper.on_change=continue."
         )
         return StudyError(

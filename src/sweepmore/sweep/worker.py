@@ -159,7 +159,10 @@ class Worker:
             with watch.leasing(attempt.number):
                 OneTrial(place, claimed).run()
         except UpdateFinishedTrialError:
-            print(f"trial {attempt.root} was taken from this worker, not heard of", flush=True)
+            print(
+                f"trial {attempt.root} was reassigned: this worker had not been heard from",
+                flush=True,
+            )
 
     @contextmanager
     def _signals(self, runner: TaskRunner) -> Iterator[None]:

@@ -34,7 +34,10 @@ from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.confirm.winner import Candidate, Outcome, confirm, fresh_seeds
 from sweepmore.errors import StudyError
-from sweepmore.report.pages import Additions, list_studies, read_study, study_page
+from sweepmore.report.additions import Additions
+from sweepmore.report.lists import list_studies
+from sweepmore.report.study import read_study
+from sweepmore.report.study_page import study_page
 from sweepmore.report.upload import folders_of
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
@@ -545,7 +548,7 @@ class TestConfirm:
         gap = found["selection_bias"]
         better = "better" if gap < 0 else "worse"
         told = f"{decimals(abs(gap), 0.507)} {better} than the 3 final seeds give"
-        assert f"the search had shown 0.5070, {told}" in out
+        assert f"the search showed 0.5070, {told}" in out
         assert f"folder   {Path(found['run']).relative_to(app.folder)}" in out
         # by their numbers in the search: the second (x=0.5) and the third
         marks = [line.split()[:2] for line in out.splitlines() if re.match(r"[→ ] +\d+ +\d", line)]

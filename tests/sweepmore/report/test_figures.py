@@ -14,8 +14,8 @@ import pytest
 from optuna.trial import TrialState
 
 from nplm.app.application import CURVES
-from sweepmore.report import figures
-from sweepmore.report.figures import Chart, Curve, Point
+from sweepmore.report import drawing, figures
+from sweepmore.report.chart import Chart, Curve, Point
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes, Winner, WinnerRow
 from sweepmore.study.view import StudyView
@@ -178,7 +178,7 @@ def test_confirmed_marks_the_winner_and_the_tied() -> None:
     assert chart.y_label == "loss, mean of 4 fresh seeds"
     assert [p.style for p in chart.points] == ["tied", "winner", "complete"]
     assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]
-    axes = figures.draw([chart]).axes[0]
+    axes = drawing.draw([chart]).axes[0]
     legend = axes.get_legend()
     assert legend is not None
     assert {text.get_text() for text in legend.get_texts()} == set(chart.legend.values())
@@ -189,7 +189,7 @@ def test_confirmed_marks_the_winner_and_the_tied() -> None:
 def test_a_dashed_curve_has_the_colour_of_the_one_before() -> None:
     curves = [Curve(f"{run}: {which}", [0, 1], [k, k + 1.0], dashed=which == "train")
               for k, run in enumerate("ab") for which in ("dev", "train")]  # fmt: skip
-    lines = figures.draw([Chart("c", "", "x", "y", curves=curves)]).axes[0].get_lines()
+    lines = drawing.draw([Chart("c", "", "x", "y", curves=curves)]).axes[0].get_lines()
     drawn = {str(line.get_label()): (line.get_color(), line.get_linestyle()) for line in lines}
     assert drawn["a: dev"][0] == drawn["a: train"][0] != drawn["b: dev"][0]
     assert [drawn[name][1] for name in ("a: dev", "a: train")] == ["-", "--"]
@@ -201,19 +201,19 @@ CHART = Chart("c", "a title", "x", "y", [Point(1, 2, "told <1>"), Point(2, 3, "t
 
 class TestDrawn:
     def test_png(self, tmp_path: Path) -> None:
-        figures.save(figures.draw([CHART]), tmp_path / "new" / "c.png")
+        drawing.save(drawing.draw([CHART]), tmp_path / "new" / "c.png")
         assert (tmp_path / "new" / "c.png").read_bytes().startswith(PNG)
 
     def test_svg_is_xml_with_a_title_for_each_point(self) -> None:
-        text = figures.svg(figures.draw([CHART]), [CHART])
+        text = drawing.svg(drawing.draw([CHART]), [CHART])
         root = ElementTree.fromstring(text)
         titles = [one.text for one in root.iter() if one.tag.endswith("title")]
         assert titles == ["told 2", "told <1>"] or titles == ["told <1>", "told 2"]
 
     def test_ids_are_unique_among_the_figures_of_a_page(self) -> None:
         other = Chart("d", "another", "x", "y", [Point(1, 1, "")])
-        pages = figures.svg(figures.draw([CHART]), [CHART]) + figures.svg(
-            figures.draw([other]), [other]
+        pages = drawing.svg(drawing.draw([CHART]), [CHART]) + drawing.svg(
+            drawing.draw([other]), [other]
         )
         ids = re.findall(r'\bid="([^"]+)"', pages)
         assert len(ids) == len(set(ids))
@@ -221,13 +221,13 @@ class TestDrawn:
             assert used in ids
 
     def test_text_is_text_in_the_colour_of_the_page(self) -> None:
-        text = figures.svg(figures.draw([CHART]), [CHART])
+        text = drawing.svg(drawing.draw([CHART]), [CHART])
         assert ">a title</text>" in text
         assert "#000000" not in text
 
     def test_a_few_bad_trials_do_not_press_the_others_together(self) -> None:
         points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
-        axes = figures.draw([Chart("c", "", "x", "y", points)]).axes[0]
+        axes = drawing.draw([Chart("c", "", "x", "y", points)]).axes[0]
         assert axes.get_title(loc="left").endswith(" · 1 above")
         low, high = axes.get_ylim()
         assert low < 2
@@ -248,10 +248,10 @@ class TestDrawn:
         params = [replace(trial, params={"n": trial.number}) for trial in trials]
         (by_n,) = figures.slices(replace(seen, attempts=tuple(params)), space, "score")
         for chart in (figures.history(seen, "score"), by_n):
-            shown = figures.without_outliers(chart)
+            shown = drawing.without_outliers(chart)
             assert {p.y for p in chart.points} - {p.y for p in shown.points} == {value}
             assert shown.title == f"{chart.title} · 1 {where}"
-            low, high = figures.draw([chart]).axes[0].get_ylim()
+            low, high = drawing.draw([chart]).axes[0].get_ylim()
             assert low < best < high
             assert not low < value < high
 
@@ -261,7 +261,7 @@ class TestDrawn:
         seen = study(*(attempt(k, 1.0, result=one) for k, one in enumerate(kept)))
         chart = figures.overfitting(seen, CURVES)
         assert chart is not None
-        shown = figures.without_outliers(chart)
+        shown = drawing.without_outliers(chart)
         assert [(p.x, p.y) for p in shown.points] == [
             (one["train_loss"], one["dev_loss"]) for one in kept[:20]
         ]
@@ -271,12 +271,12 @@ class TestDrawn:
     def test_where_neither_end_is_better_nothing_is_left_out(self) -> None:
         points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
         chart = Chart("c", "", "x", "y", points, better=None)
-        assert figures.without_outliers(chart) == chart
+        assert drawing.without_outliers(chart) == chart
 
     def test_the_diagonal_takes_no_width(self) -> None:
         """x ends with the points, however far y goes; the line is there all the same."""
         points = [Point(2.1, 2.3, "", half=0.9), Point(2.102, 2.2, "")]
-        figure = figures.draw([Chart("c", "", "x", "y", points, diagonal=True)])
+        figure = drawing.draw([Chart("c", "", "x", "y", points, diagonal=True)])
         figure.canvas.draw()
         axes = figure.axes[0]
         assert axes.get_xticklabels()[0].get_text().startswith("2.")
@@ -289,7 +289,7 @@ class TestDrawn:
         points = [Point(k, 2 + k / 100, f"t{k}") for k in range(20)]
         points.insert(5, Point(30, 1000.0, "outlier"))
         chart = Chart("c", "", "x", "y", points)
-        text = figures.svg(figures.draw([chart]), [chart])
+        text = drawing.svg(drawing.draw([chart]), [chart])
         told = re.findall(r'<use [^>]*x="([0-9.]+)"[^>]*><title>t(\d+)</title>', text)
         assert len(told) == 20
         places = [float(x) for x, _ in sorted(told, key=lambda one: int(one[1]))]
@@ -297,13 +297,13 @@ class TestDrawn:
         assert "outlier" not in text
 
     def test_a_pruned_trial_is_a_cross_that_can_be_seen(self) -> None:
-        axes = figures.draw([CHART]).axes[0]
+        axes = drawing.draw([CHART]).axes[0]
         (crosses,) = [c for c in axes.collections if "pruned" in str(c.get_gid())]
         assert min(np.atleast_1d(crosses.get_linewidth())) > 0.5
 
     def test_ticks_of_a_logarithmic_axis_are_plain_numbers(self) -> None:
         points = [Point(x, 1.0, "") for x in (0.001, 0.1)]
-        figure = figures.draw([Chart("c", "", "x", "y", points, log_x=True)])
+        figure = drawing.draw([Chart("c", "", "x", "y", points, log_x=True)])
         figure.canvas.draw()
         labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
         assert {"0.001", "0.01", "0.1"} <= set(labels)
@@ -317,7 +317,7 @@ class TestDrawn:
                   log_x=True, log_y=True, better=None)
             for low, high in ends
         ]  # fmt: skip
-        figure = figures.draw(charts, columns)
+        figure = drawing.draw(charts, columns)
         figure.draw_without_rendering()
         for axes, (low, _) in zip(figure.axes, ends, strict=True):
             assert axes.get_yscale() == ("log" if low > 0 else "linear")

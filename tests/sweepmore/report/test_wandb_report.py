@@ -15,7 +15,8 @@ import optuna
 import pytest
 
 from sweepmore.errors import StudyError
-from sweepmore.report.pages import Additions, read_study
+from sweepmore.report.additions import Additions
+from sweepmore.report.study import read_study
 from sweepmore.report.upload import sync_study, uploads
 from sweepmore.runs.files import read_json
 from sweepmore.seal.ledger import Ledger

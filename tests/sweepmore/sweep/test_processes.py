@@ -97,7 +97,7 @@ class TestLastWords:
             signal.signal(signal.SIGXFSZ, heeded)
         assert "The last one ended with exit code 2 and said nothing: its log " in error.problem
         assert error.problem.endswith(" could not be written (File too large).")
-        assert error.cure == "Make room, or mend the disk; then the same command goes on."
+        assert error.cure == "Make room, or mend the disk; then rerun the same command to continue."
 
     def test_a_log_that_is_gone(self, tmp_path: Path) -> None:
         error = self.told(tmp_path, f"rm {tmp_path}/workers/2.log; exit 2")

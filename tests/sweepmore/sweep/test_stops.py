@@ -54,7 +54,7 @@ def test_one_signal_hands_the_trials_back(
         assert process.returncode == 128 + signum, out + err
         told = f"{n_jobs} unfinished {'trial' if n_jobs == 1 else 'trials'} will begin again"
         last = out.splitlines()[-2:]
-        assert last[0] == f"stopped: {told}; the same command goes on:"
+        assert last[0] == f"stopped: {told}; to continue, rerun:"
         assert last[1].startswith(f"         python {app.folder / 'app.py'} -m ")
         assert "next: " not in out
         assert "Traceback" not in err

@@ -1,0 +1,108 @@
+"""The page that compares several studies: the same trials, the same time."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+
+from sweepmore.errors import StudyError
+from sweepmore.report import figures
+from sweepmore.report.additions import NOTHING_ADDED, Additions
+from sweepmore.report.document import Page, Picture, Section, Table
+from sweepmore.report.study import Study
+from sweepmore.study.attempts import words
+from sweepmore.study.winners import reported
+from sweepmore.wording import decimals, plural
+
+
+def compare_studies(
+    studies: Sequence[Study], additions: Additions = NOTHING_ADDED, where: str = ""
+) -> Page:
+    """Side by side at equal trials and equal time; StudyError where their data differ. ``where``
+    is as of ``study_page``."""
+    first = studies[0]
+    for other in studies[1:]:
+        for what, mine, theirs in (
+            ("data", first.question["identity"], other.question["identity"]),
+            ("objectives", first.metrics, other.metrics),
+            ("directions", first.seen.directions, other.seen.directions),
+        ):
+            if mine != theirs:
+                raise StudyError(
+                    f"{first.seen.name} and {other.seen.name} have other {what}: {mine} and "
+                    f"{theirs}.",
+                    value=[mine, theirs],
+                    cure="Only values of the same question on the same data can be compared.",
+                )
+    views, metric = [study.seen for study in studies], first.metrics[0]
+    pictures = [
+        Picture([figures.anytime(views, metric, "trials")], "At equal numbers of trials."),
+        Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
+    ]
+    facts, table = _side_by_side(studies)
+    left = [study.seen.name for study in studies if study.winner is None and study.is_search]
+    return Page(
+        title=" and ".join(seen.name for seen in views),
+        subtitle=f"{len(views)} studies of the same data and objective",
+        facts=facts,
+        warnings=[
+            f"{name} is not confirmed: the best of many is partly luck, the more so the more "
+            "trials there are"
+            for name in left
+        ],
+        sections=[
+            Section("Side by side", tables=[table]),
+            Section("Best so far", pictures=pictures),
+        ],
+        commands=additions.script(
+            "One of them:", "report.py", f"study={shlex.quote(views[0].name)}{where}"
+        ),
+    )
+
+
+def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Table]:
+    """The headline and a row a study. Where all are confirmed their means are the headline, else
+    the best at equal budgets: more trials find a better one by luck alone."""
+    ways = [figures.so_far(study.seen) for study in studies]
+    trials = min(len(way) for way in ways)
+    seconds = min(way[-1].seconds if way else 0.0 for way in ways)
+    early = [last_best(one for one in way if one.trials <= trials) for way in ways]
+    quick = [last_best(one for one in way if one.seconds <= seconds) for way in ways]
+    number = plural(trials, "trial")
+    equal = [(f"best after {number}", early), (f"best after {seconds:,.1f} s", quick)]
+    rows = [
+        [s.seen.name, len(way), way[-1].seconds if way else 0.0, early[k], quick[k],
+         (s.best.values or (math.nan,))[0], s.winner.mean if s.winner else None,
+         s.winner.half_width if s.winner else None, words(s.answer.params)]
+        for k, (s, way) in enumerate(zip(studies, ways))
+    ]  # fmt: skip
+    head = ["study", "trials", "seconds", *(label for label, _ in equal),
+            f"best {studies[0].metrics[0]}", "confirmed", "± (95 %)",
+            "settings of the winner, else of the best"]  # fmt: skip
+    means = [None if study.winner is None else study.winner.mean for study in studies]
+    facts = []
+    if None not in means:
+        for k in best_first(means, studies[0].sign):
+            winner = studies[k].winner
+            assert winner is not None  # it has a mean
+            facts.append((f"{rows[k][0]}, confirmed", reported(winner)))
+        equal = [("", means)]
+    leading = [(label, values, best_first(values, studies[0].sign)) for label, values in equal]
+    if not facts:
+        facts = [(label, f"{decimals(values[order[0]] or 0.0)} ({rows[order[0]][0]})")
+                 for label, values, order in leading if order]  # fmt: skip
+    marked = sorted({order[0] for *_, order in leading if order})
+    return facts, Table(head, rows, marked=marked)
+
+
+def last_best(known: Iterable[figures.SoFar]) -> float | None:
+    """The best at the end; None where no trial was complete by then."""
+    best = [one.best for one in known if math.isfinite(one.best)]
+    return best[-1] if best else None
+
+
+def best_first(values: Sequence[float | None], sign: float) -> list[int]:
+    """Places of the values that there are; ``sign`` is 1 where lower is better."""
+    known = [(sign * value, k) for k, value in enumerate(values) if value is not None]
+    return [k for _, k in sorted(known)]

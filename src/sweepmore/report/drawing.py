@@ -1,0 +1,249 @@
+"""Charts drawn by matplotlib, as PNG and as SVG whose points have titles."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from sweepmore.statistics.importance import fence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+from sweepmore.report.chart import Chart, Point
+
+COLOURS = (ORANGE, BLUE, GREEN, PINK, SKY, YELLOW)
+
+
+def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
+    """One figure of a chart or of several side by side."""
+    from matplotlib.figure import Figure
+
+    charts = [without_outliers(chart) for chart in charts]
+    rows = -(-len(charts) // columns)
+    size = (9.0, 4.6) if columns == 1 else (max(9.0, 3.4 * columns), 2.9 * rows)
+    if charts[0].counts:
+        size = (7.2, 6.8)
+    elif charts[0].bars:
+        size = (9.0, 1.2 + 0.4 * len(charts[0].bars))
+    figure = Figure(figsize=(size[0], size[1] * (rows if columns == 1 else 1)), dpi=110,
+                    layout="constrained")  # fmt: skip
+    for index, chart in enumerate(charts):
+        _draw(figure.add_subplot(rows, columns, index + 1), chart, small=columns > 1)
+    return figure
+
+
+def _draw(axes: Axes, chart: Chart, small: bool) -> None:
+    # reversed: the first curve is the one to see
+    for k, (curve, colour) in reversed([*enumerate(zip(chart.curves, colours_of(chart)))]):
+        style = {"drawstyle": "steps-post"} if chart.steps else {}
+        style |= {"linestyle": "dashed"} if curve.dashed else {}
+        if curve.low:
+            axes.fill_between(curve.x, curve.low, curve.high, color=GREY, alpha=0.25, linewidth=0)
+        (line,) = axes.plot(curve.x, curve.y, color=colour, linewidth=1.4, label=curve.label,
+                            **style)  # type: ignore[arg-type]  # fmt: skip
+        line.set_gid(f"curve-{chart.name}-{k}")
+    for style_name, colour, marker, alpha in STYLES:
+        group = [p for p in chart.points if p.style == style_name]
+        if group:
+            area = 160 if style_name == "labelled" else 14 if small else 24
+            bars = [p for p in group if p.half is not None and math.isfinite(p.half)]
+            axes.errorbar([p.x for p in bars], [p.y for p in bars], [p.half or 0.0 for p in bars],
+                          fmt="none", ecolor=colour, alpha=0.6, elinewidth=1)  # fmt: skip
+            dots = axes.scatter([p.x for p in group], [p.y for p in group], s=area,
+                                color=colour, marker=marker, alpha=alpha,
+                                label=chart.legend.get(style_name),
+                                linewidths=1.2 if marker == "x" else 0)  # fmt: skip
+            if style_name == "labelled":
+                for p in group:
+                    axes.annotate(p.told, (p.x, p.y), ha="center", va="center", parse_math=False)
+            dots.set_gid(f"points-{chart.name}-{style_name}")
+    if chart.bars:
+        names = [name for name, _ in reversed(chart.bars)]
+        for k, bar in enumerate(axes.barh(names, [v for _, v in reversed(chart.bars)], color=BLUE)):
+            bar.set_gid(f"bar-{chart.name}-{k}")
+    if chart.counts:
+        _heat_map(axes, chart)
+        return
+    if chart.diagonal and chart.points:
+        # as far as the points go in x: y may reach much further, by the intervals of a few
+        low, high = min(p.x for p in chart.points), max(p.x for p in chart.points)
+        axes.update_datalim([(low, low), (high, high)])
+        axes.axline((low, low), slope=1, color=GREY, linewidth=0.8, zorder=0)
+        axes.ticklabel_format(useOffset=False)  # 2.0962, not 0.0002 with +2.096 in a corner
+    if chart.log_x and _has_logarithm(axes.dataLim.intervalx):
+        axes.set_xscale("log")
+        _plain_ticks(axes.xaxis, few=small)
+    if chart.log_y and _has_logarithm(axes.dataLim.intervaly):
+        axes.set_yscale("log")
+        _plain_ticks(axes.yaxis, few=small)
+    if chart.categories:
+        axes.set_xticks(range(len(chart.categories)), chart.categories)
+        axes.margins(x=0.15)
+    if chart.top is not None or chart.bottom is not None:
+        axes.set_ylim(chart.bottom, chart.top)
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    if not small:
+        axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
+    if len(chart.curves) > 1 or (chart.curves and chart.points) or chart.legend:
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="upper right")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _heat_map(axes: Axes, chart: Chart) -> None:
+    """Darker is more, by the logarithm, for a few pairs are far more frequent than the others."""
+    values = np.log1p(np.array(chart.counts, dtype=float))
+    axes.imshow(values, cmap="Blues", aspect="auto")
+    places = range(len(chart.categories))
+    axes.set_xticks(places, chart.categories, fontsize=8)
+    axes.set_yticks(places, chart.categories, fontsize=8)
+    axes.tick_params(length=0)
+    for row, column in np.ndindex(values.shape):
+        dark = values[row, column] > 0.6 * values.max()
+        axes.text(column, row, f"{chart.counts[row][column]}", ha="center", va="center",
+                  fontsize=4, color="#ffffff" if dark else "#333333",
+                  gid=f"count-{chart.name}-{row}-{column}")  # fmt: skip
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
+
+
+def _has_logarithm(interval: Sequence[float]) -> bool:
+    """A share, a gain or a reward may be 0 or less: then the axis is linear."""
+    return bool(min(interval) > 0)
+
+
+def _plain_ticks(axis: Axis, few: bool) -> None:
+    """0.01, 0.02, 0.05 instead of powers of ten; within one decade matplotlib's own places. Over
+    many decades it labels every second or third one, and none where 2 and 5 are asked for, too."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    within_a_decade = high / low < 10
+    axis.set_major_locator(
+        MaxNLocator(4 if few else 7) if within_a_decade
+        else LogLocator(subs=(1,) if high / low > (100 if few else 10_000) else (1, 2, 5))
+    )  # fmt: skip
+    axis.set_major_formatter("{x:.4g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+# name, colour, marker, opacity
+STYLES = (
+    ("labelled", BLUE, "o", 0.15),
+    ("pruned", GREY, "x", 0.6),
+    ("complete", BLUE, "o", 0.65),
+    ("tied", GREEN, "o", 0.9),
+    ("winner", ORANGE, "D", 1.0),
+)
+
+
+def colours_of(chart: Chart) -> list[str]:
+    """A curve with a band is grey, one that is dashed or has no label has the colour of the one
+    before it, and a single one beside points stands out from them."""
+    if len(chart.curves) == 1 and chart.points:
+        return [ORANGE]
+    found, wheel = list[str](), iter(COLOURS * len(chart.curves))
+    for curve in chart.curves:
+        same = found and (curve.dashed or not curve.label)
+        found.append(GREY if curve.low else found[-1] if same else next(wheel))
+    return found
+
+
+def without_outliers(chart: Chart) -> Chart:
+    """A few very bad trials would press all others together: without those beyond Tukey's outer
+    fence at the worse end, which the title counts.
+
+    Left in and clipped, they would also be missing among the marks of an SVG, whose titles are
+    told off in order.
+    """
+    values = [p.y for p in chart.points] or [y for c in chart.curves for y in [*c.y, *c.high]]
+    if chart.better is None or chart.bars or chart.counts or len(values) < 8:
+        return chart
+    if chart.diagonal:
+        return _without_corner(chart)
+    sign = -1.0 if chart.better == "high" else 1.0
+    worst = fence([sign * value for value in values])
+    if not any(sign * value > worst for value in values):
+        return chart
+    kept = [p for p in chart.points if sign * p.y <= worst]
+    left, end = len(chart.points) - len(kept), sign * worst
+    title = chart.title
+    if left:
+        title += f" · {left} {'below' if sign < 0 else 'above'}"
+    if sign < 0:
+        return replace(chart, points=kept, title=title, bottom=end)
+    return replace(chart, points=kept, title=title, top=end)
+
+
+def _without_corner(chart: Chart) -> Chart:
+    """Of two losses on equal terms: without the points that are far beyond the others in either."""
+    right, top = fence([p.x for p in chart.points]), fence([p.y for p in chart.points])
+    kept = [p for p in chart.points if p.x <= right and p.y <= top]
+    if len(kept) == len(chart.points):
+        return chart
+    left = len(chart.points) - len(kept)
+    return replace(chart, points=kept, title=f"{chart.title} · {left} beyond")
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def svg(figure: Figure, charts: Sequence[Chart]) -> str:
+    """For a page: scales with it, takes its text colour, tells each point when pointed at."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sweepmore"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    label = escape(", ".join(chart.title for chart in charts), quote=True)
+    (box,) = re.findall(r'<svg [^>]*?viewBox="([^"]*)"', text)
+    text = f'<svg viewBox="{box}" role="img" aria-label="{label}">' + text[text.index(">") + 1 :]
+    text = text.replace("xlink:href=", "href=")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"(stroke|fill): #000000", r"\1: currentColor", text)
+    text = text.replace("<text ", '<text fill="currentColor" ')
+    text = text.replace(BLUE.lower(), "var(--accent)")  # the page's: lighter on a dark ground
+    for chart in map(without_outliers, charts):
+        for style_name, *_ in STYLES:
+            group = [p for p in chart.points if p.style == style_name]
+            text = _with_titles(text, f"points-{chart.name}-{style_name}", group)
+    prefix = charts[0].name
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'"#([^"]+)"', rf'"#{prefix}-\1"', text)
+    return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
+
+
+def _with_titles(text: str, gid: str, points: Sequence[Point]) -> str:
+    """``<use … />`` of the group with this id, one a point, gets a ``<title>``."""
+    begin = text.find(f'<g id="{gid}">')
+    if begin < 0:
+        return text
+    end = text.index("</g>\n  ", begin) if "</g>\n  " in text[begin:] else len(text)
+    titles = iter(points)
+
+    def titled(match: re.Match[str]) -> str:
+        point = next(titles, None)
+        if point is None:
+            return match.group(0)
+        return f"<use {match.group(1)}><title>{escape(point.told)}</title></use>"
+
+    changed = re.sub(r"<use ([^>]*?)/>", titled, text[begin:end])
+    return text[:begin] + changed + text[end:]

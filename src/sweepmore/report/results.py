@@ -1,0 +1,43 @@
+"""RESULTS.md: a study as a repository keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sweepmore.report.additions import NOTHING_ADDED, Additions
+from sweepmore.report.document import markdown
+from sweepmore.report.study import Study
+from sweepmore.report.study_page import FOLDER, study_page
+from sweepmore.report.trials import TRIALS
+from sweepmore.sweep.command_lines import command_line
+
+# Trials that RESULTS.md lists; trials.csv beside it has all.
+MOST_COMMITTED = 20
+
+
+def results_page(
+    study: Study, about: Sequence[tuple[str, str]], additions: Additions = NOTHING_ADDED
+) -> str:
+    """RESULTS.md of a study that is committed with its trials and figures: what was asked, what
+    was found, what failed. ``about`` says when, where and from which commit."""
+    page = study_page(study, additions)
+    facts = [(label, told) for label, told in page.facts if label != FOLDER]  # not committed
+    lines = [f"# {page.title}", "", page.subtitle, ""]
+    lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
+    lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
+    lines += ["```", command_line(study.attrs.command), "```", ""]
+    if page.warnings:
+        lines += ["Check these:", "", *(f"- {warning}" for warning in page.warnings), ""]
+    for section in page.sections:
+        lines += [f"## {section.title}", ""]
+        lines += [section.text, ""] if section.text and section.title != TRIALS else []
+        for picture in section.pictures:
+            lines += [f"![{section.title}]({picture.name}.png)", ""]
+        for table in section.tables:
+            few = replace(table, rows=table.rows[:MOST_COMMITTED])
+            lines += [markdown(few), ""]
+            if len(few.rows) < len(table.rows):
+                lines += [f"The first {len(few.rows)} rows; trials.csv has every trial.", ""]
+    return "\n".join(lines)

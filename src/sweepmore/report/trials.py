@@ -1,0 +1,127 @@
+"""The trials of a study as tables, and what the parameters have to do with their values."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from sweepmore.report import chart, figures
+from sweepmore.report.document import Picture, Section, Table
+from sweepmore.report.study import Study
+from sweepmore.study.attempts import Attempt
+from sweepmore.study.noise import noise
+from sweepmore.study.view import SHOWN, StudyView
+from sweepmore.wording import plural
+
+TRIALS = "The trials"
+# A study of more trials than this is shown by its best; csv=true writes them all.
+MOST_ROWS = 200
+
+
+def front_section(study: Study) -> Section:
+    """The first two objectives drawn; the trials of all."""
+    labels = study.metrics[:2]
+    text = f"{labels[0]} against {labels[1]}; the lines are the best known."
+    table = table_of(study, study.seen.front)
+    return Section("What no trial beats", text, [Picture([front_of(study)])], [table])
+
+
+def front_of(study: Study) -> chart.Chart:
+    """Of two objectives; with a line for each value of the first parameter that is a choice."""
+    space = study.question["space"]
+    choices = [name for name, one in space.items() if "choices" in one.get("attributes", {})]
+    group = next((name for name in choices if 2 <= len(values_of(study.seen, name)) <= 6), None)
+    return figures.front(study.seen, study.metrics[:2], group)
+
+
+def values_of(seen: StudyView, name: str) -> set[Any]:
+    return {a.params.get(name) for a in seen.ranked}
+
+
+def trials_section(study: Study) -> Section:
+    ranked = study.seen.ranked
+    text = f"The best {MOST_ROWS} of {len(ranked)}; csv=true writes all to {study.seen.name}.csv."
+    return Section(
+        TRIALS, text if len(ranked) > MOST_ROWS else "", tables=[table_of(study, ranked)]
+    )
+
+
+def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
+    """A row each; marked is the best, or of several objectives what no trial beats."""
+    seen, names = study.seen, list(study.question["space"])
+    error = noise(seen.ranked[:SHOWN])
+    kept = {
+        key: head
+        for key, head in study.application.columns.items()
+        if any(_kept(attempt, key) is not None for attempt in shown)
+    }
+    head = [
+        "trial",
+        *study.metrics[: len(seen.directions)],
+        *(["± s.e."] if error else []),
+        *kept.values(),
+        "seconds",
+        *names,
+    ]
+    rows = []
+    for a in shown[:MOST_ROWS]:
+        std = [None if a.attrs.std is None else a.attrs.std / len(a.attrs.repeats or ()) ** 0.5]
+        rows.append([a.root, *(a.values or ()), *(std if error else []),
+                     *(_kept(a, key) for key in kept), seen.seconds_of(a),
+                     *(a.params.get(name) for name in names)])  # fmt: skip
+    best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
+    roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
+    marked = [k for k, row in enumerate(rows) if row[0] in roots]
+    params = range(len(head) - len(names), len(head))
+    return Table(head, rows, marked=marked, typed=[0, *params])
+
+
+def _kept(attempt: Attempt, key: str) -> Any:
+    """What the application keeps with a trial under a key; None where it has nothing there."""
+    return (attempt.attrs.result or {}).get(key)
+
+
+def parameter_sections(study: Study) -> list[Section]:
+    seen, metric = study.seen, study.metrics[0]
+    charts = figures.slices(seen, study.question["space"], metric)
+    caption = f"Each point is one of n = {plural(len(seen.ranked), 'trial')}."
+    found = []
+    if charts:
+        found.append(
+            Section(
+                "Each parameter",
+                pictures=[Picture(charts, caption, columns=min(3, len(charts)))],
+                tables=trial_lists(study),
+            )
+        )
+    bars = figures.importance(study.shares, seen)
+    if bars is not None:
+        left = 1 - sum(study.shares.values())
+        text = (
+            f"How much of the variance of {metric} each parameter explains by itself, corrected "
+            "for chance; two that the sampler moved together share it. The other "
+            f"{max(0.0, left):.0%} is interactions and noise. It is about these trials, the bad "
+            "ones too (far outliers are drawn in), not about the best alone: a parameter whose "
+            "range is narrow, or that the sampler soon settled, looks unimportant."
+        )
+        found.append(Section("What mattered", text, [Picture([bars])]))
+    return found
+
+
+def trial_lists(study: Study) -> list[Table]:
+    """For each list that was searched a row a member: how many trials, their best and mean."""
+    found = []
+    for name, one in study.question["space"].items():
+        rows = []
+        for choice in one.get("attributes", {}).get("choices", ()):
+            of_it = [a for a in study.seen.ranked if repr(a.params.get(name)) == repr(choice)]
+            values = [(a.values or (math.nan,))[0] for a in of_it]
+            if values:
+                best = min(values, key=lambda value: study.sign * value)
+                rows.append([choice, len(values), best, statistics.fmean(values)])
+        if len(rows) > 1:
+            head = [name, "trials", f"best {study.metrics[0]}", "mean"]
+            found.append(Table(head, rows, typed=[0]))
+    return found
