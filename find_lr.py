@@ -1,6 +1,6 @@
 """Find a learning rate: ``python find_lr.py model.hidden=300``; ``--help`` lists the settings.
 
-A range test with the settings of train.py: fresh parameters, a rate that grows at each step.
+A range test with the settings of train.py: fresh parameters, and a rate that grows at each step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parent
 
 
 def main(node: DictConfig) -> None:
-    """Sweep, suggest, draw; what was found is printed and written beside the figure."""
+    """Sweep the rates, suggest one, and draw the losses. The suggestion is printed and written
+    beside the figure."""
     wanted, config = rates.read(node)
     folder = Path(HydraConfig.get().runtime.output_dir)
     from nplm import checkpoint, lr_finder
@@ -40,18 +41,20 @@ def main(node: DictConfig) -> None:
     if config.start_from is not None:
         source = finding.find_run(config.start_from, ROOT / "outputs", checkpoint.WEIGHTS)
         weights = checkpoint.load(source / checkpoint.WEIGHTS)
+    # sweep: from fresh parameters, or from given weights, once for each seed
     print("\n".join(rates.header(config, splits, wanted)), flush=True)
-    tried = lr_finder.spaced(wanted.lo, wanted.hi, wanted.steps)
+    swept = lr_finder.spaced(wanted.lo, wanted.hi, wanted.steps)
     seeds = [derived_seed(config.seed, f"find_lr/{k}") for k in range(wanted.seeds)]
-    sweeps = [lr_finder.sweep_rates(config, splits, tried, seed, weights) for seed in seeds]
-    found = lr_finder.suggest(tried, lr_finder.mean(sweeps))
+    sweeps = [lr_finder.sweep_rates(config, splits, swept, seed, weights) for seed in seeds]
+    suggestion = lr_finder.suggest(swept, lr_finder.mean(sweeps))
 
+    # figure, lr.json and the answer
     title = f"{rates.about(config, splits)}\n{rates.about_sweep(wanted)}"
     figure = folder / "lr.png"
-    lr_finder.draw_sweeps(figure, tried, sweeps, found, title, rates.minibatches(config))
-    facts = {"fingerprint": splits.fingerprint, "seeds": seeds, "rates": tried, "losses": sweeps}
-    rates.write(folder / "lr.json", config, wanted, found, facts)
-    rates.answer(found, tried, sweeps, figure)
+    lr_finder.draw_sweeps(figure, swept, sweeps, suggestion, title, rates.minibatches(config))
+    facts = {"fingerprint": splits.fingerprint, "seeds": seeds, "rates": swept, "losses": sweeps}
+    rates.write(folder / "lr.json", config, wanted, suggestion, facts)
+    rates.answer(suggestion, swept, sweeps, figure)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""New lines from a trained run, or its predictions along a given line."""
+"""Print new lines from a trained run, or its predictions along a given line."""
 
 from __future__ import annotations
 
@@ -25,16 +25,22 @@ WEIGHTS = "model.safetensors"
 class Arguments:
     """python sample.py [key=value …]: new lines from a run, or its predictions along a line."""
 
-    run: str | None = setting(None, "a run's folder or name; null or last: the newest")
-    study: str | None = setting(None, "instead: its confirmed winner, else its best; or last")
-    trial: int | None = setting(None, "of study= (null: the last): that trial's run", at_least=0)
-    n: int = setting(20, "how many lines", at_least=1, at_most=100_000)
-    seed: int = setting(0, "of the draws", at_least=0, below=2**63)
-    temperature: float = setting(1.0, "below 1 safer, above 1 wilder", above=0, at_most=100)
-    # a blank that is typed comes as null
-    prompt: str | None = setting("", "how each line begins")
-    explain: str | None = setting("", "a line: what the model predicts at each position")
-    storage: str | None = setting(None, "study='s database URL; null: studies.db in outputs")
+    run: str | None = setting(None, "a run's folder or name; null or last: the newest run")
+    study: str | None = setting(
+        None, "or a study: its confirmed winner, else its best run; or last"
+    )
+    trial: int | None = setting(
+        None, "the run of this trial of study= (null: the last study)", at_least=0
+    )
+    n: int = setting(20, "number of lines", at_least=1, at_most=100_000)
+    seed: int = setting(0, "seed of the draws", at_least=0, below=2**63)
+    temperature: float = setting(
+        1.0, "below 1: safer lines, above 1: wilder ones", above=0, at_most=100
+    )
+    # an empty value on the command line arrives as null
+    prompt: str | None = setting("", "the beginning of each line")
+    explain: str | None = setting("", "a line: show what the model predicts at each position")
+    storage: str | None = setting(None, "database URL of study=; null: studies.db in outputs")
     outputs: str = setting("outputs", "the folder of runs and studies, relative to this one")
 
     def __post_init__(self) -> None:
@@ -45,6 +51,7 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
+    """Print what the arguments ask for."""
     folder = asked_for(arguments)
     if arguments.explain:
         writing.explain(folder, arguments.explain)
@@ -55,14 +62,15 @@ def main(arguments: Arguments) -> None:
 
 
 def asked_for(arguments: Arguments) -> Path:
-    """The run that the arguments mean."""
+    """Return the folder of the run that the arguments name. Raises ConfigError and RunError where
+    there is none, or more than one."""
     outputs, study = ROOT / arguments.outputs, arguments.study
     if study is None or arguments.trial is not None:
         wanted = (arguments.run, study, arguments.trial)
         return find_named(*wanted, outputs, holding=WEIGHTS)
     if arguments.run is not None:
         problem = f"run={arguments.run} and study={study} are two runs."
-        raise ConfigError(problem, value=study, cure="Give one of them.")
+        raise ConfigError(problem, value=study, cure="Give only one of them.")
     from sweepmore.compose.script_storage import opened
     from sweepmore.study.loading import load
     from sweepmore.study.parts import best_run

@@ -32,14 +32,15 @@ if TYPE_CHECKING:  # torch and matplotlib are imported once a run is certain to 
     from sweepmore.runs.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parent
-# How many of a run's samples are printed.
+# How many samples a run prints.
 PRINTED = 5
 
 
 @register(application.describe)
 def main(node: DictConfig) -> float | list[float]:
-    """Train as ``node`` says; returns the objectives, ``inf`` where the run diverged."""
+    """Train as the config ``node`` says. Returns the objectives; infinite for a diverged run."""
     trial = current_trial()  # None outside a sweep
+    # what is asked for: config, data and first state; nothing is written yet
     asked = beginning.asked_for(node, ROOT / "outputs", trial)
     from nplm import console
     from nplm.app import ending, looks
@@ -57,7 +58,7 @@ def main(node: DictConfig) -> float | list[float]:
     else:
         trial.name(*map(str, config.objective))
 
-    # a signal is an answer to fit's question, not an exception in the middle of a file
+    # train and record; fit asks for a signal at each step, so that none interrupts a write
     with stop_signals() as stop:
         record = beginning.open_record(asked, splits, state, trial)
         run = Run(config, splits, state, record, trial)
@@ -79,7 +80,7 @@ def main(node: DictConfig) -> float | list[float]:
 
 
 def train(run: Run, tracker: Tracker, stop: Callable[[], int | None]) -> Result:
-    """Fit, and hand on every report: to the record, to W&B, to the terminal or the study."""
+    """Fit the model. Each report goes to the record, to W&B, and to the terminal or the study."""
     from nplm import console, training
     from nplm.app.ending import metrics_row
 
@@ -88,13 +89,13 @@ def train(run: Run, tracker: Tracker, stop: Callable[[], int | None]) -> Result:
         run.record.metrics() as log,
         console.following(config, splits, state) if trial is None else console.silent() as show,
     ):
-        prunable = config.objective == (Objective(),)  # dev_loss alone: what is reported here
+        prunable = config.objective == (Objective(),)  # by dev_loss alone, which is reported here
 
         def report(progress: Progress) -> bool:
             row = metrics_row(progress, splits.vocabulary.unit)
             evaluated = progress.dev_loss is not None
             log(row, sync=evaluated)
-            if evaluated or trial is None:  # W&B takes 700 bytes a row: a trial's file stays small
+            if evaluated or trial is None:  # W&B takes 700 bytes a row, so a trial sends few
                 tracker.log(row)
             show(progress)
             if trial is None or not prunable or progress.dev_loss is None or not progress.step:

@@ -148,7 +148,7 @@ class Optim:
     )
     draw: Literal["examples", "contexts", "full"] = setting(
         "examples",
-        "a minibatch: examples | contexts, each with all its counts | full: every context",
+        "examples | contexts, each with its counts | full: every context",
     )
 
 
@@ -231,7 +231,7 @@ class Data:
             raise ConfigError(
                 f"data={self.name} cannot be used with data.path={self.path or 'null'}.",
                 value=self.path,
-                cure="Give data=text and data.path=FILE together; other data take no path.",
+                cure="Give both, as in data=text data.path=FILE; no other data take a path.",
             )
 
 

@@ -267,7 +267,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_not_resumed(
     (source / "result.json").unlink()
     message = refused(tmp_path / "run", [f"resume={source}"], capsys, train_here)
     assert "ended before its first checkpoint" in message
-    assert "begin the run anew" in message
+    assert "start the run again" in message
 
 
 def test_weights_of_other_shapes_are_not_started_from(

@@ -99,7 +99,7 @@ def test_curve_without_a_bottom_is_refused(losses: list[float], says: str) -> No
     with pytest.raises(ConfigError, match=re.escape(says)) as refusal:
         suggest(RATES, losses)
     assert refusal.value.cure.startswith(
-        ("Begin lower: find_lr.lo=-5", "Go on higher: find_lr.hi=2")
+        ("Begin with a lower rate: find_lr.lo=-5", "Go up to a higher rate: find_lr.hi=2")
     )
 
 

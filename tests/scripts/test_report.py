@@ -273,7 +273,7 @@ def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
     assert "this test split has had 0 looks" in head
     result = json.loads((Path(winner["run"]) / "result.json").read_text())
     overlap = result["data"]["dev_in_train"] > 0
-    assert ("of the dev lines also stand in train" in head) == overlap
+    assert ("of the dev lines also appear in train" in head) == overlap
 
 
 def test_each_figure_is_a_file_too(page_of_a: Path) -> None:
@@ -778,7 +778,7 @@ def test_a_mixture_s_net_alone_stands_beside_it(finished: Path, tmp_path: Path) 
         assert page.facts[1] == ("mixture: the net alone", told)
         assert len(page.facts) == 2 * len(folders) - (len(folders) - 1)
         (losses,) = [one for one in page.sections if one.title == "Losses"]
-        assert losses.pictures[0].caption == "Of mixture the curves are the net's alone."
+        assert losses.pictures[0].caption == "The curves of mixture show the net alone."
     study = optuna.create_study(study_name="s")
     study.set_user_attr("question", {"space": {}, "config": {}, "identity": None})
     study.set_user_attr("command", {"script": ["train.py"], "fixed": [], "hydra": [], "words": []})

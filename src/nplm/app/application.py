@@ -1,4 +1,4 @@
-"""What nplm says of itself to whatever is made of its studies: plain data, without torch."""
+"""What nplm tells reports and terminals about its studies: plain data, without torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMANDS = Commands(
     run=Command("New lines from {which}:", "python sample.py run={run}"),
     number=Command("The number to report, once:", "python evaluate_test.py study={study}{where}"),
 )
-# The files that say what a loss is: of which lines, over which examples, by which sum.
+# The files that define a loss: its lines, its examples and its sum.
 EVALUATORS = (
     "src/nplm/data.py",
     "src/nplm/vocabulary.py",
@@ -34,13 +34,13 @@ EVALUATORS = (
 )
 
 
-# Settings of which no other application's config has any, and at most one is searched.
+# Settings that no other application has. A study searches one of them at most.
 OWN = {"eval_every", "overfit_batch", "start_from"}
 
 
 def describe(config: Mapping[str, Any]) -> Application:
-    """Of studies or runs with this config: flat, and written as on the command line; neutral for
-    the config of another application."""
+    """Return the description of studies and runs with this config, which is flat and written as on
+    the command line. For another application's config it is neutral."""
     if config and not OWN & config.keys():
         return Application()
     return Application(
@@ -55,7 +55,8 @@ def describe(config: Mapping[str, Any]) -> Application:
 
 
 def objectives(config: Mapping[str, Any]) -> list[str]:
-    """Names with units, from a study's fixed config: flat, and written as on the command line."""
+    """Return the objectives with their units, from a study's fixed config: flat, and written as on
+    the command line."""
     level = config.get("objective.seconds_to")
     written = config.get("objective") if level is None else {"seconds_to": level}
-    return [] if written is None else [str(one) for one in read_objectives(written)]
+    return [] if written is None else [str(objective) for objective in read_objectives(written)]

@@ -58,7 +58,7 @@ class Range:
             raise ConfigError(
                 f"find_lr.lo={self.lo:g} is not below find_lr.hi={self.hi:g}.",
                 value=self.lo,
-                cure="Give a smaller exponent first, such as find_lr.lo=-3 find_lr.hi=0.",
+                cure="Give exponents of 10, the smaller first, such as find_lr.lo=-3 find_lr.hi=0.",
             )
 
 

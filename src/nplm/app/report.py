@@ -1,4 +1,4 @@
-"""What can be told of a trained model: its embeddings, its hardest lines, what it repeats."""
+"""What a report shows of a trained model: its embeddings, its hardest lines, what it repeats."""
 
 from __future__ import annotations
 
@@ -35,23 +35,26 @@ from sweepmore.wording import bounds, decimals, plural
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-# Counts of more tokens than this cannot be read in one figure.
+# The most tokens of a figure of counts: more would be illegible.
 MOST_TOKENS = 40
-# Tokens among which neighbours are looked for, in the vocabulary's order (guess).
+# Neighbours are searched among this many tokens, in the vocabulary's order (guess).
 NEAR = 1_000
-COLUMNS, WIDEST = 4, 60  # of samples, and characters of the longest that has a column
+COLUMNS, WIDEST = 4, 60  # of samples; one column if the longest has more than 60 characters
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
 
 
 def additions(root: Path, url: URL | None) -> Additions:
-    """nplm's part of a report; ``root`` is the folder of its scripts and of the receipts of looks
-    at test, ``url`` the studies' database, which holds rows of them; None where there is none."""
+    """Return nplm's part of a report.
+
+    ``root`` is the folder of its scripts and of the receipts of looks at test; ``url`` is the
+    studies' database, which records looks too, or None where there is none.
+    """
     receipts = root / "sweeps" / "looks"
 
     def warnings(folder: Path) -> list[str]:
         _, splits, _ = opened(folder)
-        seen = looks_at(splits, receipts, url)
-        return [*warnings_of(folder), f"this test split has had {seen}"]
+        recorded = looks_at(splits, receipts, url)
+        return [*warnings_of(folder), f"this test split has had {recorded}"]
 
     return dataclasses.replace(
         RECORDED, facts=facts, warnings=warnings, sections=sections, scripts=root
@@ -59,20 +62,21 @@ def additions(root: Path, url: URL | None) -> Additions:
 
 
 def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a mixture is without counting, from its ``result.json``; of any other run nothing."""
+    """Return the losses of a mixture's net alone, from ``result.json``; nothing for other runs."""
     mix = result.get("mix")
     if mix is None or mix["net_dev_loss"] is None:
         return []
     train = "–" if mix["net_train_loss"] is None else decimals(mix["net_train_loss"])
-    told = f"dev {decimals(mix['net_dev_loss'])}, train {train}"
-    told += f" ({mix['weight']:.0%} of the mixture is counting, of order {mix['order']})"
-    return [("net alone", told)]
+    losses = f"dev {decimals(mix['net_dev_loss'])}, train {train}"
+    losses += f" ({mix['weight']:.0%} of the mixture is counting, of order {mix['order']})"
+    return [("net alone", losses)]
 
 
 def note(results: Results) -> str:
-    """Whose curves are those of a part of the model, by the name and result of each run."""
+    """Return which curves show only a part of the model; ``results`` holds names and results of
+    runs."""
     mixtures = " and ".join(name for name, result in results if result.get("mix"))
-    return f"Of {mixtures} the curves are the net's alone." if mixtures else ""
+    return f"The curves of {mixtures} show the net alone." if mixtures else ""
 
 
 # What needs neither the data nor the weights of a run.
@@ -80,95 +84,96 @@ RECORDED = Additions(describe, numbers, note)
 
 
 def opened(folder: Path) -> tuple[Config, Splits, sampling.Trained]:
+    """Return config, splits and model of the run in ``folder``."""
     config = from_hydra(read_config(folder))
     return config, load_splits(config.data, config.model.block_size), sampling.load_trained(folder)
 
 
 def facts(folder: Path) -> list[tuple[str, str]]:
-    """The run's number on test, where it has one, and the run beside counting on the dev lines,
-    with 95 % intervals."""
+    """Return rows of name and value: the loss on test, where the run has one, and its gains over
+    counting on dev, with 95 % intervals."""
     _, splits, _ = opened(folder)
     dev = splits.dev
-    found = [
-        ("data", f"{splits.name} · dev: {plural(len(dev.lines), 'line')}, {len(dev):,} tokens")
-    ]
+    rows = [("data", f"{splits.name} · dev: {plural(len(dev.lines), 'line')}, {len(dev):,} tokens")]
     result = read_json(folder / "result.json")
     if (perplexity := result.get("dev_perplexity")) is not None:
-        found.append(("dev perplexity", f"{perplexity:.2f}"))
+        rows.append(("dev perplexity", f"{perplexity:.2f}"))
     test = result.get("test")
     if test is not None:
         loss = Estimate(**test["loss"])
-        told = bounds(loss.mean, loss.low, loss.high)
-        found.insert(0, (f"test loss (nats/token), look {test['look']}", told))
+        interval = bounds(loss.mean, loss.low, loss.high)
+        rows.insert(0, (f"test loss (nats/token), look {test['look']}", interval))
     for context, gain in gains(folder):
         interval = bounds(gain.mean, gain.low, gain.high, sign="+")
-        found.append((f"gain over Kneser–Ney, {context} of context", interval))
-    return found
+        rows.append((f"gain over Kneser–Ney, {context} of context", interval))
+    return rows
 
 
-@functools.lru_cache(maxsize=2)  # facts and warnings of one page, or of two runs side by side
+@functools.lru_cache(maxsize=2)  # facts and warnings use them, and so do two runs side by side
 def gains(folder: Path) -> list[tuple[str, Estimate]]:
-    """By how many nats per token the run beats counting, and how much context that sees: the
-    frequencies of pairs, and modified Kneser–Ney with as much context as the net."""
+    """Return by how many nats per token the run beats counting on dev, with the context that
+    counting uses: one token, and as many as the model."""
     config, splits, trained = opened(folder)
     dev, block, size = splits.dev, config.model.block_size, len(splits.vocabulary)
     contexts, targets = splits.train.contexts.numpy(), splits.train.targets.numpy()
     net = line_losses(trained, splits)
     tokens = line_tokens(dev)
-    found = []
+    gains = []
     for order in sorted({2, block + 1}):
         counted = kneser_ney(contexts, targets, size, order)
         nats = counted.losses(dev.contexts.numpy(), dev.targets.numpy())
-        seen = "1 token" if order == 2 else f"{block} tokens"
-        found.append((seen, bootstrap(line_sums(nats, dev) - net, tokens, seed=0)))
-    return found
+        context = plural(order - 1, "token")
+        gains.append((context, bootstrap(line_sums(nats, dev) - net, tokens, seed=0)))
+    return gains
 
 
 def warnings_of(folder: Path) -> list[str]:
+    """Return what makes the run's dev loss mean less than it seems to."""
     _, splits, _ = opened(folder)
-    found = [
-        f"counting with {context} of context (Kneser–Ney) is better on dev than this model, by "
+    warnings = [
+        f"counting with {context} of context (Kneser–Ney) beats this model on dev by "
         f"{decimals(-gain.mean, gain.low)} nats/token"
         for context, gain in gains(folder)
         if gain.mean < 0
     ]
     if splits.dev_in_train:
         share = splits.dev_in_train / max(1, len(splits.dev.lines))
-        found.append(
-            f"{share:.1%} of the dev lines also stand in train: part of the gain is memory"
+        warnings.append(
+            f"{share:.1%} of the dev lines also appear in train: part of the gain is memory"
         )
     lines = [*splits.train.lines, *splits.dev.lines]
     if again := len(lines) - len(set(lines)):
-        found.append(
-            f"{again:,} of the {len(lines):,} train and dev lines repeat another one: "
-            "data.duplicates=drop keeps one of each"
+        warnings.append(
+            f"{again:,} of the {len(lines):,} train and dev lines repeat another line: "
+            "set data.duplicates=drop to keep one copy of each line"
         )
-    return found
+    return warnings
 
 
 def sections(folder: Path) -> list[Section]:
+    """Return the sections of the run in ``folder``."""
     config, splits, trained = opened(folder)
     table = trained.model.embeddings
-    found = [] if table is None else [embeddings(table.detach().double(), splits)]
-    found += [hardest(trained, splits), samples(trained, splits, config)]
+    parts = [] if table is None else [embeddings(table.detach().double(), splits)]
+    parts += [hardest(trained, splits), samples(trained, splits, config)]
     if len(splits.vocabulary) <= MOST_TOKENS:
-        found.append(bigrams(splits))
-    return found
+        parts.append(bigrams(splits))
+    return parts
 
 
 def bigrams(splits: Splits) -> Section:
-    """How often each token follows each, as the first lecture draws it."""
+    """Return a figure of how often each token follows each, as the first lecture draws it."""
     counts = pairs(splits.train, len(splits.vocabulary)).long()
     title = f"{splits.name}, train: n = {len(splits.train):,} pairs"
     chart = Chart("bigrams", title, "next token", "token",
                   counts=counts.tolist(), categories=splits.vocabulary.tokens)  # fmt: skip
     boundary = splits.vocabulary.unit.boundary
-    text = f"What a model sees that looks back one token only; '{boundary}' is the boundary."
+    text = f"All that a model with one token of context learns from; '{boundary}' is the boundary."
     return Section("What follows what", text, [Picture([chart])])
 
 
 def embeddings(table: Tensor, splits: Splits) -> Section:
-    """``table`` (V, m)."""
+    """Return a map of the embeddings ``table`` (V, m), and a table of nearest tokens."""
     chart = prepare_embeddings(table, splits.vocabulary, "embeddings")
     points = [Point(x, y, token, "labelled") for (x, y), token in zip(chart.points, chart.tokens)]
     title = f"the embedding of each token, n = {len(points)}"
@@ -178,7 +183,7 @@ def embeddings(table: Tensor, splits: Splits) -> Section:
     rows = [[token, " ".join(near)] for token, near in neighbours(table, splits.vocabulary)]
     return Section(
         "Embeddings",
-        "Tokens that are used alike lie together; distances in the table are in all dimensions.",
+        "Tokens with similar uses lie close together. The table compares all dimensions.",
         [Picture([figure])],
         [Table(["token", "nearest first"], rows)],
     )
@@ -187,25 +192,30 @@ def embeddings(table: Tensor, splits: Splits) -> Section:
 def neighbours(
     table: Tensor, vocabulary: Vocabulary, number: int = NEIGHBOURS
 ) -> list[tuple[str, list[str]]]:
-    """The first ``MOST_DRAWN`` tokens with those whose embeddings (V, m) are nearest, of the
-    first ``NEAR`` ones: words that train hardly has lie where they were drawn."""
+    """Return the first ``MOST_DRAWN`` tokens, each with the ``number`` tokens whose embeddings in
+    ``table`` (V, m) are nearest. Only the first ``NEAR`` tokens are compared: rare words stay
+    close to where they were initialised."""
     tokens, table = vocabulary.tokens, table[:NEAR]
     distances = torch.cdist(table[:MOST_DRAWN], table).fill_diagonal_(math.inf)
-    nearest = distances.argsort(1)[:, : min(number, len(table) - 1)].tolist()  # itself is the last
+    nearest = distances.argsort(1)[
+        :, : min(number, len(table) - 1)
+    ].tolist()  # the token itself comes last
     return [(token, [tokens[k] for k in near]) for token, near in zip(tokens, nearest)]
 
 
 def line_losses(trained: sampling.Trained, splits: Splits) -> Floats:
-    """(lines,) nats of each dev line, its end among them."""
+    """Return (lines,) the nats of each dev line, with its end."""
     losses = token_losses(trained.model, splits.dev.contexts, splits.dev.targets)
     return line_sums(losses.double().numpy(), splits.dev)
 
 
 def hardest(trained: sampling.Trained, splits: Splits) -> Section:
-    lines, known = splits.dev.lines, set(splits.train.lines)
+    """Return the dev lines with the highest loss per token."""
+    lines, lines_in_train = splits.dev.lines, set(splits.train.lines)
     nats = line_losses(trained, splits) / line_tokens(splits.dev)
     rows = [
-        [lines[k], float(nats[k]), lines[k] in known] for k in np.argsort(-nats)[:HARDEST].tolist()
+        [lines[k], float(nats[k]), lines[k] in lines_in_train]
+        for k in np.argsort(-nats)[:HARDEST].tolist()
     ]
     return Section(
         "The hardest dev lines", tables=[Table(["line", "nats/token", "in train"], rows)]
@@ -213,18 +223,19 @@ def hardest(trained: sampling.Trained, splits: Splits) -> Section:
 
 
 def samples(trained: sampling.Trained, splits: Splits, config: Config) -> Section:
+    """Return new lines, with a star on those that appear in train."""
     drawn = sampling.sample(trained, SAMPLES, config.seed)
-    known = splits.vocabulary.spelt(splits.train.lines)
-    share = sum(line in known for line in drawn) / len(drawn)
+    lines_in_train = splits.vocabulary.spelt(splits.train.lines)
+    share = sum(line in lines_in_train for line in drawn) / len(drawn)
     return Section(
         "What it writes",
-        f"{share:.0%} of {SAMPLES} samples stand in train (*).",
-        tables=[_in_columns([f"{s}{' *' * (s in known)}" for s in drawn[:SHOWN]])],
+        f"{share:.0%} of {SAMPLES} samples appear in train (*).",
+        tables=[_in_columns([f"{s}{' *' * (s in lines_in_train)}" for s in drawn[:SHOWN]])],
     )
 
 
 def _in_columns(lines: Sequence[str]) -> Table:
-    """Names side by side, sentences one below the other."""
+    """Return a table with short lines side by side and long ones below each other."""
     width = COLUMNS if max(map(len, lines)) <= WIDEST else 1
     rows = [lines[k : k + width] for k in range(0, len(lines), width)]
     return Table([""] * width, rows)
