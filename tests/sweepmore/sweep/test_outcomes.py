@@ -181,7 +181,7 @@ class TestRepeats:
         assert all(
             row["folder"].endswith(f"{row['root']:04d}/{i % 3}") for i, row in enumerate(rows)
         )
-        assert "noise: standard error" in out
+        assert "noise: a value's standard error" in out
         assert "3 runs each, seed 0, 1, 5; 6 runs in all" in out
         assert re.search(r"^\d/2 done \(\d of 6 runs\)", out, re.MULTILINE)
         assert "(sd " in out
