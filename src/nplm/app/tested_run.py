@@ -145,7 +145,8 @@ def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
 def beside(asked: Asked, confirmation: Confirmed) -> Asked:
     """Add what the confirmation of a run's search says: whether the run is the winner, which a
     copy of the winner's run is, too, and what the search has found since."""
-    since, next_round = confirmation.since, confirmation.next_round
+    since, words = confirmation.since, confirmation.next_round
+    next_round = f"python confirm.py {words}" if words else ""
     asked = dataclasses.replace(asked, since=since, next_round=next_round)
     winner, study = confirmation.winner, confirmation.study
     weights = winner.files.get(WEIGHTS)

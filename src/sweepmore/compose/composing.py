@@ -41,9 +41,10 @@ from sweepmore.typed import dotted
 
 # The packages that may raise in there without having a bug, by themselves or below them in the
 # standard library (of which ``__main__`` is not a module). Our own frames may only be passed
-# through: they call Hydra from there, and raise by a bug.
+# through: they call Hydra from there, and raise by a bug. W&B, once it has begun a run, wraps
+# ``sys.exit``, through which Hydra ends.
 COMPOSERS = {"hydra", "omegaconf", "yaml", "antlr4"}
-BELOW, THROUGH = sys.stdlib_module_names, "sweepmore"
+BELOW, THROUGH = {*sys.stdlib_module_names, "wandb"}, "sweepmore"
 # The `_target_` of a config for the stock plugin, beside hydra/sweeper=sweepmore. Hydra looks it up
 # before it asks our sweeper: where only hydra.main is around it, the message is Hydra's own.
 STOCK_CLASS = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"

@@ -170,7 +170,8 @@ def next_round(searched: optuna.Study, where: str = "") -> str:
 @dataclass(frozen=True)
 class Confirmed:
     """A confirmation that has named its ``winner``. ``since`` says what the search has found after
-    that, and ``next_round`` is the command that confirms it; both are empty where nothing was."""
+    that, and ``next_round`` are the words for confirm.py that confirm it; both are empty where
+    nothing was found."""
 
     study: optuna.Study
     winner: Winner
@@ -186,8 +187,8 @@ def confirmed(searched: optuna.Study, where: str = "") -> Confirmed | None:
     if study is None or winner is None:
         return None
     since = told_unconfirmed(unconfirmed(searched))
-    command = f"python confirm.py {next_round(searched, where)}" if since else ""
-    return Confirmed(study, winner, since, command)
+    words = next_round(searched, where) if since else ""
+    return Confirmed(study, winner, since, words)
 
 
 def search_of(database: optuna.storages.BaseStorage, run_id: str) -> optuna.Study | None:
