@@ -424,7 +424,7 @@ def test_the_last_study_is_the_one_whose_last_run_began_last(studies: Path) -> N
     ("study", "trial", "told", "cure"),
     [("new", 1, "new has no run of a trial 1.", "It has 2, from 0 to 17; a retried trial keeps"),
      ("neww", 0, "There is no study neww in ", "Known: new, new.confirm, old. Did you mean new?"),
-     ("new", 0, "Trial 0 of new holds no weights: its status is diverged.", "Name a trial whose status is ok")],
+     ("new", 0, "Trial 0 of new holds no weights: its status is diverged.", "whose status is ok")],
 )  # fmt: skip
 def test_a_trial_that_is_not_there(
     studies: Path, study: str, trial: int, told: str, cure: str
