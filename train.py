@@ -65,7 +65,7 @@ def main(node: DictConfig) -> float | list[float]:
         with beginning.mirrored(run) as tracker:
             try:
                 result = train(run, tracker, stop)
-                samples = ending.keep(run, tracker, result)
+                samples = ending.save(run, tracker, result)
             except Exception as error:
                 record.finish(result_json(config, splits, ending.failed(run, error)))
                 raise

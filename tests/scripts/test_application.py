@@ -99,7 +99,7 @@ def test_the_framework_speaks_of_no_model() -> None:
 
 
 def keep(study: optuna.Study, application: Application) -> None:
-    StudyAttributes(application=application).keep(study)
+    StudyAttributes(application=application).write(study)
 
 
 def kept(study: optuna.Study) -> Application | None:

@@ -31,7 +31,7 @@ def metrics_row(progress: Progress, unit: Unit) -> dict[str, Any]:
     return row
 
 
-def keep(run: Run, tracker: Tracker, result: Result) -> list[str]:
+def save(run: Run, tracker: Tracker, result: Result) -> list[str]:
     """Write weights, figures, samples and ``result.json``. Returns the samples.
 
     A trial has a small loss figure only, which the dashboard shows, and sends no media to W&B:

@@ -70,4 +70,4 @@ def keep_in_study(study: optuna.Study, attributes: StudyAttributes, url: URL) ->
     with storage_errors(url, KEPT):
         known = StudyAttributes.of(study)
         if (known.tested_run, known.test) != (attributes.tested_run, attributes.test):
-            attributes.keep(study)
+            attributes.write(study)

@@ -88,7 +88,7 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
         if not measured:
             raise nothing_left(searched.study_name + NOISE)
         deviation = statistics.stdev(measured[0].values)
-        StudyAttributes(noise=deviation, noise_freedom=seeds - 1).keep(searched)
+        StudyAttributes(noise=deviation, noise_freedom=seeds - 1).write(searched)
         print_noise(deviation, seeds, beside=measured[0].mean)
         return searched.study_name
     if told := told_unconfirmed(unconfirmed(searched)):
@@ -106,7 +106,7 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
     confirmed = load(database, searched.study_name + CONFIRM)
     winner = winner_of(outcome, confirmed.study_name, chosen, plans)
     keep_tested_run(confirmed)
-    StudyAttributes(winner=winner).keep(confirmed)
+    StudyAttributes(winner=winner).write(confirmed)
     write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner.written())
     print_outcome(outcome, winner)

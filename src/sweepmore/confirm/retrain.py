@@ -42,7 +42,7 @@ class Plan:
             return None
         return cls(**{**plan, "roots": tuple(plan["roots"]), "seeds": tuple(plan["seeds"])})
 
-    def keep(self, study: optuna.Study, suffix: str) -> None:
+    def write(self, study: optuna.Study, suffix: str) -> None:
         study.set_user_attr(f"plan{suffix}", vars(self))
 
     def chosen(self, study: optuna.Study) -> list[Attempt]:

@@ -75,7 +75,7 @@ def rounds(searched: optuna.Study, top: int, seeds: int, seed_key: str) -> list[
         return plans
     fresh = plans[0].seeds if plans else unused_seeds(searched, seeds, seed_key)
     plan = Plan(top, tuple(attempt.root for attempt in new), fresh, seed_key)
-    plan.keep(searched, round_suffix(len(plans) + 1))
+    plan.write(searched, round_suffix(len(plans) + 1))
     return [*plans, plan]
 
 
@@ -89,7 +89,7 @@ def final_plan(searched: optuna.Study, winner: Candidate, plan: Plan) -> tuple[s
         if known.roots == wanted.roots:
             return final_suffix(number), known
         number += 1
-    wanted.keep(searched, final_suffix(number))
+    wanted.write(searched, final_suffix(number))
     return final_suffix(number), wanted
 
 
@@ -101,7 +101,7 @@ def noise_plan(searched: optuna.Study, seeds: int, seed_key: str) -> Plan:
         return plan
     roots = tuple(attempt.root for attempt in distinct_best(view(searched), 1))
     plan = Plan(1, roots, unused_seeds(searched, seeds, seed_key), seed_key)
-    plan.keep(searched, NOISE)
+    plan.write(searched, NOISE)
     return plan
 
 

@@ -1,8 +1,4 @@
-"""Charts drawn by matplotlib: PNG for files, SVG whose points have titles for pages.
-
-The SVG is edited for a page that loads nothing from elsewhere: plotly would put megabytes of script
-into each.
-"""
+"""Charts as PNG for files, and as SVG for pages that load nothing (plotly would add megabytes)."""
 
 from __future__ import annotations
 

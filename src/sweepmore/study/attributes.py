@@ -189,7 +189,7 @@ class StudyAttributes:
         """Whether its question is stored; it is stored last, so all else is there, too."""
         return bool(self.question)
 
-    def keep(self, study: optuna.Study) -> None:
+    def write(self, study: optuna.Study) -> None:
         """Store the fields that are set here, in their order, and leave the rest as it was."""
         for attribute in dataclasses.fields(self):
             name = attribute.name

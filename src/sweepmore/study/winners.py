@@ -55,4 +55,4 @@ def keep_tested_run(confirmed: optuna.Study) -> None:
     """
     before = StudyAttributes.of(confirmed)
     if before.test is not None and before.tested_run is None and before.winner is not None:
-        StudyAttributes(tested_run=str(before.winner.run)).keep(confirmed)
+        StudyAttributes(tested_run=str(before.winner.run)).write(confirmed)

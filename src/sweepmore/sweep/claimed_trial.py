@@ -58,7 +58,7 @@ class ClaimedTrial:
         trials = self.study.get_trials(deepcopy=False)
         return trials[self.attempt.number].state.is_finished()
 
-    def keep(self, attributes: TrialAttributes) -> None:
+    def write(self, attributes: TrialAttributes) -> None:
         for key, value in attributes.written().items():
             self.set(key, value)
 
@@ -72,14 +72,14 @@ class ClaimedTrial:
         """Each repeat's value of the first objective, and their standard deviation."""
         firsts = [values[0] for values in values_of_runs]
         finite = tuple(value if math.isfinite(value) else None for value in firsts)
-        self.keep(TrialAttributes(repeats=finite))
+        self.write(TrialAttributes(repeats=finite))
         if len(firsts) > 1 and None not in finite:
-            self.keep(TrialAttributes(std=statistics.stdev(firsts)))
+            self.write(TrialAttributes(std=statistics.stdev(firsts)))
 
     def keep_error(self, error: BaseException, folder: Path) -> None:
         """With the trial, and as ``error.txt`` in its folder."""
         text, whole = described(error)
-        self.keep(TrialAttributes(error=text, traceback=whole))
+        self.write(TrialAttributes(error=text, traceback=whole))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(whole, encoding="utf-8")
 
@@ -95,13 +95,13 @@ class ClaimedTrial:
     def complete(self, values: Sequence[float]) -> None:
         """NaN never reaches the storage: what is not finite is infinitely bad."""
         if not all(map(math.isfinite, values)):
-            self.keep(TrialAttributes(status="diverged"))
+            self.write(TrialAttributes(status="diverged"))
             values = [
                 value if math.isfinite(value) else sign_of(direction) * math.inf
                 for value, direction in zip(values, directions_of(self.study))
             ]
         else:
-            self.keep(TrialAttributes(status="ok"))
+            self.write(TrialAttributes(status="ok"))
         self.tell(TrialState.COMPLETE, values)
 
     def hand_back(self) -> None:
@@ -114,7 +114,7 @@ class ClaimedTrial:
         now = next(a for a in view(self.study).attempts if a.number == self.attempt.number)
         # First the new attempt: a death between the two leaves one too many, not none.
         slots.retry(self.study, now, died=False)
-        self.keep(TrialAttributes(reason="handed_back"))
+        self.write(TrialAttributes(reason="handed_back"))
         self.tell(TrialState.FAIL)
 
     def tell(self, state: TrialState, values: Sequence[float] | None = None) -> None:

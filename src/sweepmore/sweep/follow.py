@@ -168,7 +168,7 @@ class Follower:
         # Take over, or say now and then that this one still does.
         before = None if leader else StudyAttributes.of(self.study).leader
         if not mine or time.time() - leader["time"] > slots.LEADER_SECONDS / 10:
-            StudyAttributes(leader={**me, "time": time.time()}).keep(self.study)
+            StudyAttributes(leader={**me, "time": time.time()}).write(self.study)
         if before and {key: before.get(key) for key in me} != me:
             self._say_that_it_is_silent(before)
         return True
@@ -189,7 +189,7 @@ class Follower:
         """Let the next parent plan at once."""
         leader = StudyAttributes.of(self.study).leader
         if leader is not None and leader["pid"] == os.getpid() and on_this_host(leader):
-            StudyAttributes(leader={}).keep(self.study)
+            StudyAttributes(leader={}).write(self.study)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -90,7 +90,7 @@ class OneTrial:
         """
         place, claimed = self.place, self.claimed
         self._move_to(place.shared.folder / f"{claimed.attempt.root:04d}")
-        claimed.keep(TrialAttributes(code=place.shared.code))
+        claimed.write(TrialAttributes(code=place.shared.code))
         try:
             values = self._values()
         except Interrupted as interrupted:
@@ -117,7 +117,7 @@ class OneTrial:
         if self.place.stop.signum is not None and self.is_asked_to_stop:
             self.claimed.hand_back()
         else:
-            self.claimed.keep(TrialAttributes(status="pruned"))
+            self.claimed.write(TrialAttributes(status="pruned"))
             self.claimed.tell(TrialState.PRUNED)
 
     def _fail(self, error: BaseException) -> None:
@@ -131,9 +131,9 @@ class OneTrial:
         if shared.is_without_folder:
             claimed.hand_back()
             raise removed([shared.folder]) from error
-        claimed.keep(TrialAttributes(status="error", reason="exception"))
+        claimed.write(TrialAttributes(status="error", reason="exception"))
         if isinstance(error, NoObjective):
-            claimed.keep(TrialAttributes(no_objective=True))
+            claimed.write(TrialAttributes(no_objective=True))
         claimed.keep_error(error, self.folder)
         claimed.tell(TrialState.FAIL)
 
@@ -193,7 +193,7 @@ class OneTrial:
         """A folder of this attempt's own, as ``hydra.sweep`` says of its first run."""
         study, attempt = self.place.study, self.claimed.attempt
         subdir = folders.first_subdir(study, attempt) or folders.subdir_of(config)
-        self.claimed.keep(TrialAttributes(subdir=subdir))
+        self.claimed.write(TrialAttributes(subdir=subdir))
         folder = folders.new_folder(sweep_dir, subdir)
         folders.link(self.place.shared.folder / f"{attempt.root:04d}", folder)
         return folder
@@ -201,7 +201,7 @@ class OneTrial:
     def _move_to(self, folder: Path) -> None:
         """From here on this is the trial's folder."""
         self.folder = folder
-        self.claimed.keep(TrialAttributes(folder=folder))
+        self.claimed.write(TrialAttributes(folder=folder))
 
     def _sweep_trial(self, run: _Run) -> SweepTrial:
         """What the task sees of the sweep during this run."""

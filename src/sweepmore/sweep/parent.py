@@ -103,7 +103,7 @@ class Parent:
         version = versions.open(storage)
         study = version.study
         assert study is not None
-        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded)).keep(study)
+        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded)).write(study)
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         shared = context_of(asked, study, frozen, self.since)

@@ -123,7 +123,7 @@ class Versions:
             if before.is_introduced:
                 kept = {key: before.command[key] for key in ("fixed", "hydra")}  # trials share it
                 now = {**self.asked.command, **kept}  # a study of an older version keeps no record
-                StudyAttributes(command=now, application=self.application).keep(study)
+                StudyAttributes(command=now, application=self.application).write(study)
             else:
                 self.introduce(study)
             return replace(version, study=study)
@@ -140,7 +140,7 @@ class Versions:
             sweep_dir=self.sweep_dir,
             application=self.application,
             question=self.question,
-        ).keep(study)
+        ).write(study)
         write_note(study)
 
     def against(self, study: optuna.Study) -> str:
