@@ -158,10 +158,18 @@ def test_the_facts_of_the_text(fresh: tuple[Any, dict[str, Any]]) -> None:
     assert facts["best"] < 2.16
 
 
+def by_trial(cell: Any) -> str:
+    """A cell's text, the trials of a sweep's table in the order of their numbers: two that differ
+    by less than ``RELATIVE`` change their ranks from one processor to the next."""
+    lines = texts(cell).splitlines()
+    trials = sorted(line for line in lines if line.startswith("  trial"))
+    return "\n".join(trials.pop(0) if line.startswith("  trial") else line for line in lines)
+
+
 def test_committed_outputs_are_those_of_the_cells(fresh: tuple[Any, dict[str, Any]]) -> None:
     book, _ = fresh
     for committed, executed in zip(code(read_tour()), code(book), strict=True):
         assert pictures(committed) == pictures(executed), committed.source
         if not committed.source.startswith(ROUGH):
-            expected = pytest.approx(numbers(texts(committed)), rel=RELATIVE, nan_ok=True)
-            assert numbers(texts(executed)) == expected, committed.source
+            expected = pytest.approx(numbers(by_trial(committed)), rel=RELATIVE, nan_ok=True)
+            assert numbers(by_trial(executed)) == expected, committed.source

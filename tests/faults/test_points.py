@@ -323,7 +323,7 @@ def reporting_sweep(app: App, steps: int) -> Callable[[Path], object]:
 
 @pytest.mark.system
 def test_a_database_that_fails_at_a_report_fails_no_trial(tmp_path: Path) -> None:
-    """It says nothing of the trial, which is handed back. The sixtieth commit is of a report: the
+    """It says nothing of the trial, which is handed back. The 66th commit is of a report: the
     thread that follows the study, whose looks are commits at any time, looks but at the begin."""
     app = App.copied(tmp_path)
 
@@ -331,7 +331,7 @@ def test_a_database_that_fails_at_a_report_fails_no_trial(tmp_path: Path) -> Non
         follow.TICK_SECONDS = 3600.0  # in this process, a fork
         reporting_sweep(app, 20)(app.database.parent)
 
-    ended = forked(sweep, Faults(60, "EIO", COMMITS_ALONE, tmp_path / "log"))
+    ended = forked(sweep, Faults(66, "EIO", COMMITS_ALONE, tmp_path / "log"))
     assert ended.refused, ended
     assert "disk I/O error" in ended.err
     failed, again = app.trials()
@@ -345,13 +345,13 @@ def test_a_database_that_fails_at_a_report_fails_no_trial(tmp_path: Path) -> Non
 def test_a_database_that_fails_at_each_commit_of_a_worker_fails_no_trial(
     app: App, tmp_path: Path, record_property: Note
 ) -> None:
-    """The thirty before it are the parent's, whose errors end the command before any trial."""
+    """The 32 before it are the parent's, whose errors end the command before any trial."""
 
     def result(folder: Path) -> list[tuple[object, object]]:
         return [(trial.params, trial.value) for trial in trials_in(folder)]
 
     sweep = reporting_sweep(app, 2)
-    points = EACH[29:]
+    points = EACH[31:]
     passed = loop_of_sweeps("EIO", False, sweep, result, tmp_path, points, under=COMMITS_ALONE)
     assert passed > 30
     record_property("commits passed", f"{passed}/{passed}")
@@ -362,7 +362,7 @@ def test_a_trial_that_was_taken_from_its_worker_is_left_alone(app: App, tmp_path
     words = ("does=oversleep", "x=1,2", ":study_name=s", f":outputs={app.folder}/outputs")
     ended = forked(lambda: sweep_of(app.command(*words)[1:]))
     assert ended.code == 0, ended
-    assert ended.out.count("trial 0 was taken from this worker") == 1
+    assert ended.out.count("trial 0 was reassigned: this worker had not been heard from") == 1
     assert "Traceback" not in ended.err
     trials = app.trials()
     assert slots_of(trials) == [0, 1]

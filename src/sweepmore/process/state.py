@@ -93,8 +93,15 @@ class Snapshot:
             before = self.loggers.get(name)  # none: what an import left counts for the next, too
             if before is not None and _state(logger) != before:
                 level, logger.propagate, logger.disabled, handlers, filters = before
+                for handler in logger.handlers:
+                    if handler not in handlers and _is_appending(handler):
+                        handler.close()  # as Hydra's of the job's log; used again, it opens again
                 logger.setLevel(level)
                 logger.handlers[:], logger.filters[:] = handlers, filters
+
+
+def _is_appending(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.FileHandler) and handler.mode.startswith("a")
 
 
 def return_to(folder: Path | None) -> None:

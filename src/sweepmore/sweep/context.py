@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,8 @@ def _belongs(folder: Path, uid: str) -> bool:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             make_whole(folder, lambda fresh: write_atomic(fresh / MARK, uid))
-        except OSError:  # another process was first
-            if not folder.exists():
+        except OSError:  # another process was first, or a link to nowhere has the name
+            if not os.path.lexists(folder):
                 raise
     mark = folder / MARK
     return mark.exists() and mark.read_text() == uid
