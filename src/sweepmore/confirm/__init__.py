@@ -1,6 +1,7 @@
 """After the search: the best configurations are trained again with fresh seeds, and one wins.
 
-``confirmation`` is what ``confirm.py`` does; ``rounds`` says what a confirmation consists of.
+``confirmation`` is the story that ``confirm.py`` tells; ``rounds`` decides which configurations run
+with which seeds, ``retrain`` runs them, and ``winner`` compares the results.
 """
 
 __all__ = ["confirmation", "retrain", "rounds"]

@@ -1,4 +1,4 @@
-"""``confirm.py``: the best configurations with fresh seeds, a winner, and what final seeds say."""
+"""What ``confirm.py`` does: retrain the best with fresh seeds, choose a winner, and report it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,22 @@ from sweepmore.wording import plural
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains a plan's configurations as a study of their own; one that is done is only read."""
+    """Trains the configurations of a plan as a study of their own.
+
+    A study that is already complete is only read, so rerunning ``confirm.py`` repeats no work.
+    """
 
     database: optuna.storages.BaseStorage
     searched: optuna.Study
     workers: Workers  # which keep what they train in `database`
 
     def train(self, plan: Plan, suffix: str) -> list[Candidate]:
-        """Those that neither failed nor diverged under one of the seeds."""
+        """Return the plan's configurations with their values, best first.
+
+        Configurations that failed or diverged under any seed are left out, because their mean
+        cannot be compared. The study's name is that of the search followed by ``suffix``. Raises
+        SystemExit with the exit code of the application's command when that command fails.
+        """
         name, chosen = self.searched.study_name + suffix, plan.chosen(self.searched)
         if not self._is_done(name, len(chosen)):
             what = (
@@ -64,25 +72,28 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be confirmed: the best ``top`` of a study, or with ``noise`` the best one only,
-    with ``seeds`` values of the application's setting ``seed_key`` that the search has not used."""
+    """What the user of ``confirm.py`` asks for."""
 
-    study: str
-    top: int
-    seeds: int
-    noise: bool
-    seed_key: str
+    study: str  # the search, or any part of its confirmation
+    top: int  # how many of the best configurations are confirmed
+    seeds: int  # how many seeds each gets that the search has not used
+    noise: bool  # train the best one alone, to measure the noise
+    seed_key: str  # the application's setting that holds the seed
 
 
 def run(database: optuna.storages.BaseStorage, request: Request, workers: Workers) -> str:
-    """Train what is requested with fresh seeds and the winner with as many final ones, then print
-    what that says; returns the study's name. Where that has been done, what is missing of it alone
-    is trained."""
+    """Train the requested configurations with fresh seeds, and the winner with as many final ones.
+
+    Prints the outcome, keeps the winner with its study, and returns the name of the search. Only
+    missing runs are trained, so an interrupted confirmation continues where it stopped. Raises
+    StudyError when the search has no complete trial, when the confirmation has begun with other
+    seeds, or when every configuration fails.
+    """
     searched = load(database, searched_name(request.study))
     trainer = Trainer(database, searched, workers)
     seeds, seed_key = request.seeds, request.seed_key
     check_repeats(searched, seed_key)
-    # Only measure the noise, with one configuration.
+    # With noise=true: one configuration suffices, because only the spread over seeds is wanted.
     if request.noise:
         measured = trainer.train(noise_plan(searched, seeds, seed_key), NOISE)
         if not measured:
@@ -91,9 +102,10 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
         StudyAttributes(noise=deviation, noise_freedom=seeds - 1).write(searched)
         print_noise(deviation, seeds, beside=measured[0].mean)
         return searched.study_name
-    if told := told_unconfirmed(unconfirmed(searched)):
-        print(f"since    {told}: another round, with the same seeds", flush=True)
-    # Train every round's configurations with fresh seeds, and the winner with final ones.
+    if news := told_unconfirmed(unconfirmed(searched)):
+        print(f"since    {news}: another round, with the same seeds", flush=True)
+    # Train every round with the same fresh seeds, so that differences between configurations are
+    # paired. Then train the winner with final seeds: those that chose it flatter it.
     plans = rounds(searched, request.top, seeds, seed_key)
     chosen = [attempt for plan in plans for attempt in plan.chosen(searched)]
     trained = [
@@ -102,13 +114,16 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
         for candidate in trainer.train(plan, round_suffix(number))
     ]
     outcome = settle(trainer, plans[0], trained, among=len(chosen))
-    # Keep the winner where its study, the note and other programs look for it.
+    # Keep the winner in three places: its study is what opens the seal, the note is for the
+    # dashboard, and winner.json is for other programs. Which run was tested is stored before, so
+    # that the test result of an earlier winner is not taken for that of the new one.
     confirmed = load(database, searched.study_name + CONFIRM)
     winner = winner_of(outcome, confirmed.study_name, chosen, plans)
     keep_tested_run(confirmed)
     StudyAttributes(winner=winner).write(confirmed)
     write_note(searched, winner)
     write_json(folder_of(confirmed).parent / "winner.json", winner.written())
+    # Say what came of it, and of which configurations nothing did.
     print_outcome(outcome, winner)
     if tested(StudyAttributes.of(confirmed)) == "another":
         print(f"test     {TESTED_BEFORE}")
@@ -117,8 +132,12 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
 
 
 def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: int) -> Outcome:
-    """The winner of ``trained``, which ``among`` configurations were; one that fails under a final
-    seed is left out, and the next one wins."""
+    """Choose the winner of the ``trained`` candidates, and train it with final seeds.
+
+    ``among`` is how many configurations were to be trained. A single one was not chosen by its
+    fresh seeds, so these are reported and no final ones are needed. When a winner fails under a
+    final seed, it is left out and the next best wins. Raises StudyError when no candidate is left.
+    """
     searched, left = trainer.searched, list(trained)
     while left:
         confirmation = confirm(left, view(searched).sign())
@@ -133,6 +152,7 @@ def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: in
 
 
 def nothing_left(name: str) -> StudyError:
+    """The error for a confirmation whose configurations all failed."""
     cure = "Look at its failures, then rerun confirm.py to continue."
     return StudyError(f"{name} confirmed nothing.", value=name, cure=cure)
 
@@ -140,8 +160,12 @@ def nothing_left(name: str) -> StudyError:
 def winner_of(
     outcome: Outcome, study: str, chosen: Sequence[Attempt], plans: Sequence[Plan]
 ) -> Winner:
-    """What opens the seal: parameters, the values to report, and the run of their lower-median seed
-    with the sha256 of each of its files. Trials are numbered as in the search."""
+    """Make the record that opens the seal: the winner's parameters and the values to report.
+
+    It names one run, that of the seed with the lower median value, because that checkpoint is
+    typical and not the luckiest. The sha256 of each of its files shows later that the tested
+    checkpoint is the confirmed one. Trials have the numbers that they had in the search.
+    """
     confirmation, final = outcome.confirmation, outcome.final
     run = Path(final.folder) / str(final.median_seed)
     return Winner(

@@ -1,4 +1,4 @@
-"""What ``confirm.py`` prints: the noise, or the table of a confirmation and what it reports."""
+"""What ``confirm.py`` prints: the noise, or the table of a confirmation and the winner's report."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
 
 def print_noise(deviation: float, seeds: int, *, beside: float) -> None:
-    """One run's standard deviation over fresh seeds, and what it lets be told apart; ``beside`` is
-    the mean of those runs."""
+    """Print one run's standard deviation over fresh seeds, and the differences that exceed it.
+
+    ``deviation`` has the unit of the objective. ``beside`` is the mean of those runs; it decides
+    how many digits are shown.
+    """
     sd, smallest, single = (
         decimals(number, beside)
         for number in (deviation, smallest_difference(deviation, seeds), smallest_single(deviation))
@@ -27,9 +30,12 @@ def print_noise(deviation: float, seeds: int, *, beside: float) -> None:
 
 
 def print_outcome(outcome: Outcome, record: Winner) -> None:
-    """The table of a confirmation in 80 columns, then what its winner reports; the settings, which
-    may be long, appear below the table."""
+    """Print the table of a confirmation, then the report of its winner.
+
+    The settings may be long, so they appear below the table, which fits in 80 columns.
+    """
     confirmation, final = outcome.confirmation, outcome.final
+    # The table, best mean first; the arrow marks the winner, which need not be the first row.
     seeds = len(confirmation.winner.values)
     print(f"\nconfirmed: each mean is of the same {seeds} fresh seeds, ± its own 95 % interval")
     print("tied: the paired difference to the best may be zero")
@@ -38,22 +44,25 @@ def print_outcome(outcome: Outcome, record: Winner) -> None:
         print(_line(row, confirmation))
     for row in confirmation.rows:
         print(f"  trial {row.candidate.searched_root:>4}  {words(row.candidate.params)}")
+    # The winner, with the mean of seeds that did not choose it.
     print(f"winner   {words(final.params)} ({standing(confirmation)})")
     apart = ", which did not choose it" if outcome.has_final_seeds else ""
     interval = plus_minus(record.mean, record.half_width)
     print(f"report   {interval} (95 %), over {seeds_of(record)}{apart}")
+    # How much the search promised too much: the reason to confirm at all.
     if final.bias:
         than = "better" if confirmation.sign * final.bias < 0 else "worse"
         bias = decimals(abs(final.bias), final.searched)
         print(f"         the search showed {decimals(final.searched)}, {bias} {than} "
               f"than the {seeds_of(record)} give")  # fmt: skip
+    # The run that evaluate_test.py will read.
     print(f"folder   {shown_path(record.run)}")
     print(f"         of its {record.seeds} runs the one in the middle, with seed "
           f"{record.seed}: typical, not the luckiest")  # fmt: skip
 
 
 def print_left_out(chosen: Sequence[Attempt], outcome: Outcome) -> None:
-    """Which of the ``chosen`` have no row, and why."""
+    """Print which of the ``chosen`` configurations have no row in the table, and why."""
     kept = [row.candidate.searched_root for row in outcome.confirmation.rows]
     for attempt in chosen:
         if attempt.root not in kept:
@@ -61,7 +70,7 @@ def print_left_out(chosen: Sequence[Attempt], outcome: Outcome) -> None:
 
 
 def standing(confirmation: Confirmation) -> str:
-    """Why the winner is it."""
+    """Say in a few words why this candidate won: alone, the simplest, or the best of the tied."""
     tied, winner = confirmation.tied, confirmation.winner
     if len(tied) == 1:
         return "alone at the top"
@@ -86,7 +95,11 @@ def _line(row: Row, confirmation: Confirmation) -> str:
 
 
 def told_apart(difference: Interval) -> str:
-    """With as many digits as show on which side of zero its interval ends."""
+    """Write a difference with its half-width, as ``+0.0123 ± 0.0040``.
+
+    Four decimals are the rule; more are shown, up to eight, when rounding would move the end of
+    the interval to the other side of zero and so contradict the verdict beside it.
+    """
     if not 1e-3 <= max(abs(difference.mean), difference.half) < 1e5:
         return plus_minus(difference.mean, difference.half, sign="+")
     for digits in range(4, 9):

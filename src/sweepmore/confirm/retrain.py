@@ -1,4 +1,4 @@
-"""Train configurations of a study again: its own command, sources and values, other seeds."""
+"""Train configurations of a study again: the same command, sources and values, but other seeds."""
 
 from __future__ import annotations
 
@@ -27,32 +27,38 @@ from sweepmore.sweep.processes import frozen_command
 
 @dataclass(frozen=True)
 class Plan:
-    """Which of the study's trials (by root) run again with which seeds. It is kept with the study
-    once the runs have begun: a search that goes on does not change a confirmation that goes on."""
+    """Which trials of a search run again, and with which seeds.
 
-    top: int
-    roots: tuple[int, ...]
+    The plan is kept with the search before its runs begin, so that a search which continues does
+    not change a confirmation that is under way.
+    """
+
+    top: int  # how many of the best were asked for
+    roots: tuple[int, ...]  # numbers of the trials in the search
     seeds: tuple[int, ...]
-    seed_key: str
+    seed_key: str  # the application's setting that holds the seed
 
     @classmethod
     def kept(cls, study: optuna.Study, suffix: str) -> Plan | None:
+        """Read the plan of a part, such as ``.confirm``; None when the search has none."""
         plan = study.user_attrs.get(f"plan{suffix}")
         if plan is None:
             return None
         return cls(**{**plan, "roots": tuple(plan["roots"]), "seeds": tuple(plan["seeds"])})
 
     def write(self, study: optuna.Study, suffix: str) -> None:
+        """Keep the plan of a part with the search."""
         study.set_user_attr(f"plan{suffix}", vars(self))
 
     def chosen(self, study: optuna.Study) -> list[Attempt]:
+        """Return the trials of the search that run again, in the plan's order."""
         best = {attempt.root: attempt for attempt in view(study).ranked}
         return [best[root] for root in self.roots]
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How many workers train again, and where their study is kept."""
+    """How many workers train the configurations, and where their study is kept."""
 
     n_jobs: int
     storage: str | None  # the database's URL as it was written; None is that of `outputs`
@@ -62,9 +68,14 @@ class Workers:
 def train_again(
     study: optuna.Study, chosen: Sequence[Attempt], plan: Plan, name: str, workers: Workers
 ) -> None:
-    """Run the application's own command once more, as a study ``name`` of the ``chosen`` points
-    alone. Raises SystemExit with the command's exit code where it fails."""
-    # Settings of the new study, which go before those that the search was started with.
+    """Run the application's own command once more, as a study called ``name``.
+
+    That study tries the ``chosen`` configurations and nothing else, each with all seeds of the
+    plan. Running the command, and not the task, gives them the same flags, launcher and resources
+    as the search. Raises SystemExit with the command's exit code when it fails.
+    """
+    # Choose the settings of the new study. They replace those that the search was started with:
+    # nothing is proposed, pruned or forgiven here.
     attributes = StudyAttributes.of(study)
     command, question = attributes.command, attributes.question
     searched, points = choices(chosen, list(question["space"]))
@@ -81,21 +92,22 @@ def train_again(
         "outputs": str(workers.outputs),
         "direction": directions_of(study)[0],  # winners are confirmed by the first
         "max_failure_rate": 0.0,
-        "layout": "study",  # its own trials, beside none of the search's
-        "keep": "all",  # the winner's run is one of any of its seeds
+        "layout": "study",  # its trials lie in its own folder, not among the search's
+        "keep": "all",  # the winner's run may be that of any seed
     }
     replaced = tuple(
         f"hydra{mark}sweeper{mark}{key}"
         for key in (*ours, "params", "seed", "on_change", "dry")
         for mark in "./"
     )
-    # The search's own command, but for these.
+    # Repeat the rest of the search's own command.
     kept = [word for word in command["hydra"] if not word.lstrip("+").startswith(replaced)]
     words = [*command.get("flags", ()), "-m", *command["fixed"], *kept, *searched]
     words += [f"hydra.sweeper.{key}={override_text(value)}" for key, value in ours.items()]
+    # Run it from where it was typed, with the config files as the search froze them: an edit since
+    # then would make this another experiment.
     frozen = FrozenConfig(study_folder(workers.outputs, study) / "conf", "", ())
     start = own_start(command)
-    # the study's own sources, whatever the files say by now
     words = frozen_command(start, words, frozen) if frozen.exists else [*start, *words]
     done = subprocess.run(words, cwd=own_folder(command), env=os.environ, check=False)
     if done.returncode:
@@ -103,19 +115,25 @@ def train_again(
 
 
 def own_start(command: Mapping[str, Any]) -> list[str]:
-    """Python and what starts the application."""
+    """The words that start the application: this Python, and its script or module."""
     return [sys.executable, *command["script"]]
 
 
 def own_folder(command: Mapping[str, Any]) -> str | None:
-    """Where the command was typed, from which a module and relative paths are found; None where
-    that is not there, on another machine or of an older study."""
+    """The folder where the command was typed, to which modules and relative paths refer.
+
+    None when that folder does not exist on this machine, or when an older version did not keep it.
+    """
     folder = command.get("folder")
     return folder if folder is not None and Path(folder).is_dir() else None
 
 
 def from_anywhere(storage: str | None, outputs: Path) -> str | None:
-    """A database's URL as it was written; a file's by its whole path."""
+    """Write a database's URL so that it is valid in any working directory.
+
+    The path of an SQLite file becomes absolute. Other URLs stay as they were written, so that a
+    reference such as ``${oc.env:…}`` puts no secret on a command line.
+    """
     url = typed_url(storage, outputs)
     is_file = storage is not None and url.get_backend_name() == "sqlite"
     return url.render_as_string() if is_file else storage
@@ -124,15 +142,18 @@ def from_anywhere(storage: str | None, outputs: Path) -> str | None:
 def choices(
     chosen: Sequence[Attempt], searched: Sequence[str]
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """One override for each searched key, a choice among the values of ``chosen``; and for each
-    of these its point."""
+    """Return one override for each searched key, and the point of each ``chosen`` trial.
+
+    An override is a choice among the values that the key has in these trials, so that the points
+    lie in the new study's space.
+    """
     written = [as_written(attempt) for attempt in chosen]
     words: list[str] = []
     points: list[dict[str, Any]] = [{} for _ in chosen]
     for name in searched:
         texts = [
-            known.get(name) or f"{name}={override_text(attempt.params[name])}"
-            for known, attempt in zip(written, chosen, strict=True)
+            overrides.get(name) or f"{name}={override_text(attempt.params[name])}"
+            for overrides, attempt in zip(written, chosen, strict=True)
         ]
         key = texts[0].partition("=")[0]
         values = list(dict.fromkeys(text.partition("=")[2] for text in texts))
@@ -151,8 +172,11 @@ def _choice_of(key: str, values: Sequence[str]) -> str:
 
 
 def as_written(attempt: Attempt) -> dict[str, str]:
-    """Name → override of a trial, from its folder: Hydra's record or the application's own tells
-    ``+x`` from ``x`` and a list from the text of one. Empty where neither kept it."""
+    """Read the overrides of a trial from its folder, by the names of their keys.
+
+    Unlike the parameters in the storage, the record distinguishes ``+x`` from ``x``, and a list
+    from a text that looks like a list. Empty when neither Hydra nor the application kept a record.
+    """
     assert attempt.attrs.folder is not None  # it is complete
     for path in sorted(attempt.attrs.folder.rglob("overrides.yaml")):
         lines = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -161,17 +185,20 @@ def as_written(attempt: Attempt) -> dict[str, str]:
 
 
 def as_found(config: Any, trial: optuna.Trial) -> None:
-    """The ``custom_search_space`` of a confirmation: the search's own, but each value that it
-    suggests is the one that this trial's configuration had."""
+    """Serve as the ``custom_search_space`` of a confirmation.
+
+    It calls the function of the search, but every value that this suggests is fixed to the one
+    that the confirmed configuration had.
+    """
     name, _, suffix = trial.study.study_name.rpartition(".")
     searched = optuna.load_study(study_name=name, storage=storage_of(trial.study))
     plan = Plan.kept(searched, f".{suffix}")
     assert plan is not None
-    found = plan.chosen(searched)[TrialAttributes.read(trial.user_attrs).slot or 0]
-    fix(trial, found.params)
+    attempt = plan.chosen(searched)[TrialAttributes.read(trial.user_attrs).slot or 0]
+    fix(trial, attempt.params)
     call(StudyAttributes.of(searched).question["custom_search_space"], config, trial)
 
 
 def folder_of(study: optuna.Study) -> Path:
-    """Where one of the study's trials lies."""
+    """The folder of one of the study's trials, no matter which; StopIteration when it has none."""
     return next(a.attrs.folder for a in view(study).attempts if a.attrs.folder is not None)

@@ -1,10 +1,11 @@
 """What a confirmation consists of, and what the search has found since.
 
-It is one, whatever it consists of. Its first round is an ordinary study, ``STUDY.confirm``. What
-the search finds later, or a larger ``top``, makes another round with the same seeds, and each
-winner has final seeds, which did not choose it: studies of their own (``STUDY.confirm-2``,
-``STUDY.confirm-final``), because Optuna takes no new choices in a study that has begun. The plan of
-each is kept with the search, the winner of all rounds with ``STUDY.confirm``.
+A search has one confirmation, in several parts. The first round is an ordinary study,
+``STUDY.confirm``. Better trials that the search finds later, or a larger ``top``, make another
+round with the same seeds (``STUDY.confirm-2``). Each winner is trained with final seeds, which did
+not choose it (``STUDY.confirm-final``). These parts are studies of their own because Optuna accepts
+no new choices in a study that has begun. The plan of each part is kept with the search; the winner
+of all rounds is kept with ``STUDY.confirm``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ from sweepmore.study.view import view
 
 
 def check_repeats(searched: optuna.Study, seed_key: str) -> None:
-    """StudyError where the search repeats another setting than the seed."""
+    """Raise StudyError when the search repeats a setting other than the seed.
+
+    Its trials are then means over that setting, and runs that vary the seed alone measure
+    something else.
+    """
     others = sorted({*(StudyAttributes.of(searched).question.get("repeats") or {})} - {seed_key})
     if others:
         problem = f"{searched.study_name} repeats {', '.join(others)}, not only {seed_key}."
@@ -38,20 +43,26 @@ def check_repeats(searched: optuna.Study, seed_key: str) -> None:
 
 
 def round_suffix(number: int) -> str:
+    """What the name of a round's study ends with; ``number`` counts from 1."""
     return CONFIRM if number == 1 else f"{CONFIRM}-{number}"
 
 
 def final_suffix(number: int) -> str:
+    """What the name of a study of final seeds ends with; ``number`` counts winners from 1."""
     return FINAL if number == 1 else f"{FINAL}-{number}"
 
 
 def begun(searched: optuna.Study, suffix: str) -> Plan | None:
-    """The plan of a part, once its study exists: until then another plan may take its place."""
-    there = searched.study_name + suffix in optuna.get_all_study_names(storage_of(searched))
-    return Plan.kept(searched, suffix) if there else None
+    """Return the plan of a part once its study exists, otherwise None.
+
+    A plan without a study has trained nothing yet, so another plan may replace it.
+    """
+    exists = searched.study_name + suffix in optuna.get_all_study_names(storage_of(searched))
+    return Plan.kept(searched, suffix) if exists else None
 
 
 def begun_rounds(searched: optuna.Study) -> list[Plan]:
+    """Return the plans of all rounds that have begun, the first round first."""
     return list(_begun(searched))
 
 
@@ -64,15 +75,22 @@ def _begun(searched: optuna.Study) -> Iterator[Plan]:
 
 
 def rounds(searched: optuna.Study, top: int, seeds: int, seed_key: str) -> list[Plan]:
-    """The rounds that have begun, and another one for those of the best ``top`` that are in none;
-    StudyError where they have begun with other seeds."""
+    """Return the plans of all rounds, with a new round for what the earlier ones lack.
+
+    The new round holds those of the best ``top`` configurations that no round has, with the seeds
+    of the first round, so that all rounds can be compared in one table. Raises StudyError when the
+    confirmation has begun with another number of seeds or another ``seed_key``.
+    """
+    # What has begun stays as it is.
     plans = begun_rounds(searched)
     if plans:
         refuse_other_seeds(searched.study_name + CONFIRM, plans[0], seeds, seed_key)
-    known = {key_of(attempt.params) for plan in plans for attempt in plan.chosen(searched)}
-    new = [a for a in distinct_best(view(searched), top) if key_of(a.params) not in known]
+    # Configurations count as equal by their values, because a search may try the same ones twice.
+    planned = {key_of(attempt.params) for plan in plans for attempt in plan.chosen(searched)}
+    new = [a for a in distinct_best(view(searched), top) if key_of(a.params) not in planned]
     if not new:
         return plans
+    # Write the plan before anything is trained, so that an interrupted round continues by it.
     fresh = plans[0].seeds if plans else unused_seeds(searched, seeds, seed_key)
     plan = Plan(top, tuple(attempt.root for attempt in new), fresh, seed_key)
     plan.write(searched, round_suffix(len(plans) + 1))
@@ -80,21 +98,27 @@ def rounds(searched: optuna.Study, top: int, seeds: int, seed_key: str) -> list[
 
 
 def final_plan(searched: optuna.Study, winner: Candidate, plan: Plan) -> tuple[str, Plan]:
-    """What its study's name ends with, and the plan: the one that has begun for this winner, else
-    one of as many seeds as chose it, which are none of these."""
+    """Return the suffix and the plan of the study that trains this winner with final seeds.
+
+    That is the plan which has begun for this winner; otherwise a new one is written, with as many
+    seeds as chose the winner, none of which the search or a round has used.
+    """
     seeds = unused_seeds(searched, len(plan.seeds), plan.seed_key, plan.seeds)
     wanted = Plan(1, (winner.searched_root,), seeds, plan.seed_key)
     number = 1
-    while (known := begun(searched, final_suffix(number))) is not None:
-        if known.roots == wanted.roots:
-            return final_suffix(number), known
+    while (earlier := begun(searched, final_suffix(number))) is not None:
+        if earlier.roots == wanted.roots:
+            return final_suffix(number), earlier
         number += 1
     wanted.write(searched, final_suffix(number))
     return final_suffix(number), wanted
 
 
 def noise_plan(searched: optuna.Study, seeds: int, seed_key: str) -> Plan:
-    """Of the best alone: the plan that has begun, or a new one."""
+    """Return the plan that measures the noise with the best configuration alone.
+
+    Raises StudyError when that plan has begun with another number of seeds or ``seed_key``.
+    """
     plan = begun(searched, NOISE)
     if plan is not None:
         refuse_other_seeds(searched.study_name + NOISE, plan, seeds, seed_key)
@@ -106,6 +130,10 @@ def noise_plan(searched: optuna.Study, seeds: int, seed_key: str) -> Plan:
 
 
 def refuse_other_seeds(name: str, plan: Plan, seeds: int, seed_key: str) -> None:
+    """Raise StudyError when a part has begun with other seeds than are asked for now.
+
+    Choosing the number of seeds after seeing values would make the intervals too narrow.
+    """
     if (len(plan.seeds), plan.seed_key) != (seeds, seed_key):
         problem = f"{name} has begun with seeds={len(plan.seeds)} seed_key={plan.seed_key}."
         cure = "Go on with these: to choose anew after a look is what it guards against."
@@ -115,48 +143,53 @@ def refuse_other_seeds(name: str, plan: Plan, seeds: int, seed_key: str) -> None
 def unused_seeds(
     searched: optuna.Study, count: int, seed_key: str, more: Sequence[int] = ()
 ) -> tuple[int, ...]:
-    """Seeds that neither the search nor ``more`` has used."""
+    """Return ``count`` seeds that neither the search nor ``more`` contains."""
     used = [*searched_seeds(searched, seed_key), *more]
     return tuple(fresh_seeds(StudyAttributes.of(searched).uid, count, used))
 
 
 def searched_seeds(study: optuna.Study, seed_key: str) -> list[int]:
-    """Seeds that the search ran with: repeated ones, else the fixed one."""
+    """Return the seeds that the search ran with: the repeated ones, otherwise the fixed one."""
     question = StudyAttributes.of(study).question
     repeated = (question.get("repeats") or {}).get(seed_key)
     return list(repeated or [question["config"].get(seed_key, -1)])
 
 
 def unconfirmed(searched: optuna.Study) -> list[Attempt]:
-    """What the search has found since the winner was named: those of the best ``top`` that no round
-    before it had, and that look better in the search than the winner does. Without a winner none.
+    """Return promising trials that the search has finished since the winner was named.
+
+    They are among the best ``top``, look better in the search than the winner did, and were in no
+    round. Empty when no winner has been named.
     """
     winner, plan = _named(searched)
     if winner is None or plan is None:
         return []
-    seen = view(searched)
-    of = {attempt.root: key_of(attempt.params) for attempt in seen.ranked}
-    # a record from before there were rounds has neither roots nor top
-    known = {of.get(root) for root in winner.roots or plan.roots}
-    promised = seen.sign() * winner.searched
+    snapshot = view(searched)
+    key_of_root = {attempt.root: key_of(attempt.params) for attempt in snapshot.ranked}
+    # Records of versions that knew no rounds have neither roots nor top: the plan says both.
+    confirmed_keys = {key_of_root.get(root) for root in winner.roots or plan.roots}
+    promised = snapshot.sign() * winner.searched
     return [
         attempt
-        for attempt in distinct_best(seen, winner.top or plan.top)
-        if of[attempt.root] not in known
-        and seen.sign() * (attempt.values or (math.nan,))[0] < promised
+        for attempt in distinct_best(snapshot, winner.top or plan.top)
+        if key_of_root[attempt.root] not in confirmed_keys
+        and snapshot.sign() * (attempt.values or (math.nan,))[0] < promised
     ]
 
 
-def told_unconfirmed(found: Sequence[Attempt]) -> str:
-    """Empty where there are none."""
-    if len(found) == 1:
+def told_unconfirmed(attempts: Sequence[Attempt]) -> str:
+    """Say how many trials are ``unconfirmed``; empty when there are none."""
+    if len(attempts) == 1:
         return "1 trial looks better and is not confirmed"
-    return f"{len(found)} trials look better and are not confirmed" if found else ""
+    return f"{len(attempts)} trials look better and are not confirmed" if attempts else ""
 
 
 def next_round(searched: optuna.Study, where: str = "") -> str:
-    """The words for confirm.py that confirm what was found since; its seeds must be those of the
-    first round. ``where`` are the words of outputs and storage that it needs."""
+    """Return the words for ``confirm.py`` that confirm what the search has found since.
+
+    They repeat the seeds of the first round, because a confirmation accepts no others. ``where``
+    holds the words for ``outputs`` and ``storage``. Call it only where a winner has been named.
+    """
     winner, plan = _named(searched)
     assert winner is not None
     assert plan is not None
@@ -169,9 +202,11 @@ def next_round(searched: optuna.Study, where: str = "") -> str:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A confirmation that has named its ``winner``. ``since`` says what the search has found after
-    that, and ``next_round`` are the words for confirm.py that confirm it; both are empty where
-    nothing was found."""
+    """A confirmation that has named its winner.
+
+    ``since`` says how many better trials the search has finished after that, and ``next_round``
+    holds the words for ``confirm.py`` that confirm them. Both are empty when there are none.
+    """
 
     study: optuna.Study
     winner: Winner
@@ -180,8 +215,10 @@ class Confirmed:
 
 
 def confirmed(searched: optuna.Study, where: str = "") -> Confirmed | None:
-    """The confirmation of a search; None where it has not named a winner. ``where`` are the words
-    of outputs and storage that its commands need."""
+    """Return the confirmation of a search; None when it has not named a winner.
+
+    ``where`` holds the words for ``outputs`` and ``storage`` that its commands need.
+    """
     study = confirmation_of(searched)
     winner = None if study is None else StudyAttributes.of(study).winner
     if study is None or winner is None:
@@ -192,8 +229,11 @@ def confirmed(searched: optuna.Study, where: str = "") -> Confirmed | None:
 
 
 def search_of(database: optuna.storages.BaseStorage, run_id: str) -> optuna.Study | None:
-    """The search to which the run with this id belongs, as a trial or in its confirmation; None
-    where the database has no such study. A copy of a run's folder keeps its id."""
+    """Return the search that a run belongs to, as one of its trials or in its confirmation.
+
+    None when the database has no such study. The id decides, not the path, because a copy of a
+    run's folder keeps its id.
+    """
     names = optuna.get_all_study_names(database)
     for name in names:
         if searched_name(name) in names and run_id.startswith(run_stem(name, "")):
@@ -204,7 +244,7 @@ def search_of(database: optuna.storages.BaseStorage, run_id: str) -> optuna.Stud
 
 
 def _named(searched: optuna.Study) -> tuple[Winner | None, Plan | None]:
-    """The winner's record and the plan of the first round, where they are."""
+    """Return the winner's record and the plan of the first round; None for what is missing."""
     confirmed = confirmation_of(searched)
     winner = None if confirmed is None else StudyAttributes.of(confirmed).winner
     return winner, begun(searched, CONFIRM)

@@ -1,9 +1,9 @@
 """Which configuration is really the best: fresh seeds, paired intervals, ties, selection bias.
 
-The best of N noisy trials is optimistic. The best few are trained again with seeds that the
-search has not seen, the same for each, so that their differences are paired. The winner is the
-best of k noisy means, so these are optimistic in turn: it is trained once more with final seeds
-that have chosen nothing, and their mean is the number to report.
+The best of N noisy trials is optimistic. Therefore the best few are trained again with seeds that
+the search has not used, the same for each configuration, so that their differences are paired. The
+best of k noisy means is optimistic in turn. Therefore the winner is trained once more with final
+seeds, which have chosen nothing, and their mean is the number to report.
 """
 
 from __future__ import annotations
@@ -23,45 +23,48 @@ from sweepmore.study.view import StudyView
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration with its value in the search and those of the fresh seeds, in seed order.
+    """A configuration with its value in the search and its values under fresh seeds.
 
-    ``root`` is its number in the confirmation, ``searched_root`` in the search. ``cost`` is what
-    makes it simple, in this order: parameters, steps (0 where the application does not tell);
-    ``seconds`` of training. ``folder`` is its trial's, which holds a run for each seed.
+    All values have the unit of the study's first objective.
     """
 
-    root: int
+    root: int  # the trial's number in the confirmation
     params: Mapping[str, Any]
-    searched: float
-    values: tuple[float, ...]
+    searched: float  # the value in the search
+    values: tuple[float, ...]  # one for each fresh seed, in seed order
+    # (parameters, steps): the smaller pair is the simpler; 0 where the application does not say
     cost: tuple[float, float] = (0.0, 0.0)
-    seconds: float | None = None
-    searched_root: int = 0
-    folder: str = ""
+    seconds: float | None = None  # of training
+    searched_root: int = 0  # the trial's number in the search
+    folder: str = ""  # the trial's; it holds one run for each seed
 
     @property
     def mean(self) -> float:
+        """The mean over the fresh seeds."""
         return float(np.mean(self.values))
 
     @property
     def bias(self) -> float:
-        """Promised less confirmed: below 0, where lower is better, the search was optimistic."""
+        """The value in the search minus the mean.
+
+        Where lower is better, a negative bias means that the search was optimistic.
+        """
         return self.searched - self.mean
 
     @property
     def median_seed(self) -> int:
-        """Index of the lower median value: a typical checkpoint, not the luckiest."""
+        """The index of the seed with the lower median value: typical, not the luckiest."""
         return int(np.argsort(self.values, kind="stable")[(len(self.values) - 1) // 2])
 
 
 @dataclass(frozen=True)
 class Row:
-    """A candidate beside the best one: its interval, and the paired difference."""
+    """A candidate compared with the best one."""
 
     candidate: Candidate
-    interval: Interval
-    difference: Interval
-    tied: bool
+    interval: Interval  # of the candidate's own mean, 95 %
+    difference: Interval  # paired, to the best mean; positive means worse
+    tied: bool  # the difference may be zero
 
 
 @dataclass(frozen=True)
@@ -73,33 +76,42 @@ class Confirmation:
 
     @property
     def tied(self) -> list[Candidate]:
-        """Those that cannot be told from the best, itself among them; best mean first."""
+        """Candidates whose difference to the best may be zero, and the best; best mean first."""
         return [row.candidate for row in self.rows if row.tied]
 
     @property
     def winner(self) -> Candidate:
-        """The simplest of the tied: fewest parameters, then fewest steps, then the best mean."""
+        """The simplest of the tied: fewest parameters, then fewest steps, then the best mean.
+
+        Where the data cannot decide, simplicity does.
+        """
         return min(self.tied, key=lambda candidate: candidate.cost)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A confirmation, and its winner with the values to report, of ``seeds``: final ones, or of a
-    single configuration, among which none was chosen, its fresh ones."""
+    """A confirmation, and its winner with the values to report.
+
+    Those values come from final seeds. A single configuration was not chosen among others, so its
+    fresh seeds are reported.
+    """
 
     confirmation: Confirmation
-    final: Candidate
-    seeds: tuple[int, ...]
+    final: Candidate  # the winner with the values to report
+    seeds: tuple[int, ...]  # those of `final.values`
 
     @property
     def has_final_seeds(self) -> bool:
+        """Whether the reported values come from seeds that did not choose the winner."""
         return self.final is not self.confirmation.winner
 
 
 def confirm(candidates: Sequence[Candidate], sign: float = 1.0) -> Confirmation:
-    """Rank by fresh means. A candidate is tied with the best when the interval of their paired
-    difference includes zero; the best was picked after looking, which that interval allows for.
-    ``sign`` is 1 where lower is better, -1 where higher is.
+    """Rank candidates by their means under fresh seeds.
+
+    A candidate is tied with the best when the interval of their paired difference includes zero.
+    That interval allows for the best having been picked after looking at all of them. ``sign`` is
+    1 where lower is better, and -1 where higher is. All candidates need the same number of values.
     """
     ranked = sorted(candidates, key=lambda c: sign * c.mean)
     best = ranked[0]
@@ -113,40 +125,51 @@ def confirm(candidates: Sequence[Candidate], sign: float = 1.0) -> Confirmation:
     return Confirmation(tuple(rows), sign)
 
 
-def distinct_best(seen: StudyView, top: int) -> list[Attempt]:
-    """The best ``top`` trials with different parameters."""
-    found: dict[str, Attempt] = {}
-    for attempt in seen.ranked:
-        found.setdefault(key_of(attempt.params), attempt)
-    if not found:
+def distinct_best(snapshot: StudyView, top: int) -> list[Attempt]:
+    """Return the best ``top`` trials with different parameters, the best first.
+
+    A search may try the same values twice, and confirming them twice would waste the runs. Raises
+    StudyError when no trial is complete.
+    """
+    best_of: dict[str, Attempt] = {}
+    for attempt in snapshot.ranked:
+        best_of.setdefault(key_of(attempt.params), attempt)
+    if not best_of:
         cure = "Let the sweep finish a trial with a finite value first."
-        raise StudyError(f"{seen.name} has no complete trial.", value=seen.name, cure=cure)
-    return list(found.values())[:top]
+        raise StudyError(f"{snapshot.name} has no complete trial.", value=snapshot.name, cure=cure)
+    return list(best_of.values())[:top]
 
 
 def fresh_seeds(uid: str, count: int, used: Sequence[int]) -> list[int]:
-    """Seeds that depend on the study alone, so that a confirmation goes on where it stopped, and
-    that the search did not use."""
+    """Draw ``count`` seeds below 2³¹ that are not in ``used``.
+
+    They depend only on ``uid``, the study's id in hexadecimal, and on ``used``. So a confirmation
+    that was interrupted continues with the same seeds, and nobody can choose lucky ones.
+    """
     generator = np.random.default_rng(int(uid, 16))
-    found: list[int] = []
-    while len(found) < count:
+    seeds: list[int] = []
+    while len(seeds) < count:
         seed = int(generator.integers(0, 2**31))
-        if seed not in used and seed not in found:
-            found.append(seed)
-    return found
+        if seed not in used and seed not in seeds:
+            seeds.append(seed)
+    return seeds
 
 
 def candidates(searched: Sequence[Attempt], confirmed: StudyView) -> list[Candidate]:
-    """Search and confirmation joined: slot k of the confirmation is ``searched[k]``. One that
-    failed or diverged under a fresh seed is left out."""
-    found = []
+    """Join the trials of a confirmation with those of the search that they repeat.
+
+    Slot k of the confirmation repeats ``searched[k]``. Configurations that failed or diverged under
+    a fresh seed are left out.
+    """
+    joined = []
     for attempt in confirmed.ranked:
         values = [value for value in attempt.attrs.repeats or () if value is not None]
+        # A seed without a finite value is missing: a mean over the others would flatter.
         if not values or len(values) < len(attempt.attrs.repeats or ()):
             continue
         before = searched[attempt.slot]
         result = attempt.attrs.result or {}
-        found.append(
+        joined.append(
             Candidate(
                 root=attempt.root,
                 params=before.params,
@@ -158,4 +181,4 @@ def candidates(searched: Sequence[Attempt], confirmed: StudyView) -> list[Candid
                 folder=str(attempt.attrs.folder),
             )
         )
-    return found
+    return joined
