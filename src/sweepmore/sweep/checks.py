@@ -1,5 +1,8 @@
-"""What a parent finds out before anything starts: that what is named exists, that every corner of
-the space composes, and the question that tells this study from others."""
+"""What a parent checks before anything starts.
+
+Everything that the settings name must exist, and every corner of the space must compose. The
+question, which identifies the study, comes out of the same configs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ from sweepmore.sweep.folders import check_subdir
 
 
 def check_named(asked: Sweep) -> None:
-    """What the settings name is there, and takes the arguments that it is given."""
+    """Check that what the settings name exists, and accepts the arguments that it is given.
+
+    Raises a UserError otherwise: before the first trial, not within each of them.
+    """
     for key in ("identity", "custom_search_space"):
         if (path := getattr(asked.settings, key)) is not None:
             questions.function_at(path, f"hydra.sweeper.{key}")
@@ -31,18 +37,24 @@ def check_named(asked: Sweep) -> None:
 
 
 def base_config(asked: Sweep, config: DictConfig, loader: ConfigLoader) -> DictConfig:
-    """The ``config`` of the command without the searched overrides, from the sources as they are
-    now."""
+    """Compose the command's config without the searched overrides, from the present sources.
+
+    ``config`` is the one that Hydra composed; values that its resolvers have cached are kept.
+    """
     words = [*as_typed(config.hydra.overrides.hydra), *asked.space.fixed]
     with composing():
-        # as for a multirun, where a group that is searched may have no option yet
+        # Compose as a multirun does: a group that is searched may have no option yet.
         base = loader.load_configuration(asked.config_name, words, RunMode.MULTIRUN)
         OmegaConf.copy_cache(from_config=config, to_config=base)
         return base
 
 
 def ask(asked: Sweep, base: DictConfig, loader: ConfigLoader) -> Question:
-    """The study's question. Its points are composed on the way: see ``check_points``."""
+    """Return the question of the study that this command means.
+
+    Composes points of the space on the way (see ``check_points``), and raises a UserError when one
+    of them does not compose.
+    """
     settings = asked.settings
     search = {
         "direction": settings.directions,
@@ -62,13 +74,16 @@ def ask(asked: Sweep, base: DictConfig, loader: ConfigLoader) -> Question:
 
 
 def check_points(asked: Sweep, loader: ConfigLoader) -> Any:
-    """Compose the bounds, every choice that is a text, whose group's option may not exist, and
-    what is repeated. Returns the identity: what the application's function says of these
-    configs, which are those of trials. Without the searched values there is none to ask of,
-    and one that a searched value decides differs from point to point."""
+    """Compose points of the space and every repeated value, and return the study's identity.
+
+    The points are both ends of each range and every choice that is a text, because a text may name
+    an option of a config group that does not exist. The identity is what the application's
+    ``identity`` function says of these configs. It is asked about several points because a
+    searched value may change the answer. Raises a UserError for what does not compose.
+    """
     repeats = asked.settings.repeats or {}
     composer = Composer(loader, asked.config_name, asked.hydra_overrides)
-    # Each corner of the space, with the first of what is repeated.
+    # Compose each point with the first of the repeated values, as a trial's first run does.
     first = [f"{key}={override_text(repeated[0])}" for key, repeated in repeats.items()]
     answers = []
     for number, values in enumerate(sample_points(asked.space)):
@@ -78,7 +93,7 @@ def check_points(asked: Sweep, loader: ConfigLoader) -> Any:
             check_subdir(config)
         if (path := asked.settings.identity) is not None:
             answers.append(questions.identify(path, without_hydra(config)))
-    # Each repeated value, at the last corner.
+    # Compose each repeated value once: at the last point, because any point will do.
     for key, repeated in repeats.items():
         for value in repeated:
             composer.compose([*overrides, f"{key}={override_text(value)}"])
@@ -86,7 +101,7 @@ def check_points(asked: Sweep, loader: ConfigLoader) -> Any:
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """The application's own part of a composed config."""
+    """Return a copy of a composed config that holds the application's own part alone."""
     plain = config.copy()
     OmegaConf.set_struct(plain, False)
     del plain["hydra"]
@@ -94,8 +109,11 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 
 def sample_points(space: Space) -> list[dict[str, Any]]:
-    """The low ends and first choices, the high and last ones, and each text between these in a
-    first point."""
+    """Return the points of the space that are composed before a search.
+
+    The first has all low ends and first choices, the second all high ends and last choices. Each
+    text among the other choices has a point of its own, which is otherwise like the first.
+    """
     first = {name: _end(searched, "low") for name, searched in space.searched.items()}
     points = [first, {name: _end(searched, "high") for name, searched in space.searched.items()}]
     for name, searched in space.searched.items():

@@ -1,4 +1,7 @@
-"""What a worker writes to the study of the trial that it runs; signals wait while it is written."""
+"""What a worker writes to the study about the trial that it runs.
+
+Signals wait while something is written, so that no write is left half done.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,11 @@ LONGEST_ATTRIBUTE = 16_000
 
 @dataclass(frozen=True)
 class ClaimedTrial:
-    """A claimed attempt, and everything that is told of it until it has ended.
+    """A claimed attempt, and everything that is written about it until it has ended.
 
-    Every method but the last three may be called while the task runs; each of those ends the
-    trial, once. UpdateFinishedTrialError where somebody else has ended it meanwhile.
+    ``complete``, ``hand_back`` and ``tell`` end the trial, once; the other methods may be called
+    while the task runs. They raise UpdateFinishedTrialError when somebody else has ended the trial
+    in the meantime, and DatabaseAway or StudyGone when there is nothing left to write to.
     """
 
     attempt: Attempt
@@ -48,28 +52,34 @@ class ClaimedTrial:
     def of(
         cls, attempt: Attempt, study: optuna.Study, uid: str, shared: StudyContext
     ) -> ClaimedTrial:
-        """The claimed attempt as Optuna's trial, which knows what the command fixes."""
+        """Wrap a claimed attempt as a trial of Optuna's, which knows what the command fixes."""
         trial = as_running(study, attempt.number, fixed_values(shared.space.fixed))
         return cls(attempt, study, uid, shared.artifacts, trial)
 
     @property
     def is_taken(self) -> bool:
-        """Whether somebody else has ended it."""
+        """Whether somebody else has ended the trial."""
         trials = self.study.get_trials(deepcopy=False)
         return trials[self.attempt.number].state.is_finished()
 
     def write(self, attributes: TrialAttributes) -> None:
+        """Write those attributes that have a value, and leave the others as they are."""
         for key, value in attributes.written().items():
             self.set(key, value)
 
     def set(self, key: str, value: Any) -> None:
+        """Write one attribute; of a text over ``LONGEST_ATTRIBUTE`` characters, only the end."""
         if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE:
             value = f"… {value[-LONGEST_ATTRIBUTE:]}"  # the end of a traceback says most
         with unbroken():
             self.trial.set_user_attr(key, value)
 
     def keep_repeats(self, values_of_runs: Sequence[Sequence[float]]) -> None:
-        """Each repeat's value of the first objective, and their standard deviation."""
+        """Write each repeat's value of the first objective, and their standard deviation.
+
+        A value that is not finite is written as null, because JSON has no infinity. The deviation
+        needs at least two values, all of them finite.
+        """
         firsts = [values[0] for values in values_of_runs]
         finite = tuple(value if math.isfinite(value) else None for value in firsts)
         self.write(TrialAttributes(repeats=finite))
@@ -77,14 +87,14 @@ class ClaimedTrial:
             self.write(TrialAttributes(std=statistics.stdev(firsts)))
 
     def keep_error(self, error: BaseException, folder: Path) -> None:
-        """With the trial, and as ``error.txt`` in its folder."""
+        """Write an error with the trial, and its traceback as ``error.txt`` in the folder."""
         text, whole = described(error)
         self.write(TrialAttributes(error=text, traceback=whole))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(whole, encoding="utf-8")
 
     def attach(self, path: Path) -> None:
-        """Keep a copy of a file with the trial, for the dashboard."""
+        """Store a copy of a file with the trial, for the dashboard."""
         self.artifacts.mkdir(parents=True, exist_ok=True)
         store = optuna.artifacts.FileSystemArtifactStore(base_path=str(self.artifacts))
         with unbroken():
@@ -93,7 +103,11 @@ class ClaimedTrial:
             )
 
     def complete(self, values: Sequence[float]) -> None:
-        """NaN never reaches the storage: what is not finite is infinitely bad."""
+        """End the trial with its values, one for each objective.
+
+        When one of them is not finite, the trial has diverged, and that value becomes infinitely
+        bad: Optuna would reject NaN, and the sampler has to learn that the point is no good.
+        """
         if not all(map(math.isfinite, values)):
             self.write(TrialAttributes(status="diverged"))
             values = [
@@ -107,30 +121,35 @@ class ClaimedTrial:
     def hand_back(self) -> None:
         """End this attempt, and let another worker begin the trial again.
 
-        StudyGone where another study has this one's number by now.
+        Raises StudyGone when another study has taken this one's number in the database.
         """
         if StudyAttributes.of(self.study).uid != self.uid:
             raise deleted(f"The study {self.study.study_name}", "its database")
         now = next(a for a in view(self.study).attempts if a.number == self.attempt.number)
-        # First the new attempt: a death between the two leaves one too many, not none.
+        # Enqueue the new attempt before this one ends: a death in between leaves one attempt too
+        # many, which is noticed later; the other order would lose the trial.
         slots.retry(self.study, now, died=False)
         self.write(TrialAttributes(reason="handed_back"))
         self.tell(TrialState.FAIL)
 
     def tell(self, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """End the trial in this state; nothing happens when it has ended already."""
         self.study.tell(self.trial, values, state=state, skip_if_finished=True)
 
 
 @dataclass
 class ObjectiveNames:
-    """The names of a study's objectives, which a worker keeps once."""
+    """The names of a study's objectives, which each worker writes only once."""
 
     study: optuna.Study
     are_kept: bool = field(default=False, init=False)
 
     def keep(self, names: Sequence[str]) -> None:
-        """Names of another number than the study's values are an error that the task's return
-        value will show."""
+        """Write the names with the study, for the dashboard.
+
+        Too many or too few names are ignored here: the task's return value then has the wrong
+        number of values as well, and that error says more.
+        """
         if self.are_kept or len(names) != len(self.study.directions):
             return
         with warnings.catch_warnings(), unbroken():

@@ -1,4 +1,4 @@
-"""What a sweep prints at its end: the best few, what is tied, what to do next."""
+"""What a sweep prints at its end: the best trials, which of them are tied, and what to do next."""
 
 from __future__ import annotations
 
@@ -29,44 +29,53 @@ if TYPE_CHECKING:
 def closing(
     asked: Sweep, study: optuna.Study, shared: StudyContext, elapsed: float, stopped: bool
 ) -> None:
-    """The best few, which of them are tied, what to mistrust, and what to do next; of a sweep
-    that was ``stopped`` that is said elsewhere. Writes ``trials.csv`` as well."""
-    seen = view(study)
-    _print_counts(seen, asked, shared.since, elapsed)
-    print_failures(seen)
-    write_csv(seen, shared.folder / "trials.csv", StudyAttributes.of(study).as_text)
+    """Print how the sweep went, and write ``trials.csv`` to the study's folder.
+
+    ``elapsed`` is the duration of this start in seconds. A sweep that was ``stopped`` gets no
+    advice here, because its parent prints the command that continues it.
+    """
+    # What happened, with the table of all attempts for other programs.
+    snapshot = view(study)
+    _print_counts(snapshot, asked, shared.since, elapsed)
+    print_failures(snapshot)
+    write_csv(snapshot, shared.folder / "trials.csv", StudyAttributes.of(study).as_text)
     confirms = ending(study.study_name)  # confirm.py has its own table
-    if not seen.ranked or confirms:
+    if not snapshot.ranked or confirms:
         return
-    best = _print_best(seen, asked, study)
-    run = "" if len(seen.directions) > 1 else f"; the best: {shown_path(run_of(best))}"
+    # What came of it. Several objectives have no best trial, and so no folder of the best.
+    best = _print_best(snapshot, asked, study)
+    run = "" if len(snapshot.directions) > 1 else f"; the best: {shown_path(run_of(best))}"
     print(f"folder:  {shown_path(shared.folder)}{run}")
     if not stopped:
-        _print_next(seen, asked, study, best)
+        _print_next(snapshot, asked, study, best)
 
 
-def _print_counts(seen: StudyView, asked: Sweep, since: float, elapsed: float) -> None:
-    """How many trials ended how; ``since`` is when this start began, ``elapsed`` its seconds."""
-    pruned, failed = seen.count(TrialState.PRUNED), len(seen.failed)
+def _print_counts(snapshot: StudyView, asked: Sweep, since: float, elapsed: float) -> None:
+    """Print how many trials ended in which way.
+
+    ``since`` is when this start began (Unix time), and ``elapsed`` how long it took in seconds.
+    """
+    pruned, failed = snapshot.count(TrialState.PRUNED), len(snapshot.failed)
     print(
-        f"{len(seen.counted)} of {plural(asked.n_trials, 'trial')} done"
-        f"{_lately(seen, since)} {duration(elapsed)}: "
-        f"{seen.count(TrialState.COMPLETE)} complete, {pruned} pruned, {failed} failed"
+        f"{len(snapshot.counted)} of {plural(asked.n_trials, 'trial')} done"
+        f"{_lately(snapshot, since)} {duration(elapsed)}: "
+        f"{snapshot.count(TrialState.COMPLETE)} complete, {pruned} pruned, {failed} failed"
     )
-    if seen.given_up:
+    if snapshot.given_up:
         print(
             f"given up after {plural(asked.settings.max_retries, 'retry', 'retries')}: "
-            f"slots {seen.given_up}"
+            f"slots {snapshot.given_up}"
         )
-    if seen.infeasible:
-        share = len(seen.infeasible) / max(1, len(seen.counted))
-        print(f"diverged: {len(seen.infeasible)} ({share:.0%} of the trials)")
+    if snapshot.infeasible:
+        share = len(snapshot.infeasible) / max(1, len(snapshot.counted))
+        print(f"diverged: {len(snapshot.infeasible)} ({share:.0%} of the trials)")
 
 
-def _print_best(seen: StudyView, asked: Sweep, study: optuna.Study) -> Attempt:
-    """The best few and how far they can be told apart; returns the first."""
-    many = len(seen.directions) > 1
-    rows = seen.front if many else seen.ranked[:SHOWN]
+def _print_best(snapshot: StudyView, asked: Sweep, study: optuna.Study) -> Attempt:
+    """Print the best trials and how large a difference the noise leaves; return the first."""
+    # With several objectives the whole front is shown, and one noise cannot compare its trials.
+    many = len(snapshot.directions) > 1
+    rows = snapshot.front if many else snapshot.ranked[:SHOWN]
     print("no trial beats these in every objective:" if many else "the best:")
     noise = None if many else known_noise(study)
     least = None if noise is None else least_difference(asked, noise)
@@ -74,31 +83,32 @@ def _print_best(seen: StudyView, asked: Sweep, study: optuna.Study) -> Attempt:
         value = f"{value_of(attempt)}{tied_mark(attempt, rows[0], least)}"
         print(f"  trial {attempt.root:>4}  {value}  {words(attempt.params)}")
     print(noise_line(noise, asked, study.study_name))
+    # A best value at the end of its range suggests that better ones lie outside.
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: among the best, {line}: look beyond it")
     return rows[0]
 
 
-def _print_next(seen: StudyView, asked: Sweep, study: optuna.Study, best: Attempt) -> None:
-    """The commands that go on from here: the best once more, more trials, what looks at them."""
+def _print_next(snapshot: StudyView, asked: Sweep, study: optuna.Study, best: Attempt) -> None:
+    """Print the commands to go on with: rerun the best, run more trials, look at the results."""
     print(f"again:   {rerun(asked, best)}")
-    if len(seen.counted) >= asked.n_trials and not asked.gridded:
+    if len(snapshot.counted) >= asked.n_trials and not asked.gridded:
         more, named = asked.command, asked.settings.study_name
-        if not named:  # another unnamed study of this question may come first
+        if not named:  # without a name, another study of the same question might be continued
             name = f"hydra.sweeper.study_name={override_text(study.study_name)}"
             more = {**more, "words": [*more["words"], name]}
         print(f"more:    {command_line(more, 2 * asked.n_trials, here=True)}")
         fresh = "another hydra.sweeper.study_name" if named else "the same command"
         print(f"         {fresh} starts afresh")
-    many = len(seen.directions) > 1
+    many = len(snapshot.directions) > 1
     confirm = None if many else of_script("confirm.py", asked, study.study_name)
     if ways := [way for way in (confirm, of_application(asked, study)) if way is not None]:
         print(f"next:    {' · '.join(ways)}")
 
 
-def _lately(seen: StudyView, since: float) -> str:
-    """``in``, or how many trials this start added to those of earlier ones: ``, 15 more in``."""
-    new = [attempt for attempt in seen.counted if attempt.last_sign >= since]
-    if len(new) == len(seen.counted):
+def _lately(snapshot: StudyView, since: float) -> str:
+    """Return " in", or how many trials this start added to earlier ones: ", 15 more in"."""
+    new = [attempt for attempt in snapshot.counted if attempt.last_sign >= since]
+    if len(new) == len(snapshot.counted):
         return " in"
     return f", {len(new) or 'no'} more in"

@@ -1,4 +1,4 @@
-"""Command lines that people can type: how a study goes on, what runs its best once more."""
+"""Command lines that people can type: to continue a study, or to run its best trial once more."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from sweepmore.compose.settings import Sweep
 
 
-# The overrides of Hydra's own keys that a single run has no use for, by how they begin.
+# How those overrides of Hydra's own keys begin that a single run has no use for.
 OF_A_SEARCH = tuple(f"hydra{mark}{key}" for key in ("sweep", "launcher") for mark in "./")
 
 
 def command_line(
     command: Mapping[str, Any], n_trials: int | None = None, *, here: bool = False
 ) -> str:
-    """The command that a study last went on by (``Sweep.command``), with ``n_trials`` as many in
-    all: a record for people, or one that runs ``here``."""
+    """Write the command that last started or continued a study (``Sweep.command``).
+
+    ``n_trials`` replaces the number of trials in the command. With ``here`` the line runs on this
+    machine, in this folder; without, it is a record that holds no absolute path.
+    """
     typed = list(command["words"])
     if n_trials is not None:
         key = "hydra.sweeper.n_trials="
@@ -41,14 +44,14 @@ def command_line(
 
 
 def _from_here(command: Mapping[str, Any], words: Sequence[str]) -> str:
-    """The application with these words, from the folder where its own were typed."""
+    """Write a command line for the application that runs where its own was typed."""
     line, folder = shlex.join([python(), *_started(command, here=True), *words]), _other(command)
     return line if folder is None else f"cd {shlex.quote(shown_path(folder))} && {line}"
 
 
 def _other(command: Mapping[str, Any]) -> Path | None:
-    """The folder where the command was typed, unless it is this one or is not to be found."""
-    folder = command.get("folder")  # studies of older versions keep none
+    """Return the folder where the command was typed; None when that is this one or is gone."""
+    folder = command.get("folder")  # absent from studies of older versions
     try:
         return Path(folder) if folder and not os.path.samefile(folder, os.curdir) else None
     except OSError:
@@ -56,8 +59,11 @@ def _other(command: Mapping[str, Any]) -> Path | None:
 
 
 def _started(command: Mapping[str, Any], here: bool = False) -> list[str]:
-    """What starts the application, and Hydra's flags, as typed; but a whole path is of this
-    machine, and no part of a record."""
+    """Return the words that start the application, and Hydra's flags, as typed.
+
+    A record that is not for ``here`` has the names of files instead of absolute paths, which mean
+    nothing on another machine.
+    """
     words = command["script"] if here else [_name_of_path(word) for word in command["script"]]
     return [*words, *command.get("flags", ())]
 
@@ -67,7 +73,10 @@ def _name_of_path(word: str) -> str:
 
 
 def of_script(script: str, asked: Sweep, study: str) -> str | None:
-    """What a script beside the application has to say of the study, where there is one."""
+    """Write the command that runs a script beside the application on the study.
+
+    None when there is no such script, or when no words can name the study's database.
+    """
     start = script_beside(asked.root, script)
     if start is None or asked.where is None:
         return None
@@ -75,7 +84,10 @@ def of_script(script: str, asked: Sweep, study: str) -> str | None:
 
 
 def of_application(asked: Sweep, study: optuna.Study) -> str | None:
-    """The application's own command that shows what the best can do, where it has one."""
+    """Write the application's own command that shows what the best trial can do.
+
+    None when the application has registered no such command.
+    """
     application = StudyAttributes.of(study).application
     if application is None or asked.where is None or application.commands.study is None:
         return None
@@ -85,22 +97,27 @@ def of_application(asked: Sweep, study: optuna.Study) -> str | None:
 
 
 def rerun(asked: Sweep, attempt: Attempt) -> str:
-    """A command line that runs the best once more."""
+    """Write a command line that runs a trial's configuration once more, as a single run."""
+    # The values of the searched keys, as the command would have them.
     params, parameters = attempt.params, asked.space.parameters
-    searched = [one.override(params[one.name]) for one in parameters if one.name in params]
-    # what a custom_search_space added, or an earlier version of the question searched
+    searched = [
+        parameter.override(params[parameter.name])
+        for parameter in parameters
+        if parameter.name in params
+    ]
+    # Other values come from a custom_search_space, or from an earlier version of the question.
     added = {name: params[name] for name in params if name not in asked.space.searched}
     others = [f"{name}={override_text(value)}" for name, value in added.items()]
     return _from_here(asked.command, [*_of_one_run(asked), *asked.space.fixed, *searched, *others])
 
 
 def _of_one_run(asked: Sweep) -> list[str]:
-    """The overrides of Hydra's own keys that a single run shares with the trials."""
+    """Return the overrides of Hydra's own keys that a single run shares with the trials."""
     modes = [word for word in asked.hydra_overrides if word.lstrip("+").startswith("hydra.mode=")]
     kept = [
         word
         for word in (*asked.hydra_overrides, *asked.searchpath)
         if word not in modes and not word.lstrip("+~").startswith(OF_A_SEARCH)
     ]
-    # a search that nobody typed is one by the config itself
+    # A search without hydra.mode on its command line may have it in the config: override that.
     return kept if modes else [*kept, "hydra.mode=RUN"]

@@ -1,4 +1,7 @@
-"""What every process of a sweep knows of its study, from the command and the storage alone."""
+"""What every process of a sweep knows about its study.
+
+It follows from the command and the storage alone, so parent and workers agree without talking.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ from sweepmore.study import slots
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import StudyView
 
-# What tells a study's own folder from one that a task has made anew after it was removed.
+# The file that marks a study's own folder. Without it, a folder that a task has made again after
+# the study's was removed would pass for the study's.
 MARK = "uid"
 
 
@@ -37,26 +41,32 @@ class StudyContext:
 
     study_name: str
     space: Space
-    frozen: FrozenConfig
-    folder: Path
-    sweep_dir: Path | None  # Hydra's, where trials lie there and not in `folder`
-    artifacts: Path
+    frozen: FrozenConfig  # the config sources as the study's first parent had them
+    folder: Path  # the study's
+    sweep_dir: Path | None  # Hydra's; None where trials lie in `folder`
+    artifacts: Path  # the folder for files that tasks attach
     n_trials: int
-    max_failure_rate: float
-    max_retries: int
-    repeats: Mapping[str, Sequence[Any]]
-    custom_search_space: str | None
+    max_failure_rate: float  # 0 to 1, of the trials that have finished
+    max_retries: int  # of a trial whose worker died
+    repeats: Mapping[str, Sequence[Any]]  # a setting, and the values that each trial runs with
+    custom_search_space: str | None  # the dotted path of the application's function
     fixed_params: slots.FixedParams
-    code: str
-    since: float
+    code: str  # a hash of the application's code
+    since: float  # when this start of the sweep began, Unix time
 
     @property
     def is_without_folder(self) -> bool:
-        """Whether it was removed: no config can be composed then, and every trial would fail."""
+        """Whether the study's folder was removed.
+
+        Without it no config can be composed, and every further trial would fail.
+        """
         return not (self.folder / MARK).exists()
 
     def runs(self) -> list[dict[str, Any]]:
-        """The repeated settings of each run of a trial: every combination, or one without any."""
+        """Return the repeated settings of each run of a trial: all combinations of their values.
+
+        Where nothing is repeated, that is a single run with no such setting.
+        """
         combinations = itertools.product(*self.repeats.values())
         return [dict(zip(self.repeats, values)) for values in combinations]
 
@@ -64,8 +74,11 @@ class StudyContext:
 def load_study(
     asked: Sweep, name: str, stop: Stop | None = None, outage: Outage | None = None
 ) -> optuna.Study:
-    """The study that a parent has opened; StudyGone where it was deleted since. ``stop`` and
-    ``outage`` are ``open_storage``'s."""
+    """Load the study that a parent has opened, waiting for a database that is away.
+
+    ``stop`` and ``outage`` are those of ``open_storage``. Raises StudyGone when the study has been
+    deleted since.
+    """
     storage = open_storage(asked.url, asked.engine, wait=True, stop=stop, outage=outage)
     pruner = build_pruner(asked.settings.pruner)
     try:
@@ -75,8 +88,11 @@ def load_study(
 
 
 def study_folder(outputs: Path, study: optuna.Study) -> Path:
-    """``outputs/studies/NAME`` by its ``safe_name``; a second study of that name (another storage)
-    gets a suffix."""
+    """Return the study's folder, ``outputs/studies/NAME``, and create it when it is missing.
+
+    NAME is made safe for file systems. When a study of another storage already has the folder, the
+    name gets the study's id as a suffix.
+    """
     uid = StudyAttributes.of(study).uid
     folder = outputs / "studies" / safe_name(study.study_name)
     if not _belongs(folder, uid):
@@ -86,13 +102,16 @@ def study_folder(outputs: Path, study: optuna.Study) -> Path:
 
 
 def _belongs(folder: Path, uid: str) -> bool:
-    """Whether a folder is the study's; one that is not there yet is made, mark and all at once,
-    so that of two parents that begin together neither finds it without its mark."""
+    """Return whether a folder is the study's, and create it when it is missing.
+
+    It appears together with its mark, so that no parent that begins at the same time finds it
+    without.
+    """
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             make_whole(folder, lambda fresh: write_atomic(fresh / MARK, uid))
-        except OSError:  # another process was first, or a link to nowhere has the name
+        except OSError:  # another process was first, or a broken link has the name
             if not os.path.lexists(folder):
                 raise
     mark = folder / MARK
@@ -100,13 +119,20 @@ def _belongs(folder: Path, uid: str) -> bool:
 
 
 def sweep_dir_of(asked: Sweep, study: optuna.Study) -> Path | None:
-    """Hydra's sweep dir, where the study's trials lie there: as the study's first parent resolved
-    it, whatever the time is by now. A relative one is of the folder where the command is given."""
+    """Return Hydra's sweep dir when the study's trials lie there, otherwise None.
+
+    It is the path that the study's first parent resolved: it often holds the time, which must not
+    change when the study is continued. A relative path refers to the working directory.
+    """
     kept = StudyAttributes.of(study).sweep_dir
     return None if kept is None else asked.cwd / kept.resolved
 
 
 def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
+    """Return the study's frozen config sources, and copy them to its folder when they are missing.
+
+    Trials then compose what the study began with, whatever is edited during the sweep.
+    """
     return freeze_sources(
         asked.sources,
         study_folder(asked.outputs, study) / "conf",
@@ -119,6 +145,7 @@ def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
 def context_of(
     asked: Sweep, study: optuna.Study, frozen: FrozenConfig, since: float
 ) -> StudyContext:
+    """Collect what the workers of a study share; ``since`` is when this start began (Unix time)."""
     return StudyContext(
         study_name=study.study_name,
         space=asked.space,
@@ -137,18 +164,18 @@ def context_of(
     )
 
 
-def is_all_taken(seen: StudyView, asked: Sweep) -> bool:
-    """Whether no worker would find a trial: those that are left run already."""
-    return slots.is_all_taken(seen, asked.n_trials, asked.fixed_params)
+def is_all_taken(snapshot: StudyView, asked: Sweep) -> bool:
+    """Whether no worker would find a trial, because the unfinished ones are all running."""
+    return slots.is_all_taken(snapshot, asked.n_trials, asked.fixed_params)
 
 
-def is_done(seen: StudyView, asked: Sweep) -> bool:
+def is_done(snapshot: StudyView, asked: Sweep) -> bool:
     """Whether every slot of the budget has been used up."""
-    return not seen.running and is_all_taken(seen, asked)
+    return not snapshot.running and is_all_taken(snapshot, asked)
 
 
 def must_end(study: optuna.Study, shared: StudyContext) -> bool:
-    """Whether more trials would be in vain: too many failed, or one gave no number."""
+    """Whether further trials would be in vain: too many failed, or one returned no number."""
     if slots.without_objective(study, shared.since) is not None:
         return True
     failed, finished = slots.failure_share(study, shared.since)
@@ -156,6 +183,10 @@ def must_end(study: optuna.Study, shared: StudyContext) -> bool:
 
 
 def too_many_failures(failed: int, finished: int, n_trials: int, shared: StudyContext) -> bool:
-    """More than ``max_failure_rate`` of at least min(5, n_trials) finished trials failed."""
+    """Whether more than ``max_failure_rate`` of the finished trials failed.
+
+    At least min(5, n_trials) trials have to be finished (5 is a guess): one early failure says
+    little about the rest.
+    """
     enough = finished >= min(5, n_trials)
     return enough and failed > shared.max_failure_rate * finished

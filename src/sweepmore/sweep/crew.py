@@ -1,4 +1,4 @@
-"""The workers of a parent: started, replaced while trials are left, told to stop."""
+"""The workers of a parent: it starts them, replaces the dead, and asks them to stop."""
 
 from __future__ import annotations
 
@@ -22,69 +22,76 @@ from sweepmore.study import slots
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.context import StudyContext, is_all_taken, is_done, must_end
 
-# Workers that died in a row without one trial being finished: then something else is wrong.
+# After this many deaths in a row without a finished trial, the cause is not the trials (a guess).
 MOST_BARREN_DEATHS = 3
 # How often a parent without workers looks at trials that run on other machines.
 ELSEWHERE_SECONDS = 1.0
 
 
 class Ending(Enum):
-    """How a worker ended: found nothing more to do, was told to stop, or neither."""
+    """How a worker ended."""
 
-    DONE = "done"
-    STOPPED = "stopped"
-    DIED = "died"
+    DONE = "done"  # it found nothing more to do
+    STOPPED = "stopped"  # it was asked to stop
+    DIED = "died"  # neither
 
 
-One = TypeVar("One")
+Member = TypeVar("Member")
 
 
 @dataclass
-class Crew(ABC, Generic[One]):
-    """``n_jobs`` workers, whatever one is: a process of this machine, a job of a launcher."""
+class Crew(ABC, Generic[Member]):
+    """The ``n_jobs`` workers of a parent: processes of this machine, or jobs of a launcher.
+
+    A subclass says how a worker starts, ends and stops; ``run`` is the same for all.
+    """
 
     asked: Sweep
     study: optuna.Study
     shared: StudyContext
     stopping: Callable[[], None]  # tells the live line
-    gone: Callable[[], StudyError | None]  # what was removed under the sweep's hands
+    gone: Callable[[], StudyError | None]  # what was removed while the sweep ran, if anything
 
     @abstractmethod
-    def start(self, index: int) -> One:
-        """Start the worker of this index, which no other worker of this parent has had."""
+    def start(self, index: int) -> Member:
+        """Start a worker; no other worker of this parent has had its index."""
 
     @abstractmethod
-    def ending(self, one: One) -> Ending | None:
-        """How a worker has ended, as far as it tells; None while it works."""
+    def ending(self, member: Member) -> Ending | None:
+        """Return how a worker has ended, by its own account; None while it works."""
 
     @abstractmethod
-    def stop(self, left: Sequence[One]) -> None:
-        """Ask them to hand their trials back and end."""
+    def stop(self, left: Sequence[Member]) -> None:
+        """Ask these workers to hand their trials back and end."""
 
     @abstractmethod
-    def leave(self, left: Sequence[One]) -> None:
-        """Last of all; some are left after a second signal or an error, and end at once."""
+    def leave(self, left: Sequence[Member]) -> None:
+        """Clean up, last of all.
+
+        After a second signal or an error some workers are left; they have to end at once.
+        """
 
     @abstractmethod
-    def all_died(self, index: int, last: One) -> StudyError:
-        """What to say when ``MOST_BARREN_DEATHS`` is reached, by the last one and its index."""
+    def all_died(self, index: int, last: Member) -> StudyError:
+        """Return the error for ``MOST_BARREN_DEATHS``; ``last`` is the last worker that died."""
 
-    def pid(self, one: One) -> int | None:
-        """The number of a worker's process on this host; None where nobody knows it."""
+    def pid(self, member: Member) -> int | None:
+        """Return the id of a worker's process on this host; None when it is unknown."""
         return None
 
-    def wait(self, left: Sequence[One]) -> None:
-        """Pause between two looks at the workers that are left."""
+    def wait(self, left: Sequence[Member]) -> None:
+        """Pause before the next look at the workers that are left."""
         time.sleep(0.05)
 
     def run(self) -> int | None:
-        """Block until no trial is left to take; returns the signal that ended it, or None.
+        """Block until no trial is left to take; return the signal that ended the sweep, or None.
 
-        Raises what ``all_died`` says after ``MOST_BARREN_DEATHS``, and what ``gone`` says.
+        Raises the error of ``all_died`` after ``MOST_BARREN_DEATHS``, and that of ``gone`` when
+        the study, its folder or its database was removed.
         """
         indices = itertools.count()
-        running: dict[int, One] = {}
-        barren, counted, told = 0, 0, False
+        running: dict[int, Member] = {}
+        barren, counted, is_stopping = 0, 0, False
 
         def start() -> None:
             index = next(indices)
@@ -94,71 +101,82 @@ class Crew(ABC, Generic[One]):
             try:
                 for _ in range(self.asked.settings.n_jobs):
                     start()
-                # Until the last has ended: wait, pass a signal on, see who ended, replace them.
+                # Until the last worker has ended: wait, and stop if there is nothing to work on.
                 while running:
                     self.wait([*running.values()])
                     self._refuse_if_gone()
-                    if stop() is not None and not told:
-                        told = True
+                    # Once: pass the first signal on. A second one raises, and ends in `finally`.
+                    if stop() is not None and not is_stopping:
+                        is_stopping = True
                         self.stopping()
                         self.stop([*running.values()])
-                    for index, one in list(running.items()):
-                        ending = self.ending(one)
+                    # Now and then: a worker has ended. While stopping, nobody replaces it.
+                    for index, member in list(running.items()):
+                        ending = self.ending(member)
                         if ending is None:
                             continue
                         del running[index]
-                        if told:
+                        if is_stopping:
                             continue
-                        # How it really ended, whatever it says itself.
+                        # See how it really ended: a task can leave its process with any code.
                         with unbroken():
-                            seen = view(self.study)
-                        if vanished(self.pid(one), seen):
+                            snapshot = view(self.study)
+                        if vanished(self.pid(member), snapshot):
                             ending = Ending.DIED
                         if ending is Ending.DONE:
                             continue
-                        # A death is barren where no trial was finished since the one before.
+                        # Count barren deaths, those with no trial finished since the one before:
+                        # workers that die at once would otherwise be replaced without end.
                         if ending is Ending.DIED:
-                            now = len(seen.counted)
+                            now = len(snapshot.counted)
                             barren = barren + 1 if now == counted else 1
                             counted = now
                         if barren >= MOST_BARREN_DEATHS:
-                            raise self.all_died(index, one)
-                        if not is_done(seen, self.asked):
+                            raise self.all_died(index, member)
+                        if not is_done(snapshot, self.asked):
                             start()
-                    # The last worker found nothing to take; others' trials may become free.
-                    if not running and not told and self._left(stop):
+                    # At the end: the last worker found nothing to take, but a trial of another
+                    # machine may still become free.
+                    if not running and not is_stopping and self._left(stop):
                         start()
                 return stop()
             finally:
                 self.leave([*running.values()])
 
     def _left(self, stop: Callable[[], int | None]) -> bool:
-        """Whether there is a trial for a new worker: of one that died at the very end, or of
-        another machine's that has died since. While its trials run, this parent waits."""
-        said = False
+        """Wait until it is clear whether a new worker is needed, and return whether it is.
+
+        It is when a worker died with its trial at the very end, here or on another machine. While
+        trials run elsewhere, this parent waits for them.
+        """
+        has_warned = False
         while stop() is None:
             self._refuse_if_gone()
-            # Free the trials of the dead, then count what is left.
+            # Free the trials of dead workers first, for they are what might be left.
             with unbroken():
                 slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
-                seen, ending = view(self.study), must_end(self.study, self.shared)
-            if ending or is_done(seen, self.asked):
+                snapshot, ending = view(self.study), must_end(self.study, self.shared)
+            if ending or is_done(snapshot, self.asked):
                 return False
-            if not is_all_taken(seen, self.asked):
+            if not is_all_taken(snapshot, self.asked):
                 return True
-            said = said or say_who_is_stopped(seen)
+            has_warned = has_warned or say_who_is_stopped(snapshot)
             time.sleep(ELSEWHERE_SECONDS)
         return False
 
     def _refuse_if_gone(self) -> None:
+        """Raise when what the sweep works on was removed."""
         if (gone := self.gone()) is not None:
             raise gone
 
 
-def say_who_is_stopped(seen: StudyView) -> bool:
-    """Whether one of the trials that are waited for is run by a process that stands still: it may
-    go on at any time, so its trial is nobody else's."""
-    for attempt in seen.running:
+def say_who_is_stopped(snapshot: StudyView) -> bool:
+    """Warn when a trial that is waited for belongs to a stopped process; return whether it does.
+
+    Such a process may continue at any time, so nobody else can take its trial. Only people can
+    resolve this.
+    """
+    for attempt in snapshot.running:
         if attempt.owner is None or not on_this_host(attempt.owner):
             continue
         if is_stopped(attempt.owner):
@@ -172,14 +190,16 @@ def say_who_is_stopped(seen: StudyView) -> bool:
     return False
 
 
-def vanished(pid: int | None, seen: StudyView) -> bool:
-    """Whether a process left a trial unfinished, whatever its exit code says: its task has left
-    the process (``os._exit(0)``, ``os._exit(143)``), or a worker that was stopped could not hand
-    it back. By now the trial may have been found dead by others."""
+def vanished(pid: int | None, snapshot: StudyView) -> bool:
+    """Whether an ended process left a trial unfinished, whatever its exit code says.
+
+    Its task may have left the process (``os._exit(0)``, ``os._exit(143)``), or a stopped worker
+    could not hand the trial back. Others may have reaped the trial by now.
+    """
     return pid is not None and any(
         attempt.owner is not None
         and on_this_host(attempt.owner)
         and attempt.owner["pid"] == pid
         and (attempt.state is TrialState.RUNNING or attempt.reason == "died")
-        for attempt in seen.attempts
+        for attempt in snapshot.attempts
     )

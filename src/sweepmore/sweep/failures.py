@@ -1,4 +1,4 @@
-"""The failures of a sweep: each reason once, and the error that ends it by too many."""
+"""The failures of a sweep: each reason once, and the errors that end a sweep because of them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from sweepmore.compose.settings import Sweep
 
 
-def print_failures(seen: StudyView) -> None:
-    """Each different reason once, with where to read more."""
-    for text, count, example in by_reason(seen):
+def print_failures(snapshot: StudyView) -> None:
+    """Print the most frequent reasons, each once and with the file that holds its traceback."""
+    for text, count, example in by_reason(snapshot):
         folder = example.attrs.folder or Path()
         print(f"failed:  {count} × {text.splitlines()[0]} ({shown_path(folder / 'error.txt')})")
 
 
-def by_reason(seen: StudyView) -> list[tuple[str, int, Attempt]]:
-    """The three most frequent errors: text, number, the first trial that had it."""
-    errors = Counter(a.attrs.error or "unknown" for a in seen.failed)
-    first = {a.attrs.error or "unknown": a for a in reversed(seen.failed)}
+def by_reason(snapshot: StudyView) -> list[tuple[str, int, Attempt]]:
+    """Return the three most frequent errors: text, count, and the first trial that had it."""
+    errors = Counter(a.attrs.error or "unknown" for a in snapshot.failed)
+    first = {a.attrs.error or "unknown": a for a in reversed(snapshot.failed)}
     return [(text, count, first[text]) for text, count in errors.most_common(3)]
 
 
-# What the settings of a sweep that ended by its failures are to be afterwards.
+# What to do about the budget of a sweep that its failures have ended.
 _STAY = (
     "The failed trials still count: raise hydra.sweeper.n_trials by as many, or start afresh "
     "with another hydra.sweeper.study_name."
@@ -37,7 +37,10 @@ _STAY = (
 
 
 def no_objective(attempt: Attempt) -> StudyError:
-    """The end of a sweep by the first task that gave no number."""
+    """The error for a sweep that ends because a task returned no number.
+
+    One such trial is enough: the next ones would return none either.
+    """
     problem, _, cure = (attempt.attrs.error or "").partition("\n  ")
     return StudyError(
         f"Trial {attempt.root} has no objective, and the next ones would have none: {problem}",
@@ -46,10 +49,13 @@ def no_objective(attempt: Attempt) -> StudyError:
     )
 
 
-def failures(seen: StudyView, failed: int, finished: int, asked: Sweep) -> StudyError:
-    """The end of a sweep that failed too often; identical errors once."""
+def failures(snapshot: StudyView, failed: int, finished: int, asked: Sweep) -> StudyError:
+    """The error for a sweep in which too many trials failed; identical failures appear once.
+
+    Its exit code is 1 and not 2: the settings were right, the work failed.
+    """
     blocks = []
-    for text, count, example in by_reason(seen):
+    for text, count, example in by_reason(snapshot):
         trace = (example.attrs.traceback or text).strip()
         lines = trace.split("\n") if trace != text else []
         blocks.append("\n".join([f"{count} × {text}", *(f"    {line}" for line in lines)]))

@@ -1,8 +1,8 @@
 """Where a study's trials lie: in its own folder, or where Hydra is configured to put its jobs.
 
-In its own folder all attempts of a trial share ``NNNN``, so that a retry finds its checkpoint. In
-``hydra.sweep.dir`` each has a folder that nobody had before it: ``SUBDIR``, ``SUBDIR.1`` …, where
-``SUBDIR`` is resolved once a trial; ``NNNN`` in the study's folder is then a link to the last one.
+In the study's folder all attempts of a trial share ``NNNN``, so that a retry finds the checkpoint.
+In ``hydra.sweep.dir`` each attempt has a folder of its own: ``SUBDIR``, ``SUBDIR.1`` …, where
+``SUBDIR`` is resolved once for each trial. ``NNNN`` in the study's folder then links to the last.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from sweepmore.study.view import attempts_of
 
 
 def subdir_of(config: DictConfig) -> str:
-    """``hydra.sweep.subdir`` of one job, resolved as Hydra does it, of its number, too."""
+    """Return ``hydra.sweep.subdir`` of a job, resolved as Hydra resolves it.
+
+    The job's number has to be in ``config`` already, because the subdir usually contains it.
+    """
     with _current(config), composing():
         return str(OmegaConf.select(config, "hydra.sweep.subdir"))
 
 
 @contextlib.contextmanager
 def _current(config: DictConfig) -> Iterator[None]:
-    """What ``${hydra:…}`` looks at."""
+    """Make ``config`` the one that ``${hydra:…}`` reads, inside the block."""
     holder = HydraConfig.instance()
     before, holder.cfg = holder.cfg, None
     try:
@@ -39,17 +42,20 @@ def _current(config: DictConfig) -> Iterator[None]:
         yield
     finally:
         holder.cfg = before
-        OmegaConf.set_readonly(config.hydra, None)  # which Hydra sets
+        OmegaConf.set_readonly(config.hydra, None)  # undo what Hydra's set_config does
 
 
 def check_subdir(config: DictConfig) -> None:
-    """ConfigError where two trials could share their folder, as two do that have equal values."""
-    told = set()
+    """Raise ConfigError when two trials with equal values would share a folder.
+
+    Sets the job's number and id in ``config`` to try it.
+    """
+    subdirs = set()
     for number in (0, 1):
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
-        told.add(subdir_of(config))
-    if len(told) < 2:
+        subdirs.add(subdir_of(config))
+    if len(subdirs) < 2:
         written = OmegaConf.to_container(config.hydra.sweep, resolve=False)
         assert isinstance(written, dict)
         raise ConfigError(
@@ -61,8 +67,10 @@ def check_subdir(config: DictConfig) -> None:
 
 
 def new_folder(sweep_dir: Path, subdir: str) -> Path:
-    """Make the folder, or the first of ``SUBDIR.1``, ``SUBDIR.2`` … that is not there: an earlier
-    attempt's, or another study's in the same sweep dir, stays as it is."""
+    """Create ``SUBDIR``, or the first of ``SUBDIR.1``, ``SUBDIR.2`` … that does not exist.
+
+    So the folder of an earlier attempt, or of another study in the same sweep dir, stays as it is.
+    """
     folder, number = sweep_dir / subdir, 0
     folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -76,24 +84,30 @@ def new_folder(sweep_dir: Path, subdir: str) -> Path:
 
 
 def link(place: Path, folder: Path) -> None:
-    """Have ``place`` lead to ``folder``. A disk that knows no links does without: the study itself
-    knows where its trials lie."""
+    """Make ``place`` a symbolic link to ``folder``, replacing an earlier link.
+
+    Where the file system has no links, nothing happens: the link is for people, and the study
+    itself records where its trials lie.
+    """
     fresh = place.with_name(f".{place.name}-{secrets.token_hex(3)}")
     try:
         fresh.symlink_to(folder)
         os.replace(fresh, place)
-    except OSError:  # or a folder is in its place, of a trial whose config could not be composed
+    except OSError:  # no links here, or a trial whose config did not compose left a folder there
         fresh.unlink(missing_ok=True)
 
 
 def earlier(study: optuna.Study, claimed: Attempt) -> tuple[Path, ...]:
-    """Folders of the trial's earlier attempts, the last one first."""
+    """Return the folders of the trial's earlier attempts, the latest first."""
     before = _before(study, claimed)
     return tuple(a.attrs.folder for a in reversed(before) if a.attrs.folder is not None)
 
 
 def first_subdir(study: optuna.Study, claimed: Attempt) -> str | None:
-    """What an earlier attempt of the trial resolved ``hydra.sweep.subdir`` to."""
+    """Return what the trial's first attempt resolved ``hydra.sweep.subdir`` to, if one did.
+
+    A retry reuses it, because the subdir may contain the time.
+    """
     before = _before(study, claimed)
     return next((a.attrs.subdir for a in before if a.attrs.subdir is not None), None)
 

@@ -1,4 +1,4 @@
-"""The thread of a parent that plans, reaps and shows while workers work."""
+"""The thread in which a parent plans, reaps and shows while its workers train."""
 
 from __future__ import annotations
 
@@ -30,14 +30,18 @@ from sweepmore.wording import duration
 
 # How often the parent plans, reaps and shows.
 TICK_SECONDS = 0.25
-# How long it waits after a tick that failed.
+# How long it waits after a tick that failed: a database needs a moment to come back (a guess).
 AFTER_AN_ERROR = 2.0
 
 
 @dataclass
 class Follower:
-    """Runs inside its ``with`` block; survives a database that fails for a while. What the sweep
-    works on is looked for as well: ``gone`` says that it was removed, and so does leaving."""
+    """Plans, reaps and shows in a thread, inside its ``with`` block.
+
+    It survives a database that fails for a while. It also watches what the sweep works on: when
+    the study, its folder or its database was removed, ``gone`` holds the error, and leaving the
+    block raises it.
+    """
 
     asked: Sweep
     study: optuna.Study
@@ -61,7 +65,8 @@ class Follower:
         self._uid = StudyAttributes.of(self.study).uid
         self._file = file_of(self.asked.url)
         self._file_id = None if self._file is None else _identity(self._file)
-        # Show and plan once before any worker starts, then from the thread.
+        # Plan once before any worker starts, so that the first one finds a trial and an error is
+        # raised here. From then on the thread does it.
         self._show = live(self.asked)
         self._shown = self._show.__enter__()
         self.tick()
@@ -73,22 +78,25 @@ class Follower:
         self._done.set()
         self._thread.join()
         self._show.__exit__(None, None, None)
-        if isinstance(error, DatabaseAway):  # which was waited for
+        # A database that is away has been waited for already: nothing more can be written.
+        if isinstance(error, DatabaseAway):
             return
+        # What was removed explains any other error, so it is what people read.
         if self._is_gone():
             assert self.gone is not None
             raise self.gone from error
         with contextlib.suppress(Exception):
-            # since the last tick the last trials ended, or workers that were stopped by force
+            # Look once more: since the last tick the last trials ended, or workers were killed.
             self._keep(self._reap(view(self.study)))
             self._resign()
 
     def stopping(self) -> None:
-        """The line no longer says how long it will take."""
+        """Have the live line say that the sweep is stopping, instead of how long it will take."""
         self._shown.stopping = True
 
     @property
     def elapsed(self) -> float:
+        """Seconds since this parent began."""
         return time.monotonic() - self.began
 
     def _follow(self) -> None:
@@ -99,24 +107,26 @@ class Follower:
             except Exception as error:  # a database that fails now may be back at the next tick
                 if self._is_gone():
                     return
-                if not is_away(error):  # which has been said
+                if not is_away(error):  # the connection itself says that the database is away
                     print(f"warning: the study cannot be read: {said(error)}", file=sys.stderr)
                 self._done.wait(AFTER_AN_ERROR)
 
     def _is_gone(self) -> bool:
-        """Whether what the sweep works on was removed; ``gone`` keeps what."""
+        """Whether what the sweep works on was removed; ``gone`` then holds the error."""
         if self.gone is None:
             try:
                 self._look()
             except StudyGone as gone:
                 self.gone = gone
-            except Exception:  # of a database that fails: it is there
+            except Exception:  # a database that fails is still there
                 pass
         return self.gone is not None
 
     def _look(self) -> None:
-        """StudyGone where the database's file, the study's folder or the study was removed; one
-        that was begun in its place since may have its number, but not its ``uid``."""
+        """Raise StudyGone when the database's file, the study's folder or the study was removed.
+
+        A study that was begun in its place since may have its number, but not its ``uid``.
+        """
         missing = []
         if self._file is not None and _identity(self._file) != self._file_id:
             missing.append(self._file)
@@ -132,40 +142,48 @@ class Follower:
             raise deleted(f"The study {self.study.study_name}", shown(self.asked.url))
 
     def tick(self) -> None:
-        """Reap the dead, plan the next trials if this parent leads, thin out, show."""
-        asked = self.asked
-        seen = self._reap(view(self.study))
-        if self._leads() and slots.plan(self.study, seen, asked.n_trials, asked.fixed_params):
-            seen = view(self.study)
-        self._keep(seen)
-        self._shown.update(seen)
+        """Free the trials of dead workers, plan the next ones, clean up, and show.
 
-    def _reap(self, seen: StudyView) -> StudyView:
-        """What is seen once the trials of dead workers are free again."""
+        Only the leading parent of a study plans; the others follow all the same.
+        """
+        asked = self.asked
+        snapshot = self._reap(view(self.study))
+        if self._leads() and slots.plan(self.study, snapshot, asked.n_trials, asked.fixed_params):
+            snapshot = view(self.study)
+        self._keep(snapshot)
+        self._shown.update(snapshot)
+
+    def _reap(self, snapshot: StudyView) -> StudyView:
+        """Free the trials of dead workers, and return the study as it is afterwards."""
         retries = self.asked.settings.max_retries
-        found = slots.reap(self.study, seen, retries)
-        for dead in found:
+        dead = slots.reap(self.study, snapshot, retries)
+        for attempt in dead:
             print(
-                f"the worker of trial {dead.root} died (process {(dead.owner or {}).get('pid')}): "
-                f"{'it will be retried' if dead.deaths < retries else 'given up'}",
+                f"the worker of trial {attempt.root} died "
+                f"(process {(attempt.owner or {}).get('pid')}): "
+                f"{'it will be retried' if attempt.deaths < retries else 'given up'}",
                 flush=True,
             )
-        return view(self.study) if found else seen
+        return view(self.study) if dead else snapshot
 
-    def _keep(self, seen: StudyView) -> None:
-        """Of the checkpoints what ``hydra.sweeper.keep`` says."""
+    def _keep(self, snapshot: StudyView) -> None:
+        """Keep those checkpoints that ``hydra.sweeper.keep`` asks for."""
         if self.asked.settings.keep == "best":
-            self._thin_out(seen)
+            self._thin_out(snapshot)
 
     def _leads(self) -> bool:
-        """One parent of a study plans. Two that take over at once plan a slot twice, which is
-        told apart later (``view.without_void``)."""
-        # Does another parent plan?
+        """Whether this parent plans, which only one parent of a study does.
+
+        Two that take over at the same moment may plan a slot twice; ``view.without_void`` ignores
+        the second trial.
+        """
+        # Another parent plans and lives: leave it to that one.
         leader, me = slots.leader(self.study) or {}, this_process()
         mine = {key: leader.get(key) for key in me} == me
         if leader and not mine:
             return False
-        # Take over, or say now and then that this one still does.
+        # Take over, or renew the sign of life now and then: after LEADER_SECONDS without one, the
+        # next parent takes over from this one.
         before = None if leader else StudyAttributes.of(self.study).leader
         if not mine or time.time() - leader["time"] > slots.LEADER_SECONDS / 10:
             StudyAttributes(leader={**me, "time": time.time()}).write(self.study)
@@ -174,7 +192,7 @@ class Follower:
         return True
 
     def _say_that_it_is_silent(self, before: Mapping[str, Any]) -> None:
-        """From whom this parent takes over, unless it is known to have ended."""
+        """Warn that the earlier planner is silent, unless it is known to have ended."""
         if on_this_host(before) and not is_alive(before):
             return
         print(
@@ -186,16 +204,16 @@ class Follower:
         )
 
     def _resign(self) -> None:
-        """Let the next parent plan at once."""
+        """Give up planning, so that another parent can begin without waiting."""
         leader = StudyAttributes.of(self.study).leader
         if leader is not None and leader["pid"] == os.getpid() and on_this_host(leader):
             StudyAttributes(leader={}).write(self.study)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Of a file, whatever its name is by now; None where it is gone."""
+    """Return the device and inode of a file, which survive renaming; None when it is gone."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -1,4 +1,8 @@
-"""Workers as jobs of a Hydra launcher: submitit's, on this machine or on Slurm, or another's."""
+"""Workers as jobs of a Hydra launcher: submitit's, on this machine or on Slurm, or another's.
+
+The file is longer than 250 lines because a launcher's job is one thing: what it runs, the thread
+that waits for it, and how Slurm's queue is followed.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ from sweepmore.sweep.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.sweep.worker import work
 
 SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
-# A job that Slurm no longer lists and of which the launcher heard nothing is dead after this.
+# A job that Slurm no longer lists, and that has returned no result, is dead after this.
 # submitit itself waits 15 s for the result to appear on a shared disk.
 SILENT_SECONDS = 20.0
 
@@ -45,7 +49,8 @@ SILENT_SECONDS = 20.0
 class LauncherWorker:
     """The task that a Hydra launcher runs instead of the application's: a worker of the study.
 
-    Launchers pickle it, and submitit keeps the pickle: so it holds the storage as written.
+    Launchers pickle it, and submitit keeps the pickle on disk. So it holds the storage's URL as it
+    was written, without the passwords to which it refers.
     """
 
     arguments: tuple[str, ...]
@@ -56,12 +61,15 @@ class LauncherWorker:
     more: Mapping[str, Any]  # of the parent's HydraContext
 
     def __call__(self, job: DictConfig) -> int | None:
-        """The signal that it was told to stop by, as a result: of an ``Interrupted`` submitit
-        would keep nothing, and its parent would wait for ever."""
+        """Work, and return the signal that stopped the worker, or None.
+
+        The signal has to be a result: submitit keeps nothing of an ``Interrupted``, and the parent
+        would wait permanently.
+        """
         os.environ[ROOT_VARIABLE] = self.root
-        ignore_continue()  # submitit logs it
+        ignore_continue()  # otherwise submitit logs every SIGCONT
         try:
-            with signals_raise():  # until the worker's own handlers
+            with signals_raise():  # until the worker installs its own handlers
                 return self._work(HydraConfig.get().job.num)
         except Interrupted as stopped:
             return stopped.signum
@@ -73,12 +81,13 @@ class LauncherWorker:
 
 
 class Job(threading.Thread):
-    """One worker, waited for in a thread: a launcher returns only when all its jobs have ended."""
+    """One worker, in a thread of its own: a launcher returns only when its jobs have ended."""
 
     def __init__(self, launcher: Launcher, overrides: list[str], index: int, name: str) -> None:
         super().__init__(name=name, daemon=True)
-        self.number: str | None = None  # Slurm's, once it has taken the job
-        self.known = math.inf  # when Slurm last had it; nobody misses what was not there yet
+        self.number: str | None = None  # Slurm's, once it has accepted the job
+        # when Slurm last listed it (monotonic seconds); until then the job cannot be missing
+        self.last_listed = math.inf
         self.cancelled = False
         self._ending = Ending.DIED
         self._launch = partial(launcher.launch, [overrides], initial_job_idx=index)
@@ -86,27 +95,29 @@ class Job(threading.Thread):
 
     @property
     def ending(self) -> Ending | None:
+        """How the worker ended, by the launcher's account; None while it works."""
         return None if self.is_alive() else self._ending
 
-    def seen(self, number: str, when: float) -> None:
-        """Slurm has it, as of the monotonic clock."""
-        self.number, self.known = number, when
+    def mark_listed(self, number: str, when: float) -> None:
+        """Note that Slurm listed the job under this number at ``when`` (monotonic seconds)."""
+        self.number, self.last_listed = number, when
 
     def run(self) -> None:
+        """Block until the launcher returns; a worker that raised has died."""
         try:
             (ended,) = self._launch()
-            told = ended.return_value
+            signum = ended.return_value
         except Exception as error:
             print(f"warning: a worker died: {first_line(error)}", file=sys.stderr)
         else:
-            self._ending = Ending.DONE if told is None else Ending.STOPPED
+            self._ending = Ending.DONE if signum is None else Ending.STOPPED
 
 
 def follow_submissions() -> None:
-    """Have submitit tell a job its number, and not ask ``sacct`` of it.
+    """Make submitit pass each job's number on, and stop it from asking ``sacct`` about jobs.
 
-    The queue is followed here, with accounting and without, where each question to ``sacct`` would
-    be three lines of warning among the sweep's own.
+    ``Jobs`` follows the queue itself, which also works on a cluster without accounting. There,
+    each question to ``sacct`` would add three lines of warnings to the sweep's output.
     """
     from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 
@@ -115,26 +126,29 @@ def follow_submissions() -> None:
             super().register_job(job_id)
             submitting = threading.current_thread()
             if isinstance(submitting, Job):
-                submitting.seen(job_id, time.monotonic())
+                submitting.mark_listed(job_id, time.monotonic())
 
         def _make_command(self) -> None:
-            """Nothing is asked: a job ends by its result, or ``Jobs`` says so."""
+            """Ask nothing: a job ends by its result, or because ``Jobs`` says so."""
 
     SlurmJob.watcher = Watcher()
 
 
 @dataclass
 class Jobs(Crew[Job]):
-    """A job a worker, so that each is replaced on its own; jobs on Slurm are also followed there
-    and cancelled. Workers of other launchers end with their parent where they are on its host."""
+    """Workers as jobs, one job for each worker so that each can be replaced by itself.
+
+    Jobs on Slurm are followed in its queue, and cancelled when the sweep stops. Workers of other
+    launchers end with their parent when they run on its host.
+    """
 
     config: DictConfig
     context: HydraContext
     task: TaskFunction
-    _told: bool = field(default=False, init=False)
-    _looked: float = field(default=0.0, init=False)  # when Slurm was asked what it has
+    _is_stopping: bool = field(default=False, init=False)
+    _looked: float = field(default=0.0, init=False)  # when Slurm was last asked (monotonic)
     _on_slurm: bool = field(init=False)
-    _name: str = field(init=False)  # of its jobs in Slurm's queue: of this parent alone
+    _name: str = field(init=False)  # how this parent's jobs, and no others, begin in the queue
     _worker: LauncherWorker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -158,25 +172,25 @@ class Jobs(Crew[Job]):
             follow_submissions()
 
     def start(self, index: int) -> Job:
-        """One job of one worker, by a launcher of its own: so each can be replaced on its own."""
+        """Start one worker as a job, with a launcher of its own."""
         name = f"{self._name}-{index}"
-        # Slurm's name for the job is how its queue is read.
+        # On Slurm: name the job, because the queue is read by names before numbers are known. A
+        # preempted worker hands its trial back and is replaced; requeued, it would come back, too.
         config = copy.deepcopy(self.config)
         if self._on_slurm:
             launcher = config.hydra.launcher
             with read_write(launcher), open_dict(launcher):
                 launcher.name = name
-                # it hands back when preempted and is replaced; requeued, it would come back as well
                 more = {"no-requeue": True, **launcher.additional_parameters}
                 launcher.additional_parameters = more
-        # The launcher runs the worker in the application's place.
+        # Have the launcher run the worker in place of the application's task.
         with composing():
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=without_callbacks(self.context),
                 task_function=self._worker,
                 config=config,
             )
-        # the job's own folder, which is none of a trial's
+        # Give the job a folder of its own, apart from those of the trials that it will run.
         place = {"dir": str(config.hydra.sweep.dir), "subdir": f".workers/{index}"}
         words = [f"hydra.sweep.{key}={override_text(value)}" for key, value in place.items()]
         return Job(launcher, [*self.asked.space.fixed, *words], index, name)
@@ -185,29 +199,32 @@ class Jobs(Crew[Job]):
         time.sleep(0.1)
         if not self._on_slurm:
             return
-        # When told to stop, cancel them all; when the study is done, those that have not begun.
+        # Once in a while: read the queue. While stopping, cancel every job; once the study is done,
+        # cancel those that have not begun, because they would wait for nothing.
         waiting = self._look(left)
-        if self._told:
+        if self._is_stopping:
             self._cancel(left)
         elif waiting and self._is_done():
             self._cancel(waiting)
 
-    def ending(self, one: Job) -> Ending | None:
-        if one.ending is not None:
-            return one.ending
-        if self._told and not self._on_slurm:
-            return Ending.STOPPED  # nobody to ask; on this host it ends with this process
-        silent = self._looked - one.known
-        if one.cancelled and silent > 0:
+    def ending(self, job: Job) -> Ending | None:
+        # The launcher knows best, when it has returned.
+        if job.ending is not None:
+            return job.ending
+        if self._is_stopping and not self._on_slurm:
+            return Ending.STOPPED  # there is no queue to ask; on this host it ends with its parent
+        # Otherwise the queue decides: a job that is missing from it was cancelled, or has died.
+        silent = self._looked - job.last_listed
+        if job.cancelled and silent > 0:
             return Ending.STOPPED
         if silent > SILENT_SECONDS:
-            said = f"Slurm no longer has job {one.number} ({one.name})"
-            print(f"warning: a worker died: {said}", file=sys.stderr)
+            problem = f"Slurm no longer has job {job.number} ({job.name})"
+            print(f"warning: a worker died: {problem}", file=sys.stderr)
             return Ending.DIED
         return None
 
     def stop(self, left: Sequence[Job]) -> None:
-        self._told = True
+        self._is_stopping = True
 
     def leave(self, left: Sequence[Job]) -> None:
         if not self._on_slurm:
@@ -226,24 +243,24 @@ class Jobs(Crew[Job]):
         )
 
     def _look(self, left: Sequence[Job]) -> list[Job]:
-        """At Slurm's queue, where it is another than before; returns what has not begun in it."""
-        hurry = self._told or any(job.cancelled for job in left)
+        """Read Slurm's queue, when there is news of it; return the jobs that have not begun."""
+        hurry = self._is_stopping or any(job.cancelled for job in left)
         queue = slurm.queue(1.0 if hurry else slurm.LOOK_SECONDS)
         if queue is None or queue.asked <= self._looked:
             return []
         self._looked = queue.asked
-        listed = {one.name: one for one in queue.jobs}
+        listed = {job.name: job for job in queue.jobs}
         for job in left:
             if job.name in listed:
-                job.seen(listed[job.name].number, queue.asked)
+                job.mark_listed(listed[job.name].number, queue.asked)
         return [job for job in left if job.name in listed and listed[job.name].pending]
 
     def _cancel(self, jobs: Sequence[Job]) -> None:
-        """Once each, by the number: that needs no answer of ``squeue``."""
+        """Cancel each job once, by its number, which works even when ``squeue`` fails."""
         new = {job.number: job for job in jobs if job.number is not None and not job.cancelled}
         if new and slurm.cancel(new):
             for job in new.values():
-                job.cancelled, job.known = True, time.monotonic()
+                job.cancelled, job.last_listed = True, time.monotonic()
 
     def _is_done(self) -> bool:
         with unbroken():

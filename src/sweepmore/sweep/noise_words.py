@@ -1,4 +1,4 @@
-"""What the noise of a search lets its budget tell apart, in words."""
+"""Which differences between trials exceed the noise of a search, in words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def told_apart_line(asked: Sweep, study: optuna.Study | None) -> list[str]:
-    """What the budget can tell apart, which nobody knows of a study that has not begun."""
+    """The preview's line on which differences the budget can show.
+
+    Empty for a study that has not begun, because its noise is unknown, and for several objectives,
+    which have no single noise.
+    """
     noise = None if study is None else known_noise(study)
     if noise is None or len(asked.settings.directions) > 1:
         return []
@@ -25,7 +29,7 @@ def told_apart_line(asked: Sweep, study: optuna.Study | None) -> list[str]:
 
 
 def differences(asked: Sweep, noise: Noise) -> str:
-    """Which differences between trials are more than noise."""
+    """Say which differences between trials are more than noise."""
     least = least_difference(asked, noise)
     return (
         f"among {plural(asked.n_trials, 'trial')}, differences of {least:.2g} or more "
@@ -34,12 +38,12 @@ def differences(asked: Sweep, noise: Noise) -> str:
 
 
 def least_difference(asked: Sweep, noise: Noise) -> float:
-    """The smallest difference that the whole budget can tell apart."""
+    """The smallest difference, in the objective's unit, that the whole budget can show."""
     return told_apart_from(noise, asked.n_trials, runs_each(asked.settings.repeats))
 
 
 def tied_mark(attempt: Attempt, best: Attempt, least: float | None) -> str:
-    """Where the difference is smaller than the ``least`` that can be told apart."""
+    """Return " (tied)" when a trial's difference to the best is smaller than ``least``."""
     if least is None or attempt is best:
         return ""
     gap = abs((attempt.values or (0.0,))[0] - (best.values or (0.0,))[0])
@@ -47,7 +51,7 @@ def tied_mark(attempt: Attempt, best: Attempt, least: float | None) -> str:
 
 
 def noise_line(noise: Noise | None, asked: Sweep, study: str) -> str:
-    """How far the best few can be told apart, or how to find out."""
+    """Say how large the noise among the best trials is, or how to find out."""
     if len(asked.settings.directions) > 1:
         return "noise: compare repeated runs before you choose among them"
     if noise is None:

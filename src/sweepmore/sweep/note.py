@@ -1,4 +1,4 @@
-"""A study's note in optuna-dashboard: what was asked, how, and what won."""
+"""A study's note in optuna-dashboard: its question, its command, and its winner."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from sweepmore.study.winners import reported
 from sweepmore.sweep.command_lines import command_line
 from sweepmore.sweep.preview import described
 
-# Both as optuna_dashboard.save_note has them, which takes over a second to import; a test reads
-# the note back with the dashboard's own function.
+# The key and the length of a part, as in optuna_dashboard.save_note. Importing that takes over a
+# second; instead, a test reads the note back with the dashboard's own function.
 KEY, LONGEST = "dashboard:note_", 2045
 
 
 def write_note(study: optuna.Study, winner: Winner | None = None) -> None:
-    """Question and command; with a ``winner`` of confirm.py, that too."""
+    """Write the study's question and command into its note, and its ``winner`` if there is one."""
     attrs = StudyAttributes.of(study)
     space = {
-        name: json_to_distribution(json.dumps(one)) for name, one in attrs.question["space"].items()
+        name: json_to_distribution(json.dumps(distribution))
+        for name, distribution in attrs.question["space"].items()
     }
     directions = ", ".join(directions_of(study))
     command = command_line(attrs.command)
@@ -38,12 +39,15 @@ def write_note(study: optuna.Study, winner: Winner | None = None) -> None:
 
 
 def save_note(study: optuna.Study, text: str) -> None:
-    """Replace the note by ``text`` (Markdown)."""
+    """Replace the study's note by ``text`` (Markdown).
+
+    A long text is stored in parts; those of a longer earlier note are emptied.
+    """
     storage, of = storage_of(study), study_id(study)
-    known = storage.get_study_system_attrs(of)
+    attributes = storage.get_study_system_attrs(of)
     parts = [text[k : k + LONGEST] for k in range(0, len(text), LONGEST)]
     written = {f"{KEY}str:{k}": part for k, part in enumerate(parts)}
-    left = {key: "" for key in known if key.startswith(f"{KEY}str:") and key not in written}
+    left = {key: "" for key in attributes if key.startswith(f"{KEY}str:") and key not in written}
     for key, value in {**written, **left}.items():
         storage.set_study_system_attr(of, key, value)
-    storage.set_study_system_attr(of, f"{KEY}ver", known.get(f"{KEY}ver", 0) + 1)
+    storage.set_study_system_attr(of, f"{KEY}ver", attributes.get(f"{KEY}ver", 0) + 1)

@@ -1,7 +1,8 @@
-"""One trial, from its claim to what the study is told: suggest, compose, run, report, tell.
+"""One trial, from its claim to its end: suggest, compose, run, report, tell.
 
-A trial is one run of the task, or one a repeat. However it ends, ``OneTrial.run`` tells the study
-once; ``claimed_trial`` has how that is written, ``task`` how the task itself runs.
+A trial is one run of the task, or one run for each repeat. However it ends, ``OneTrial.run`` tells
+the study once. ``claimed_trial`` writes to the study, and ``task`` runs the task itself. The file
+is longer than 250 lines because a trial is one story.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class _Pruned(Exception):
 
 @dataclass(frozen=True)
 class Workplace:
-    """What all trials of one worker work with."""
+    """What all trials of one worker share."""
 
     shared: StudyContext
     study: optuna.Study
@@ -51,14 +52,15 @@ class Workplace:
     runner: TaskRunner
     names: ObjectiveNames
     gone: Callable[[], StudyError | None]  # see worker.ParentHere
-    stop: Stop  # what this process was told
+    stop: Stop  # the signals that this process has received
 
     @property
     def objectives(self) -> int:
+        """How many objectives the study has."""
         return len(self.study.directions)
 
     def refuse_if_gone(self) -> None:
-        """Raise where the study was removed: its number may be another's by now."""
+        """Raise when the study was removed: another study may have its number by now."""
         if (gone := self.gone()) is not None:
             raise gone
 
@@ -83,29 +85,32 @@ class OneTrial:
     is_asked_to_stop: bool = field(default=False, init=False)
 
     def run(self) -> None:
-        """Run the trial and tell the study how it ended, whatever happens.
+        """Run the trial, and tell the study how it ended, whatever happens.
 
-        Raises what ends the worker as well: a database that is away, a study or a folder that was
-        removed, a disk that failed; UpdateFinishedTrialError where somebody else ended the trial.
+        Raises only what ends the worker as well: DatabaseAway, StudyGone, the error of a disk or of
+        the storage, and UpdateFinishedTrialError when somebody else has ended the trial.
         """
+        # Say where the trial lies and which code runs it, before anything can fail.
         place, claimed = self.place, self.claimed
         self._move_to(place.shared.folder / f"{claimed.attempt.root:04d}")
         claimed.write(TrialAttributes(code=place.shared.code))
         try:
             values = self._values()
+        # This process is stopping: another worker begins the trial again.
         except Interrupted as interrupted:
             if place.stop.signum is None:
                 place.stop.hear(interrupted.signum)
             place.refuse_if_gone()
             claimed.hand_back()
         except (DatabaseAway, StudyGone):
-            raise  # nothing can be told, and the trial is tried again by another worker
+            raise  # nothing can be written now; another worker will begin the trial again
         except (_Pruned, optuna.TrialPruned):
             self._end_early()
         except BaseException as error:
             if isinstance(error, UpdateFinishedTrialError) and claimed.is_taken:
-                raise  # as above; of any other study of the task's own it is an error of the task
+                raise  # this trial is another's; from a study of the task's own it is a failure
             self._fail(error)
+        # The task returned: with its result, or early because `report` asked it to.
         else:
             if self.is_asked_to_stop:
                 self._end_early()
@@ -113,7 +118,7 @@ class OneTrial:
                 claimed.complete(values)
 
     def _end_early(self) -> None:
-        """Pruned, unless it was told to stop because this worker is stopping."""
+        """End a trial that stopped early: pruned, unless this worker's own stop was the reason."""
         if self.place.stop.signum is not None and self.is_asked_to_stop:
             self.claimed.hand_back()
         else:
@@ -121,8 +126,11 @@ class OneTrial:
             self.claimed.tell(TrialState.PRUNED)
 
     def _fail(self, error: BaseException) -> None:
-        """Tell the task's error. One of the disk, the storage or a removed folder says nothing of
-        the trial, and the next ones would fail: the trial is handed back, and it is raised."""
+        """Record the task's error, and end the trial as failed.
+
+        An error of the disk or the storage, or a removed folder, says nothing about the trial, and
+        the next trials would fail as well. Then the trial is handed back, and the error is raised.
+        """
         shared, claimed = self.place.shared, self.claimed
         self.place.refuse_if_gone()
         if is_disk_failure(error) or is_storage_failure(error):
@@ -138,7 +146,7 @@ class OneTrial:
         claimed.tell(TrialState.FAIL)
 
     def _values(self) -> list[float]:
-        """Suggest, then run once for each repeat; the mean over repeats of each objective."""
+        """Suggest values, run once for each repeat, and return each objective's mean over runs."""
         shared = self.place.shared
         overrides = suggested(self.claimed.trial, shared, self.place.composer)
         repeats = shared.runs()
@@ -147,13 +155,14 @@ class OneTrial:
             run = _Run(number, repeat, is_alone=len(repeats) == 1)
             values = self._run(run, overrides)
             values_of_runs.append(values)
-            # Between two repeats the pruner compares what each whole run gave.
+            # Between two repeats: the pruner compares the results of whole runs, because the steps
+            # of several runs are no single curve.
             if not run.is_alone and not self.is_asked_to_stop:
                 self.claimed.keep_repeats(values_of_runs)
                 is_last = number + 1 == len(repeats)
                 if self._should_prune(number, values) and not is_last:
                     raise _Pruned
-            # After a run that diverged, the mean over all of them is known.
+            # After a run that diverged, no further run can change the mean.
             if self.is_asked_to_stop or not all(map(math.isfinite, values)):
                 break
         return [statistics.fmean(of_objective) for of_objective in zip(*values_of_runs)]
@@ -165,7 +174,7 @@ class OneTrial:
         return bool(self.claimed.trial.should_prune())
 
     def _run(self, run: _Run, overrides: Sequence[str]) -> list[float]:
-        """Compose one run's config, run the task in its folder, return its objectives."""
+        """Compose a run's config, run the task in its folder, and return its objectives."""
         runner = self.place.runner
         job = [*overrides, *(f"{key}={override_text(value)}" for key, value in run.repeat.items())]
         config = self.place.composer.compose(job)
@@ -175,12 +184,13 @@ class OneTrial:
         return objectives(ended, self.place.objectives, self.is_asked_to_stop)
 
     def _address(self, config: DictConfig, run: _Run) -> None:
-        """Say in Hydra's part of the config which job this is, and in which folder it runs."""
+        """Write into Hydra's part of the config which job this is, and in which folder it runs."""
         shared, root = self.place.shared, self.claimed.attempt.root
         with open_dict(config):
             config.hydra.job.id = f"{safe_name(shared.study_name)}-{root}"
             config.hydra.job.num = root
-        # Where trials lie in Hydra's sweep dir, only a composed config says which folder it is.
+        # In Hydra's sweep dir, only a composed config says what a trial's folder is called; all
+        # runs of the trial share that of the first.
         if shared.sweep_dir is not None and run.number == 0:
             self._move_to(self._in_sweep_dir(config, shared.sweep_dir))
         parent = shared.sweep_dir or shared.folder
@@ -190,7 +200,7 @@ class OneTrial:
             config.hydra.sweep.subdir = subdir if run.is_alone else f"{subdir}/{run.number}"
 
     def _in_sweep_dir(self, config: DictConfig, sweep_dir: Path) -> Path:
-        """A folder of this attempt's own, as ``hydra.sweep`` says of its first run."""
+        """Create this attempt's own folder in Hydra's sweep dir, named by its first run."""
         study, attempt = self.place.study, self.claimed.attempt
         subdir = folders.first_subdir(study, attempt) or folders.subdir_of(config)
         self.claimed.write(TrialAttributes(subdir=subdir))
@@ -199,12 +209,12 @@ class OneTrial:
         return folder
 
     def _move_to(self, folder: Path) -> None:
-        """From here on this is the trial's folder."""
+        """Make this the trial's folder from now on."""
         self.folder = folder
         self.claimed.write(TrialAttributes(folder=folder))
 
     def _sweep_trial(self, run: _Run) -> SweepTrial:
-        """What the task sees of the sweep during this run."""
+        """Make what the task can see of the sweep during this run."""
         place, attempt = self.place, self.claimed.attempt
         names = [run_stem(place.shared.study_name, place.uid), f"{attempt.root:04d}"]
         names += [] if run.is_alone else [f"s{run.number}"]
@@ -226,7 +236,7 @@ class OneTrial:
         )
 
     def _report(self, step: int, value: float) -> bool:
-        """The application's report: to the pruner, and back whether to stop."""
+        """Pass the application's report on to the pruner; return whether the task has to stop."""
         self.place.refuse_if_gone()
         if self.place.objectives == 1 and math.isfinite(value):
             with unbroken():
@@ -236,7 +246,7 @@ class OneTrial:
         return self._ask_only(step, value)
 
     def _ask_only(self, step: int, value: float) -> bool:
-        """Within a repeat nothing is reported: the pruner compares whole repeats."""
+        """Return whether the task has to stop, without reporting: repeats are compared whole."""
         self.place.runner.cooperates = True
         if self.place.stop.signum is not None:
             self.is_asked_to_stop = True
@@ -244,6 +254,8 @@ class OneTrial:
 
 
 def is_storage_failure(error: BaseException) -> bool:
-    """Optuna's storage failed (its disk, a lock that is held for long), not at what it was given,
-    such as a text that is too long."""
+    """Whether Optuna's storage itself failed, as with its disk or a lock that is held for long.
+
+    An error in what it was given, such as a text that is too long, is not such a failure.
+    """
     return isinstance(error, StorageInternalError) and type(error.__cause__) in FAILURES

@@ -1,4 +1,4 @@
-"""The parent of a sweep: asks the question, opens the study, launches workers, follows them."""
+"""The parent of a sweep: asks the question, opens the study, launches and follows workers."""
 
 from __future__ import annotations
 
@@ -48,12 +48,13 @@ def sweep(
 ) -> None:
     """Run a study as ``hydra.sweeper`` says, or a worker's part of one.
 
-    Prints what it does. Raises a UserError where the settings cannot be used or the sweep failed,
-    and Interrupted once the workers have handed their trials back after a signal; a worker's
-    process then exits with 128 plus the signal's number.
+    Prints what it does. Raises a UserError when the settings cannot be used or the sweep failed.
+    After a signal, raises Interrupted once the workers have handed their trials back; a worker's
+    own process then exits with 128 plus the signal's number.
     """
     asked = read(arguments, config, context)
     with storage_errors(asked.url):
+        # A worker is the same command again, plus words that silence Hydra's callbacks.
         if WORKER_VARIABLE in os.environ:
             part = json.loads(os.environ[WORKER_VARIABLE])
             words = [word for word in asked.hydra_overrides if word not in part["quiet"]]
@@ -68,24 +69,29 @@ def sweep(
 
 @dataclass
 class Parent:
-    """Opens the study, launches workers, and until they are done plans, reaps and shows."""
+    """Opens the study, launches workers, and plans, reaps and shows until they are done."""
 
     asked: Sweep
     config: DictConfig
     context: HydraContext
     task: TaskFunction
-    launcher: str
-    since: float = field(default_factory=time.time)
+    launcher: str  # the dotted path of its class
+    since: float = field(default_factory=time.time)  # when this start began, Unix time
 
     @property
     def is_local(self) -> bool:
-        """More workers than one under Hydra's basic launcher are processes of this machine."""
+        """Whether the workers are processes of this machine.
+
+        They are when Hydra's basic launcher is to run several, and this process's command line can
+        start the application again.
+        """
         many = self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
         return many and starts_again(self.asked.command["words"])
 
     def run(self) -> None:
-        """Check, ask, open the study, let workers run its trials, and say what came of it."""
-        # Before anything is written: is what was asked possible, and which study is it?
+        """Check, open the study, let workers run trials, print the outcome; raises as ``sweep``."""
+        # Before anything is written: find out whether the settings can work, and which study the
+        # command means. A dry run ends here, so it leaves no trace.
         asked, resolved = self.asked, self.sweep_dir()
         check_named(asked)
         loader = self.context.config_loader
@@ -97,7 +103,7 @@ class Parent:
             preview(asked, version.named, version.study, self.workers_shown())
             print("dry run: nothing was started")
             return
-        # Open the study, a new one or one that goes on, and freeze its config files.
+        # Open or create the study, and freeze its config files: later edits are for later studies.
         stop, outage = Stop(), Outage()
         storage = open_storage(asked.url, asked.engine, stop=stop, outage=outage)
         version = versions.open(storage)
@@ -107,11 +113,12 @@ class Parent:
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         shared = context_of(asked, study, frozen, self.since)
-        # Say what is about to happen.
+        # Say what is about to happen while there is still time to press Ctrl-C.
         preview(asked, version.named, study, self.workers_shown())
         self.warn_of_new_code(study, shared)
         sweep_dir = self.make_sweep_dir(shared, study, asked.cwd / resolved)
-        # Workers take trials; meanwhile the follower's thread plans, reaps and shows.
+        # Let workers take trials; meanwhile the follower's thread plans, reaps and shows. `stop`
+        # tells the storage not to wait for a database that is away, once the sweep is stopped.
         follower = Follower(asked, study)
         with follower:
             try:
@@ -119,15 +126,18 @@ class Parent:
             except Interrupted as interrupted:
                 stopped = interrupted.signum
             stop.signum = stopped
-        # Leave the answer, for programs and for people.
+        # Leave the answer, for programs and for people; confirm.py reports its own studies.
         if not ending(study.study_name):
             write_results(view(study), asked.space, shared.folder, sweep_dir)
         closing(asked, study, shared, follower.elapsed, stopped is not None)
         self.conclude(study, shared, stopped)
 
     def conclude(self, study: optuna.Study, shared: StudyContext, stopped: int | None) -> None:
-        """Raise what the whole sweep ends with: the signal ``stopped``, a task that gave no
-        number, or more failures than are allowed. Returns where all went well."""
+        """Raise what the whole sweep ends with, and return when all went well.
+
+        Raises Interrupted for the signal ``stopped``, and StudyError for a task that returned no
+        number or for more failures than ``max_failure_rate`` allows.
+        """
         asked = self.asked
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
@@ -142,13 +152,19 @@ class Parent:
             raise failures(view(study), failed, finished, asked)
 
     def sweep_dir(self) -> str:
-        """Hydra's, where other programs look for results, as it is when the command is given."""
+        """Resolve Hydra's sweep dir, where other programs look for results.
+
+        This happens once, at the start, because the path often holds the time.
+        """
         with composing():
             return str(self.config.hydra.sweep.dir)
 
     def make_sweep_dir(self, shared: StudyContext, study: optuna.Study, resolved: Path) -> Path:
-        """Where the study's results are left, and its trials where they lie in Hydra's sweep dir;
-        the launcher and callbacks find it in the config, and on the disk."""
+        """Return the folder for the study's results, which may also hold its trials.
+
+        The launcher and callbacks read it from the config and expect it on the disk, so it is
+        written there, and created where somebody will use it.
+        """
         kept = StudyAttributes.of(study).sweep_dir
         if (kept and kept.written) != self.asked.sweep_dir:
             print(
@@ -158,20 +174,22 @@ class Parent:
             )
         sweep_dir = shared.sweep_dir or resolved
         if shared.sweep_dir is not None:
-            with read_write(self.config.hydra):  # since 1.4 it is closed in a sweeper
+            with read_write(self.config.hydra):  # since Hydra 1.4 it is read-only in a sweeper
                 self.config.hydra.sweep.dir = str(sweep_dir)
         if shared.sweep_dir is not None or self.config.hydra.get("callbacks"):
             sweep_dir.mkdir(parents=True, exist_ok=True)
         return sweep_dir
 
     def placed(self, resolved: str) -> SweepDir | None:
-        """Where a new study's trials lie in Hydra's sweep dir; None where they do not."""
+        """Where a new study's trials lie in Hydra's sweep dir; None when they do not."""
         written = self.asked.sweep_dir
         return None if written is None else SweepDir(written, resolved)
 
     def warn_of_lost_folders(self, study: optuna.Study) -> None:
-        """What a study's trials left is gone with its folder, their values are not. Of other hosts
-        and places nothing is known here."""
+        """Warn when the folder of earlier trials was removed, while their values still count.
+
+        Only folders of this host in this ``outputs`` count; others cannot be checked from here.
+        """
         folders = Counter(
             a.attrs.folder.parent
             for a in view(study).attempts
@@ -187,6 +205,7 @@ class Parent:
                 )
 
     def warn_of_new_code(self, study: optuna.Study, shared: StudyContext) -> None:
+        """Warn when earlier trials ran with other code: their values may not be comparable."""
         codes = {a.attrs.code for a in view(study).attempts if a.attrs.code is not None}
         earlier = codes - {shared.code}
         if earlier:
@@ -197,7 +216,7 @@ class Parent:
             )
 
     def workers_shown(self) -> str:
-        """Who runs the trials, in the preview's words."""
+        """Say who runs the trials, for the preview."""
         count = self.asked.settings.n_jobs
         if self.is_local:
             threads = resources(0, count).get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
@@ -212,8 +231,9 @@ class Parent:
     def launch(
         self, study: optuna.Study, shared: StudyContext, follower: Follower, outage: Outage
     ) -> int | None:
-        """Block until no trial is left to take; returns the signal that ended it, or None."""
-        # As processes of this machine, as a launcher's jobs, or here, in the parent itself.
+        """Block until no trial is left to take; return the signal that ended the sweep, or None."""
+        # Workers are processes of this machine, or a launcher's jobs; a single one is the parent
+        # itself, which saves the start of another Python.
         crew = (self.asked, study, shared, follower.stopping, lambda: follower.gone)
         if self.is_local:
             return Processes(*crew).run()

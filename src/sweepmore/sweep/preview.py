@@ -1,4 +1,4 @@
-"""What a sweep prints before it starts: question, budget, time, storage, workers."""
+"""What a sweep prints before it starts: its question, budget, time, storage and workers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 
 def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -> None:
-    """Question, budget, time, storage, workers: what is about to happen, in eight lines; a ninth
-    where the noise is known, and five where another study's configurations run again."""
-    settings, seen = asked.settings, None if study is None else view(study)
-    done = len(seen.counted) if seen is not None else 0
+    """Print what is about to happen, in eight lines.
+
+    A ninth follows when the noise is known. For a study that runs the configurations of another one
+    again, five lines suffice, because that study's own preview has said the rest.
+    """
+    settings, snapshot = asked.settings, None if study is None else view(study)
+    done = len(snapshot.counted) if snapshot is not None else 0
     trials, again = plural(asked.n_trials, "trial"), bool(ending(name))
     lines = [
         f"study    {name}" + (f", {done} of {trials} done before" if done else ""),
@@ -33,7 +36,7 @@ def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -
         f"sampler {short('grid' if asked.gridded else asked.sampler)}, "
         f"pruner {short(settings.pruner)}",
         *([] if again else told_apart_line(asked, study)),
-        *([] if again else [f"time     {expected_time(asked, seen)}"]),
+        *([] if again else [f"time     {expected_time(asked, snapshot)}"]),
         *([] if again else [f"storage  {shown(asked.url)}"]),
         f"workers  {workers}",
         "stop     Ctrl-C is safe: rerun the same command to continue",
@@ -42,12 +45,12 @@ def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -
 
 
 def _budget(asked: Sweep) -> str:
-    """Which trials the budget is made of, and how many runs each has."""
-    parts, known = [], len(asked.enqueued)
+    """Say which trials the budget consists of, and how many runs each has."""
+    parts, enqueued = [], len(asked.enqueued)
     if asked.gridded:
         parts.append("the whole grid")
-    if known:
-        parts.append("all known" if known == asked.n_trials else f"{known} known first")
+    if enqueued:
+        parts.append("all known" if enqueued == asked.n_trials else f"{enqueued} known first")
     for key, values in (asked.settings.repeats or {}).items():
         few = [*map(str, values[:3]), *(["…"] if len(values) > 3 else [])]
         parts.append(f"{plural(len(values), 'run')} each, {key} {', '.join(few)}")
@@ -57,7 +60,7 @@ def _budget(asked: Sweep) -> str:
 
 
 def short(node: Any) -> str:
-    """``tpe`` for {"_target_": "optuna.samplers.TPESampler"}."""
+    """Return the short name of a sampler or pruner: "tpe" for "optuna.samplers.TPESampler"."""
     if isinstance(node, Mapping):
         name = str(node.get("_target_", "")).rpartition(".")[2]
         return name.removesuffix("Sampler").removesuffix("Pruner").lower().replace("nop", "none")
@@ -65,7 +68,7 @@ def short(node: Any) -> str:
 
 
 def described(space: Mapping[str, BaseDistribution]) -> str:
-    """What is searched: ``lr 0.001…0.3 log, act relu|tanh``."""
+    """Say what is searched, as in ``lr 0.001…0.3 log, act relu|tanh``."""
     ranges = [f"{name} {_range(distribution)}" for name, distribution in space.items()]
     return ", ".join(ranges) or "nothing"
 
@@ -79,9 +82,9 @@ def _range(distribution: Any) -> str:
     return f"{distribution.low:g}…{distribution.high:g}{log}{step}"
 
 
-def expected_time(asked: Sweep, seen: StudyView | None) -> str:
-    """How long the trials that are left will take, by those that are done."""
-    if seen is None or (seconds := seen.seconds_left(asked.n_trials)) is None:
+def expected_time(asked: Sweep, snapshot: StudyView | None) -> str:
+    """Say how long the remaining trials will take, judged by those that are done."""
+    if snapshot is None or (seconds := snapshot.seconds_left(asked.n_trials)) is None:
         return "unknown until a trial is done"
-    left = asked.n_trials - len(seen.counted)
+    left = asked.n_trials - len(snapshot.counted)
     return f"about {duration(seconds / asked.settings.n_jobs)} for {left} more"

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine, and each one's share of it."""
+"""Workers as processes of this machine, and the share of it that each may use."""
 
 from __future__ import annotations
 
@@ -21,24 +21,28 @@ from sweepmore.process.invocation import flag_words, split_flags, start_words
 from sweepmore.process.signals import STOPPING
 from sweepmore.sweep.crew import MOST_BARREN_DEATHS, Crew, Ending
 
-# A worker that was asked twice to stop is killed after this.
+# A worker that was asked twice to stop is killed after this (a guess).
 KILL_SECONDS = 5.0
-# How a worker process learns that it is one: {"study", "index", "parent", "since", "quiet"} as
-# JSON, where quiet are the words of its command that keep Hydra's callbacks from hearing of it.
+# The variable by which a process learns that it is a worker. It holds JSON with the keys study,
+# index, parent, since and quiet: the words of its command that keep Hydra's callbacks out.
 WORKER_VARIABLE = "SWEEPMORE_WORKER"
 
 
 @dataclass
 class Processes(Crew[subprocess.Popen[bytes]]):
-    """Workers as processes of this machine: the same command again, told that it is a worker."""
+    """Workers as processes of this machine: the same command, with ``WORKER_VARIABLE`` set."""
 
-    # where the words of each begin in its log, in bytes
+    # where each worker's output begins in its log, in bytes
     _begins: dict[int, int] = field(default_factory=dict, init=False)
 
     def start(self, index: int) -> subprocess.Popen[bytes]:
-        """The same command with the frozen config, in a session of its own: Ctrl-C in the
-        terminal is the parent's to hand on."""
-        # so that Hydra tells no callback of each worker that a sweep begins and ends
+        """Start the same command with the frozen config.
+
+        It runs in a session of its own, because the terminal would otherwise send Ctrl-C to the
+        worker as well: passing it on is left to the parent.
+        """
+        # Say which worker it is. Callbacks are left out of its command: they would hear from each
+        # worker that a sweep begins and ends.
         quiet = [f"~hydra.callbacks.{name}" for name in self.asked.callbacks]
         part = {
             "study": self.study.study_name,
@@ -49,15 +53,16 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         }
         environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
         environment.update(resources(index, self.asked.settings.n_jobs))
-        # The words of this very process, so that an application's own flags are among them.
+        # Repeat the words of this very process, which include the application's own flags.
         start = [sys.executable, *start_words()]
         words = sys.orig_argv[len(start) :]
         command = frozen_command(start, words, self.shared.frozen, *quiet)
-        # Its output goes to a log, which `all_died` reads from here on.
+        # Append its output to a log. `all_died` reads it from here on, which leaves out the output
+        # of workers of earlier starts.
         log_path = self._log(index)
         log_path.parent.mkdir(exist_ok=True)
         with log_path.open("ab") as log:
-            self._begins[index] = log.tell()  # behind what workers of earlier starts said
+            self._begins[index] = log.tell()
             return subprocess.Popen(
                 command,
                 env=environment,
@@ -67,16 +72,16 @@ class Processes(Crew[subprocess.Popen[bytes]]):
                 start_new_session=True,
             )
 
-    def ending(self, one: subprocess.Popen[bytes]) -> Ending | None:
-        code = one.poll()
+    def ending(self, process: subprocess.Popen[bytes]) -> Ending | None:
+        code = process.poll()
         if code is None:
             return None
         if code - 128 in STOPPING:
             return Ending.STOPPED
         return Ending.DIED if code else Ending.DONE
 
-    def pid(self, one: subprocess.Popen[bytes]) -> int:
-        return one.pid
+    def pid(self, process: subprocess.Popen[bytes]) -> int:
+        return process.pid
 
     def stop(self, left: Sequence[subprocess.Popen[bytes]]) -> None:
         for process in left:
@@ -101,42 +106,46 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         try:
             lines = said_since(log, self._begins[index])[-8:]
         except OSError as error:
-            told = f"{died} {ended(last.returncode)}; its log cannot be read: {error.strerror}."
+            problem = f"{died} {ended(last.returncode)}; its log cannot be read: {error.strerror}."
             cure = f"Its log is {log}; rerun the same command after the repair to continue."
         else:
-            told = "\n    ".join([f"{died} said:", *lines])
+            problem = "\n    ".join([f"{died} said:", *lines])
             if not lines:
-                told, cure = silent(died, last.returncode, log)
-        return StudyError(told, value=str(log), cure=cure)
+                problem, cure = silent(died, last.returncode, log)
+        return StudyError(problem, value=str(log), cure=cure)
 
     def _log(self, index: int) -> Path:
         return self.shared.folder / "workers" / f"{index}.log"
 
 
 def said_since(log: Path, begins: int) -> list[str]:
-    """The lines of a log from this byte on."""
+    """Return the lines of a log from byte ``begins`` on; OSError when it cannot be read."""
     with log.open("rb") as file:
         file.seek(begins)
         return file.read().decode(errors="replace").strip().splitlines()
 
 
 def silent(died: str, code: int, log: Path) -> tuple[str, str]:
-    """Problem and cure of a worker that left no word: whether it could have."""
-    told = f"{died} {ended(code)} and said nothing"
+    """Return problem and cure for a worker that died without a word.
+
+    If its log cannot be written, that is the reason for its silence. Otherwise something outside
+    has killed it.
+    """
+    problem = f"{died} {ended(code)} and said nothing"
     try:
         with log.open("ab") as file:
             file.write(b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        problem = f"{told}: its log {log} could not be written ({error.strerror})."
+        problem = f"{problem}: its log {log} could not be written ({error.strerror})."
         return problem, "Make room, or mend the disk; then rerun the same command to continue."
     cure = "It was killed from outside, for example for lack of memory (see dmesg)"
-    return f"{told} in {log}.", f"{cure}; rerun the same command after the repair to continue."
+    return f"{problem} in {log}.", f"{cure}; rerun the same command after the repair to continue."
 
 
 def ended(code: int) -> str:
-    """How a process ended, by subprocess's return ``code``, for a sentence about it."""
+    """Say how a process ended, given the return ``code`` of subprocess (negative for a signal)."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -146,9 +155,11 @@ def ended(code: int) -> str:
 
 
 def starts_again(words: Sequence[str]) -> bool:
-    """Whether this process's command line, typed or completed by its script, is that of the sweep
-    with these words. That of a program which calls Hydra by itself, such as a test, is not: it
-    would start that program."""
+    """Whether this process's command line, with these words, would start the same sweep.
+
+    The words may have been typed, or added by the script itself. A program that calls Hydra by
+    itself, such as a test, has another command line: repeating it would start that program.
+    """
     main = getattr(sys.modules["__main__"], "__file__", None)
     own = sys.argv if main and os.path.abspath(main) == os.path.abspath(sys.argv[0]) else []
     return {*words} <= {*sys.orig_argv, *own}
@@ -157,15 +168,17 @@ def starts_again(words: Sequence[str]) -> bool:
 def frozen_command(
     start: Sequence[str], words: Sequence[str], frozen: FrozenConfig, *more: str
 ) -> list[str]:
-    """The command line, what starts the application and its own words, with the frozen sources
-    instead of its own, and ``more`` words.
+    """Return a command line for the application that composes the frozen sources.
 
-    Hydra's parser takes the overrides in one row only. It reads the sources of the first search
-    path, so ours goes before them all; of other keys the last value counts.
+    ``start`` holds the words that start it, ``words`` its own, and ``more`` further overrides.
+    Hydra's parser accepts overrides in one uninterrupted row only. It uses the first search path,
+    so ours comes first; for other keys the last value counts, so ``more`` comes last.
     """
+    # Find the row of overrides among the application's own words.
     flags, others = split_flags(words)
     places = [at for at, word in enumerate(others) if _is_override(word)] or [len(others)]
     first, end = places[0], places[-1] + 1
+    # Extend it at both ends, and replace Hydra's flags that name the sources.
     row = [frozen.search_path_override, *others[first:end], *more]
     ours = flag_words({**flags, **frozen.flags})
     return [*start, *ours, *others[:first], *row, *others[end:]]
@@ -176,8 +189,11 @@ def _is_override(word: str) -> bool:
 
 
 def resources(index: int, n_jobs: int) -> dict[str, str]:
-    """A worker's share of the machine, as environment variables: its threads, and one GPU where
-    there are several. Numbers of threads that the user has set stay."""
+    """Return a worker's share of the machine, as environment variables.
+
+    It gets an equal share of the cores as threads, and one GPU where there are several. Numbers of
+    threads that the user has set stay as they are.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = str(max(1, (cores or 1) // n_jobs))
     shares = {
@@ -186,14 +202,18 @@ def resources(index: int, n_jobs: int) -> dict[str, str]:
         if name not in os.environ
     }
     devices = visible_gpus()
-    # One GPU is everybody's; several are dealt out in turn.
+    # All workers share a single GPU; several are dealt out in turn.
     if len(devices) > 1:
         shares["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
     return shares
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, by the driver's tool: torch is not ours to import."""
+    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
+
+    The driver's own tool lists them, because sweepmore does not depend on torch. Empty when that
+    tool is missing, or does not answer within 10 s.
+    """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [device for device in named.split(",") if device]

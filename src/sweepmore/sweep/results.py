@@ -17,32 +17,38 @@ from sweepmore.study.view import StudyView
 FILE = "optimization_results.yaml"
 
 
-def write_results(seen: StudyView, space: Space, *folders: Path) -> None:
-    """In each folder, which is made where it is missing; nothing where no trial is complete."""
-    if not seen.ranked:
+def write_results(snapshot: StudyView, space: Space, *folders: Path) -> None:
+    """Write the file into each folder, which is created when it is missing.
+
+    Nothing is written when no trial is complete.
+    """
+    if not snapshot.ranked:
         return
-    text = OmegaConf.to_yaml(OmegaConf.create(results(seen, space)))
+    text = OmegaConf.to_yaml(OmegaConf.create(results(snapshot, space)))
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / FILE, text)
 
 
-def results(seen: StudyView, space: Space) -> dict[str, Any]:
-    """The best trial; of several objectives all that no other trial beats."""
-    if len(seen.directions) > 1:
+def results(snapshot: StudyView, space: Space) -> dict[str, Any]:
+    """Return the best trial, or all trials that no other one beats in every objective.
+
+    The keys are those of the stock Optuna plugin.
+    """
+    if len(snapshot.directions) > 1:
         solutions = [
-            {"params": _typed(one.params, space), "values": list(one.values or ())}
-            for one in sorted(seen.front, key=lambda attempt: attempt.root)
+            {"params": _typed(attempt.params, space), "values": list(attempt.values or ())}
+            for attempt in sorted(snapshot.front, key=lambda attempt: attempt.root)
         ]
         return {"name": "optuna", "solutions": solutions}
-    best = seen.ranked[0]
+    best = snapshot.ranked[0]
     params, value = _typed(best.params, space), (best.values or (None,))[0]
     return {"name": "optuna", "best_params": params, "best_value": value}
 
 
 def _typed(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """Flat, with dotted keys; a list or a dict as itself, which Optuna holds as its text."""
-    texts = {one.name: one for one in space.parameters if one.as_text}
+    """Return the parameters, with lists and dicts restored from the text that Optuna holds."""
+    texts = {parameter.name: parameter for parameter in space.parameters if parameter.as_text}
     return {
         name: _unquoted(read_overrides([texts[name].override(value)], {})[0].value())
         if name in texts

@@ -1,4 +1,4 @@
-"""A trial's values: what the sampler suggests for each searched key, as Hydra's overrides."""
+"""A trial's values: what the sampler suggests for each searched key, written as overrides."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ from sweepmore.sweep.context import StudyContext
 
 
 def suggested(trial: optuna.Trial, shared: StudyContext, composer: Composer) -> list[str]:
-    """The overrides of every run of ``trial``: what the command fixes, what the sampler suggests,
-    and what a ``custom_search_space`` adds. Raises ConfigError where the last two meet."""
+    """Suggest the trial's values, and return the overrides that all its runs share.
+
+    They are what the command fixes, what the sampler suggests, and what a ``custom_search_space``
+    adds. Raises ConfigError when the last suggests a key that the command fixes.
+    """
     for name, distribution in shared.space.searched.items():
         suggest(trial, name, distribution)
     overrides = [*shared.space.fixed, *shared.space.overrides(trial.params)]
@@ -30,7 +33,7 @@ def suggested(trial: optuna.Trial, shared: StudyContext, composer: Composer) -> 
 
 
 def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
-    """Ask the study's sampler for a value of ``name``; ``trial.params`` has it afterwards."""
+    """Ask the study's sampler for a value of ``name``; it is in ``trial.params`` afterwards."""
     match distribution:
         case FloatDistribution(low=low, high=high, log=log, step=step):
             trial.suggest_float(name, low, high, step=step, log=log)
@@ -43,16 +46,17 @@ def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> N
 def _custom(
     trial: optuna.Trial, shared: StudyContext, composer: Composer, overrides: Sequence[str]
 ) -> list[str]:
-    """Overrides that ``custom_search_space(config, trial)`` adds by suggesting more."""
+    """Return the overrides that ``custom_search_space(config, trial)`` adds by suggesting more."""
     if shared.custom_search_space is None:
         return []
-    # Let the application's function suggest by what the trial has so far.
+    # Let the application's function suggest more values, knowing those that the trial has so far.
     before = set(trial.params)
     config = composer.compose(overrides)
     with open_dict(config):
         del config["hydra"]
     call(shared.custom_search_space, config, trial)
-    # What is new by now is its part; what the command fixes is not its to choose.
+    # New parameters are its own. It must not choose what the command fixes, because one of the two
+    # would be ignored without a word.
     added = {key: value for key, value in trial.params.items() if key not in before}
     fixed = {key.lstrip("+") for key in fixed_values(shared.space.fixed)}
     if twice := [key for key in added if key.lstrip("+") in fixed]:

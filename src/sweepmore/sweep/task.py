@@ -21,39 +21,43 @@ from sweepmore.values import returned
 
 @dataclass
 class TaskRunner:
-    """Runs a worker's tasks one after the other, and says what a signal has to know of the one
-    that runs."""
+    """Runs a worker's tasks one after the other.
+
+    ``is_running`` and ``cooperates`` say what the signal handler has to know about the present one.
+    """
 
     task: TaskFunction
     context: HydraContext
     home: Path | None  # the working directory that each task begins in
-    stop: Stop  # what this process was told
-    lacks_callbacks: bool  # Hydra's are not in the context yet: the first config has them
+    stop: Stop  # the signals that this process has received
+    lacks_callbacks: bool  # Hydra's are not in the context yet; the first config names them
     is_running: bool = field(default=False, init=False)
-    # the running task asks `report`, so it can be stopped by its answer
+    # the running task calls `report`, so the answer can stop it
     cooperates: bool = field(default=False, init=False)
 
     def take_callbacks(self, config: DictConfig) -> None:
-        """Once a worker: those of its first trial hear of all of them."""
+        """Take Hydra's callbacks from a worker's first config; they hear from all its trials."""
         if self.lacks_callbacks:
             self.context = replace(self.context, callbacks=callbacks_of(config))
             self.lacks_callbacks = False
 
     def run(self, trial: SweepTrial, config: DictConfig) -> JobReturn:
-        """Run the task with ``config`` in ``hydra.sweep``'s folder; ``trial`` is the current one.
+        """Run the task with ``config`` in the folder of ``hydra.sweep``.
 
-        The process is afterwards as it was. Raises Interrupted where a signal ended the task;
-        what the task raised is in what is returned.
+        ``trial`` is what the task sees as the current one. Afterwards the process is as it was, so
+        that trials cannot influence each other. What the task raised is in the result; Interrupted
+        is raised when a signal ended it.
         """
-        return_to(self.home)  # another worker's task may have removed it
+        return_to(self.home)  # a task may have removed its working directory
         with unchanged():
             return self._job(trial, config)
 
     def _job(self, trial: SweepTrial, config: DictConfig) -> JobReturn:
-        """The task itself; a signal is answered within."""
+        """Run the task by Hydra's own ``run_job``, with the signal handler informed about it."""
         self.cooperates, self.is_running = False, True
         try:
-            if self.stop.signum is not None:  # since the trial was taken: its task does not begin
+            # A signal came after the trial was taken: its task need not begin.
+            if self.stop.signum is not None:
                 raise Interrupted(self.stop.signum)
             with entered(trial):
                 return run_job(
@@ -65,7 +69,7 @@ class TaskRunner:
                 )
         except KeyboardInterrupt:
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                # the task has put Python's own handler in the place of ours: this was Ctrl-C
+                # The task has replaced our handler by Python's own, so this was Ctrl-C.
                 raise Interrupted(signal.SIGINT) from None
             raise
         finally:
@@ -73,8 +77,10 @@ class TaskRunner:
 
 
 def objectives(ended: JobReturn, wanted: int, pruned: bool) -> list[float]:
-    """The task's return value as ``wanted`` floats, NaN each where it was ``pruned``; raises what
-    the task raised, and NoObjective for a value that is no number."""
+    """Return the task's result as ``wanted`` floats, all of them NaN when it was ``pruned``.
+
+    Raises what the task raised, and NoObjective when its result is not ``wanted`` numbers.
+    """
     if (error := error_of(ended)) is not None:
         raise error
     return [math.nan] * wanted if pruned else returned(ended.return_value, wanted)

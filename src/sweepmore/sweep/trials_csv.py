@@ -14,24 +14,29 @@ from sweepmore.runs.files import write_atomic
 from sweepmore.study.view import StudyView
 
 
-def write_csv(seen: StudyView, path: Path, as_text: Sequence[str] = ()) -> None:
-    """All attempts as a table for other programs, one row each; what the application kept with a
-    trial as ``result.…`` (of its last repeat). Parameters stand as Hydra writes them, so that null
-    is no empty text and 1 no "1"; Optuna holds those of ``as_text`` so already."""
-    kept = list(dict.fromkeys(key for a in seen.attempts for key in a.attrs.result or {}))
-    names = list(dict.fromkeys(name for attempt in seen.attempts for name in attempt.params))
-    values = [f"value_{k}" for k in range(len(seen.directions))]
-    if len(values) == 1:
-        values = ["value"]
+def write_csv(snapshot: StudyView, path: Path, as_text: Sequence[str] = ()) -> None:
+    """Write all attempts as a table for other programs, one row for each.
+
+    Durations are in seconds. What the application stored with a trial appears as ``result.…``; of
+    several repeats, the last one's. Parameters appear as Hydra writes them, which keeps null apart
+    from an empty text, and 1 from "1". Optuna already holds the parameters in ``as_text`` that way.
+    """
+    # Collect the columns of all attempts: not every trial has every parameter or result.
+    kept = list(dict.fromkeys(key for a in snapshot.attempts for key in a.attrs.result or {}))
+    names = list(dict.fromkeys(name for attempt in snapshot.attempts for name in attempt.params))
+    value_columns = [f"value_{k}" for k in range(len(snapshot.directions))]
+    if len(value_columns) == 1:
+        value_columns = ["value"]
     buffer = io.StringIO()
     rows = csv.writer(buffer)
-    head = ["trial", "attempt", "state", "status", *values, "std", "seconds", *names]
+    head = ["trial", "attempt", "state", "status", *value_columns, "std", "seconds", *names]
     rows.writerow([*head, *(f"result.{key}" for key in kept)])
-    for attempt in seen.attempts:
-        told = list(attempt.values or [None] * len(values))
+    # Write a row for each attempt, failed ones too, which have no values.
+    for attempt in snapshot.attempts:
+        values = list(attempt.values or [None] * len(value_columns))
         rows.writerow(
             [attempt.root, attempt.attempt, attempt.state.name, attempt.status or attempt.reason]
-            + told
+            + values
             + [attempt.attrs.std, attempt.seconds]
             + [_written(attempt.params, name, name in as_text) for name in names]
             + [(attempt.attrs.result or {}).get(key) for key in kept]
@@ -40,6 +45,6 @@ def write_csv(seen: StudyView, path: Path, as_text: Sequence[str] = ()) -> None:
 
 
 def _written(params: Mapping[str, Any], name: str, is_text: bool) -> Any:
-    """None where the trial had no such parameter."""
+    """Return a parameter as Hydra writes it; None when the trial had no such parameter."""
     value = params.get(name)
     return value if name not in params or is_text else override_text(value)

@@ -1,12 +1,15 @@
-"""Which study a command means: the one that its name or its question finds, or a new one.
+"""Which study a command means: the one with its name or its question, or a new one.
 
 ======================  =======================================================================
-the command             and a study of that name that asks something else, or nothing new
+the study's name is     what happens when a study of that name asks another question
 ======================  =======================================================================
-gives a name            is refused, with the list of what changed (``on_change`` says otherwise)
-its config gives one    is left alone: ``name-2`` is the next version, ``name-3`` …
-neither does            the name is made of the question; a full study is left alone, too
+in the command          the command is refused, with the list of changes (see ``on_change``)
+in a config file        that study is left alone; ``name-2`` is the next version, then ``name-3`` …
+in neither              the name is made from the question; a full study is left alone, too
 ======================  =======================================================================
+
+The file is longer than 250 lines because the rules of this table, and the errors that explain them,
+have to be read together.
 """
 
 from __future__ import annotations
@@ -37,25 +40,28 @@ from sweepmore.sweep.context import is_done
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import plural
 
-# How long another process may take between a study's name and what it asks (guess: some commits).
+# How long another process may take between creating a study and introducing it (a guess: the time
+# of some commits).
 CREATION_SECONDS = 5.0
+# How many studies of one name are tried before the search for a free name is given up (a guess).
 VERSIONS = 1000
 NAME_KEY = "hydra.sweeper.study_name"
 
 
 @dataclass(frozen=True)
 class Version:
-    """What a command means: a study of this name, which is there or not yet.
+    """The study that a command means, whether it exists or not.
 
-    ``passed`` says why it is not the one that bears the name itself; empty where it is.
+    ``passed`` says why it is not the study with the plain name; it is empty when it is that one.
     """
 
     name: str
-    study: optuna.Study | None
+    study: optuna.Study | None  # None when it does not exist yet
     passed: str = ""
 
     @property
     def named(self) -> str:
+        """The name for the preview, with the reason for its number."""
         return f"{self.name} ({self.passed})" if self.passed else self.name
 
 
@@ -65,17 +71,22 @@ class Versions:
 
     asked: Sweep
     question: Question
-    sweep_dir: SweepDir | None  # of a new study, where its trials lie in Hydra's
-    application: Application  # what it is one of
+    sweep_dir: SweepDir | None  # for a new study whose trials lie in Hydra's sweep dir
+    application: Application  # to which the study belongs
 
     @property
     def is_unnamed(self) -> bool:
+        """Whether neither the command nor its config names the study."""
         return not self.asked.settings.study_name
 
     @property
     def on_change(self) -> str:
-        """``auto`` refuses where the command itself names the study: whoever typed the name means
-        that one; a name in a file is that of the application's next study, too."""
+        """What to do when the question has changed: ``refuse``, ``new`` or ``continue``.
+
+        ``auto`` refuses when the command itself names the study, because whoever typed the name
+        means that study. A name in a config file serves every study of the application, so a
+        changed question makes a new version.
+        """
         given = self.asked.settings.on_change
         if given != "auto":
             return given
@@ -85,17 +96,23 @@ class Versions:
 
     @property
     def first(self) -> str:
+        """The name that is tried first; ConfigError when the given one is not valid."""
         job = self.asked.job.lower().replace("_", "-")
         name = self.asked.settings.study_name or f"{job}-{questions.digest(self.question)}"
         check_name(name)
         return name
 
     def choose(self, storage: BaseStorage | None) -> Version:
-        """What ``open`` would do or refuse; changes nothing."""
-        known = set() if storage is None else set(optuna.get_all_study_names(storage))
+        """Return what ``open`` would open or create, without changing anything.
+
+        Raises StudyError when the study of that name asks another question and ``on_change``
+        refuses that, or when all ``VERSIONS`` of the name are taken.
+        """
+        names = set() if storage is None else set(optuna.get_all_study_names(storage))
         passed = ""
         for name in (self.first, *(f"{self.first}-{k}" for k in range(2, VERSIONS + 1))):
-            if storage is None or name not in known:
+            # A free name is a new study; the first study that the command can continue is the one.
+            if storage is None or name not in names:
                 return Version(name, None, passed)
             pruner = build_pruner(self.asked.settings.pruner)
             study = optuna.load_study(study_name=name, storage=storage, pruner=pruner)
@@ -106,7 +123,10 @@ class Versions:
         raise StudyError(problem, value=self.first, cure="Choose another name.")
 
     def open(self, storage: BaseStorage) -> Version:
-        """The same with the study made, where it is not there yet."""
+        """Choose a study as ``choose`` does, and create it when it does not exist yet.
+
+        Raises as ``choose`` does.
+        """
         while True:
             version = self.choose(storage)
             study = version.study
@@ -119,24 +139,28 @@ class Versions:
                 )
             except DuplicatedStudyError:
                 continue  # another process was first: it may ask the same
+            # Record the command that continues the study; what its trials share stays as it was. A
+            # study of an older version lacks some of these records, and gets them now.
             before = StudyAttributes.of(study)
             if before.is_introduced:
-                kept = {key: before.command[key] for key in ("fixed", "hydra")}  # trials share it
-                now = {**self.asked.command, **kept}  # a study of an older version keeps no record
+                kept = {key: before.command[key] for key in ("fixed", "hydra")}
+                now = {**self.asked.command, **kept}
                 StudyAttributes(command=now, application=self.application).write(study)
             else:
                 self.introduce(study)
             return replace(version, study=study)
 
     def introduce(self, study: optuna.Study) -> None:
-        """What a new study says of itself."""
+        """Write what a new study says about itself, its question last of all its records."""
         seed = self.asked.settings.seed
         StudyAttributes(
             version=VERSION,
             uid=secrets.token_hex(3),
             seed=secrets.randbelow(2**32) if seed is None else seed,
             command=self.asked.command,
-            as_text=tuple(one.name for one in self.asked.space.parameters if one.as_text),
+            as_text=tuple(
+                parameter.name for parameter in self.asked.space.parameters if parameter.as_text
+            ),
             sweep_dir=self.sweep_dir,
             application=self.application,
             question=self.question,
@@ -144,16 +168,22 @@ class Versions:
         write_note(study)
 
     def against(self, study: optuna.Study) -> str:
-        """Why the command does not go on with an existing study, the next name is tried, and the
-        preview says so; nothing where it does go on. StudyError where it is to be refused."""
+        """Say why the command does not continue an existing study; empty when it does.
+
+        With a reason, the next name is tried, and the preview shows the reason. Raises StudyError
+        when the command has to be refused.
+        """
         if not asks_something(study):
             return self.against_foreign(study)
         before = StudyAttributes.of(study).question
         changed = questions.changes(before, self.question)
         barred = questions.barred(before, self.question)
+        # The same question: continue. Only a full study without a given name makes room for the
+        # next, unless a parent still works on it: whoever repeats that command wants new trials.
         if not changed:
             over = self.is_unnamed and is_done(view(study), self.asked)
             return "is full" if over and slots.leader(study) is None else ""
+        # Another question: the next version, a mixture that the user has asked for, or an error.
         if self.on_change == "new":
             return "asks another question"
         if self.on_change == "continue" and not barred:
@@ -163,6 +193,11 @@ class Versions:
         raise self.changed(study.study_name, changed, barred)
 
     def changed(self, name: str, changed: list[str], barred: list[str]) -> StudyError:
+        """The error for a study that asks another question.
+
+        ``changed`` lists the differences, and ``barred`` the parameters for which Optuna would
+        refuse to continue.
+        """
         go_on = (
             f"One study cannot hold both: Optuna allows neither other choices nor another kind of "
             f"range for {', '.join(barred)}."
@@ -179,14 +214,19 @@ class Versions:
         )
 
     def against_foreign(self, study: optuna.Study) -> str:
-        """Of a study that asks nothing. Empty, it is what a parent left that died before it had
-        introduced it; else another program's, whose trials the sampler learns from."""
+        """Say why the command does not continue a study without a question; empty when it does.
+
+        An empty study was left by a parent that died before it had introduced it. Any other is
+        another program's; the sampler can learn from its trials when the user asks for that.
+        Raises StudyError when the command has to be refused.
+        """
         theirs = list(directions_of(study))
         trials = study.get_trials(deepcopy=False)
         if not trials and theirs == self.asked.settings.directions:
             return ""
         if self.asked.settings.on_change == "new":
             return "is another program's"
+        # It has trials of another program: is there anything that Optuna could not continue?
         misfits = self.misfits(study)
         if theirs != self.asked.settings.directions:
             misfits = [f"its direction is {', '.join(theirs)}", *misfits]
@@ -209,22 +249,25 @@ class Versions:
         raise StudyError(f"{problem}.", value=study.study_name, cure=cure)
 
     def misfits(self, study: optuna.Study) -> list[str]:
-        """What Optuna would refuse: a parameter that another kind of range or other choices had."""
-        found = dict[str, str]()
+        """List what Optuna would refuse: parameters with other choices or another kind of range."""
+        reasons = dict[str, str]()
         for trial in study.get_trials(deepcopy=False):
             for name, theirs in trial.distributions.items():
                 mine = self.asked.space.searched.get(name)
                 if mine is not None and not questions.fits(*map(_plain, (theirs, mine))):
-                    found.setdefault(name, f"{name} was searched in {theirs}, now in {mine}")
-        return list(found.values())
+                    reasons.setdefault(name, f"{name} was searched in {theirs}, now in {mine}")
+        return list(reasons.values())
 
 
 def asks_something(study: optuna.Study) -> bool:
-    """Whether it was introduced, by now or within a while: another process may be creating it."""
+    """Whether a study has been introduced, now or within ``CREATION_SECONDS``.
+
+    Another process may be creating it at this moment.
+    """
     deadline = time.monotonic() + CREATION_SECONDS
     while not StudyAttributes.of(study).is_introduced and time.monotonic() < deadline:
         if study.get_trials(deepcopy=False):
-            break  # what sweepmore makes is introduced before its first trial
+            break  # sweepmore introduces a study before its first trial, so this is another's
         time.sleep(0.1)
     return StudyAttributes.of(study).is_introduced
 

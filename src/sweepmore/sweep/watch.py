@@ -1,6 +1,7 @@
-"""The thread beside a worker: renews the lease of its trial, and looks whether it is still wanted.
+"""The thread beside a worker: it renews its trial's lease, and checks that its parent still lives.
 
-A lease tells other hosts that a worker lives (``slots.lives``); on one host its process does.
+The lease tells other hosts that the worker lives (``slots.lives``); on its own host the process
+shows that.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ from sweepmore.process.identity import is_alive, on_this_host
 from sweepmore.storage.patience import StudyGone, is_away
 from sweepmore.study import slots
 
-# How often a worker says that it lives; after a failure it tries ten times as often.
+# How often a worker renews its lease; after a failure it tries ten times as often.
 RENEW_SECONDS = slots.LEASE_SECONDS / 10
-# How often a worker looks whether the parent that started it still lives.
+# How often a worker checks whether the parent that started it still lives.
 WATCH_SECONDS = 0.2
 
 
 @dataclass
 class Watch:
-    """Inside its ``with`` block the lease of the running trial is renewed, and this process gets a
-    SIGTERM when its parent or its study is gone."""
+    """Renews the lease of the running trial, inside its ``with`` block.
+
+    When the worker's parent or its study is gone, it sends this process a SIGTERM, which the main
+    thread answers like any other: the trial is handed back where that is possible.
+    """
 
     study: optuna.Study
     parent: Mapping[str, Any]  # its identity
@@ -51,7 +55,7 @@ class Watch:
 
     @contextmanager
     def leasing(self, number: int) -> Iterator[None]:
-        """Inside the block the trial of this number runs here."""
+        """Renew the lease of the trial with this number, inside the block."""
         self.number = number
         try:
             yield
@@ -61,27 +65,27 @@ class Watch:
     def _watch(self) -> None:
         due, sent = time.monotonic() + RENEW_SECONDS, False
         while not self._done.wait(WATCH_SECONDS):
-            # Is anybody left to work for? The main thread's handler answers the signal.
+            # Once: nobody is left to work for. The main thread's handler answers the signal.
             orphaned = on_this_host(self.parent) and not is_alive(self.parent)
             if not sent and (orphaned or self.gone() is not None):
                 os.kill(os.getpid(), signal.SIGTERM)
                 sent = True
-            # Say in time that this worker lives.
+            # Once in a while: renew the lease, early enough for several attempts before it ends.
             if time.monotonic() > due:
                 pause = RENEW_SECONDS if self.renew() else RENEW_SECONDS / 10
                 due = time.monotonic() + pause
 
     def renew(self) -> bool:
-        """Renew the running trial's lease; False where that failed and has to be tried again."""
+        """Renew the running trial's lease; return False when that has to be tried again soon."""
         number = self.number
         if number is None:
             return True
         try:
             slots.renew_lease(self.study, number)
-        except (UpdateFinishedTrialError, StudyGone):  # which the main thread finds, too
+        except (UpdateFinishedTrialError, StudyGone):  # the main thread will notice as well
             return True
-        except Exception as error:  # the next renewal comes before the lease ends
-            if not is_away(error):  # which has been said
+        except Exception as error:  # the next attempt comes before the lease ends
+            if not is_away(error):  # the connection itself says that the database is away
                 print(f"warning: the lease of trial {number} was not renewed: {error}")
             return False
         return True

@@ -1,6 +1,6 @@
-"""A worker's life: take a trial, run it, take the next; end when told to, or when none is left.
+"""A worker's life: take a trial, run it, take the next; end on a signal, or when none is left.
 
-What happens to one trial is ``one_trial``'s story; ``watch`` renews its lease meanwhile.
+``one_trial`` tells what happens to a single trial; ``watch`` renews its lease meanwhile.
 """
 
 from __future__ import annotations
@@ -33,19 +33,21 @@ from sweepmore.sweep.one_trial import OneTrial, Workplace
 from sweepmore.sweep.task import TaskRunner
 from sweepmore.sweep.watch import Watch
 
-# How long a worker sleeps when no trial waits although the budget is not planned yet: longer, the
-# longer it has waited, for its parent may be stopped for hours.
+# How long a worker sleeps when no trial waits although the budget is not planned yet. The longer it
+# has waited, the longer it sleeps, because its parent may be stopped for hours.
 POLL_SECONDS, LONGEST_POLL = 0.02, 0.5
-# After this it asks whether any parent still plans: of one on another host it sees no process.
+# After this a waiting worker checks whether any parent still plans. The storage has to say so,
+# because the process of a parent on another host cannot be seen.
 LOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class ParentHere:
-    """A worker's parent, where both are one process.
+    """A worker's parent, where both are the same process.
 
-    ``gone`` says what it has found removed: nothing is told to the study then, for another may
-    have its number by now. ``outage`` is what its own connection says of the database.
+    ``gone`` returns an error once the parent has noticed that the study was removed. Nothing must
+    be written then, because another study may have its number. ``outage`` is what the parent's own
+    connection says about the database, so that an outage is reported once.
     """
 
     gone: Callable[[], StudyError | None] = lambda: None
@@ -59,14 +61,16 @@ def work(
     task: TaskFunction,
     here: ParentHere = ParentHere(),
 ) -> int | None:
-    """A worker's life; returns the number of the signal that ended it, or None.
+    """Work on a study until its end; return the number of the signal that ended it, or None.
 
-    ``part`` is what the parent says of it: {"study", "index", "parent", "since", "quiet"}, where
-    the last may be missing (see ``processes.WORKER_VARIABLE``). Raises what ends a worker early: a
-    StudyError where the study, its folder or the database is gone, an error of the disk.
+    ``part`` is what the parent says about this worker, with the keys "study", "index", "parent",
+    "since" and, in a process of its own, "quiet" (see ``processes.WORKER_VARIABLE``). Raises what
+    ends a worker early: StudyError when the study, its folder or the database is gone, and the
+    error of a disk.
     """
     stop = Stop()
-    # Open the study, with a sampler that proposes what no other worker's proposes.
+    # Open the study with a sampler of this worker's own: its seed depends on the worker and on the
+    # trials so far, because equal samplers would propose equal points.
     study = load_study(asked, part["study"], stop, here.outage)
     study.sampler = build_sampler(
         asked.sampler,
@@ -75,7 +79,7 @@ def work(
         trials_so_far=len(study.get_trials(deepcopy=False)),
         base_seed=StudyAttributes.of(study).seed or 0,
     )
-    # Take the sources as the study froze them, whatever was edited since.
+    # Take the config sources as the study froze them, whatever was edited since.
     frozen = freeze(asked, study)
     worker = Worker(
         context_of(asked, study, frozen, part["since"]),
@@ -93,26 +97,29 @@ def work(
 
 @dataclass(frozen=True)
 class Worker:
-    """One process's part of a sweep. ``stop`` holds the signal that ended it, if one did."""
+    """One process's part of a sweep."""
 
     shared: StudyContext
     study: optuna.Study
     task: TaskFunction
     context: HydraContext
-    parent: Mapping[str, Any]  # its identity; the worker ends with it, where both are on one host
-    own_callbacks: bool = False  # Hydra's are not in its context yet: the first config has them
+    parent: Mapping[str, Any]  # its identity; on the same host, the worker ends with its parent
+    own_callbacks: bool = False  # Hydra's are not in its context yet; the first config names them
     gone: Callable[[], StudyError | None] = lambda: None  # see ParentHere
-    stop: Stop = field(default_factory=Stop)  # what this process was told
+    stop: Stop = field(default_factory=Stop)  # the signals that this process has received
 
     def run(self) -> None:
-        """Work until the budget is planned and taken, a signal comes, or too much fails."""
+        """Work until the budget is planned and taken, a signal comes, or too many trials fail.
+
+        Raises as ``work`` does.
+        """
         place = self._workplace()
         watch = Watch(self.study, self.parent, self.gone)
         with self._signals(place.runner), watch:
             self._take_trials(place, watch)
 
     def _workplace(self) -> Workplace:
-        """What all its trials work with; the configs come from the frozen sources."""
+        """Make what all trials of this worker share; configs come from the frozen sources."""
         uid = StudyAttributes.of(self.study).uid
         home = working_folder()
         composer = self.shared.frozen.composer()
@@ -129,31 +136,35 @@ class Worker:
         )
 
     def _take_trials(self, place: Workplace, watch: Watch) -> None:
+        """Take one trial after another, and return when there will be no more."""
         worked = looked = time.monotonic()
         while self.stop.signum is None and not must_end(self.study, self.shared):
-            # Take the next trial that waits, and run it to its end.
+            # As a rule: take the next trial that waits, and run it to its end.
             attempt = slots.claim(self.study)
             if attempt is not None:
                 self._work_while_mine(attempt, place, watch)
                 worked = looked = time.monotonic()
-            # None waits: the budget may be used up …
+            # None waits: every trial of the budget may be taken …
             elif slots.is_all_taken(
                 view(self.study), self.shared.n_trials, self.shared.fixed_params
             ):
                 return
-            # … or its next trials are not planned yet.
+            # … or the next trials are not planned yet, which takes the parent a moment.
             elif time.monotonic() - looked < LOOK_SECONDS:
                 idle = time.monotonic() - worked
                 time.sleep(min(LONGEST_POLL, max(POLL_SECONDS, idle / 20)))
-            # Nothing has been planned for long: does anybody still plan?
+            # Once in a while: nothing has been planned for long. Does anybody still plan?
             elif on_this_host(self.parent) or slots.leader(self.study) is not None:
-                looked = time.monotonic()  # its parent lives, or another plans
+                looked = time.monotonic()  # its parent is on this host, or another one plans
             else:
                 return
 
     def _work_while_mine(self, attempt: Attempt, place: Workplace, watch: Watch) -> None:
-        """Run one trial; where this worker was taken for dead meanwhile (its machine slept), what
-        it would still say of it is dropped."""
+        """Run one trial, unless it turns out to be another worker's by now.
+
+        When this worker was taken for dead in the meantime, as after its machine has slept, the
+        trial was given to somebody else, and what this one would still write is dropped.
+        """
         try:
             claimed = ClaimedTrial.of(attempt, self.study, place.uid, self.shared)
             with watch.leasing(attempt.number):
@@ -166,8 +177,12 @@ class Worker:
 
     @contextmanager
     def _signals(self, runner: TaskRunner) -> Iterator[None]:
-        """First signal: nothing new starts, the running task is asked to stop (by its own handler,
-        or by ``report``; one that knows neither is left at once). Second: at once."""
+        """Answer signals, inside the block.
+
+        After the first, no new trial starts, and the running task is asked to stop, by its own
+        handler or by ``report``; a task that uses neither is interrupted at once. After the second,
+        every task is.
+        """
 
         def answer(signum: int, frame: FrameType | None) -> None:
             which = self.stop.hear(signum)
