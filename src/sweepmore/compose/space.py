@@ -125,7 +125,7 @@ class Space:
         members = self._members()
         exact = [set(of_one) for of_one in members]
         names = [parameter.name for parameter in self.parameters]
-        yielded = {
+        taken = {
             tuple(
                 repr(point[p.name] if point[p.name] in own_members else p.member(point[p.name]))
                 for p, own_members in zip(self.parameters, exact)
@@ -137,11 +137,11 @@ class Space:
         # the grid is compared by texts that are made once a member, not once a point
         for point in first:
             key = tuple(repr(point[name]) for name in names)
-            if key not in yielded:
-                yielded.add(key)
+            if key not in taken:
+                taken.add(key)
                 yield point
         texts = itertools.product(*([repr(member) for member in of_one] for of_one in members))
-        yield from (point for point, key in zip(self.grid(), texts) if key not in yielded)
+        yield from (point for point, key in zip(self.grid(), texts) if key not in taken)
 
     def completed(self, points: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield points with all parameters set.
