@@ -4,9 +4,9 @@ Everything that can fail is checked first. Then the split is claimed permanently
 its lines read for the first time. A second call prints the recorded result and reads nothing. This
 does not stop anybody who edits the code or reads the file.
 
-Which run is meant is found in ``nplm.app.tested_run``, what may be looked at in
-``nplm.app.earlier_looks``; ``nplm.app.look_report`` prints, and ``nplm.app.keeping_look`` writes
-the number beside the run.
+``nplm.app.tested_run`` finds the run that is meant, and ``nplm.app.earlier_looks`` decides whether
+it may be evaluated. ``nplm.app.look_report`` prints, and ``nplm.app.keeping_look`` writes the
+number beside the run.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from sweepmore.seal.overlap import Items
 
 ROOT = Path(__file__).resolve().parent
-# The committed folder of looks: always read, wherever looks= points.
+# The committed folder of receipts, which is always read, wherever looks= points.
 LOOKS = "sweeps/looks"
-# A dry run on dev must give the recorded loss again; other threads or chips differ by rounding.
+# Nats per token by which a dry run on dev may miss the recorded loss: other chips round otherwise.
 TOLERANCE = 1e-5
 
 
@@ -72,7 +72,11 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> None:
-    """Check → hash → show → claim → read → evaluate → record → print."""
+    """Check → hash → show → claim → read → evaluate → record → print.
+
+    Raises Refused (exit code 3) if the split has had a look, and another UserError (exit code 2) if
+    the run, its data or the ledger are not as they must be.
+    """
     reason, complete = arguments.another_look, arguments.complete
     check_reason(reason, complete)
     outputs, where = ROOT / arguments.outputs, cli.given(arguments, "storage", "outputs")
@@ -82,18 +86,18 @@ def main(arguments: Arguments) -> None:
     split, weights = asked.fingerprint, asked.checkpoint
     mend(ledger, asked)
 
-    # a number that is recorded is printed again, unless another look was asked for
+    # a recorded number is printed again without a look, unless another look was asked for
     looks = ledger.known(split)
     done, completing = finished(looks, weights), complete and is_pending(looks, weights)
     if done is not None and reason is None and not completing:
         show_asked(asked, done)
         show_result(done, ledger.known(split))
         say_read_before()
-        with contextlib.suppress(OSError):  # a kill may have come between the record and this
+        with contextlib.suppress(OSError):  # a kill may have prevented it the first time
             keep(asked, done, ledger.url)
         return
 
-    # check: refuse at once what needs no data, then check the run, then hash the test lines
+    # check the cheap before the slow: the ledger, then the run, then the hashes of the test lines
     if complete:
         ledger.unfinished(split, weights)
     else:
@@ -110,13 +114,13 @@ def main(arguments: Arguments) -> None:
         planned = may_look(ledger, asked, reason, items)
     show_subject(subject, planned)
 
-    # claim: from here on the split counts as looked at
+    # claim: from here on, the split counts as looked at, whatever happens
     if complete:
         look = ledger.resume(split, weights)
     else:
         look = ledger.claim(split, weights, subject.about, reason, items)
 
-    # read, and record the number in the ledger before it is shown
+    # read; the number goes into the ledger before anybody sees it
     done = ledger.finish(look, evaluate(subject))
     show_result(done, ledger.known(split))
     say_commit(ledger.path(done), f"Look {done.number} at test")
@@ -127,13 +131,14 @@ def main(arguments: Arguments) -> None:
 def check(asked: Asked) -> Subject:
     """Check all that can fail before anything is claimed: weights, config, data, dev loss, disk.
 
-    Raises RunError where one of them is not what the run recorded.
+    Raises RunError if one of them is not what the run recorded.
     """
     from nplm.data import load_splits
     from nplm.kneser_ney import ORDERS, best_kneser_ney
     from nplm.losses import split_loss
     from nplm.sampling import load_trained
 
+    # the files: the same weights, config and data as in the run
     folder = asked.folder
     if asked.confirmed not in (None, asked.checkpoint):
         raise changed("The weights are not those that were confirmed.", asked.checkpoint)
@@ -144,6 +149,7 @@ def check(asked: Asked) -> Subject:
         raise changed(f"The data are not those that {folder.name} saw.", splits.fingerprint)
     if splits.vocabulary != trained.vocabulary:
         raise changed("The weights have another vocabulary.", len(trained.vocabulary))
+    # the evaluation: a dry run on dev must give the recorded loss, and the result must fit on disk
     again, before = split_loss(trained.model, splits.dev), recorded["dev_loss"]
     if before is None or not abs(again - before) <= TOLERANCE:  # nan is not near anything
         raise changed(f"On dev the weights give {again:.6f}, but {before} is recorded.", again)
@@ -155,13 +161,14 @@ def check(asked: Asked) -> Subject:
 
 
 def changed(problem: str, value: object) -> RunError:
+    """Return the error for a run that is no longer what it was."""
     cure = "Restore the run's folder and its data file; nothing was claimed."
     return RunError(problem, value=value, cure=cure)
 
 
 def hashed(subject: Subject, ledger: Ledger) -> Items:
-    """Return the test lines as prefixes of hashes, which is not a look. Older looks, which kept
-    none, get theirs where this run's file reproduces their split."""
+    """Return the test lines as prefixes of hashes, which is not a look. Looks of older versions
+    kept none, and get theirs if this run's file reproduces their split."""
     from nplm import sealed
     from nplm.lines import reproduced
 
@@ -174,14 +181,16 @@ def hashed(subject: Subject, ledger: Ledger) -> Items:
 
 
 def evaluate(subject: Subject) -> dict[str, Any]:
-    """Read the test lines, for the first time, and return their ``TestResult`` as plain values."""
+    """Read the test lines for the first time, and return their ``TestResult`` as plain values."""
     from nplm import sealed
 
     data, splits = subject.config.data, subject.splits
     longest = max(subject.model.shape.block_size, subject.order - 1)
     test = sealed.load_test(data, splits.vocabulary, longest, subject.asked.fingerprint)
-    seen = {*splits.train.lines, *splits.dev.lines}
-    result = sealed.evaluate(subject.model, subject.counting, subject.order, test, seen, data.seed)
+    familiar = {*splits.train.lines, *splits.dev.lines}
+    result = sealed.evaluate(
+        subject.model, subject.counting, subject.order, test, familiar, data.seed
+    )
     return result.as_json()
 
 

@@ -1,7 +1,7 @@
 """The test lines and their evaluation.
 
-Only ``evaluate_test.py`` may import this module, which a test of the imports enforces, and it
-claims the split before it calls ``load_test``. Calling ``hashed`` is not a look.
+Only ``evaluate_test.py`` may import this module, which a test of the imports enforces. It claims
+the split before it calls ``load_test``. A call of ``hashed`` is not a look.
 """
 
 from __future__ import annotations
@@ -27,26 +27,32 @@ from sweepmore.seal.overlap import Items, key_of
 
 
 def hashed(data: Data, fingerprint: str) -> Items:
-    """Prefixes of hashes and nothing else, before the claim: by them the test lines are known
-    under any settings. DataError where the file no longer holds the split of that fingerprint."""
+    """Return prefixes of hashes of the test lines, and nothing else of them, before the claim.
+
+    The hashes identify the test lines under any settings. Raises DataError if the file no longer
+    holds the split of that fingerprint.
+    """
     lines = read_lines(data)
-    if (found := fingerprint_of(lines, data)) != fingerprint:
+    if (actual := fingerprint_of(lines, data)) != fingerprint:
         cure = "Restore the file; nothing was claimed."
-        raise DataError("The data changed before the claim.", value=found, cure=cure)
+        raise DataError("The data changed before the claim.", value=actual, cure=cure)
     test = split_lines(lines, data)[2]
     times = Counter(map(_key, lines))
     return Items(frozenset(map(_key, test)), times, len(test) / len(lines))
 
 
 def _key(line: str) -> str:
-    """The same for lines that differ in capitals, in how many blanks part their words, in
-    characters that nobody sees, or in how Unicode writes the same letters."""
+    """Return a key that lines share if they differ only in how they are written.
+
+    That is in capitals, in the number of blanks between words, in invisible characters, or in how
+    Unicode writes the same letter.
+    """
     folded = unicodedata.normalize("NFC", _visible(line)).casefold()
     return key_of(" ".join(unicodedata.normalize("NFC", folded).split()))
 
 
-# What Unicode calls default-ignorable and does not count as format (Cf): fillers, and selectors of
-# a letter's variant.
+# Characters that Unicode calls default-ignorable but does not count as format (Cf): fillers, and
+# selectors of a letter's variant.
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
     "\U000e0000-\U000e0fff]"
@@ -54,8 +60,10 @@ _IGNORABLE = re.compile(
 
 
 def _visible(line: str) -> str:
-    """Without format and control characters (zero-width spaces, soft hyphens, marks of direction),
-    but with what parts words."""
+    """Return a line without format and control characters, but with what separates its words.
+
+    Such characters are zero-width spaces, soft hyphens and direction marks.
+    """
     if line.isascii() and line.isprintable():
         return line
     kept = (c for c in line if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc"))
@@ -63,25 +71,37 @@ def _visible(line: str) -> str:
 
 
 def load_test(data: Data, vocabulary: Vocabulary, block_size: int, claimed: str) -> Split:
-    """Read the test lines. Whoever calls this has claimed the split with that fingerprint;
-    DataError where the file holds another one by now."""
+    """Read the test lines of the split whose fingerprint the caller has ``claimed``.
+
+    Contexts are ``block_size`` tokens long. Raises DataError if the file has changed since.
+    """
     lines = read_lines(data)
-    if (found := fingerprint_of(lines, data)) != claimed:
+    if (actual := fingerprint_of(lines, data)) != claimed:
         cure = "Restore the file, then finish the claim with complete=true."
-        raise DataError("The data changed after the claim.", value=found, cure=cure)
+        raise DataError("The data changed after the claim.", value=actual, cure=cure)
     return encode(split_lines(lines, data)[2], vocabulary, block_size)
 
 
 def evaluate(
-    model: LanguageModel, counting: KneserNey, order: int, test: Split, seen: set[str], seed: int
+    model: LanguageModel,
+    counting: KneserNey,
+    order: int,
+    test: Split,
+    familiar: set[str],
+    seed: int,
 ) -> TestResult:
-    """The model and counting on every token of ``test``, whose contexts are as long as the longer
-    of the two needs; ``seen`` are the lines of train and dev, ``seed`` is of the resampling."""
+    """Evaluate the model and counting on every token of ``test``, in nats per token.
+
+    The contexts of ``test`` are as long as the model or counting needs, whichever needs more.
+    ``familiar`` holds the lines of train and dev: ``unseen`` is the loss on all other lines. The
+    intervals resample lines, with ``seed``.
+    """
+    # sums over lines, because the tokens of a line are not independent of each other
     contexts = test.contexts[:, -model.shape.block_size :]
     net = line_sums(token_losses(model, contexts, test.targets).double().numpy(), test)
     counts = line_sums(counting.losses(test.contexts.numpy(), test.targets.numpy()), test)
     tokens = line_tokens(test)
-    unseen = np.array([line not in seen for line in test.lines])
+    unseen = np.array([line not in familiar for line in test.lines])
     loss = bootstrap(net, tokens, seed)
     return TestResult(
         lines=len(test.lines),

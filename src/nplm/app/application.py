@@ -24,7 +24,7 @@ COMMANDS = Commands(
     run=Command("New lines from {which}:", "python sample.py run={run}"),
     number=Command("The number to report, once:", "python evaluate_test.py study={study}{where}"),
 )
-# The files that define a loss: its lines, its examples and its sum.
+# The files that define what a loss means: its lines, its examples and how it is averaged.
 EVALUATORS = (
     "src/nplm/data.py",
     "src/nplm/lines.py",
@@ -35,13 +35,17 @@ EVALUATORS = (
 )
 
 
-# Settings that no other application has. A study searches one of them at most.
+# Settings that no other application has. A config with any of them is nplm's; there are several,
+# because a study's fixed config lacks those that it searches.
 OWN = {"eval_every", "overfit_batch", "start_from"}
 
 
 def describe(config: Mapping[str, Any]) -> Application:
-    """Return the description of studies and runs with this config, which is flat and written as on
-    the command line. For another application's config it is neutral."""
+    """Return the description of studies and runs with this config.
+
+    The config is flat, and its values are written as on the command line. An empty config is
+    nplm's; another application's config gives a neutral description.
+    """
     if config and not OWN & config.keys():
         return Application()
     return Application(
@@ -56,8 +60,10 @@ def describe(config: Mapping[str, Any]) -> Application:
 
 
 def objectives(config: Mapping[str, Any]) -> list[str]:
-    """Return the objectives with their units, from a study's fixed config: flat, and written as on
-    the command line."""
+    """Return the objectives with their units, from a study's fixed config.
+
+    The config is flat, and its values are written as on the command line.
+    """
     level = config.get("objective.seconds_to")
     written = config.get("objective") if level is None else {"seconds_to": level}
     return [] if written is None else [str(objective) for objective in read_objectives(written)]

@@ -30,7 +30,7 @@ NO_REASONS = ("", "none", "null", "no", "false")
 
 
 def check_reason(reason: str | None, complete: bool) -> None:
-    """ConfigError where ``another_look`` gives no reason, or contradicts ``complete``."""
+    """Raise ConfigError if ``another_look`` gives no reason, or contradicts ``complete``."""
     if complete and reason is not None:
         cure = "complete=true finishes a look, another_look begins one: give only one of them."
         raise ConfigError("complete and another_look contradict each other.", value=None, cure=cure)
@@ -40,15 +40,17 @@ def check_reason(reason: str | None, complete: bool) -> None:
 
 
 def mend(ledger: Ledger, asked: Asked) -> None:
-    """Restore missing rows from receipts and missing receipts from rows. A call that only asks for
-    a number does not need a writable ledger."""
+    """Restore missing rows from receipts and missing receipts from rows, and say so.
+
+    A failure is ignored, because printing a recorded number needs no writable ledger.
+    """
     with contextlib.suppress(UserError):
         for message in ledger.mend(asked.fingerprint):
             print(message, file=sys.stderr)
 
 
 def finished(looks: Sequence[Look], checkpoint: str) -> Look | None:
-    """The last look at the split with these weights that has a result."""
+    """Return the last look with these weights that has a result, or None."""
     done = [look for look in looks if look.result is not None and look.checkpoint == checkpoint]
     return done[-1] if done else None
 
@@ -59,8 +61,11 @@ def is_pending(looks: Sequence[Look], checkpoint: str) -> bool:
 
 
 def may_look(ledger: Ledger, asked: Asked, reason: str | None, items: Items | None = None) -> Look:
-    """Return the look that will be claimed. Raises Refused where the split, or its lines under
-    another fingerprint, had a look and no ``reason`` for another is given."""
+    """Return the look that will be claimed.
+
+    Raises Refused if the split, or its lines under another fingerprint, had a look and no
+    ``reason`` for another is given. The message adds how to practise without a second look.
+    """
     try:
         return ledger.check(asked.fingerprint, asked.checkpoint, reason, items)
     except UsedUp as refused:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sweepmore.study.attributes import StudyAttributes
 
-# What to do when the number is in the ledger, but cannot be written into the study.
+# The cure if the number is in the ledger, but cannot be written into the study.
 KEPT = (
     "The number is in the ledger. Make room, or start or repair the database. Then rerun the same "
     "command, without another_look and complete, to write it into the study, too."
@@ -27,8 +27,11 @@ KEPT = (
 
 
 def keep(asked: Asked, look: Look, url: URL) -> None:
-    """Write the number into the study, into W&B (as a run of its own) and, last, into the run's
-    ``result.json``, unless it is there already. The ledger has it by then."""
+    """Write the number into the study, into W&B and, last, into the run's ``result.json``.
+
+    The ledger must have it already. ``result.json`` comes last because it marks that all is
+    written: a second call then skips W&B, which would make another run.
+    """
     from sweepmore.study.attributes import StudyAttributes
 
     test = facts_of(look)
@@ -51,7 +54,7 @@ def facts_of(look: Look) -> TestFacts:
 
 
 def send(asked: Asked, look: Look, test: TestFacts) -> None:
-    """Write a W&B run of its own for the look, in the group of its study."""
+    """Send the look to W&B as a separate run, in the group of its study."""
     from sweepmore.runs.tracking import track
 
     settings = from_hydra(records.read_config(asked.folder)).wandb
@@ -62,12 +65,15 @@ def send(asked: Asked, look: Look, test: TestFacts) -> None:
 
 
 def keep_in_study(study: optuna.Study, attributes: StudyAttributes, url: URL) -> None:
-    """Write which run was tested, and its number: a later round of the confirmation may name
-    another winner."""
+    """Write which run was tested, and its number, into the confirmation.
+
+    The run must be named, because a later round may choose another winner. Raises UserError if the
+    database cannot be written.
+    """
     from sweepmore.storage.opening import storage_errors  # Optuna's, as the study is
     from sweepmore.study.attributes import StudyAttributes
 
     with storage_errors(url, KEPT):
-        known = StudyAttributes.of(study)
-        if (known.tested_run, known.test) != (attributes.tested_run, attributes.test):
+        stored = StudyAttributes.of(study)
+        if (stored.tested_run, stored.test) != (attributes.tested_run, attributes.test):
             attributes.write(study)

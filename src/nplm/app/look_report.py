@@ -34,7 +34,7 @@ def show_asked(asked: Asked, look: Look) -> None:
 
 
 def show_subject(subject: Subject, look: Look) -> None:
-    """Print all that is known before the claim, with the model and its dev loss."""
+    """Print what will be claimed: the run, its model, and its dev loss in nats per token."""
     show_asked(subject.asked, look)
     mixed = ", mixed with counting" if subject.config.mix else ""
     perplexity = subject.splits.vocabulary.unit.loss_note(subject.dev_loss)
@@ -48,11 +48,11 @@ def show_subject(subject: Subject, look: Look) -> None:
 
 
 def show_result(look: Look, looks: Sequence[Look]) -> None:
-    """Print the number of ``look``, and all ``looks`` that the split has had."""
+    """Print the result of ``look``, then all ``looks`` that the split has had, its own first."""
     assert look.result is not None
     show_number(TestResult.of(look.result), look)
     total = max(looks[-1].number, len(looks))  # two databases may have claimed one number
-    for other in sorted(looks, key=lambda other: other.claim != look.claim):  # its own first
+    for other in sorted(looks, key=lambda other: other.claim != look.claim):
         after = (
             "later" if (other.number, other.claimed) > (look.number, look.claimed) else "earlier"
         )
@@ -66,7 +66,7 @@ def show_number(result: TestResult, look: Look) -> None:
     """Print the losses on test, in nats per token, beside counting's."""
     from nplm.vocabulary import unit_of
 
-    unit = unit_of(look.about.get("unit", "char"))  # once there were no words
+    unit = unit_of(look.about.get("unit", "char"))  # looks of older versions were at letters
     unseen, counting = (
         f"{_estimate(loss)}{unit.loss_note(loss.mean) if loss else ''}"
         for loss in (result.unseen, result.counting)
@@ -94,14 +94,14 @@ def say_read_before() -> None:
 
 
 def say_completed(receipt: Path) -> None:
-    """Say that an older receipt has got the keys of its lines, and how to commit it."""
+    """Say that an older receipt now has the keys of its lines, and how to commit it."""
     message = f"completed the receipt {shown_path(receipt)}: it now says which lines the look saw"
     print(message, file=sys.stderr)
     say_commit(receipt, "Lines of an earlier look")
 
 
 def say_commit(receipt: Path, subject: str) -> None:
-    """Print the command that commits a receipt, with that subject of the commit."""
+    """Print the command that commits a receipt, with ``subject`` as the commit's message."""
     command = f"git add {shlex.quote(shown_path(receipt))} && git commit -m '{subject}'"
     print(f"commit the receipt: {command}", file=sys.stderr)
 

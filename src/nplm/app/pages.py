@@ -13,21 +13,24 @@ from sweepmore.runs import finding
 from sweepmore.runs.names import safe_name
 from sweepmore.wording import shown_path
 
-if TYPE_CHECKING:  # what draws is loaded once a page is certain to be made
+if TYPE_CHECKING:  # what draws is only loaded once it is certain that a page will be made
     from optuna.storages import BaseStorage
 
     from sweepmore.report.additions import Additions
     from sweepmore.report.document import Page, Table
     from sweepmore.report.study import Study
 
-# Characters of a line of a list.
+# The most characters in a line of a list.
 WIDEST = 100
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where studies and runs are: ``root`` is the folder of the scripts, ``storage`` the database's
-    URL or None for the default; ``where`` are the words that name outputs and storage again."""
+    """Where studies and runs are.
+
+    ``root`` is the folder of the scripts, and ``storage`` the database's URL, or None for the
+    default. ``where`` repeats what was given of outputs and storage, for the next command.
+    """
 
     root: Path
     outputs: Path
@@ -35,12 +38,13 @@ class Place:
     where: str
 
     def database(self) -> AbstractContextManager[BaseStorage]:
+        """Open the database of studies."""
         from sweepmore.compose.script_storage import opened
 
         return opened(self.storage, self.outputs)
 
     def additions(self) -> Additions:
-        """nplm's part of a page; looks at test count by receipt or by row."""
+        """Return nplm's part of a page. It counts looks at test by receipt or by row."""
         from nplm.app import report
         from sweepmore.compose.script_storage import typed_url
 
@@ -60,7 +64,11 @@ def of_runs(run: str | None, study: str | None, trial: int | None, place: Place)
 
 
 def named_runs(run: str | None, study: str | None, trial: int | None, outputs: Path) -> list[Path]:
-    """The folders that the words mean; ConfigError where they name more than two runs."""
+    """Return the folders of the run or trial that is named, or of two runs apart by a comma.
+
+    Raises ConfigError if more than two runs are named, and RunError or StudyError if there is no
+    such run, study or trial.
+    """
     if trial is not None:
         return [finding.find_named(run, study, trial, outputs, "result.json")]
     if len(names := str(run).split(",")) > 2:
@@ -69,7 +77,7 @@ def named_runs(run: str | None, study: str | None, trial: int | None, outputs: P
 
 
 def of_studies(names: Sequence[str], place: Place, csv: bool) -> None:
-    """Write the page of a study, or of several compared; with ``csv`` every trial as a table."""
+    """Write the page of a study, or of several compared, and with ``csv`` a table of all trials."""
     from sweepmore.report.comparison import compare_studies
     from sweepmore.report.document import write
     from sweepmore.report.study import read_study
@@ -80,8 +88,10 @@ def of_studies(names: Sequence[str], place: Place, csv: bool) -> None:
     with place.database() as database:
         nplm, where = place.additions(), place.where
         studies = [read_study(load(database, name), nplm) for name in names]
-        one = len(studies) == 1
-        page = study_page(studies[0], nplm, where) if one else compare_studies(studies, nplm, where)
+        single = len(studies) == 1
+        page = (
+            study_page(studies[0], nplm, where) if single else compare_studies(studies, nplm, where)
+        )
         reports = place.outputs / "reports"
         folder = reports / "-".join(safe_name(study.seen.name) for study in studies)
         path = write(page, folder)
@@ -112,7 +122,7 @@ def keep(name: str, place: Place) -> None:
 
 
 def write_results(study: Study, sweeps: Path) -> None:
-    """RESULTS.md, the figures, and every trial."""
+    """Write RESULTS.md, the figures and ``trials.csv`` into the study's folder in ``sweeps``."""
     from nplm.app.report import RECORDED
     from sweepmore.process.machine import processor
     from sweepmore.report.document import write
@@ -121,6 +131,7 @@ def write_results(study: Study, sweeps: Path) -> None:
     from sweepmore.runs.files import read_json, write_atomic
     from sweepmore.sweep.trials_csv import write_csv
 
+    # where the numbers come from, as far as the winning run recorded it
     folder = sweeps / safe_name(study.seen.name)
     about, provenance = [("machine", processor())], study.winning_run / "provenance.json"
     if provenance.exists():  # another application may keep none
@@ -131,15 +142,17 @@ def write_results(study: Study, sweeps: Path) -> None:
             ("versions", ", ".join(f"{k} {v}" for k, v in code["versions"].items())),
             ("machine", f"{processor()}; Python {code['python']}"),
         ]
+
+    # only the figures of the page stay, because a repository shows RESULTS.md instead
     page = write(study_page(study, RECORDED), folder)
-    page.unlink()  # the figures stay: RESULTS.md is the page that a repository shows
+    page.unlink()
     write_csv(study.seen, folder / "trials.csv", study.attrs.as_text)
     write_atomic(folder / "RESULTS.md", results_page(study, about, RECORDED))
     done(folder / "RESULTS.md")
 
 
 def listing(place: Place) -> None:
-    """Print the newest runs and studies, and what makes a page of one."""
+    """Print the newest runs and studies, and the command that makes a page of any of them."""
     from nplm.app.application import describe
     from sweepmore.report.lists import list_runs, list_studies
 
@@ -160,17 +173,18 @@ def listing(place: Place) -> None:
 
 
 def show(table: Table) -> None:
+    """Print a table to the terminal, cut to its width."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as Lines
 
     from sweepmore.report.document import cell
 
-    console = Console(highlight=False, markup=False)  # objective=[a,b] is no markup
+    console = Console(highlight=False, markup=False)  # objective=[a,b] would be read as markup
     console.width = min(WIDEST, console.width) if console.is_terminal else WIDEST
     lines = Lines(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     for k, name in enumerate(table.head):
-        last = k == len(table.head) - 1  # what was set by hand is as long as it is
+        last = k == len(table.head) - 1  # the settings, which take all the width that is left
         lines.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
     for row in table.rows:
         lines.add_row(*map(cell, row))
@@ -178,6 +192,7 @@ def show(table: Table) -> None:
 
 
 def done(path: Path, page: Page | None = None) -> None:
+    """Print where a page is, and the first of the commands that it recommends."""
     print(f"page     {shown_path(path)}")
     if page is not None and page.commands:
         print(f"next     {page.commands[0][1]}")

@@ -26,10 +26,10 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a command names: a run, a study (whose confirmed winner is meant), or a study's trial.
+    """What a command names: a run, a study (meaning its confirmed winner), or a study's trial.
 
-    ``storage`` and ``outputs`` say where studies and runs are, and ``where`` repeats what was given
-    of both, for the next command.
+    ``storage`` and ``outputs`` say where studies and runs are. ``where`` repeats what was given of
+    both, for the next command.
     """
 
     study: str | None
@@ -42,14 +42,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Asked:
-    """The run that is meant, and under which names its look is claimed.
+    """The run to evaluate, and the names under which its look is claimed.
 
-    ``study`` is the confirmation whose winner it is, ``confirmed`` the sha256 of the winner's
+    ``study`` is the confirmation whose winner it is, ``confirmed`` the SHA-256 of the winner's
     weights at that time, and ``winner_run`` the folder that it named, of which this may be a copy.
-    All three are None for any other run; ``not_winner`` then says so, if its search has a
-    confirmed winner. ``since`` says what that search has found after the winner was named, and
-    ``next_round`` is the command that confirms it; both are empty where it found nothing.
-    ``start`` is a warning if the run's first weights learned from another split.
+    All three are None for any other run; ``not_winner`` then says so, if its search has a confirmed
+    winner. ``since`` says which better trials that search has had after the winner was named, and
+    ``next_round`` is the command that confirms them; both are empty if there are none. ``start`` is
+    a warning if the run's first weights learned from another split.
     """
 
     folder: Path
@@ -65,6 +65,7 @@ class Asked:
 
     @property
     def study_name(self) -> str | None:
+        """Return the name of the confirmation whose winner this is, or None."""
         return None if self.study is None else self.study.study_name
 
 
@@ -72,8 +73,8 @@ class Asked:
 class Subject:
     """What will be evaluated: a run's model with all that was checked about it.
 
-    ``dev_loss`` is in nats per token; ``counting`` is Kneser-Ney of that ``order``, which is the
-    best one on dev.
+    ``dev_loss`` is in nats per token. ``counting`` is Kneser-Ney of the ``order`` that is best on
+    dev.
     """
 
     asked: Asked
@@ -86,7 +87,7 @@ class Subject:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the ledger keeps with the look."""
+        """Return what the ledger keeps with the look, as plain values."""
         return {
             "run": run_id(self.asked.folder),
             "study": self.asked.study_name,
@@ -101,10 +102,10 @@ class Subject:
 
 
 def find(wanted: Wanted) -> Asked:
-    """Return the run to evaluate: the one that is named, or the confirmed winner's.
+    """Return the run to evaluate: the run that is named, or the confirmed winner's.
 
-    Raises ConfigError unless either a study or a run is named, and RunError or StudyError where
-    there is no such run, study or winner.
+    Raises ConfigError unless either a study or a run is named, and RunError or StudyError if there
+    is no such run, study or winner.
     """
     if (wanted.study is None) == (wanted.run is None):
         cure = "Give one of them: study=NAME (its confirmed winner) or run=FOLDER."
@@ -143,8 +144,11 @@ def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
 
 
 def beside(asked: Asked, confirmation: Confirmed) -> Asked:
-    """Add what the confirmation of a run's search says: whether the run is the winner, which a
-    copy of the winner's run is, too, and what the search has found since."""
+    """Add what the confirmation of a run's search says about the run.
+
+    That is whether the run is the winner, and what the search has had since. A copy of the winner's
+    run counts as the winner, because it has the same weights.
+    """
     since, words = confirmation.since, confirmation.next_round
     next_round = f"python confirm.py {words}" if words else ""
     asked = dataclasses.replace(asked, since=since, next_round=next_round)
@@ -158,7 +162,10 @@ def beside(asked: Asked, confirmation: Confirmed) -> Asked:
 
 
 def named(folder: Path) -> Asked:
-    """Return a run by its folder. Its data are not read, and its weights are only hashed."""
+    """Return the run in a folder. Reads none of its data, and only hashes its weights.
+
+    Raises RunError if the folder has no weights.
+    """
     if not (folder / WEIGHTS).exists():
         cure = "Its outputs were removed: train it again."
         raise RunError(f"{folder} holds no {WEIGHTS}.", value=str(folder), cure=cure)
@@ -170,4 +177,5 @@ def named(folder: Path) -> Asked:
 
 
 def run_id(folder: Path) -> str:
+    """Return the id that W&B and the ledger know a run by."""
     return str(files.read_json(folder / "provenance.json")["run_id"])

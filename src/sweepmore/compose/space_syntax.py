@@ -1,7 +1,7 @@
-"""Hydra overrides -> search space: what ``choice``, ``range``, ``interval`` and ``glob`` mean.
+"""From Hydra overrides to a search space: ``choice``, ``range``, ``interval`` and ``glob``.
 
-What a sweep means is Hydra's business: a range excludes its end and a cast reaches every member.
-Intervals alone are Optuna's: both ends are included.
+Hydra decides what a sweep means: a range excludes its end, and a cast applies to every member. Only
+intervals follow Optuna, and include both ends.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from sweepmore.errors import did_you_mean
 Options = Callable[[str], Sequence[str]]
 
 LARGEST_INT = 2**53  # Optuna keeps numbers as doubles, which hold every integer up to here
-MOST_FLOAT_MEMBERS = 100_000  # guess; float members are listed one by one, and shuffled ones
+MOST_FLOAT_MEMBERS = 100_000  # guess; floats and shuffled members are listed in memory
 
 
 def parse_space(
@@ -45,11 +45,12 @@ def parse_space(
     params: Mapping[str, Any] | None = None,
     options: Options = lambda group: (),
 ) -> Space:
-    """The search space of a command's overrides; those that search nothing are its ``fixed`` ones.
+    """Read a search space from a command's overrides; those that search nothing become ``fixed``.
 
-    ``params`` are those of ``hydra.sweeper.params``, except keys that the command gives, too.
-    ``options(group)`` names what a config group offers; only ``glob`` asks. Raises ConfigError for
-    a range or list that is empty or repeats a member, and for bounds that are not finite.
+    ``params`` is ``hydra.sweeper.params``, in which the command's own keys take precedence.
+    ``options(group)`` returns the options of a config group, which only ``glob`` needs. Raises
+    ConfigError for a range or list that is empty or repeats a member, and for bounds that are not
+    finite.
     """
     overrides = read_overrides(arguments, params or {})
     return Space(
@@ -110,8 +111,11 @@ def _range(override: Override, sweep: RangeSweep) -> Parameter:
 
 
 def _range_members(override: Override, sweep: RangeSweep) -> range | tuple[Any, ...]:
-    """As Hydra enumerates them. Casts and ``sort`` have reached the ends already in Hydra 1.3;
-    since 1.4 a cast is applied to each member."""
+    """Return the members as Hydra enumerates them.
+
+    Hydra 1.3 has applied casts and ``sort`` to the ends of the range already. Since 1.4, a cast is
+    applied to each member instead.
+    """
     start, stop, step = sweep.start, sweep.stop, sweep.step
     casts = getattr(sweep, "transformers", ())
     assert start is not None  # Hydra's range() fills both
@@ -120,13 +124,14 @@ def _range_members(override: Override, sweep: RangeSweep) -> range | tuple[Any, 
         problem = f"start {start}, stop {stop}, step {step} make no finite range"
         raise refusal(override, problem, "Give finite numbers and a step other than 0.")
     members = sweep.range()
+    # integers that keep their order need no list; all others are listed, within a limit
     if isinstance(members, range) and not casts and not sweep.shuffle:
         return _exact(override, members)
     count = (stop - start) / step
     if count > MOST_FLOAT_MEMBERS:
         problem = f"{count:.0f} members are more than {MOST_FLOAT_MEMBERS}"
         raise refusal(override, problem, "Take a larger step, or interval(start, stop).")
-    cast = tuple(functools.reduce(lambda value, f: f(value), casts, one) for one in members)
+    cast = tuple(functools.reduce(lambda value, f: f(value), casts, member) for member in members)
     _refuse_repeated(override, [override_text(member) for member in cast])
     return cast
 
@@ -139,12 +144,12 @@ def _exact(override: Override, integers: range) -> range:
 
 
 def _steps(members: range | tuple[Any, ...], step: float | Decimal) -> BaseDistribution:
-    """Ordered, and without a word of Optuna's about a range that its step does not divide.
+    """Return an ordered distribution, if Optuna accepts one without a warning about its step.
 
     Hydra 1.3 adds exact steps and rounds once: ``range(0, 1, 0.1)`` holds 0.3 and
-    0.7000000000000001, where Optuna has 0.30000000000000004 in floats, 0.7 in decimals. So
-    ``Parameter.override`` takes the nearest member; only a last member that Optuna puts out of
-    range needs a choice.
+    0.7000000000000001, where Optuna has 0.30000000000000004 in floats and 0.7 in decimals. So
+    ``Parameter.override`` takes the nearest member. Only a range whose last member Optuna puts out
+    of range becomes a choice, which has no order.
     """
     low, high = sorted((members[0], members[-1]))
     if isinstance(members, range):
@@ -171,7 +176,11 @@ def _matches(override: Override, glob: Glob, options: Options) -> list[str]:
 
 
 def _choice(override: Override, elements: Sequence[Any], *, shuffle: bool = False) -> Parameter:
-    """The distribution keeps the order written: a shuffle does not change the question."""
+    """Return a choice among elements.
+
+    Only its ``members`` are shuffled. The distribution keeps the order that was written, because a
+    shuffle does not change the study's question.
+    """
     if not elements:
         raise refusal(override, "nothing to choose from", "Name at least one value.")
     if any(isinstance(element, Sweep) for element in elements):
@@ -200,5 +209,5 @@ def _needs_text(values: Sequence[Any]) -> bool:
 
 
 def _shuffled(override: Override, members: Sequence[Any]) -> Sequence[Any]:
-    """Seeded with the override itself: the same order wherever and whenever it is read."""
+    """Shuffle members with the override as the seed: each process must read the same order."""
     return tuple(random.Random(line(override)).sample(members, len(members)))

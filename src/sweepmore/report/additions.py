@@ -14,22 +14,24 @@ from sweepmore.runs.names import name_of
 from sweepmore.study.application import Application, Command, Describe
 from sweepmore.wording import shown_path
 
-# Of each run by its name: what its result.json holds.
+# The name of each run and the content of its result.json.
 Results = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def nothing(of: Any) -> list[Any]:
+    """Return an empty list: the default of every addition."""
     return []
 
 
 @dataclass(frozen=True)
 class Additions:
-    """What is known where an application is imported, beside what its studies keep of it.
+    """What an application adds to a page while it is imported. Its studies store the rest.
 
-    ``describe`` is what it registers: for studies of older versions, which keep no record, and for
-    single runs. ``numbers`` says more of a run by its ``result.json``, ``note`` how to read the
-    curves of runs; ``facts``, ``warnings`` and ``sections`` open the run in a folder. ``scripts``
-    is the folder of the scripts that pages may name.
+    ``describe`` is the function that the application registers. Single runs and studies of older
+    versions need it, because they store no description. ``numbers`` adds facts from a run's
+    ``result.json``, and ``note`` says how to read the curves of runs. ``facts``, ``warnings`` and
+    ``sections`` open the run in a folder. ``scripts`` is the folder of the scripts that a page may
+    name.
     """
 
     describe: Describe = lambda config: Application()
@@ -41,19 +43,22 @@ class Additions:
     scripts: Path | None = None
 
     def of(self, application: Application) -> Additions:
-        """These, where they are this application's; of another one's studies nothing is known."""
+        """Return these additions if they belong to ``application``, else only ``scripts``.
+
+        One application cannot describe the studies of another.
+        """
         own = self.describe({}).name == application.name
         return self if own else Additions(scripts=self.scripts)
 
     def script(self, label: str, script: str, words: str) -> list[tuple[str, str]]:
-        """A command by a script of sweepmore's, where that script is there."""
+        """Return a labelled command of one of sweepmore's scripts, or [] if there is no script."""
         start = None if self.scripts is None else script_beside(self.scripts, script)
         return [] if start is None else [(label, f"{start} {words}")]
 
     def own(
         self, application: Application, command: Command | None, **words: str
     ) -> list[tuple[str, str]]:
-        """A command of the application's own, where it can be typed."""
+        """Return a labelled command of the application, or [] if it has none that can be typed."""
         if command is None:
             return []
         typed = command.typed(*application.folders(self.scripts), **words)
@@ -65,7 +70,7 @@ NOTHING_ADDED, NOTHING_KNOWN = Additions(), Application()
 
 @dataclass(frozen=True)
 class Told:
-    """What an application told of one run."""
+    """What an application adds to the page of one run."""
 
     facts: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
@@ -73,8 +78,12 @@ class Told:
 
 
 def tell(additions: Additions, run: Path) -> Told:
-    """A run that is gone or cannot be opened (its data are elsewhere) is a warning, no failure:
-    the study itself lies in the database. Of an application that keeps no such record, nothing."""
+    """Ask the application about the run in a folder.
+
+    A run that was deleted or cannot be opened (its data may be elsewhere) becomes a warning rather
+    than an error, because the study itself is still in the database. The result is empty for an
+    application that writes no ``config.yaml``.
+    """
     if run.exists() and not (run / "config.yaml").exists():
         return Told()
     if not (run / "result.json").exists():

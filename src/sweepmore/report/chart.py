@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     pass
 
 
-# Of the values of a chart; None where neither end is better, and then nothing is left out.
+# Which values of a chart are better. None: neither end is, and no outlier is left out.
 Better = Literal["low", "high"] | None
 
 
 @dataclass(frozen=True)
 class Point:
-    """Of a scatter: ``told`` is what a page shows when one points at it."""
+    """A point of a scatter plot. A page shows ``tooltip`` when you point at it."""
 
     x: float
     y: float
-    told: str
-    style: str = "complete"  # or pruned, tied, winner; labelled: what it tells is drawn on it
-    half: float | None = None  # of the interval of y
+    tooltip: str
+    style: str = "complete"  # or pruned, tied, winner; labelled: its tooltip is drawn on it
+    half: float | None = None  # half the width of the interval of y
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,16 @@ class Curve:
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    dashed: bool = False  # and in the colour of the one before: the other loss of the same run
+    dashed: bool = False  # also takes the colour of the curve before: same run, other loss
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One pair of axes, ready to draw. ``categories`` names the ticks of an x that is a choice, or
-    the rows and columns of ``counts``, a square table that is drawn as a heat map."""
+    """One pair of axes, ready to draw.
+
+    ``categories`` names the ticks if x is a choice, or the rows and columns of ``counts``, a square
+    table that is drawn as a heat map.
+    """
 
     name: str
     title: str

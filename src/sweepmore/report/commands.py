@@ -12,34 +12,41 @@ from sweepmore.wording import plural, shown_path
 
 
 def commands_of(study: Study, where: str, additions: Additions) -> list[tuple[str, str]]:
-    """What to do next comes first. A confirmation is not confirmed once more, nor asked for more
-    trials: confirm.py goes on with it, from the study that it confirms."""
+    """Return the labelled commands of a study's page, the most useful next step first.
+
+    A confirmation only points back to its search, because confirm.py continues it from there.
+    ``where`` repeats the ``outputs`` and ``storage`` that were given.
+    """
     if not study.is_search:
         about = f"study={shlex.quote(searched_name(study.seen.name))}{where}"
         return additions.script("The study that it is about:", "report.py", about)
+
+    # the next step depends on how far the study has come: searched, confirmed, searched again
     application, own = study.application, study.application.commands
-    name, found = shlex.quote(study.seen.name), list[tuple[str, str]]()
+    name, commands = shlex.quote(study.seen.name), list[tuple[str, str]]()
     if study.since is not None:
         what = "What was found since, into the same confirmation:"
-        found += additions.script(what, "confirm.py", study.since[1] + where)
+        commands += additions.script(what, "confirm.py", study.since[1] + where)
     elif study.winner is not None and not study.tested:
-        found += additions.own(application, own.number, study=name, which="winner", where=where)
+        commands += additions.own(application, own.number, study=name, which="winner", where=where)
     elif study.winner is None and len(study.seen.directions) == 1:
         what = "Is the best better than the next ones?"
-        found += additions.script(what, "confirm.py", f"study={name}{where}")
+        commands += additions.script(what, "confirm.py", f"study={name}{where}")
+
+    # commands that are useful at any time; several objectives have no single best to sample from
     if len(study.seen.directions) == 1:
         which = "best" if study.winner is None else "winner"
-        found += additions.own(application, own.study, study=name, which=which, where=where)
-    found.append(_going_on(study))
+        commands += additions.own(application, own.study, study=name, which=which, where=where)
+    commands.append(_going_on(study))
     root = additions.scripts
-    if root is not None and (root / "Makefile").exists() and not where:  # it knows no other place
+    if root is not None and (root / "Makefile").exists() and not where:  # make has no outputs=
         there = "" if shown_path(root) == "." else f" -C {shlex.quote(shown_path(root))}"
-        found.append(("Contours, parallel coordinates, every trial:", f"make{there} dashboard"))
-    return found
+        commands.append(("Contours, parallel coordinates, every trial:", f"make{there} dashboard"))
+    return commands
 
 
 def _going_on(study: Study) -> tuple[str, str]:
-    """The study's command, with more trials where all are done."""
+    """Return the study's own command, which asks for twice the trials once all are done."""
     command, done, total = study.attrs.command, len(study.seen.counted), study.total
     same = command_line(command, here=True)
     if total is None:

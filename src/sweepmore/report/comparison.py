@@ -19,8 +19,11 @@ from sweepmore.wording import decimals, plural
 def compare_studies(
     studies: Sequence[Study], additions: Additions = NOTHING_ADDED, where: str = ""
 ) -> Page:
-    """Side by side at equal trials and equal time; StudyError where their data differ. ``where``
-    is as of ``study_page``."""
+    """Return a page that compares studies at equal numbers of trials and at equal seconds of work.
+
+    ``where`` repeats the ``outputs`` and ``storage`` that were given. Raises StudyError if the
+    studies differ in their data, objectives or directions: their values mean different things.
+    """
     first = studies[0]
     for other in studies[1:]:
         for what, mine, theirs in (
@@ -35,6 +38,7 @@ def compare_studies(
                     value=[mine, theirs],
                     cure="Only values of the same question on the same data can be compared.",
                 )
+
     views, metric = [study.seen for study in studies], first.metrics[0]
     pictures = [
         Picture([figures.anytime(views, metric, "trials")], "At equal numbers of trials."),
@@ -43,7 +47,7 @@ def compare_studies(
     facts, table = _side_by_side(studies)
     left = [study.seen.name for study in studies if study.winner is None and study.is_search]
     return Page(
-        title=" and ".join(seen.name for seen in views),
+        title=" and ".join(view.name for view in views),
         subtitle=f"{len(views)} studies of the same data and objective",
         facts=facts,
         warnings=[
@@ -62,13 +66,17 @@ def compare_studies(
 
 
 def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Table]:
-    """The headline and a row a study. Where all are confirmed their means are the headline, else
-    the best at equal budgets: more trials find a better one by luck alone."""
+    """Return the headline, and a table with a row for each study.
+
+    If all studies are confirmed, their means are the headline. Otherwise it is the best value at
+    equal budgets, because a longer search finds a better value by luck alone.
+    """
+    # equal budgets: the fewest trials and the least work that any of the studies has had
     ways = [figures.so_far(study.seen) for study in studies]
     trials = min(len(way) for way in ways)
     seconds = min(way[-1].seconds if way else 0.0 for way in ways)
-    early = [last_best(one for one in way if one.trials <= trials) for way in ways]
-    quick = [last_best(one for one in way if one.seconds <= seconds) for way in ways]
+    early = [last_best(moment for moment in way if moment.trials <= trials) for way in ways]
+    quick = [last_best(moment for moment in way if moment.seconds <= seconds) for way in ways]
     number = plural(trials, "trial")
     equal = [(f"best after {number}", early), (f"best after {seconds:,.1f} s", quick)]
     rows = [
@@ -80,6 +88,8 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     head = ["study", "trials", "seconds", *(label for label, _ in equal),
             f"best {studies[0].metrics[0]}", "confirmed", "± (95 %)",
             "settings of the winner, else of the best"]  # fmt: skip
+
+    # confirmed means replace the best of many trials, but only if every study has one
     means = [None if study.winner is None else study.winner.mean for study in studies]
     facts = []
     if None not in means:
@@ -88,6 +98,8 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
             assert winner is not None  # it has a mean
             facts.append((f"{rows[k][0]}, confirmed", reported(winner)))
         equal = [("", means)]
+
+    # the leader of each comparison becomes a fact, and its row is marked
     leading = [(label, values, best_first(values, studies[0].sign)) for label, values in equal]
     if not facts:
         facts = [(label, f"{decimals(values[order[0]] or 0.0)} ({rows[order[0]][0]})")
@@ -96,13 +108,16 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     return facts, Table(head, rows, marked=marked)
 
 
-def last_best(known: Iterable[figures.SoFar]) -> float | None:
-    """The best at the end; None where no trial was complete by then."""
-    best = [one.best for one in known if math.isfinite(one.best)]
+def last_best(moments: Iterable[figures.SoFar]) -> float | None:
+    """Return the best value of the last moment, or None if no trial was complete by then."""
+    best = [moment.best for moment in moments if math.isfinite(moment.best)]
     return best[-1] if best else None
 
 
 def best_first(values: Sequence[float | None], sign: float) -> list[int]:
-    """Places of the values that there are; ``sign`` is 1 where lower is better."""
-    known = [(sign * value, k) for k, value in enumerate(values) if value is not None]
-    return [k for _, k in sorted(known)]
+    """Return the indices of the values that are not None, the best first.
+
+    ``sign`` is 1 if a lower value is better, else -1.
+    """
+    signed = [(sign * value, k) for k, value in enumerate(values) if value is not None]
+    return [k for _, k in sorted(signed)]

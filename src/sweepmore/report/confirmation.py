@@ -13,6 +13,7 @@ from sweepmore.wording import decimals, plural
 
 
 def confirmed_section(study: Study) -> Section:
+    """Return the section about the confirmation of a study, which must have a winner."""
     assert study.winner is not None
     winner = study.winner
     picture = Picture(
@@ -25,7 +26,7 @@ def confirmed_section(study: Study) -> Section:
 
 
 def _what_seeds_say(winner: Winner, sign: float) -> str:
-    """Which seeds chose, which gave the number to report, and what the search had promised."""
+    """Say which seeds chose the winner, which gave its number, and what the search had promised."""
     fresh, is_final = plural(winner.seeds, "fresh seed"), winner.final is not None
     if len(winner.rows) == 1 and not is_final:
         said = [f"The best was trained again with {fresh}; nothing was chosen by them."]
@@ -51,12 +52,15 @@ def _what_seeds_say(winner: Winner, sign: float) -> str:
 
 
 def seeds_title(winner: Winner) -> str:
-    """Of the section about a confirmation."""
+    """Return the title of the section about a confirmation."""
     return f"What fresh {'' if winner.final is None else 'and final '}seeds say"
 
 
 def winner_table(winner: Winner) -> Table:
-    """The confirmed configurations, by the seeds that chose; the winner's row is marked."""
+    """Return a table of the confirmed configurations; the winner's row is marked.
+
+    Its means are those of the fresh seeds that chose the winner, not of the final ones.
+    """
     mean = f"mean of {plural(winner.seeds, 'fresh seed')}"
     return Table(
         ["trial", "in the search", mean, "± (95 %)", "tied", "parameters"],

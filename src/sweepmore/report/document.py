@@ -19,8 +19,11 @@ from sweepmore.wording import decimals
 
 @dataclass(frozen=True)
 class Table:
-    """Sorted by a click on its head. ``marked`` rows stand out; the columns ``typed`` hold what is
-    typed in a command, so their numbers have no separators."""
+    """A table that a click on its head sorts.
+
+    ``marked`` holds the indices of rows that stand out. The columns in ``typed`` hold values that
+    people type into a command, so their numbers have no separators.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -44,6 +47,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
+    """A titled part of a page: text, then pictures, then tables."""
+
     title: str
     text: str = ""
     pictures: Sequence[Picture] = ()
@@ -52,7 +57,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The answer first (``facts``), then what to mistrust, then the evidence."""
+    """A page: the answer first (``facts``), then ``warnings`` about it, then the evidence."""
 
     title: str
     subtitle: str
@@ -63,8 +68,10 @@ class Page:
 
 
 def write(page: Page, folder: Path) -> Path:
-    """``index.html`` and a PNG of each figure, without those of an earlier page; returns the
-    page's path."""
+    """Write ``index.html`` and a PNG of each figure into a folder, and return the page's path.
+
+    Figures of an earlier page in the same folder are deleted.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -87,12 +94,12 @@ def write(page: Page, folder: Path) -> Path:
 
 
 def sorts_by_number(value: Any) -> bool:
-    """What JavaScript's Number() reads; the other values sort by their text."""
+    """Whether JavaScript's Number() reads the value. All others are sorted by their text."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def cell(value: Any, typed: bool = False) -> str:
-    """A value as a table shows it; ``typed`` into a command it has no separators."""
+    """Return a value as a table shows it, without separators if it is ``typed`` into a command."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -103,7 +110,7 @@ def cell(value: Any, typed: bool = False) -> str:
 
 
 def markdown(table: Table) -> str:
-    """The same table for RESULTS.md."""
+    """Return a table as Markdown, for RESULTS.md."""
     shown = [[cell(value, k in table.typed) for k, value in enumerate(row)] for row in table.rows]
     head, *rows = [[text.replace("|", "\\|") for text in row] for row in (table.head, *shown)]
     lines = [head, ["---"] * len(head), *rows]

@@ -1,4 +1,7 @@
-"""Charts as PNG for files, and as SVG for pages that load nothing (plotly would add megabytes)."""
+"""Charts as PNG for files, and as SVG for pages that load nothing (plotly would add megabytes).
+
+One file, because ``svg`` finds the marks of a figure by the ids and the order that ``draw`` gives.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ COLOURS = (ORANGE, BLUE, GREEN, PINK, SKY, YELLOW)
 
 
 def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
-    """One figure of a chart or of several side by side."""
+    """Return one figure of the charts, ``columns`` side by side, without their outliers."""
     from matplotlib.figure import Figure
 
     charts = [without_outliers(chart) for chart in charts]
@@ -44,7 +47,7 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
 
 
 def _draw(axes: Axes, chart: Chart, small: bool) -> None:
-    # reversed: the first curve is the one to see
+    # data; curves in reverse, so that the first lies on top
     for k, (curve, colour) in reversed([*enumerate(zip(chart.curves, colours_of(chart)))]):
         style = {"drawstyle": "steps-post"} if chart.steps else {}
         style |= {"linestyle": "dashed"} if curve.dashed else {}
@@ -66,7 +69,7 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
                                 linewidths=1.2 if marker == "x" else 0)  # fmt: skip
             if style_name == "labelled":
                 for p in group:
-                    axes.annotate(p.told, (p.x, p.y), ha="center", va="center", parse_math=False)
+                    axes.annotate(p.tooltip, (p.x, p.y), ha="center", va="center", parse_math=False)
             dots.set_gid(f"points-{chart.name}-{style_name}")
     if chart.bars:
         names = [name for name, _ in reversed(chart.bars)]
@@ -75,6 +78,8 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     if chart.counts:
         _heat_map(axes, chart)
         return
+
+    # scales, which depend on the limits of the data drawn so far
     if chart.diagonal and chart.points:
         # as far as the points go in x: y may reach much further, by the intervals of a few
         low, high = min(p.x for p in chart.points), max(p.x for p in chart.points)
@@ -92,6 +97,8 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
         axes.margins(x=0.15)
     if chart.top is not None or chart.bottom is not None:
         axes.set_ylim(chart.bottom, chart.top)
+
+    # words; a small chart has no room for a title
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     if not small:
@@ -104,7 +111,7 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
 
 
 def _heat_map(axes: Axes, chart: Chart) -> None:
-    """Darker is more, by the logarithm, for a few pairs are far more frequent than the others."""
+    """Draw counts by the darkness of their logarithm: a few pairs are far more frequent."""
     values = np.log1p(np.array(chart.counts, dtype=float))
     axes.imshow(values, cmap="Blues", aspect="auto")
     places = range(len(chart.categories))
@@ -122,13 +129,16 @@ def _heat_map(axes: Axes, chart: Chart) -> None:
 
 
 def _has_logarithm(interval: Sequence[float]) -> bool:
-    """A share, a gain or a reward may be 0 or less: then the axis is linear."""
+    """Whether an axis may be logarithmic. A share, a gain or a reward may be 0 or less."""
     return bool(min(interval) > 0)
 
 
 def _plain_ticks(axis: Axis, few: bool) -> None:
-    """0.01, 0.02, 0.05 instead of powers of ten; within one decade matplotlib's own places. Over
-    many decades it labels every second or third one, and none where 2 and 5 are asked for, too."""
+    """Label 0.01, 0.02, 0.05 instead of powers of ten, and matplotlib's places within a decade.
+
+    Over many decades matplotlib labels every second or third, but none at all if 2 and 5 are asked
+    for, too.
+    """
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
@@ -152,23 +162,25 @@ STYLES = (
 
 
 def colours_of(chart: Chart) -> list[str]:
-    """A curve with a band is grey, one that is dashed or has no label has the colour of the one
-    before it, and a single one beside points stands out from them."""
+    """Return the colour of each curve.
+
+    A curve with a band is grey. A dashed or unlabelled curve takes the colour of the curve before
+    it. A single curve beside points is orange, to stand out from them.
+    """
     if len(chart.curves) == 1 and chart.points:
         return [ORANGE]
-    found, wheel = list[str](), iter(COLOURS * len(chart.curves))
+    colours, wheel = list[str](), iter(COLOURS * len(chart.curves))
     for curve in chart.curves:
-        same = found and (curve.dashed or not curve.label)
-        found.append(GREY if curve.low else found[-1] if same else next(wheel))
-    return found
+        same = colours and (curve.dashed or not curve.label)
+        colours.append(GREY if curve.low else colours[-1] if same else next(wheel))
+    return colours
 
 
 def without_outliers(chart: Chart) -> Chart:
-    """A few very bad trials would press all others together: without those beyond Tukey's outer
-    fence at the worse end, which the title counts.
+    """Leave out values beyond Tukey's outer fence at the worse end, and count them in the title.
 
-    Left in and clipped, they would also be missing among the marks of an SVG, whose titles are
-    told off in order.
+    A few very bad trials would squeeze all others together. Clipping them instead would not do: an
+    SVG has no mark for a clipped point, and ``svg`` gives tooltips to marks in their order.
     """
     values = [p.y for p in chart.points] or [y for c in chart.curves for y in [*c.y, *c.high]]
     if chart.better is None or chart.bars or chart.counts or len(values) < 8:
@@ -190,7 +202,7 @@ def without_outliers(chart: Chart) -> Chart:
 
 
 def _without_corner(chart: Chart) -> Chart:
-    """Of two losses on equal terms: without the points that are far beyond the others in either."""
+    """Leave out points that are far beyond the others in x or y, two losses on equal terms."""
     right, top = fence([p.x for p in chart.points]), fence([p.y for p in chart.points])
     kept = [p for p in chart.points if p.x <= right and p.y <= top]
     if len(kept) == len(chart.points):
@@ -200,18 +212,21 @@ def _without_corner(chart: Chart) -> Chart:
 
 
 def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's suffix, and create its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
 def svg(figure: Figure, charts: Sequence[Chart]) -> str:
-    """For a page: scales with it, takes its text colour, tells each point when pointed at."""
+    """Return a figure for a page: it scales, takes the text colour and has a tooltip a point."""
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sweepmore"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
+
+    # a size that scales, a name for screen readers, and colours that follow the page's theme
     text = text[text.index("<svg") :]
     label = escape(", ".join(chart.title for chart in charts), quote=True)
     (box,) = re.findall(r'<svg [^>]*?viewBox="([^"]*)"', text)
@@ -221,6 +236,8 @@ def svg(figure: Figure, charts: Sequence[Chart]) -> str:
     text = re.sub(r"(stroke|fill): #000000", r"\1: currentColor", text)
     text = text.replace("<text ", '<text fill="currentColor" ')
     text = text.replace(BLUE.lower(), "var(--accent)")  # the page's: lighter on a dark ground
+
+    # tooltips, and ids that no other figure of the page shares
     for chart in map(without_outliers, charts):
         for style_name, *_ in STYLES:
             group = [p for p in chart.points if p.style == style_name]
@@ -232,7 +249,7 @@ def svg(figure: Figure, charts: Sequence[Chart]) -> str:
 
 
 def _with_titles(text: str, gid: str, points: Sequence[Point]) -> str:
-    """``<use … />`` of the group with this id, one a point, gets a ``<title>``."""
+    """Give each ``<use … />`` of the group with this id the tooltip of its point."""
     begin = text.find(f'<g id="{gid}">')
     if begin < 0:
         return text
@@ -243,7 +260,7 @@ def _with_titles(text: str, gid: str, points: Sequence[Point]) -> str:
         point = next(titles, None)
         if point is None:
             return match.group(0)
-        return f"<use {match.group(1)}><title>{escape(point.told)}</title></use>"
+        return f"<use {match.group(1)}><title>{escape(point.tooltip)}</title></use>"
 
     changed = re.sub(r"<use ([^>]*?)/>", titled, text[begin:end])
     return text[:begin] + changed + text[end:]

@@ -25,18 +25,19 @@ if TYPE_CHECKING:
     pass
 from sweepmore.report.chart import Better, Chart, Curve, Point
 
-# Learning curves drawn one by one; the others are a band.
+# How many learning curves are drawn as lines; the others form a band.
 BEST_CURVES = 10
 # Steps at which the spread of learning curves is taken.
 GRID = 60
 
 
-def better(seen: StudyView, objective: int = 0) -> Better:
-    return "low" if seen.sign(objective) > 0 else "high"
+def better(view: StudyView, objective: int = 0) -> Better:
+    """Return which end of an objective is better."""
+    return "low" if view.sign(objective) > 0 else "high"
 
 
-def told(attempt: Attempt) -> str:
-    """A trial in words."""
+def tooltip_of(attempt: Attempt) -> str:
+    """Return a trial in words: its number, values and parameters."""
     values = "" if attempt.values is None else ", ".join(f"{v:.4g}" for v in attempt.values)
     parts = [
         f"trial {attempt.root}",
@@ -46,83 +47,89 @@ def told(attempt: Attempt) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def history(seen: StudyView, metric: str) -> Chart:
-    """Every trial's value in the order of trials, and the best so far."""
-    done = sorted(seen.ranked, key=lambda a: a.root)
-    sign = seen.sign()
+def history(view: StudyView, metric: str) -> Chart:
+    """Return each trial's value by its number, with the best so far as stairs."""
+    done = sorted(view.ranked, key=lambda a: a.root)
+    sign = view.sign()
     best, stairs = math.inf, list[float]()
     for attempt in done:
         best = min(best, sign * value_of(attempt))
         stairs.append(sign * best)
-    points = [Point(a.root, value_of(a), told(a)) for a in done]
-    cut = [a for a in seen.counted if a.state is TrialState.PRUNED and a.values]
-    points += [Point(a.root, value_of(a), told(a), "pruned") for a in cut]
+    points = [Point(a.root, value_of(a), tooltip_of(a)) for a in done]
+    cut = [a for a in view.counted if a.state is TrialState.PRUNED and a.values]
+    points += [Point(a.root, value_of(a), tooltip_of(a), "pruned") for a in cut]
     running = Curve("best so far", [a.root for a in done], stairs)
     pruned = f", {len(cut)} pruned" if cut else ""
-    title = f"{seen.name}: n = {plural(len(done), 'complete trial')}{pruned}"
+    title = f"{view.name}: n = {plural(len(done), 'complete trial')}{pruned}"
     return Chart("history", title, "trial", metric, points, [running], steps=True,
-                 better=better(seen),
+                 better=better(view),
                  legend={"complete": "a trial", "pruned": "pruned"})  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SoFar:
-    """A study after its first ``trials``; ``best`` is infinite while there is none."""
+    """A study after its first ``trials`` and ``seconds`` of work.
+
+    ``best`` is infinite while no trial is complete.
+    """
 
     trials: int
     seconds: float
     best: float
 
 
-def so_far(seen: StudyView) -> list[SoFar]:
-    """After each trial in turn; ``seconds`` are those of the trials, added up."""
-    sign = seen.sign()
-    best, spent, found = math.inf, 0.0, list[SoFar]()
-    for number, attempt in enumerate(sorted(seen.counted, key=lambda a: a.root), 1):
-        spent += seen.seconds_of(attempt) or 0.0
+def so_far(view: StudyView) -> list[SoFar]:
+    """Return the study after each trial in turn. Seconds of parallel trials are added up."""
+    sign = view.sign()
+    best, spent, moments = math.inf, 0.0, list[SoFar]()
+    for number, attempt in enumerate(sorted(view.counted, key=lambda a: a.root), 1):
+        spent += view.seconds_of(attempt) or 0.0
         if attempt.state is TrialState.COMPLETE and not attempt.infeasible:
             best = min(best, sign * value_of(attempt))
-        found.append(SoFar(number, spent, sign * best))
-    return found
+        moments.append(SoFar(number, spent, sign * best))
+    return moments
 
 
 def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
-    """Best so far of several studies, by the number of trials or by seconds of work."""
+    """Return the best so far of several studies, ``by`` "trials" or by seconds of work."""
     curves = []
-    for seen in studies:
-        known = [one for one in so_far(seen) if math.isfinite(one.best)]
-        x = [one.trials if by == "trials" else one.seconds for one in known]
-        label = f"{seen.name}, n = {len(seen.counted)}"
-        curves.append(Curve(label, x, [one.best for one in known]))
+    for view in studies:
+        moments = [moment for moment in so_far(view) if math.isfinite(moment.best)]
+        x = [moment.trials if by == "trials" else moment.seconds for moment in moments]
+        label = f"{view.name}, n = {len(view.counted)}"
+        curves.append(Curve(label, x, [moment.best for moment in moments]))
     label = "trials" if by == "trials" else "seconds of trials, added up"
     return Chart(f"anytime_{by}", f"best so far by {by}", label, metric, curves=curves, steps=True,
                  better=better(studies[0]))  # fmt: skip
 
 
 def learning_curves(
-    seen: StudyView, reports: Mapping[int, Mapping[int, float]], metric: str
+    view: StudyView, reports: Mapping[int, Mapping[int, float]], metric: str
 ) -> Chart | None:
-    """The reports of the best trials, and the middle 80 % of all; None without reports.
+    """Return the reports of the best trials and the middle 80 % of all, or None without reports.
 
-    Between two reports a trial's value is on the line between them, so that trials of unequal
-    length have a spread at the same step too.
+    ``reports`` holds each trial's reported values by its number and step. Values between two
+    reports are interpolated linearly, so that trials that reported at other steps can be compared.
     """
-    ranked = seen.ranked
-    known = {a.number for a in ranked}
-    others = [a for a in seen.counted if a.number not in known]
+    # a line needs two finite reports; trials without a rank count towards the spread alone
+    ranked = view.ranked
+    ranked_numbers = {a.number for a in ranked}
+    others = [a for a in view.counted if a.number not in ranked_numbers]
     rows = [_finite(reports.get(a.number, {})) for a in [*ranked, *others]]
     best = [row for row in rows[: min(BEST_CURVES, len(ranked))] if len(row) > 1]
     if not best:
         return None
-    known_rows = [row for row in rows if len(row) > 1]
-    curves = _spread(known_rows)
+    reported = [row for row in rows if len(row) > 1]
+    curves = _spread(reported)
+
+    # one legend entry for the best, one for all the next
     for k, row in enumerate(best):
         label = "the best" if k == 0 else f"the next {len(best) - 1}" if k == 1 else ""
         curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
-    all_trials = plural(len(known_rows), "trial")
-    title = f"{seen.name}: the best {len(best)} and the spread of all, n = {all_trials}"
+    all_trials = plural(len(reported), "trial")
+    title = f"{view.name}: the best {len(best)} and the spread of all, n = {all_trials}"
     return Chart("curves", title, "step", metric, curves=curves, log_y=True,
-                 better=better(seen))  # fmt: skip
+                 better=better(view))  # fmt: skip
 
 
 def _finite(reports: Mapping[int, float]) -> list[tuple[int, float]]:
@@ -130,18 +137,18 @@ def _finite(reports: Mapping[int, float]) -> list[tuple[int, float]]:
 
 
 def _spread(rows: Sequence[Sequence[tuple[int, float]]]) -> list[Curve]:
-    """Median and deciles at up to ``GRID`` steps, where at least three trials are."""
+    """Return median and deciles at up to ``GRID`` steps that at least three trials reached."""
     first, last = min(row[0][0] for row in rows), max(row[-1][0] for row in rows)
-    found = []
+    spread = []
     for step in np.linspace(first, last, GRID):
         at = [_between(row, float(step)) for row in rows if row[0][0] <= step <= row[-1][0]]
         if len(at) >= 3:
             deciles = statistics.quantiles(at, n=10, method="inclusive")
-            found.append((float(step), statistics.median(at), deciles[0], deciles[-1]))
-    if not found:
+            spread.append((float(step), statistics.median(at), deciles[0], deciles[-1]))
+    if not spread:
         return []
-    steps, medians, low, high = zip(*found)
-    whole = all(row[-1][0] == last for row in rows)  # else the late ones are what pruning left
+    steps, medians, low, high = zip(*spread)
+    whole = all(row[-1][0] == last for row in rows)  # else pruning chose who is left at the end
     label = f"{'all' if whole else 'of those still running'}: median, middle 80 %"
     return [Curve(label, steps, medians, low, high)]
 
@@ -150,22 +157,25 @@ def _between(row: Sequence[tuple[int, float]], step: float) -> float:
     return float(np.interp(step, [s for s, _ in row], [value for _, value in row]))
 
 
-def importance(shares: Mapping[str, float], seen: StudyView) -> Chart | None:
-    """Bars, the most important parameter first."""
+def importance(shares: Mapping[str, float], view: StudyView) -> Chart | None:
+    """Return a bar for each parameter, the most important first, or None without ``shares``."""
     if not shares:
         return None
     positive = {name: max(0.0, share) for name, share in shares.items()}
     bars = sorted(positive.items(), key=lambda row: -row[1])
-    title = f"{seen.name}: what the value depends on, n = {plural(len(seen.ranked), 'trial')}"
+    title = f"{view.name}: what the value depends on, n = {plural(len(view.ranked), 'trial')}"
     return Chart("importance", title, "share of the variance that it explains", "", bars=bars)
 
 
-def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str) -> list[Chart]:
-    """The value against each parameter; ``space`` is the question's."""
+def slices(view: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str) -> list[Chart]:
+    """Return a chart of the value against each parameter that at least two trials have.
+
+    ``space`` holds the distributions of the study's question, as Optuna writes them in JSON.
+    """
     charts = []
-    for name, one in space.items():
-        rows = [a for a in seen.ranked if name in a.params]
-        about = one.get("attributes", {})
+    for name, distribution in space.items():
+        rows = [a for a in view.ranked if name in a.params]
+        about = distribution.get("attributes", {})
         choices = [] if "choices" not in about else [str(c) for c in about["choices"]]
         if len(rows) < 2:
             continue
@@ -174,7 +184,7 @@ def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str)
             Point(
                 places[str(a.params[name])] if choices else float(a.params[name]),
                 value_of(a),
-                told(a),
+                tooltip_of(a),
             )
             for a in rows
         ]
@@ -187,29 +197,31 @@ def slices(seen: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str)
                 points,
                 log_x=bool(about.get("log")),
                 categories=choices,
-                better=better(seen),
+                better=better(view),
             )
         )
     return charts
 
 
-def overfitting(seen: StudyView, curves: Curves) -> Chart | None:
-    """What each trial has learnt from against what it has not: the further above the diagonal, the
-    more it has learnt by heart; the further along it, the less it has learnt of either. None where
-    the application names no such pair, or fewer than two trials keep both."""
+def overfitting(view: StudyView, curves: Curves) -> Chart | None:
+    """Return each trial's result on held-out data against its result on what it learnt from.
+
+    A trial far above the diagonal overfits, and one far along it underfits. Returns None if the
+    application names no such pair, or if fewer than two trials keep both results.
+    """
     if curves.overfit is None:
         return None
     learnt, held_out = curves.overfit
     points = []
-    for attempt in seen.counted:
+    for attempt in view.counted:
         kept = attempt.attrs.result or {}
         x, y = kept.get(learnt), kept.get(held_out)
         if x is not None and y is not None and math.isfinite(x + y):
-            points.append(Point(x, y, told(attempt)))
+            points.append(Point(x, y, tooltip_of(attempt)))
     if len(points) < 2:
         return None
     title = (
-        f"{seen.name}: n = {plural(len(points), 'trial')}; "
+        f"{view.name}: n = {plural(len(points), 'trial')}; "
         "the further above the line, the more overfitting"
     )
     return Chart("fit", title, curves.label(learnt), curves.label(held_out), points, diagonal=True)
@@ -218,8 +230,11 @@ def overfitting(seen: StudyView, curves: Curves) -> Chart | None:
 def logged(
     curves: Curves, runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], data: Mapping[str, Any]
 ) -> Chart:
-    """What runs logged at their evaluations, by name (empty for a single one) and rows; ``data``
-    is what their results say of the data."""
+    """Return the curves that runs logged at their evaluations.
+
+    ``runs`` holds the name of each run (empty for a single run) and its rows. ``data`` is the
+    section of that name in ``result.json``, which counts the examples.
+    """
     first = curves.drawn[0]
     drawn = []
     for name, rows in runs:
@@ -240,7 +255,7 @@ def logged(
 
 
 def confirmed(winner: Winner, metric: str) -> Chart:
-    """What the search promised against the mean over fresh seeds."""
+    """Return the mean over fresh seeds against what the search promised, in the metric's unit."""
     points = []
     for row in winner.rows:
         style = "winner" if row.trial == winner.trial else "tied" if row.tied else "complete"
@@ -254,27 +269,31 @@ def confirmed(winner: Winner, metric: str) -> Chart:
                  better=None, legend=legend)  # fmt: skip
 
 
-def front(seen: StudyView, labels: Sequence[str], group: str | None = None) -> Chart:
-    """Two objectives against each other, and the line of the trials that nothing beats; with
-    ``group`` a line for each value of that parameter."""
-    points = [Point(a.values[1], a.values[0], told(a)) for a in seen.ranked if a.values]
-    curves = [_front_curve(seen, "no trial beats these")]
+def front(view: StudyView, labels: Sequence[str], group: str | None = None) -> Chart:
+    """Return two objectives against each other, and the line of the trials that nothing beats.
+
+    With ``group``, there is a line for each value of that parameter instead. ``labels`` names the
+    two objectives.
+    """
+    points = [Point(a.values[1], a.values[0], tooltip_of(a)) for a in view.ranked if a.values]
+    curves = [_front_curve(view, "no trial beats these")]
     if group is not None:
         curves = []
-        for value in sorted({a.params[group] for a in seen.ranked}):
-            of_value = [a for a in seen.attempts if a.params.get(group) == value]
-            part = StudyView(seen.name, seen.directions, tuple(of_value))
+        for value in sorted({a.params[group] for a in view.ranked}):
+            of_value = [a for a in view.attempts if a.params.get(group) == value]
+            part = StudyView(view.name, view.directions, tuple(of_value))
             curves.append(_front_curve(part, f"{group}={short(value)}"))
-    title = f"{seen.name}: n = {plural(len(points), 'trial')}"
+    title = f"{view.name}: n = {plural(len(points), 'trial')}"
     return Chart("front", title, labels[1], labels[0], points, curves, log_x=True, steps=True,
-                 better=better(seen))  # fmt: skip
+                 better=better(view))  # fmt: skip
 
 
-def _front_curve(seen: StudyView, label: str) -> Curve:
-    rows = sorted((a.values[1], a.values[0]) for a in seen.front if a.values)
+def _front_curve(view: StudyView, label: str) -> Curve:
+    rows = sorted((a.values[1], a.values[0]) for a in view.front if a.values)
     return Curve(label, [x for x, _ in rows], [y for _, y in rows])
 
 
 def value_of(attempt: Attempt) -> float:
+    """Return the first objective of an attempt that has values."""
     assert attempt.values is not None
     return attempt.values[0]

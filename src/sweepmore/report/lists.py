@@ -1,4 +1,4 @@
-"""What there is: runs and studies, newest first."""
+"""Lists of the runs and studies that exist, newest first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from sweepmore.wording import plus_minus
 
 
 def list_runs(outputs: Path, application: Application = NOTHING_KNOWN, most: int = 15) -> Table:
-    """Newest first: status, the first of the application's curves, data, and what was set."""
+    """Return a table of the newest runs, at most ``most``.
+
+    Its columns are the status, the first of the application's curves, the data, and the settings
+    that were given.
+    """
     measured, rows = application.curves.drawn[:1], []
     folders = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
     for folder in sorted(folders, key=began, reverse=True)[:most]:
@@ -40,10 +44,13 @@ def list_runs(outputs: Path, application: Application = NOTHING_KNOWN, most: int
 
 
 def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table:
-    """Newest first: its state, how many trials, the confirmed mean of the winner, else the best
-    value; data, and what was set."""
+    """Return a table of the newest studies, at most ``most``, without confirmations.
+
+    Its columns are the state, the number of trials, the winner's confirmed mean (else the best
+    value), the data, and the settings that were given.
+    """
     names = optuna.get_all_study_names(database)
-    found: list[tuple[datetime, list[Any]]] = []
+    dated_rows: list[tuple[datetime, list[Any]]] = []
     for name in names:
         if ending(name):
             continue
@@ -51,50 +58,61 @@ def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table
         attrs = StudyAttributes.of(study)
         if not attrs.command:
             continue
-        seen = view(study)
-        times = [a.started for a in seen.attempts if a.started is not None]
-        confirmed, best = confirmation_of(study), seen.ranked[0] if seen.ranked else None
-        known = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
+
+        # a confirmed mean counts for more than the best of many trials
+        study_view = view(study)
+        times = [a.started for a in study_view.attempts if a.started is not None]
+        confirmed = confirmation_of(study)
+        best = study_view.ranked[0] if study_view.ranked else None
+        outcome = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
         value: float | str | None = None if best is None else (best.values or (None,))[0]
-        if known.winner is not None:  # a confirmed mean, no best of many
-            value = plus_minus(known.winner.mean, known.winner.half_width)
+        if outcome.winner is not None:
+            value = plus_minus(outcome.winner.mean, outcome.winner.half_width)
+
+        # a study that stopped early also says how many trials it was asked for
         data = None if best is None else data_of(run_of(best))
         total = None if attrs.budget is None else attrs.budget.n_trials
-        state = state_of(seen, total, known)
+        state = state_of(study_view, total, outcome)
         whole = state != "stopped" or total is None
-        trials = len(seen.counted) if whole else f"{len(seen.counted)} of {total}"
+        trials = len(study_view.counted) if whole else f"{len(study_view.counted)} of {total}"
         row = [name, state, trials, value, data,
                " ".join(set_words(attrs.command["words"]))]  # fmt: skip
-        found.append((max(times, default=datetime.min), row))
-    found.sort(key=lambda one: one[0], reverse=True)
+        dated_rows.append((max(times, default=datetime.min), row))
+    dated_rows.sort(key=lambda dated: dated[0], reverse=True)
     head = ["study", "state", "trials", "best (±: confirmed)", "data", "set"]
-    return Table(head, [row for _, row in found[:most]])
+    return Table(head, [row for _, row in dated_rows[:most]])
 
 
-def state_of(seen: StudyView, total: int | None, confirmed: StudyAttributes) -> str:
-    """``confirmed`` is what is known of a confirmation; ``total`` is None where no version that
-    kept it ran the study."""
-    if seen.running:
+def state_of(study_view: StudyView, total: int | None, confirmed: StudyAttributes) -> str:
+    """Return a study's state in a word or two.
+
+    ``confirmed`` holds the attributes of its confirmation, empty ones if it has none. ``total`` is
+    the number of trials asked for, or None if the study's version did not store it.
+    """
+    if study_view.running:
         return "running"
     if (whose := tested(confirmed)) is not None:
         return "tested" if whose == "winner" else "confirmed anew"
     if confirmed.winner is not None:
         return "confirmed"
-    short = total is not None and len(seen.counted) + len(seen.given_up) < total
-    if seen.waiting or short:
+    short = total is not None and len(study_view.counted) + len(study_view.given_up) < total
+    if study_view.waiting or short:
         return "stopped"
     return "done"
 
 
 def data_of(run: Path) -> str | None:
-    """The name of a run's data, as ``result.json`` has it; None where that is gone."""
+    """Return the name of a run's data from its ``result.json``, or None if that was deleted."""
     path = run / "result.json"
     name = read_json(path).get("data", {}).get("name") if path.exists() else None
     return None if name is None else str(name)
 
 
 def set_words(words: Sequence[str]) -> list[str]:
-    """Of a study's command: the application's settings, then the sweeper's, its name left out."""
+    """Return a command's settings: the application's, then the sweeper's.
+
+    The study's name and place are left out, because a list shows them already.
+    """
     where = tuple(f"hydra.sweeper.{key}=" for key in ("study_name", "outputs", "storage"))
     return sorted(
         (word for word in words if not word.startswith(where)),

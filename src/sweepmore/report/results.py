@@ -20,13 +20,17 @@ MOST_COMMITTED = 20
 def results_page(
     study: Study, about: Sequence[tuple[str, str]], additions: Additions = NOTHING_ADDED
 ) -> str:
-    """RESULTS.md of a study that is committed with its trials and figures: what was asked, what
-    was found, what failed. ``about`` says when, where and from which commit."""
+    """Return RESULTS.md of a study that is committed with its trials and figures.
+
+    It says what was asked, what came out and what failed. ``about`` holds labelled facts about the
+    commit, the versions and the machine.
+    """
     page = study_page(study, additions)
-    facts = [(label, told) for label, told in page.facts if label != FOLDER]  # not committed
+    facts = [(label, text) for label, text in page.facts if label != FOLDER]  # not committed
     lines = [f"# {page.title}", "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
+    # the command comes before the evidence: it is what a reader needs to repeat the study
     lines += ["```", command_line(study.attrs.command), "```", ""]
     if page.warnings:
         lines += ["Check these:", "", *(f"- {warning}" for warning in page.warnings), ""]

@@ -22,29 +22,37 @@ from sweepmore.wording import decimals, plural, shown_path
 
 
 def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
-    """A run, or two of them: what differs in their settings, their curves together, and what the
-    application tells of each side by side."""
+    """Return the page of one run, or of two side by side.
+
+    Two runs are compared by the settings that differ, their curves in one chart, and the sections
+    that the application adds to both. Raises RunError if their data differ, because their losses
+    then cannot be compared.
+    """
     results = [read_json(folder / "result.json") for folder in folders]
     for result in results[1:]:
         if result["data"]["fingerprint"] != results[0]["data"]["fingerprint"]:
-            names = [one["data"]["name"] for one in results]
+            names = [result["data"]["name"] for result in results]
             raise RunError("The runs have other data: their losses cannot be compared.",
                            value=names, cure="Compare runs of equal fingerprints.")  # fmt: skip
+
+    # the evidence: settings, curves, then what the application adds
     names = [name_of(folder) for folder in folders]
     application = additions.describe(dotted(read_config(folders[0])))
     additions = additions.of(application)
-    told, sections = [tell(additions, folder) for folder in folders], list[Section]()
-    known = list(zip(names, results))
+    remarks, sections = [tell(additions, folder) for folder in folders], list[Section]()
+    named_results = list(zip(names, results))
     if len(folders) > 1:
         sections.append(Section("What differs", tables=[differing(folders)]))
     if application.curves.drawn:
         chart = figures.logged(application.curves, _logged(names, folders), results[0]["data"])
-        pictures = [Picture([chart], additions.note(known))]
+        pictures = [Picture([chart], additions.note(named_results))]
         sections.append(Section(application.curves.title, pictures=pictures))
-    sections += side_by_side(names, told) if len(folders) > 1 else told[0].sections
+    sections += side_by_side(names, remarks) if len(folders) > 1 else remarks[0].sections
+
+    # the answer, which a page shows first: how each run ended, then its numbers
     facts = [
         fact
-        for name, result in known
+        for name, result in named_results
         for fact in (
             (name, _ended(application.curves, result)),
             *((f"{name}: the {label}", text) for label, text in additions.numbers(result)),
@@ -55,8 +63,8 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
         subtitle=" · ".join(
             f"{plural(r['steps'], 'step')} in {r['seconds']:.1f} s" for r in results
         ),
-        facts=[*facts, *(told[0].facts if len(folders) == 1 else ())],
-        warnings=warnings_of_runs(names, told),
+        facts=[*facts, *(remarks[0].facts if len(folders) == 1 else ())],
+        warnings=warnings_of_runs(names, remarks),
         sections=sections,
         commands=[
             command
@@ -75,7 +83,7 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
 def _logged(
     names: Sequence[str], folders: Sequence[Path]
 ) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
-    """The rows of each run's journal, by its name, which a single run does not need."""
+    """Return each run's name and the rows of its journal. A single run needs no name."""
     return [
         (name if len(folders) > 1 else "", read_metrics(folder))
         for name, folder in zip(names, folders)
@@ -83,25 +91,27 @@ def _logged(
 
 
 def _ended(curves: Curves, result: Mapping[str, Any]) -> str:
-    """How a run ended: its status, or what it was measured by."""
+    """Say how a run ended: by its final losses if it is ok, else by its status and the reason."""
     if result["status"] != "ok":
         return f"{result['status']}: {result['reason']}"
-    known = [curve for curve in curves.drawn if result.get(curve.key) is not None]
-    values = (f"{curve.name} {decimals(result[curve.key])}" for curve in known)
+    measured = [curve for curve in curves.drawn if result.get(curve.key) is not None]
+    values = (f"{curve.name} {decimals(result[curve.key])}" for curve in measured)
     return ", ".join(values) or "ok"
 
 
-def warnings_of_runs(names: Sequence[str], told: Sequence[Told]) -> list[str]:
-    """Of several runs each warning says whose it is."""
-    if len(told) == 1:
-        return list(told[0].warnings)
-    return [f"{name}: {warning}" for name, one in zip(names, told) for warning in one.warnings]
+def warnings_of_runs(names: Sequence[str], remarks: Sequence[Told]) -> list[str]:
+    """Return the warnings of all runs. With several runs, each warning names its run."""
+    if len(remarks) == 1:
+        return list(remarks[0].warnings)
+    return [
+        f"{name}: {warning}" for name, remark in zip(names, remarks) for warning in remark.warnings
+    ]
 
 
-def side_by_side(names: Sequence[str], told: Sequence[Told]) -> list[Section]:
-    """Of the sections that all runs have, by title, the tables beside each other."""
-    found = []
-    titled = [{section.title: section for section in one.sections} for one in told]
+def side_by_side(names: Sequence[str], remarks: Sequence[Told]) -> list[Section]:
+    """Return the sections that all runs share by title, with their tables next to each other."""
+    joined = []
+    titled = [{section.title: section for section in remark.sections} for remark in remarks]
     for title in titled[0]:
         same = [sections[title] for sections in titled if title in sections]
         if len(same) == len(names):
@@ -110,21 +120,24 @@ def side_by_side(names: Sequence[str], told: Sequence[Told]) -> list[Section]:
                 for name, section in zip(names, same)
                 for table in section.tables
             ]
-            found += [Section(title, tables=tables)] if tables else []
-    return found
+            joined += [Section(title, tables=tables)] if tables else []
+    return joined
 
 
 def differing(folders: Sequence[Path]) -> Table:
-    """The settings that are not the same in all runs, as they are typed; – where a run's version
-    did not have one."""
+    """Return a table of the settings that differ between runs, written as they are typed.
+
+    A setting that a run's version did not have is None, which a page shows as –.
+    """
     flat = [dotted(read_config(folder)) for folder in folders]
-    typed = [{key: as_typed(value) for key, value in one.items()} for one in flat]
-    keys = sorted({key for one in typed for key in one})
-    rows = [[key, *(one.get(key) for one in typed)] for key in keys]
+    typed = [{key: as_typed(value) for key, value in settings.items()} for settings in flat]
+    keys = sorted({key for settings in typed for key in settings})
+    rows = [[key, *(settings.get(key) for settings in typed)] for key in keys]
     return Table(
         ["setting", *map(name_of, folders)], [row for row in rows if len(set(row[1:])) > 1]
     )
 
 
 def as_typed(value: Any) -> str:
+    """Return a setting as it is typed in a command: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -24,9 +24,13 @@ from sweepmore.study.winners import tested
 
 @dataclass(frozen=True)
 class Study:
-    """A study, read once. ``winner`` is what confirm.py left, its trials numbered as in the study;
-    ``tested`` whether it, or an earlier winner, has had a look at test; ``since`` says what the
-    search has found after the winner was named, with the command that confirms it."""
+    """A study, read once from its storage.
+
+    ``winner`` is the one that confirm.py named, with trials numbered as in the study. ``tested``
+    says whether it, or an earlier winner, has had a look at the test split. ``since`` says what the
+    search found after the winner was named, and the words that confirm it. ``reports`` holds each
+    trial's reported values by its number and step.
+    """
 
     seen: StudyView
     application: Application
@@ -48,18 +52,18 @@ class Study:
 
     @property
     def answer(self) -> Attempt:
-        """The confirmed winner's trial, else the best."""
+        """Return the confirmed winner's trial, or the best if none is confirmed."""
         roots = {attempt.root: attempt for attempt in self.seen.ranked}
         return self.best if self.winner is None else roots.get(self.winner.trial, self.best)
 
     @property
     def sign(self) -> float:
-        """Of the first objective: 1 where lower is better."""
+        """Return 1 if a lower first objective is better, else -1."""
         return self.seen.sign()
 
     @property
     def total(self) -> int | None:
-        """How many trials it was last asked for; None where an older version asked."""
+        """Return how many trials were last asked for, or None if an older version asked."""
         return None if self.attrs.budget is None else self.attrs.budget.n_trials
 
     @property
@@ -68,44 +72,57 @@ class Study:
 
     @property
     def is_search(self) -> bool:
-        """Whether it is no confirmation of another, nor a measure of its noise."""
+        """Whether it is a search, rather than a confirmation or a measurement of noise."""
         return searched_name(self.seen.name) == self.seen.name
 
     @property
     def may_be_luck(self) -> bool:
-        """Whether the best is the best of many single seeds, and not yet confirmed."""
+        """Whether the best trial may owe its place to its seed: one seed a trial, unconfirmed."""
         seeds = "seed" in (self.question.get("repeats") or {})
-        one = len(self.seen.directions) == 1
-        return self.winner is None and not seeds and one and self.is_search
+        single_objective = len(self.seen.directions) == 1
+        return self.winner is None and not seeds and single_objective and self.is_search
 
     @property
     def winning_run(self) -> Path:
-        """The confirmed winner's run, else the best trial's (its first, of several repeats)."""
+        """Return the folder of the confirmed winner's run, or else of the best trial's first."""
         return self.winner.run if self.winner else run_of(self.best)
 
 
 def read_study(study: optuna.Study, additions: Additions) -> Study:
-    """With its confirmation, where there is one."""
-    seen, attrs = view(study), StudyAttributes.of(study)
+    """Read a study and, if it has one, its confirmation.
+
+    ``additions`` describe studies of older versions, which do not store what their values are.
+    """
+    study_view, attrs = view(study), StudyAttributes.of(study)
     application = application_of(study) or additions.describe(attrs.question["config"])
     metrics = names_of(study, application)
     confirmed = confirmation_of(study)
-    known = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
-    winner = None if known.winner is None else as_searched(known.winner, seen)
+    outcome = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
+    winner = None if outcome.winner is None else as_searched(outcome.winner, study_view)
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
-    found = shares(
-        [attempt.params for attempt in seen.ranked],
-        [(attempt.values or (math.nan,))[0] for attempt in seen.ranked],
-        seen.directions[0],
+    importances = shares(
+        [attempt.params for attempt in study_view.ranked],
+        [(attempt.values or (math.nan,))[0] for attempt in study_view.ranked],
+        study_view.directions[0],
         attrs.question["space"],
     )
-    told = told_unconfirmed(unconfirmed(study))
-    since = (told, next_round(study)) if told else None
-    return Study(seen, application, attrs, reports, metrics, winner, tested(known), found, since)
+    news = told_unconfirmed(unconfirmed(study))
+    since = (news, next_round(study)) if news else None
+    return Study(
+        study_view,
+        application,
+        attrs,
+        reports,
+        metrics,
+        winner,
+        tested(outcome),
+        importances,
+        since,
+    )
 
 
 def names_of(study: optuna.Study, application: Application) -> list[str]:
-    """Of each value: the application's name, else the one that its trials gave, else its place."""
+    """Return a name for each value: the application's, else the trials', else its index."""
     number = len(study.directions)
     for names in (application.objectives, study.metric_names or ()):
         if len(names) == number:
@@ -113,9 +130,9 @@ def names_of(study: optuna.Study, application: Application) -> list[str]:
     return [f"value {k}" for k in range(number)]
 
 
-def as_searched(winner: Winner, seen: StudyView) -> Winner:
-    """A winner's record with the trials' numbers in the search instead of the confirmation's."""
-    numbers = {key_of(attempt.params): attempt.root for attempt in reversed(seen.ranked)}
+def as_searched(winner: Winner, search: StudyView) -> Winner:
+    """Return a winner's record with the trial numbers of the search, not of the confirmation."""
+    numbers = {key_of(attempt.params): attempt.root for attempt in reversed(search.ranked)}
 
     def renumbered(row: WinnerRow) -> WinnerRow:
         return replace(row, trial=numbers.get(key_of(row.params), row.trial))

@@ -29,36 +29,43 @@ FOLDER = "folder"
 
 
 def study_page(study: Study, additions: Additions, where: str = "") -> Page:
-    """``where`` are the words of outputs and storage that its commands need, " outputs=…"."""
-    seen, metric, additions = study.seen, study.metrics[0], additions.of(study.application)
-    told, run = tell(additions, study.winning_run), study.winning_run / "result.json"
+    """Return the page of a study.
+
+    ``where`` holds the words for outputs and storage that the page's commands repeat, such as
+    " outputs=…"; it is empty for the default places.
+    """
+    view, metric, additions = study.seen, study.metrics[0], additions.of(study.application)
+    remarks, run = tell(additions, study.winning_run), study.winning_run / "result.json"
     numbers = additions.numbers(read_json(run)) if run.exists() else ()
+
+    # a confirmation goes above the trials, because it counts for more than any of them
     evidence = [
-        Section("How the search went", pictures=[Picture([figures.history(seen, metric)])]),
+        Section("How the search went", pictures=[Picture([figures.history(view, metric)])]),
         trials_section(study),
     ]
-    if len(seen.directions) > 1:
+    if len(view.directions) > 1:
         evidence.insert(0, front_section(study))
     if study.winner is not None:
         evidence.insert(0, confirmed_section(study))
-    curves = figures.learning_curves(seen, study.reports, metric)
-    if curves is not None and not study.question.get("repeats"):  # whose reports are no steps
+    curves = figures.learning_curves(view, study.reports, metric)
+    if curves is not None and not study.question.get("repeats"):  # they report runs, not steps
         evidence.append(Section("How the trials learnt", pictures=[Picture([curves])]))
     evidence += parameter_sections(study)
-    fit = figures.overfitting(seen, study.application.curves)
+    fit = figures.overfitting(view, study.application.curves)
     if fit is not None:
         evidence.append(Section("Underfitting and overfitting", pictures=[Picture([fit])]))
     return Page(
-        title=seen.name,
+        title=view.name,
         subtitle=subtitle_of(study),
-        facts=[*facts_of(study), *((f"its run's {k}", v) for k, v in numbers), *told.facts],
-        warnings=[*warnings_of(study), *told.warnings],
-        sections=[*evidence, *told.sections],
+        facts=[*facts_of(study), *((f"its run's {k}", v) for k, v in numbers), *remarks.facts],
+        warnings=[*warnings_of(study), *remarks.warnings],
+        sections=[*evidence, *remarks.sections],
         commands=commands_of(study, where, additions),
     )
 
 
 def subtitle_of(study: Study) -> str:
+    """Return when a study began, how many trials it has, and their seconds, added up."""
     times = [a.started for a in study.seen.attempts if a.started is not None]
     seconds = sum(study.seen.seconds_of(a) or 0.0 for a in study.seen.counted)
     start = f"{min(times):%Y-%m-%d %H:%M}" if times else "not begun"
@@ -67,83 +74,94 @@ def subtitle_of(study: Study) -> str:
 
 
 def facts_of(study: Study) -> list[tuple[str, str]]:
-    """The answer first: the winner, and beside it what the search alone had found."""
-    seen, best, answer = study.seen, study.best, study.answer
+    """Return the labelled facts of a study: the winner, then the best of the search alone."""
+    view, best, answer = study.seen, study.best, study.answer
     facts = []
     if study.winner is not None:
         mean, half = study.winner.mean, study.winner.half_width
         facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
         facts.append(("confirmed", reported(study.winner)))
-    for k, metric in enumerate(study.metrics[: len(seen.directions)]):
-        one = seen.best_in(k)
-        value = cell((one.values or ())[k])
+
+    # with a winner, the label says that the search's own best is no confirmed value
+    for k, metric in enumerate(study.metrics[: len(view.directions)]):
+        attempt = view.best_in(k)
+        value = cell((attempt.values or ())[k])
         label = f"best {metric}" if study.winner is None else f"in the search alone: best {metric}"
-        facts.append((label, f"{value} (trial {one.root})"))
-    if len(seen.directions) > 1:
+        facts.append((label, f"{value} (trial {attempt.root})"))
+    if len(view.directions) > 1:
         facts.append(
-            ("no trial beats", f"{len(seen.front)} of {plural(len(seen.ranked), 'trial')}")
+            ("no trial beats", f"{len(view.front)} of {plural(len(view.ranked), 'trial')}")
         )
     elif study.winner is None:
         facts.append(("its settings", words(best.params)))
-    first = next((a for a in seen.ranked if a.root == min(x.root for x in seen.ranked)), best)
+
+    # the gain over the first trial, which is usually a configuration that was known before
+    first = next((a for a in view.ranked if a.root == min(x.root for x in view.ranked)), best)
     start = (first.values or (math.nan,))[0]
     if first.root == (best if study.winner is None else answer).root:
         pass  # nothing was gained over itself
     elif study.winner is not None:
         over = gain(study.sign * start, study.sign * mean, half, study.winner.seeds,
                     study.runs_each)  # fmt: skip
-        told = f"{plus_minus(over.mean, over.half, sign='+')} "
-        told += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
-        facts.append((f"gain over trial {first.root}", told))
-    elif best.values and len(seen.directions) == 1:
+        interval = f"{plus_minus(over.mean, over.half, sign='+')} "
+        interval += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
+        facts.append((f"gain over trial {first.root}", interval))
+    elif best.values and len(view.directions) == 1:
         better = study.sign * (start - best.values[0])
         gained = decimals(better, start, sign="+")
         each = "one run" if study.runs_each == 1 else plural(study.runs_each, "run")
         facts.append((f"gain over trial {first.root}", f"{gained} ({each} each, not confirmed)"))
-    if len(seen.directions) == 1:
+
+    # where the run is, and how many trials ended in which way
+    if len(view.directions) == 1:
         facts.append((FOLDER, shown_path(study.winning_run)))
     counts = ", ".join(
         f"{number} {word}"
         for number, word in (
-            (seen.count(TrialState.COMPLETE), "complete"),
-            (seen.count(TrialState.PRUNED), "pruned"),
-            (len(seen.failed), "failed"),
+            (view.count(TrialState.COMPLETE), "complete"),
+            (view.count(TrialState.PRUNED), "pruned"),
+            (len(view.failed), "failed"),
         )
         if number
     )
-    missing = 0 if study.total is None else study.total - len(seen.counted) - len(seen.given_up)
+    missing = 0 if study.total is None else study.total - len(view.counted) - len(view.given_up)
     left = f"; {missing} of {study.total} to come" if missing > 0 else ""
     return [*facts, ("trials", counts + left)]
 
 
 def warnings_of(study: Study) -> list[str]:
-    seen, space = study.seen, study.question["space"]
-    found = [] if study.since is None else [study.since[0]]
+    """Return what makes a study's answer doubtful, a sentence each."""
+    view, space = study.seen, study.question["space"]
+    # first what makes the answer out of date, then what limits it, then trials that were lost
+    warnings = [] if study.since is None else [study.since[0]]
     if study.tested == "another":
-        found.append(TESTED_BEFORE)
-    found += [f"{line}: look beyond it" for line in edges_of(study.answer, space)]
-    if seen.infeasible:
-        share = len(seen.infeasible) / max(1, len(seen.counted))
-        found.append(f"{share:.0%} of the trials have no finite value (diverged, or never there)")
-    if seen.failed:
-        failed = plural(len(seen.failed), "trial")
-        found.append(f"{failed} failed: error.txt in the folder of each says why")
-    if again := len(seen.repeated):
-        counted = plural(len(seen.counted), "trial")
-        found.append(
+        warnings.append(TESTED_BEFORE)
+    warnings += [f"{line}: look beyond it" for line in edges_of(study.answer, space)]
+    if view.infeasible:
+        share = len(view.infeasible) / max(1, len(view.counted))
+        warnings.append(
+            f"{share:.0%} of the trials have no finite value (diverged, or never there)"
+        )
+    if view.failed:
+        failed = plural(len(view.failed), "trial")
+        warnings.append(f"{failed} failed: error.txt in the folder of each says why")
+    if again := len(view.repeated):
+        counted = plural(len(view.counted), "trial")
+        warnings.append(
             f"{again} of {counted} have the parameters of an earlier one: with the same seed they "
             "tell nothing new"
         )
     if study.may_be_luck:
-        found.append(
+        warnings.append(
             "one seed a trial, and the best of many is partly luck: confirm.py tells how much"
         )
-    return found
+    return warnings
 
 
 def edges_of(best: Attempt, space: Mapping[str, Any]) -> list[str]:
+    """Return a line for each parameter whose value is at an edge of the searched space."""
     distributions = {
-        name: optuna.distributions.json_to_distribution(json.dumps(one))
-        for name, one in space.items()
+        name: optuna.distributions.json_to_distribution(json.dumps(distribution))
+        for name, distribution in space.items()
     }
     return at_edge(best.params, distributions)

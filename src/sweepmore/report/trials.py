@@ -21,7 +21,7 @@ MOST_ROWS = 200
 
 
 def front_section(study: Study) -> Section:
-    """The first two objectives drawn; the trials of all."""
+    """Return the trials that no other beats, in a chart of the first two objectives."""
     labels = study.metrics[:2]
     text = f"{labels[0]} against {labels[1]}; the lines are the best known."
     table = table_of(study, study.seen.front)
@@ -29,18 +29,27 @@ def front_section(study: Study) -> Section:
 
 
 def front_of(study: Study) -> chart.Chart:
-    """Of two objectives; with a line for each value of the first parameter that is a choice."""
+    """Return the chart of two objectives, with a line for each value of a searched choice.
+
+    That choice is the first with two to six values: more lines could not be told apart.
+    """
     space = study.question["space"]
-    choices = [name for name, one in space.items() if "choices" in one.get("attributes", {})]
+    choices = [
+        name
+        for name, distribution in space.items()
+        if "choices" in distribution.get("attributes", {})
+    ]
     group = next((name for name in choices if 2 <= len(values_of(study.seen, name)) <= 6), None)
     return figures.front(study.seen, study.metrics[:2], group)
 
 
-def values_of(seen: StudyView, name: str) -> set[Any]:
-    return {a.params.get(name) for a in seen.ranked}
+def values_of(view: StudyView, name: str) -> set[Any]:
+    """Return the values of a parameter among the ranked trials."""
+    return {a.params.get(name) for a in view.ranked}
 
 
 def trials_section(study: Study) -> Section:
+    """Return the section that lists the ranked trials, the best ``MOST_ROWS`` of them."""
     ranked = study.seen.ranked
     text = f"The best {MOST_ROWS} of {len(ranked)}; csv=true writes all to {study.seen.name}.csv."
     return Section(
@@ -49,9 +58,13 @@ def trials_section(study: Study) -> Section:
 
 
 def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
-    """A row each; marked is the best, or of several objectives what no trial beats."""
-    seen, names = study.seen, list(study.question["space"])
-    error = noise(seen.ranked[:SHOWN])
+    """Return a table with a row for each of the trials ``shown``.
+
+    The best is marked or, with several objectives, each trial that no other beats.
+    """
+    # a column appears only if some trial has a value for it
+    view, names = study.seen, list(study.question["space"])
+    error = noise(view.ranked[:SHOWN])
     kept = {
         key: head
         for key, head in study.application.columns.items()
@@ -59,7 +72,7 @@ def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
     }
     head = [
         "trial",
-        *study.metrics[: len(seen.directions)],
+        *study.metrics[: len(view.directions)],
         *(["± s.e."] if error else []),
         *kept.values(),
         "seconds",
@@ -69,8 +82,10 @@ def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
     for a in shown[:MOST_ROWS]:
         std = [None if a.attrs.std is None else a.attrs.std / len(a.attrs.repeats or ()) ** 0.5]
         rows.append([a.root, *(a.values or ()), *(std if error else []),
-                     *(_kept(a, key) for key in kept), seen.seconds_of(a),
+                     *(_kept(a, key) for key in kept), view.seconds_of(a),
                      *(a.params.get(name) for name in names)])  # fmt: skip
+
+    # marking every row would say nothing
     best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
     roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
     marked = [k for k, row in enumerate(rows) if row[0] in roots]
@@ -79,24 +94,25 @@ def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
 
 
 def _kept(attempt: Attempt, key: str) -> Any:
-    """What the application keeps with a trial under a key; None where it has nothing there."""
+    """Return what the application keeps with a trial under a key, or None."""
     return (attempt.attrs.result or {}).get(key)
 
 
 def parameter_sections(study: Study) -> list[Section]:
-    seen, metric = study.seen, study.metrics[0]
-    charts = figures.slices(seen, study.question["space"], metric)
-    caption = f"Each point is one of n = {plural(len(seen.ranked), 'trial')}."
-    found = []
+    """Return the sections on parameters: values against each, then how important each is."""
+    view, metric = study.seen, study.metrics[0]
+    charts = figures.slices(view, study.question["space"], metric)
+    caption = f"Each point is one of n = {plural(len(view.ranked), 'trial')}."
+    sections = []
     if charts:
-        found.append(
+        sections.append(
             Section(
                 "Each parameter",
                 pictures=[Picture(charts, caption, columns=min(3, len(charts)))],
                 tables=trial_lists(study),
             )
         )
-    bars = figures.importance(study.shares, seen)
+    bars = figures.importance(study.shares, view)
     if bars is not None:
         left = 1 - sum(study.shares.values())
         text = (
@@ -106,16 +122,16 @@ def parameter_sections(study: Study) -> list[Section]:
             "ones too (far outliers are drawn in), not about the best alone: a parameter whose "
             "range is narrow, or that the sampler soon settled, looks unimportant."
         )
-        found.append(Section("What mattered", text, [Picture([bars])]))
-    return found
+        sections.append(Section("What mattered", text, [Picture([bars])]))
+    return sections
 
 
 def trial_lists(study: Study) -> list[Table]:
-    """For each list that was searched a row a member: how many trials, their best and mean."""
-    found = []
-    for name, one in study.question["space"].items():
+    """Return a table for each searched choice: trials, best and mean of each of its values."""
+    tables = []
+    for name, distribution in study.question["space"].items():
         rows = []
-        for choice in one.get("attributes", {}).get("choices", ()):
+        for choice in distribution.get("attributes", {}).get("choices", ()):
             of_it = [a for a in study.seen.ranked if repr(a.params.get(name)) == repr(choice)]
             values = [(a.values or (math.nan,))[0] for a in of_it]
             if values:
@@ -123,5 +139,5 @@ def trial_lists(study: Study) -> list[Table]:
                 rows.append([choice, len(values), best, statistics.fmean(values)])
         if len(rows) > 1:
             head = [name, "trials", f"best {study.metrics[0]}", "mean"]
-            found.append(Table(head, rows, typed=[0]))
-    return found
+            tables.append(Table(head, rows, typed=[0]))
+    return tables

@@ -1,4 +1,4 @@
-"""Offline W&B runs of a study go to the server later, each once: ``wandb sync`` underneath."""
+"""Uploads of a study's offline W&B runs, each once, by ``wandb sync``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweepmore.study.view import view
 from sweepmore.wording import plural
 
 # One start of W&B's program takes 0.5 s, and it uploads five runs at a time (both wandb 0.31):
-# a batch is what it does in a few rounds, and what is told at a time.
+# a batch takes it a few rounds, and progress is printed after each batch.
 BATCH = 20
 
 
@@ -30,7 +30,7 @@ class Uploads:
 
 
 def uploads(study: optuna.Study) -> Uploads:
-    """Of the study's trials, all attempts and repeats, and of its confirmation."""
+    """Return the offline runs of a study, with all attempts and repeats, and its confirmation."""
     runs = [run for folder in folders_of(study) for run in offline_runs(folder)]
     return Uploads(
         done=[run for run in runs if is_synced(run)],
@@ -39,32 +39,36 @@ def uploads(study: optuna.Study) -> Uploads:
 
 
 def folders_of(study: optuna.Study) -> list[Path]:
-    """The folders that trials ran in; those of the confirmation last, where there is one.
+    """Return the folders that trials ran in, those of a confirmation last.
 
-    Without those of trials that run now: half a run would be marked as uploaded.
+    Trials that are still running are left out, because W&B would mark half a run as uploaded.
     """
     studies = [study, *parts_of(study)]
-    attempts = [attempt for one in studies for attempt in view(one).attempts]
+    attempts = [attempt for part in studies for attempt in view(part).attempts]
     running = {attempt.attrs.folder for attempt in attempts if attempt.open}
     folders = dict.fromkeys(attempt.attrs.folder for attempt in attempts)  # attempts share theirs
     return [folder for folder in folders if folder is not None and folder not in running]
 
 
 def sync_study(study: optuna.Study) -> None:
-    """Upload what is not uploaded yet; StudyError at the first that fails, and again goes on."""
-    found = uploads(study)
-    total = len(found.done) + len(found.left)
+    """Upload the runs that are not uploaded yet, a batch at a time, and print the progress.
+
+    Raises StudyError after a batch in which a run failed, or if the study has no offline runs. A
+    second call continues with the runs that are left.
+    """
+    runs = uploads(study)
+    total = len(runs.done) + len(runs.left)
     if not total:
         problem = f"{study.study_name} has no offline W&B runs."
         cure = "Its runs were online, or had wandb.mode=disabled; or their folders are elsewhere."
         raise StudyError(problem, value=study.study_name, cure=cure)
-    if found.done:
-        print(f"W&B      {len(found.done)} of {plural(total, 'run')} uploaded before")
-    for start in range(0, len(found.left), BATCH):
-        batch = found.left[start : start + BATCH]
+    if runs.done:
+        print(f"W&B      {len(runs.done)} of {plural(total, 'run')} uploaded before")
+    for start in range(0, len(runs.left), BATCH):
+        batch = runs.left[start : start + BATCH]
         said = upload(batch)
         failed = [run for run in batch if not is_synced(run)]
-        so_far = len(found.done) + start + len(batch) - len(failed)
+        so_far = len(runs.done) + start + len(batch) - len(failed)
         print(f"W&B      {so_far} of {plural(total, 'run')} uploaded", flush=True)
         if failed:
             raise StudyError(
@@ -75,7 +79,10 @@ def sync_study(study: optuna.Study) -> None:
 
 
 def upload(runs: Sequence[Path]) -> str:
-    """What ``wandb sync`` said. Its marks tell whether it worked; it may fail and exit with 0."""
+    """Upload runs and return what ``wandb sync`` printed.
+
+    Only the marks in the runs' folders show whether it worked: it may fail and exit with 0.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "wandb", "sync", *(str(run.resolve()) for run in runs)],
         cwd=runs[0].parent.parent,  # its log goes into wandb/ there, not into one in our own
@@ -88,7 +95,7 @@ def upload(runs: Sequence[Path]) -> str:
 
 
 def reason(said: str) -> str:
-    """The line of ``wandb sync`` that tells of an error, else its last."""
+    """Return the first line that names an error, or else the last line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower() and "error logs" not in line]
     return (errors or lines or ["it said nothing"])[-1]

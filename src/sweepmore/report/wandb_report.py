@@ -33,7 +33,7 @@ WIDTH, HEIGHT = 24, 10
 
 @dataclass(frozen=True)
 class Place:
-    """Where a report is kept; the study's runs must be there too."""
+    """The W&B project that holds a report. The study's runs must be in it, too."""
 
     entity: str
     project: str
@@ -41,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Runs:
-    """What is known of a study's runs from the config of one; empty where its folder is gone."""
+    """What one run's config says of all runs of a study; empty if its folder was deleted."""
 
     config: Mapping[str, Any]
 
@@ -52,12 +52,12 @@ class Runs:
         return cls(dotted(read_config(folder)) if there else {})
 
     def logs(self, name: str) -> bool:
-        """Whether ``name`` is a setting; a searched config group is not, only what it brings."""
+        """Whether W&B has ``name`` as a setting. It has no config groups, only their settings."""
         return not self.config or name in self.config
 
 
 def require_account() -> None:
-    """ConfigError where W&B is offline or no API key is known; asks neither person nor network."""
+    """Raise ConfigError if W&B is offline or has no API key. Asks neither you nor the network."""
     wandb.setup(settings=wandb.Settings(silent=True))
     mode = wandb.setup().settings.mode
     if mode != "online":
@@ -66,17 +66,17 @@ def require_account() -> None:
         raise ConfigError(problem, value=mode, cure=cure)
     cure = "`wandb login`, or WANDB_API_KEY=…; report.py makes a page without a server."
     try:
-        known = wandb.login(prompt=False, verify=False)
+        has_key = wandb.login(prompt=False, verify=False)
     except wandb.Error as error:  # a key of the wrong length
         raise ConfigError(f"W&B's API key is invalid: {error}", value=None, cure=cure) from error
-    if not known:
+    if not has_key:
         problem = "A W&B report is kept on W&B's server, but no API key is known."
         raise ConfigError(problem, value=None, cure=cure)
 
 
 def metric_of(study: Study, given: str | None) -> str:
-    """What the trials are compared by: as given, else the first of the application's curves;
-    ConfigError where it names none."""
+    """Return the key that trials are compared by: ``given``, or else the first curve's. Raises
+    ConfigError if the application names no curve either."""
     if given is not None:
         return given
     for curve in study.application.curves.drawn:
@@ -93,8 +93,11 @@ def publish(
     project: str | None,
     warnings: Sequence[str] = (),
 ) -> str:
-    """Save a new report of the study; returns its URL. ``metric`` is a key of the runs' summary,
-    ``warnings`` are what the application tells of the winner's run, else of the best."""
+    """Save a new report of a study on W&B's server and return its URL.
+
+    ``metric`` is a key of the runs' summaries. ``warnings`` are about the run of the answer. Raises
+    ConfigError if W&B refuses the report, and StudyError if the project does not exist.
+    """
     require_account()
     runs = Runs.of(study)
     try:
@@ -109,11 +112,14 @@ def publish(
 
 
 def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
-    """As given, else the study's own, else the account's; StudyError where the project is not."""
+    """Return the place that was given, else the study's own, else the account's.
+
+    Raises StudyError if the project does not exist.
+    """
     api = wandb.Api()
     entity = entity or runs.config.get("wandb.entity") or api.default_entity
     project = project or runs.config.get("wandb.project") or Tracking().project
-    if project not in [one.name for one in api.projects(entity)]:
+    if project not in [listed.name for listed in api.projects(entity)]:
         raise StudyError(
             f"W&B has no project {entity}/{project}.",
             value=f"{entity}/{project}",
@@ -125,7 +131,7 @@ def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
 def describe(
     study: Study, runs: Runs, metric: str, place: Place, warnings: Sequence[str]
 ) -> wr.Report:
-    """The report, not yet saved; asks for the account's name alone."""
+    """Return the report, not saved yet. It asks the server only for the account's name."""
     blocks: list[wr.BlockTypes] = [
         wr.MarkdownBlock(text=answer(study, warnings)),
         wr.CodeBlock(code=command_line(study.attrs.command), language=None),
@@ -148,7 +154,7 @@ def describe(
 
 
 def answer(study: Study, warnings: Sequence[str]) -> str:
-    """What was asked and found, in a few lines of Markdown."""
+    """Return the question, its answer and the warnings, in a few lines of Markdown."""
     best, space = study.best, study.question["space"]
     values = ", ".join(cell(value) for value in best.values or ())
     lines = [
@@ -169,7 +175,7 @@ def answer(study: Study, warnings: Sequence[str]) -> str:
 
 
 def winner_text(winner: Winner) -> str:
-    """The confirmed configurations as a Markdown table; the winner's row is bold."""
+    """Return the confirmed configurations as a Markdown table with the winner's row in bold."""
     table = winner_table(winner)
     rows = [
         [f"**{cell(value, at in table.typed)}**" if k in table.marked else value
@@ -180,7 +186,7 @@ def winner_text(winner: Winner) -> str:
 
 
 def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
-    """The study's trials are one W&B group, named like it by whoever tracks them."""
+    """Return the runs of a study, which W&B holds as a group with the study's name."""
     shown = [f"config:{_key(name)}" for name in study.question["space"] if runs.logs(name)]
     return wr.Runset(
         entity=place.entity,
@@ -194,9 +200,11 @@ def run_set(study: Study, runs: Runs, metric: str, place: Place) -> wr.Runset:
 
 
 def panels(study: Study, runs: Runs, metric: str) -> list[wr.PanelTypes]:
-    """Parallel coordinates over the whole width; then curves; then what mattered, and two runs."""
+    """Return the panels: parallel coordinates, curves, importance, and a comparison of runs."""
     space = study.question["space"]
-    columns = [column(name, one) for name, one in space.items() if runs.logs(name)]
+    columns = [
+        column(name, distribution) for name, distribution in space.items() if runs.logs(name)
+    ]
     columns.append(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(metric)))
     whole = wr.Layout(x=0, y=0, w=WIDTH, h=HEIGHT)
     keys = [curve.key for curve in study.application.curves.drawn]
@@ -214,7 +222,7 @@ def curve(key: str, layout: wr.Layout) -> wr.LinePlot:
 
 
 def _half(row: int, side: int) -> wr.Layout:
-    """Left (0) or right (1) half of a row of the grid."""
+    """Return the left (0) or right (1) half of a row of the grid."""
     return wr.Layout(x=side * WIDTH // 2, y=row * HEIGHT, w=WIDTH // 2, h=HEIGHT)
 
 
@@ -224,10 +232,10 @@ def column(name: str, distribution: Mapping[str, Any]) -> wr.ParallelCoordinates
 
 
 class Setting(wr.ParallelCoordinatesPlotColumn):
-    """A column of one setting of ours, by its display name.
+    """A column of one of our settings, by its display name.
 
-    Our configs are flat, ``{"optim.lr": 0.1}``, which the server keeps as ``optim.lr.value``; the
-    package takes a dotted name for a nested one and would write ``optim.value.lr`` (0.4.13).
+    Our configs are flat, ``{"optim.lr": 0.1}``, and the server stores ``optim.lr.value``. The
+    package (0.4.13) takes a dotted name for a nested setting and would ask for ``optim.value.lr``.
     """
 
     def _to_model(self) -> Any:
@@ -237,5 +245,5 @@ class Setting(wr.ParallelCoordinatesPlotColumn):
 
 
 def _key(name: str) -> str:
-    """The server's name of a setting in a flat config."""
+    """Return the server's name of a setting in a flat config."""
     return f"{name}.value"

@@ -5,9 +5,11 @@ in a folder that is meant to be committed, so that a deleted look shows in the h
 counts as a look: an exception while claiming means "not mine", a crash after the claim leaves
 "claimed, no result".
 
-A split is known by its fingerprint, and by the keys of its items: under another fingerprint the
-same items are no other split (``sweepmore.seal.overlap``). This does not stop somebody
-who edits the code, deletes both layers, or reads the file.
+A split is recognised by its fingerprint and by the keys of its items: the same items under another
+fingerprint are still the same split (``sweepmore.seal.overlap``). This does not stop somebody who
+edits the code, deletes both layers, or reads the file.
+
+One file, because every method keeps the same promise: a look, once claimed, is never lost.
 """
 
 from __future__ import annotations
@@ -35,8 +37,11 @@ from sweepmore.seal.rows import Rows, insert, read
 
 @dataclass(frozen=True)
 class Ledger:
-    """The looks of all splits: a database and a folder of receipts. ``committed`` is another folder
-    of receipts that is always read, wherever the other two are."""
+    """The looks of all splits: a database and a folder of receipts.
+
+    ``committed`` is another folder of receipts that is always read, wherever the other two are, so
+    that no look is forgotten by naming another place.
+    """
 
     url: URL
     folder: Path
@@ -44,11 +49,15 @@ class Ledger:
 
     @property
     def rows(self) -> Rows:
+        """Return the layer in the database."""
         return Rows(self.url)
 
     def prepare(self) -> None:
-        """Create what is missing and try to write in both layers; UserError where that fails, or
-        where the database is of a kind in which no claim is tested to be alone."""
+        """Create what is missing and try to write in both layers.
+
+        Raises UserError if that fails, or if claims are not tested to be exclusive in a database of
+        this kind. A claim that cannot be recorded must fail before it is made.
+        """
         with writing():
             self.rows.prepare()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -56,11 +65,11 @@ class Ledger:
                 pass
 
     def looks(self, fingerprint: str | None = None) -> list[Look]:
-        """The looks of a split, or of all, in the database, first one first; writes nothing."""
+        """Return the looks of a split, or of all, in the database, in order. Writes nothing."""
         return self.rows.looks(fingerprint)
 
     def known(self, fingerprint: str | None = None) -> list[Look]:
-        """The looks of either layer, first one first; a row goes before its receipt."""
+        """Return the looks of both layers in order. A row takes precedence over its receipt."""
         return mending.merged(self.looks(fingerprint), self._receipts(fingerprint))
 
     def check(
@@ -70,7 +79,7 @@ class Ledger:
         reason: str | None = None,
         items: Items | None = None,
     ) -> Look:
-        """The look that ``claim`` would take; Refused where it would refuse."""
+        """Return the look that ``claim`` would take. Raises Refused where it would."""
         return self._allowed(self.looks(), fingerprint, checkpoint, reason, items)
 
     def claim(
@@ -81,12 +90,17 @@ class Ledger:
         reason: str | None = None,
         items: Items | None = None,
     ) -> Look:
-        """Take the next look; Refused where the split has one already, or its ``items`` were
-        looked at under another fingerprint, unless ``reason`` says why another is taken. Returns
-        only to the one process that owns the look. Without ``items`` the fingerprint decides."""
+        """Take the next look, and return only in the one process that owns it.
+
+        Raises Refused if the split has had a look, or if its ``items`` were looked at under another
+        fingerprint, unless ``reason`` says why another look is taken. Raises Refused, too, if
+        another process was first, or if claiming fails halfway, which counts as a look. Without
+        ``items``, only the fingerprint is compared.
+        """
         self.prepare()
         number = None
         try:
+            # the row first, in a transaction that no other claim runs beside; then the receipt
             with self.rows.alone() as connection:
                 rows = read(connection)
                 look = self._allowed(rows, fingerprint, checkpoint, reason, items)
@@ -100,6 +114,7 @@ class Ledger:
         except (SQLAlchemyError, OSError) as error:
             problem = f"Claiming failed ({said(error)}); it counts as a look."
             raise refused(problem, number) from error
+        # no transaction spans two databases, but the receipts of both are visible here
         if reason is None:
             self._refuse_rivals(look, earlier, items)
         return look
@@ -112,18 +127,19 @@ class Ledger:
         reason: str | None,
         items: Items | None,
     ) -> Look:
-        """The look that may be taken; Refused where the split, or its items, had one."""
-        known = mending.merged(rows, self._receipts())
-        own = [look for look in known if look.fingerprint == fingerprint]
+        """Return the look that may be taken. Raises Refused if the split or its items had one."""
+        looks = mending.merged(rows, self._receipts())
+        own = [look for look in looks if look.fingerprint == fingerprint]
         overlap = None
-        if items is not None:  # its own looks from before there were keys had these items
+        if items is not None:  # its own looks kept no keys in older versions, but had these items
             texts = {fingerprint: items.text}
-            overlap = compare(items, [mending.completed(look, texts) for look in known])
+            overlap = compare(items, [mending.completed(look, texts) for look in looks])
         if reason is None and own:
             numbers = {look.number for look in rows if look.fingerprint == fingerprint}
             raise refused(why(own[-1], own[-1].number in numbers, checkpoint), own[-1].number)
         if reason is None and overlap is not None:
             refuse_overlap(overlap)
+        # an unneeded reason is not recorded: it would make a first look appear to be a second
         needs_reason = own != [] or (overlap is not None and overlap.is_seen)
         return Look(
             fingerprint=fingerprint,
@@ -138,22 +154,30 @@ class Ledger:
         )
 
     def _refuse_rivals(self, look: Look, earlier: list[Look], items: Items | None) -> None:
-        """Two databases do not see each other's rows, but each claim's receipt is there before
-        this: of two at the same time at most one goes on."""
-        before = {known.claim for known in (*earlier, look)}
+        """Raise Refused if another database has a claim of these items from the same time.
+
+        Two databases do not see each other's rows, but each claim writes its receipt before this
+        check. So at most one of two simultaneous claims continues.
+        """
+        before = {other.claim for other in (*earlier, look)}
         late = [receipt for receipt in self._receipts() if receipt.claim not in before]
         if items is not None and compare(items, late).is_seen:
             problem = f"{late[0]} came from another database at the same time: both count."
             raise refused(problem, look.number)
 
     def unfinished(self, fingerprint: str, checkpoint: str) -> Look:
-        """The claim without a result that this process may complete: the last look, of the same
-        checkpoint, whose claimant is dead; else Refused."""
-        known = self.known(fingerprint)
-        if not known or known[-1].result is not None:
+        """Return the claim without a result that this process may complete.
+
+        It is the last look at the split, with the same checkpoint, and its process has died. Raises
+        UserError if no claim lacks a result, and Refused if this process may not complete it.
+        """
+        looks = self.known(fingerprint)
+        if not looks or looks[-1].result is not None:
             cure = "Drop complete=true."
             raise UserError("There is no claim without a result.", value=None, cure=cure)
-        look = known[-1]
+        look = looks[-1]
+
+        # only the database and the host of the claim can tell whether its process has died
         rows = self.looks(fingerprint)
         claimed_here = {row.number for row in rows if not mending.is_restored(row)}
         if look.number not in claimed_here or not is_of(self.path(look), look):
@@ -167,7 +191,10 @@ class Ledger:
         return look
 
     def resume(self, fingerprint: str, checkpoint: str) -> Look:
-        """Take over the unfinished claim, for one process alone."""
+        """Take over the unfinished claim, in one process alone.
+
+        Raises what ``unfinished`` raises, and Refused if another process took it over first.
+        """
         self.prepare()
         look = self.unfinished(fingerprint, checkpoint)
         mine = dataclasses.replace(look, claimant=this_process())
@@ -178,7 +205,11 @@ class Ledger:
         return mine
 
     def finish(self, look: Look, result: Mapping[str, Any]) -> Look:
-        """Record the result of a look that this process owns, in both layers."""
+        """Record the result of a look that this process owns, in both layers.
+
+        Raises Refused if another process has taken the look over, and UserError if the result
+        cannot be written, which ``complete=true`` can finish later.
+        """
         done = dataclasses.replace(look, result=result)
         with recording(look):
             if not self.rows.update(look, result=json.dumps(dict(result), allow_nan=False)):
@@ -187,20 +218,25 @@ class Ledger:
         return done
 
     def mend(self, fingerprint: str) -> list[str]:
-        """Give each layer what only the other knows about the looks of a split. Returns what was
-        restored, in words; a receipt that git does not know is meant to be committed."""
+        """Give each layer what only the other knows about the looks of a split.
+
+        Returns a message for each row or receipt that was restored. A restored receipt is meant to
+        be committed.
+        """
         rows = {look.number: look for look in self.looks(fingerprint)}
         files = {look.number: look for look in self._receipts(fingerprint)}
         messages = []
         with writing():
             for look in mending.merged([*rows.values()], self._receipts(fingerprint)):
                 row, receipt = rows.get(look.number), files.get(look.number)
+                # receipt: a missing one comes back, unless its claimant may be about to write it
                 if receipt is None and not mending.may_still_write(look):
                     self.folder.mkdir(parents=True, exist_ok=True)
                     rewrite_receipt(self.path(look), look)
                     messages.append(f"restored the receipt of {look}: {self.path(look)}")
                 elif receipt is not None and mending.lacks(receipt, look):
                     rewrite_receipt(self.path(look), mending.filled(receipt, look))
+                # row: a damaged receipt does not say enough to restore one
                 if row is None and not look.is_torn:
                     self.prepare()
                     with self.rows.alone() as connection:
@@ -212,12 +248,14 @@ class Ledger:
         return messages
 
     def without_keys(self) -> set[str]:
-        """The fingerprints whose looks are from before there were keys."""
+        """Return the fingerprints of looks that kept no keys, as in older versions."""
         return {look.fingerprint for look in self.known() if look.keys is None}
 
     def add_keys(self, keys: Mapping[str, frozenset[str]]) -> list[Path]:
-        """Complete looks from before there were keys, by the fingerprints of their splits. Returns
-        the receipts that were, which are meant to be committed again."""
+        """Complete looks that kept no keys, by the fingerprints of their splits.
+
+        Returns the receipts that were completed, which are meant to be committed again.
+        """
         texts = {fingerprint: kept(items) for fingerprint, items in keys.items()}
         completed = list[Path]()
         with writing():
@@ -226,25 +264,25 @@ class Ledger:
                     self.prepare()
                     self.rows.fill(mending.completed(row, texts))
             for receipt in self._receipts():
-                # a torn one may hold more than can be read, as between git's marks of a conflict
+                # a torn receipt may hold more than can be read, as with git's conflict markers
                 if receipt.keys is None and receipt.fingerprint in texts and not receipt.is_torn:
                     rewrite_receipt(self.path(receipt), mending.completed(receipt, texts))
                     completed.append(self.path(receipt))
         return completed
 
     def _receipts(self, fingerprint: str | None = None) -> list[Look]:
-        """Those of the ledger's own folder go before committed ones of the same claim."""
+        """Return all receipts. The ledger's own replace committed ones of the same claim."""
         folders = dict.fromkeys((self.committed or self.folder, self.folder))
         looks = [look for folder in folders for look in receipts(folder, fingerprint or "*")]
         return mending.readable({look.claim: look for look in looks}.values())
 
     def path(self, look: Look) -> Path:
-        """Where its receipt is; in the ledger's own folder, where there is none yet."""
+        """Return where a look's receipt is, or where to write it: in the ledger's own folder."""
         name = f"{look.fingerprint}-{look.number}.json"
         own, committed = self.folder / name, (self.committed or self.folder) / name
         return committed if committed.exists() and not own.exists() else own
 
 
 def _now() -> str:
-    """To the microsecond: it tells claims of one number in two databases apart."""
+    """Return the time to the microsecond, which tells two databases' claims of a number apart."""
     return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -10,15 +10,15 @@ from sweepmore.seal.receipts import Look
 
 # What one record of a look may lack and the other may know.
 _MAY_LACK = ("result", "keys", "overlap")
-# Marks a row that was made from its receipt: only where the look was claimed may it be finished.
+# Marks a row that was made from its receipt: a look may only be finished where it was claimed.
 _FROM_RECEIPT = {"known_by": "its receipt"}
 
 
 def merged(rows: Sequence[Look], receipts: Sequence[Look]) -> list[Look]:
-    """Return the looks of either layer, first one first: rows, filled with what the receipt of the
-    same claim knows besides, and receipts without a row.
+    """Return the looks of both layers in order: rows, and receipts that have no row.
 
-    Two claims of one number, from two databases, are two looks; the row is the last of them.
+    A row is filled with what only the receipt of the same claim knows. Two claims of one number,
+    from two databases, are two looks, and the row is the later of them.
     """
     looks = {look.claim: look for look in receipts}
     for row in rows:
@@ -28,7 +28,7 @@ def merged(rows: Sequence[Look], receipts: Sequence[Look]) -> list[Look]:
 
 
 def readable(looks: Collection[Look]) -> list[Look]:
-    """Leave out damaged receipts where another record of that number says whose claim it is."""
+    """Leave out a damaged receipt if another record of its number says whose claim it is."""
     places = {look.place for look in looks if not look.is_torn}
     return [look for look in looks if not look.is_torn or look.place not in places]
 
@@ -36,13 +36,15 @@ def readable(looks: Collection[Look]) -> list[Look]:
 def lacks(record: Look, other: Look) -> bool:
     """Whether one layer's record of a look lacks what the other knows."""
     missing = [key for key in _MAY_LACK if getattr(record, key) is None]
-    known = [key for key in missing if getattr(other, key) is not None]
-    return record.is_torn != other.is_torn or (known != [] and record.is_same_claim(other))
+    fillable = [key for key in missing if getattr(other, key) is not None]
+    return record.is_torn != other.is_torn or (fillable != [] and record.is_same_claim(other))
 
 
 def filled(record: Look, other: Look) -> Look:
-    """Return a record with what it lacks, from the other layer's record of the same claim. A
-    damaged record lacks everything."""
+    """Return a record with what it lacks, taken from the other layer's record of the same claim.
+
+    A damaged record lacks everything.
+    """
     if record.is_torn:
         return other
     missing = {key: getattr(other, key) for key in _MAY_LACK if getattr(record, key) is None}
@@ -50,8 +52,10 @@ def filled(record: Look, other: Look) -> Look:
 
 
 def completed(look: Look, texts: Mapping[str, str]) -> Look:
-    """Return a look with the keys of its split, where it has none and ``texts`` holds them by
-    fingerprint."""
+    """Return a look with the keys of its split, if it has none and ``texts`` holds them.
+
+    ``texts`` maps the fingerprint of a split to its keys, as a look stores them.
+    """
     if look.keys is not None or look.fingerprint not in texts:
         return look
     return dataclasses.replace(look, keys=texts[look.fingerprint])
@@ -65,11 +69,15 @@ def may_still_write(look: Look) -> bool:
 
 
 def restored(look: Look) -> Look:
-    """Return what is written as the row of a look of which only the receipt is left."""
+    """Return the row to write for a look that has only a receipt left.
+
+    Without a result it is marked, because only the database of the claim may finish a look.
+    """
     if look.result:
         return look
     return dataclasses.replace(look, claimant={**look.claimant, **_FROM_RECEIPT})
 
 
 def is_restored(row: Look) -> bool:
+    """Whether the row of an unfinished look was made from its receipt."""
     return _FROM_RECEIPT.items() <= row.claimant.items()

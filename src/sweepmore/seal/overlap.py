@@ -1,6 +1,6 @@
 """Which items of a split earlier looks have seen, and whether chance explains how many.
 
-Items are known by keys, which the application makes: nothing here knows what an item is.
+Items are compared by keys, which the application makes: nothing here knows what an item is.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from typing import Any
 
 from sweepmore.seal.receipts import Look
 
-# Hex digits of a key: 64 bits, so that among 10 million items two share one in 1 of 370,000 files.
+# Hex digits of a key: with 64 bits, two of 10 million items share a key in 1 of 370,000 files.
 DIGITS = 16
-# Standard deviations above what chance gives: an honest split is refused in one of 10^9.
+# Standard deviations above what chance gives: 1 honest split in 10^9 is refused.
 SIGMAS = 6
 
 
 def key_of(text: str) -> str:
-    """A prefix of the hash of what an item says."""
+    """Return the key of an item: a prefix of the SHA-256 of its text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
 
 
 @dataclass(frozen=True)
 class Items:
-    """What a look would see: ``keys`` (texts without blanks) of its distinct items; ``times``, how
-    often all data together hold each key; ``share`` of the data, which chance put into the split.
+    """What a look would see.
+
+    ``keys`` (texts without blanks) are those of its distinct items. ``times`` is how often each key
+    occurs in all data, and ``share`` the fraction of the data that is in the split.
     """
 
     keys: frozenset[str]
@@ -36,18 +38,22 @@ class Items:
 
     @property
     def text(self) -> str:
-        """The keys as a look keeps them."""
+        """Return the keys as a look stores them."""
         return kept(self.keys)
 
 
 def kept(keys: frozenset[str]) -> str:
+    """Return keys as a look stores them: sorted, with blanks between them."""
     return " ".join(sorted(keys))
 
 
 @dataclass(frozen=True)
 class Before:
-    """An earlier look: how many items of the new one it saw, how many chance gives two splits of
-    these data, and the most that passes for chance."""
+    """An earlier look beside a new one.
+
+    ``shared`` is how many items of the new look it saw, ``expected`` how many two random splits of
+    these data share, and ``limit`` the most that still passes for chance.
+    """
 
     look: Look
     shared: int
@@ -55,6 +61,7 @@ class Before:
     limit: float
 
     def as_json(self) -> dict[str, Any]:
+        """Return the plain values that a receipt stores."""
         return {
             "fingerprint": self.look.fingerprint,
             "number": self.look.number,
@@ -66,8 +73,11 @@ class Before:
 
 @dataclass(frozen=True)
 class Overlap:
-    """The items of a new look that earlier ones saw. ``before`` are the looks that share some,
-    ``union`` is how many any of them saw, ``unknown`` are the looks that kept no keys."""
+    """Which of a new look's ``items`` earlier looks saw.
+
+    ``before`` holds the looks that share some. ``union`` counts the items that any of them saw, and
+    ``unknown`` holds the looks that kept no keys, as in older versions.
+    """
 
     items: int
     before: Sequence[Before]
@@ -76,25 +86,29 @@ class Overlap:
 
     @property
     def beyond_chance(self) -> Before | None:
-        """The earlier look that saw the most items, of those that saw more than chance gives."""
-        beyond = [one for one in self.before if one.shared > one.limit]
-        return max(beyond, key=lambda one: one.shared, default=None)
+        """Return the earlier look that saw the most items, if any saw more than chance gives."""
+        beyond = [earlier for earlier in self.before if earlier.shared > earlier.limit]
+        return max(beyond, key=lambda earlier: earlier.shared, default=None)
 
     @property
     def is_used_up(self) -> bool:
-        """Whether half of the items or more were seen before, by whichever looks."""
+        """Whether earlier looks together saw at least half of the items."""
         return bool(self.before) and 2 * self.union >= self.items
 
     @property
     def is_seen(self) -> bool:
-        """Whether a look at these items needs a reason: one earlier look saw more of them than
-        chance gives, or all of these together saw half."""
+        """Whether a look at these items needs a reason.
+
+        It does if an earlier look saw more of them than chance gives, or if all earlier looks
+        together saw half.
+        """
         return self.beyond_chance is not None or self.is_used_up
 
     def as_json(self) -> dict[str, Any]:
+        """Return the plain values that a receipt stores."""
         return {
             "items": self.items,
-            "looks": [one.as_json() for one in self.before],
+            "looks": [earlier.as_json() for earlier in self.before],
             "union": self.union,
             "unknown": [
                 {"fingerprint": look.fingerprint, "number": look.number} for look in self.unknown
@@ -103,41 +117,46 @@ class Overlap:
 
 
 def compare(items: Items, earlier: Sequence[Look]) -> Overlap:
-    """A new look beside each earlier one, whatever data and settings that had."""
-    known = [(look, look.items) for look in earlier if look.items is not None]
-    before = [compared(items, look, seen) for look, seen in known]
-    union = frozenset[str]().union(*(seen for _, seen in known))
+    """Compare a new look with each earlier one, whatever data and settings that had."""
+    keyed = [(look, look.items) for look in earlier if look.items is not None]
+    before = [compared(items, look, keys) for look, keys in keyed]
+    union = frozenset[str]().union(*(keys for _, keys in keyed))
     return Overlap(
         items=len(items.keys),
-        before=[one for one in before if one.shared],
+        before=[comparison for comparison in before if comparison.shared],
         union=len(union & items.keys),
         unknown=[look for look in earlier if look.items is None],
     )
 
 
-def compared(items: Items, look: Look, seen: frozenset[str]) -> Before:
-    """An item that the data hold c times is in a split of share s with p = 1 - (1 - s)^c; chance
-    gives two splits the sum of p over the items that the earlier look saw and the data hold."""
-    held = sorted(key for key in seen if key in items.times)
+def compared(items: Items, look: Look, keys: frozenset[str]) -> Before:
+    """Compare a new look with an earlier one, which saw the items with these ``keys``.
+
+    An item that occurs c times in the data is in a random split of share s with probability
+    p = 1 - (1 - s)^c. So by chance, the new look shares the sum of p over those of the earlier
+    look's items that are in the data, with variance sum of p (1 - p).
+    """
+    held = sorted(key for key in keys if key in items.times)
     chances = [1 - (1 - items.share) ** items.times[key] for key in held]
     expected = math.fsum(chances)
     spread = math.sqrt(math.fsum(p * (1 - p) for p in chances))
-    return Before(look, len(seen & items.keys), expected, expected + SIGMAS * spread)
+    return Before(look, len(keys & items.keys), expected, expected + SIGMAS * spread)
 
 
 def in_words(overlap: Mapping[str, Any] | None) -> Iterator[str]:
-    """A line for each earlier look that ``Overlap.as_json`` holds, and one for all together."""
+    """Yield a line for each earlier look of ``Overlap.as_json``, and a line for all together."""
     overlap = overlap or {}
     items = overlap.get("items", 0)
-    for one in overlap.get("looks", ()):
+    for look in overlap.get("looks", ()):
         yield (
-            f"seen     {one['shared']:,} of {items:,} distinct lines by look {one['number']} at "
-            f"{one['fingerprint'][:8]} ({one['claimed'][:10]}); by chance {one['by_chance']:,.0f}"
+            f"seen     {look['shared']:,} of {items:,} distinct lines by look {look['number']} at "
+            f"{look['fingerprint'][:8]} ({look['claimed'][:10]}); "
+            f"by chance {look['by_chance']:,.0f}"
         )
     if len(overlap.get("looks", ())) > 1:
         yield f"seen     {overlap['union']:,} of {items:,} distinct lines by any of these looks"
-    for one in overlap.get("unknown", ()):
+    for look in overlap.get("unknown", ()):
         yield (
-            f"unknown  which lines look {one['number']} at {one['fingerprint'][:8]} saw: it kept "
+            f"unknown  which lines look {look['number']} at {look['fingerprint'][:8]} saw: it kept "
             "no keys, and this file does not give its split"
         )

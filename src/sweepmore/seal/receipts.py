@@ -14,7 +14,7 @@ from sweepmore.errors import UserError
 from sweepmore.runs.files import fsync_folder, write_json
 from sweepmore.typed import build
 
-# What a receipt that was torn by a kill no longer tells.
+# Stands for what cannot be read in a receipt that a kill tore.
 UNKNOWN = "unknown"
 # Only its owner reads or changes a receipt here; git keeps no more of a mode than its x.
 _PRIVATE = 0o600
@@ -22,9 +22,12 @@ _PRIVATE = 0o600
 
 @dataclass(frozen=True)
 class Look:
-    """One look. ``result`` is None while it is claimed without a result; ``reason`` says why it
-    was taken after an earlier one. ``overlap`` says what earlier looks had seen of its items,
-    ``keys`` which items it saw; a look that was taken before there were keys has neither."""
+    """A look at a test split, claimed or done.
+
+    ``result`` is None until the look is done. ``reason`` says why it was taken after an earlier
+    look. ``overlap`` says what earlier looks had seen of its items, and ``keys`` which items it
+    saw. Looks of older versions have neither.
+    """
 
     fingerprint: str
     number: int
@@ -35,28 +38,30 @@ class Look:
     reason: str | None = None
     result: Mapping[str, Any] | None = None
     overlap: Mapping[str, Any] | None = None
-    keys: str | None = None  # apart by blanks: one line of a file that people read
+    keys: str | None = None  # with blanks between: a single line of a file that people read
 
     @property
     def items(self) -> frozenset[str] | None:
+        """Return the keys of the items that the look saw, or None if it kept none."""
         return None if self.keys is None else frozenset(self.keys.split())
 
     @property
     def is_torn(self) -> bool:
-        """Whether its receipt no longer tells who claimed it."""
+        """Whether its receipt is damaged and no longer says who claimed it."""
         return self.claimed == UNKNOWN
 
     @property
     def place(self) -> tuple[str, int]:
-        """What its receipt and its row are named by: two claims in two databases may share it."""
+        """Return what names its receipt and its row. Claims in two databases may share it."""
         return self.fingerprint, self.number
 
     @property
     def claim(self) -> tuple[str, int, str, str]:
-        """What no other claim shares."""
+        """Return what identifies the claim: no other claim shares it."""
         return *self.place, self.claimed, self.checkpoint
 
     def is_same_claim(self, other: Look) -> bool:
+        """Whether two records are of one claim; a damaged record is not known to be."""
         return self.claim == other.claim and not self.is_torn
 
     def __str__(self) -> str:
@@ -69,15 +74,18 @@ class Look:
 
 
 def receipts(folder: Path, fingerprint: str = "*") -> list[Look]:
-    """The receipts of a split or of all, first one first; one that cannot be read still counts."""
+    """Return the receipts of a split, or of all, in order. A damaged receipt still counts."""
     return [
         read_receipt(path) for path in sorted(folder.glob(f"{fingerprint}-*.json"), key=_number_of)
     ]
 
 
 def read_receipt(path: Path) -> Look:
-    """A receipt; UNKNOWN where a kill tore it, or where it holds what no claim writes: the claim
-    was made."""
+    """Read a receipt.
+
+    A receipt that a kill tore, or that holds what no claim writes, gives a look that is ``is_torn``
+    rather than an error, because the claim was made.
+    """
     fingerprint, number = path.stem.rpartition("-")[0], _number_of(path)
     try:
         look = build(Look, json.loads(path.read_text(encoding="utf-8")))
@@ -88,23 +96,23 @@ def read_receipt(path: Path) -> Look:
     return dataclasses.replace(look, fingerprint=fingerprint, number=number)
 
 
-def _is_claimant(one: Mapping[str, Any]) -> bool:
+def _is_claimant(claimant: Mapping[str, Any]) -> bool:
     kinds = {"host": str, "boot": str, "pid": int}
-    return all(isinstance(one.get(key), kind) for key, kind in kinds.items())
+    return all(isinstance(claimant.get(key), kind) for key, kind in kinds.items())
 
 
-def _is_overlap(one: Mapping[str, Any] | None) -> bool:
-    """Nothing, or what ``overlap.Overlap.as_json`` writes."""
-    if one is None:
+def _is_overlap(overlap: Mapping[str, Any] | None) -> bool:
+    """Whether a value is None, or has the shape that ``overlap.Overlap.as_json`` writes."""
+    if overlap is None:
         return True
-    known = {"fingerprint": str, "number": int}
-    before = {**known, "claimed": str, "shared": int, "by_chance": (int, float)}
-    lists: Any = {"looks": before, "unknown": known}
-    return all(isinstance(one.get(key), int) for key in ("items", "union")) and all(
-        isinstance(one.get(name), list)
+    place = {"fingerprint": str, "number": int}
+    before = {**place, "claimed": str, "shared": int, "by_chance": (int, float)}
+    lists: Any = {"looks": before, "unknown": place}
+    return all(isinstance(overlap.get(key), int) for key in ("items", "union")) and all(
+        isinstance(overlap.get(name), list)
         and all(
             isinstance(look, dict) and isinstance(look.get(key), kind)
-            for look in one[name]
+            for look in overlap[name]
             for key, kind in kinds.items()
         )
         for name, kinds in lists.items()
@@ -112,8 +120,11 @@ def _is_overlap(one: Mapping[str, Any] | None) -> bool:
 
 
 def is_of(path: Path, look: Look) -> bool:
-    """Whether a receipt, if it is there, may be this look's: one that was written for a claim in
-    another database is not, nor one that is damaged other than by a kill."""
+    """Whether a receipt is missing or may be this look's.
+
+    A receipt of a claim in another database is not, and neither is one that was damaged in any
+    other way than by a kill.
+    """
     if not path.exists():
         return True
     receipt = read_receipt(path)
@@ -121,8 +132,11 @@ def is_of(path: Path, look: Look) -> bool:
 
 
 def is_cut_off(path: Path) -> bool:
-    """Whether a receipt that cannot be read is the beginning of one, as a kill leaves it. Another
-    one (edited, or with git's marks of a conflict) may hold more, and stays as it is."""
+    """Whether a damaged receipt is only the beginning of a receipt, as a kill leaves it.
+
+    A receipt that was edited, or that has git's conflict markers, may hold more and must stay as it
+    is.
+    """
     text = path.read_bytes().strip(b"\0 \r\n")
     if text and (not text.startswith(b"{") or b"<<<<<<<" in text):
         return False
@@ -139,7 +153,7 @@ def _number_of(path: Path) -> int:
 
 
 def write_receipt(path: Path, look: Look) -> None:
-    """Exclusive: FileExistsError where the receipt is there already."""
+    """Create a receipt and sync it to the disk. Raises FileExistsError if it exists already."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(look), file, indent=2)
@@ -149,7 +163,7 @@ def write_receipt(path: Path, look: Look) -> None:
 
 
 def rewrite_receipt(path: Path, look: Look) -> None:
-    """Write over a receipt of this look; one that cannot be read and is not cut off stays."""
+    """Replace a receipt of this look, unless it is damaged and may hold more than can be read."""
     if path.exists() and read_receipt(path).is_torn and not is_cut_off(path):
         return
     write_json(path, dataclasses.asdict(look), _PRIVATE)

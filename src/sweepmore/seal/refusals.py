@@ -24,7 +24,7 @@ class Refused(UserError):
 
 
 class UsedUp(Refused):
-    """Half of the split was seen in earlier looks: these data have no unseen split left."""
+    """Earlier looks saw half of the split, so these data have no unseen split left."""
 
 
 def refused(problem: str, number: int | None) -> Refused:
@@ -33,7 +33,7 @@ def refused(problem: str, number: int | None) -> Refused:
 
 
 def why(last: Look, in_database: bool, checkpoint: str) -> str:
-    """Say why the last look at a split, or its receipt alone, rules another one out."""
+    """Return why the last look at a split, or its receipt alone, rules out another look."""
     if not in_database:
         return f"There is a receipt of {last}, but no row in this database"
     if last.checkpoint != checkpoint:
@@ -42,8 +42,10 @@ def why(last: Look, in_database: bool, checkpoint: str) -> str:
 
 
 def refuse_overlap(overlap: Overlap) -> None:
-    """Raise Refused where an earlier look saw more items than chance gives, and UsedUp where all
-    earlier looks together saw half of them."""
+    """Raise Refused if an earlier look saw more items than chance gives.
+
+    Raises UsedUp if all earlier looks together saw at least half of them.
+    """
     before = overlap.beyond_chance
     if before is not None:
         look = before.look
@@ -60,7 +62,7 @@ def refuse_overlap(overlap: Overlap) -> None:
 
 @contextlib.contextmanager
 def writing() -> Iterator[None]:
-    """Turn the failure of a ledger that cannot be written into one message."""
+    """Turn a disk's or a database's error before the claim into a UserError."""
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
@@ -70,8 +72,8 @@ def writing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def recording(look: Look) -> Iterator[None]:
-    """Turn the failure of a disk or a database after the claim into one message that says how to
-    finish."""
+    """Turn a disk's or a database's error after the claim into a UserError that says how to
+    finish the look."""
     try:
         yield
     except (SQLAlchemyError, OSError) as error:

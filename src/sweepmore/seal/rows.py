@@ -1,7 +1,7 @@
 """The rows of looks, in two tables of the studies' database that the dashboard does not know.
 
-Check and claim are one transaction that no other claim runs beside: of all processes that share the
-database, exactly one wins.
+Check and claim happen in one transaction that excludes all other claims: of all processes that
+share the database, exactly one wins.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TABLE = sql.Table(
     sql.Column("result", sql.Text),
 )
 _COLUMN = _TABLE.c
-# A table of its own, so that databases from before there were keys open as they are.
+# A separate table, so that databases of older versions, which have no keys, open as they are.
 _KEYS = sql.Table(
     "sweepmore_look_keys",
     _TABLE.metadata,
@@ -45,8 +45,8 @@ _KEYS = sql.Table(
     sql.Column("overlap", sql.Text),
 )
 _OF_KEYS = ("keys", "overlap")
-# What lets only one claim proceed at a time, whatever it claims. Readers do not wait for it.
-# Studies may be in other databases (MySQL), looks may not: nobody has raced claims there.
+# The statement that lets only one claim proceed at a time. Readers do not wait for it.
+# Studies may be in other databases (MySQL), but looks may not: claims were never raced there.
 _ALONE = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": f"LOCK TABLE {_TABLE.name} IN EXCLUSIVE MODE",
@@ -62,8 +62,8 @@ class Rows:
     def prepare(self) -> None:
         """Create what is missing and try to write.
 
-        Raises UserError where the database is of a kind in which no claim is tested to be alone,
-        and SQLAlchemy's or the system's own error where it cannot be written.
+        Raises UserError if claims are not tested to be exclusive in a database of this kind, and
+        SQLAlchemy's or the system's own error if it cannot be written.
         """
         if (kind := self.url.get_backend_name()) not in _ALONE:
             cure = "Name the run itself, without storage=: its looks are then kept in SQLite."
@@ -73,23 +73,23 @@ class Rows:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
             create_private(Path(self.url.database))
         self._create_tables()
-        with self.engine().connect() as connection:  # never committed
+        with self.engine().connect() as connection:  # an attempt to write: never committed
             connection.execute(sql.insert(_TABLE).values(_row(Look("", 0, "", "", {}, {}))))
 
     def looks(self, fingerprint: str | None = None) -> list[Look]:
-        """Return the looks of a split, or of all, first one first; writes nothing."""
+        """Return the looks of a split, or of all, in order. Writes nothing."""
         with self._reading() as connection:
             return [] if connection is None else read(connection, fingerprint)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[sql.Connection]:
-        """Open a transaction that no other claim runs beside, whatever its fingerprint."""
+        """Open a transaction that excludes all other claims, whatever their fingerprint."""
         with self.engine().begin() as connection:
             connection.exec_driver_sql(_ALONE[self.url.get_backend_name()])
             yield connection
 
     def update(self, look: Look, **values: str) -> bool:
-        """Change the row of an unfinished look that still has the same claimant."""
+        """Change the row of an unfinished look, and return whether it had the same claimant."""
         change = sql.update(_TABLE).where(
             *_of(look),
             _COLUMN.claimant == json.dumps(dict(look.claimant)),
@@ -99,7 +99,7 @@ class Rows:
             return connection.execute(change.values(**values)).rowcount == 1
 
     def fill(self, look: Look) -> None:
-        """Put into the row of a look, if there is one, what the row lacks."""
+        """Put what the row of a look lacks into it. Does nothing if there is no row."""
         result = None if look.result is None else json.dumps(dict(look.result))
         with self.alone() as connection:
             row = connection.execute(sql.select(_COLUMN.number).where(*_of(look))).first()
@@ -114,8 +114,11 @@ class Rows:
         return sql.create_engine(self.url, **engine_options(self.url), poolclass=sql.NullPool)
 
     def _create_tables(self) -> None:
-        """Several processes may begin on an empty database: one creates each table, the others
-        notice it between their check and their CREATE."""
+        """Create the tables that are missing.
+
+        Several processes may begin on an empty database at once. Then a table may appear between a
+        process's check and its CREATE, which is no error.
+        """
         engine = self.engine()
         for table in (_TABLE, _KEYS):
             try:
@@ -126,7 +129,7 @@ class Rows:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sql.Connection | None]:
-        """A connection, or None where there is no ledger yet; a reader creates no file."""
+        """Open a connection, or None if there is no ledger yet: reading must create no file."""
         sqlite = self.url.get_backend_name() == "sqlite"
         if sqlite and not Path(str(self.url.database)).exists():
             yield None
@@ -140,13 +143,15 @@ class Rows:
 
 
 def _of(look: Look) -> tuple[sql.ColumnElement[bool], sql.ColumnElement[bool]]:
-    """What selects the row of a look."""
+    """Return the conditions that select the row of a look."""
     return _COLUMN.fingerprint == look.fingerprint, _COLUMN.number == look.number
 
 
 def read(connection: sql.Connection, fingerprint: str | None = None) -> list[Look]:
-    """Return the looks in the order of their numbers; without keys where the database is from
-    before there were any."""
+    """Return the looks in the order of their numbers.
+
+    They have no keys if the database is of an older version.
+    """
     columns, source = [*_COLUMN], sql.select(*_COLUMN)
     if sql.inspect(connection).has_table(_KEYS.name):
         columns += [_KEYS.c[name] for name in _OF_KEYS]
@@ -165,13 +170,13 @@ def _look(row: sql.RowMapping) -> Look:
 
 
 def insert(connection: sql.Connection, look: Look) -> None:
-    """Add the row of a new look; IntegrityError where its number is taken."""
+    """Add the row of a new look. Raises SQLAlchemy's IntegrityError if its number is taken."""
     connection.execute(sql.insert(_TABLE).values(_row(look)))
     _insert_keys(connection, look)
 
 
 def _insert_keys(connection: sql.Connection, look: Look) -> None:
-    """In place of what was there, which is less, and about the same look."""
+    """Replace the keys of a look. What is replaced is about the same look, and never more."""
     if look.keys is None:
         return
     this = _KEYS.c.fingerprint == look.fingerprint, _KEYS.c.number == look.number
