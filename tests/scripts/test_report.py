@@ -507,7 +507,7 @@ def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
     page = runs_page([folder], additions(ROOT, None))
     assert page.facts[0][1].startswith("diverged: ")
     assert page.warnings == [
-        f"of diverged nothing more is known: {folder / 'model.safetensors'} is missing."
+        f"diverged cannot be described further: {folder / 'model.safetensors'} is missing."
     ]
 
 
@@ -760,7 +760,7 @@ def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
     confirmed = dict(study_page(replace(repeated, winner=winner), Additions()).facts)
     half = 0.1 * (1 + 18 / 6) ** 0.5
     assert confirmed["gain over trial 0"] == (
-        f"+0.2500 ± {half:.4f} (95 %; trial 0 is taken for as noisy as the winner)"
+        f"+0.2500 ± {half:.4f} (95 %; trial 0 is assumed to be as noisy as the winner)"
     )
 
 

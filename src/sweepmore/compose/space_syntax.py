@@ -198,7 +198,7 @@ def _choice(override: Override, elements: Sequence[Any], *, shuffle: bool = Fals
 def _refuse_repeated(override: Override, texts: Sequence[str]) -> None:
     repeated = [text for text, count in Counter(texts).items() if count > 1]
     if repeated:
-        raise refusal(override, f"{', '.join(repeated)} stands there twice", "Keep one of each.")
+        raise refusal(override, f"{', '.join(repeated)} appears twice", "Keep one of each.")
 
 
 def _needs_text(values: Sequence[Any]) -> bool:

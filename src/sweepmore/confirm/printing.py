@@ -57,7 +57,7 @@ def print_outcome(outcome: Outcome, record: Winner) -> None:
               f"than the {seeds_of(record)} give")  # fmt: skip
     # The run that evaluate_test.py will read.
     print(f"folder   {shown_path(record.run)}")
-    print(f"         of its {record.seeds} runs the one in the middle, with seed "
+    print(f"         the middle one of its {record.seeds} runs, with seed "
           f"{record.seed}: typical, not the luckiest")  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def refuse_other_seeds(name: str, plan: Plan, seeds: int, seed_key: str) -> None
     """
     if (len(plan.seeds), plan.seed_key) != (seeds, seed_key):
         problem = f"{name} has begun with seeds={len(plan.seeds)} seed_key={plan.seed_key}."
-        cure = "Go on with these: to choose anew after a look is what it guards against."
+        cure = "Continue with these: choosing again after a look is what it guards against."
         raise StudyError(problem, value=name, cure=cure)
 
 

@@ -91,4 +91,4 @@ def tell(additions: Additions, run: Path) -> Told:
     try:
         return Told(additions.facts(run), additions.warnings(run), additions.sections(run))
     except UserError as error:
-        return Told(warnings=[f"of {name_of(run)} nothing more is known: {error.problem}"])
+        return Told(warnings=[f"{name_of(run)} cannot be described further: {error.problem}"])

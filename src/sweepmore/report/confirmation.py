@@ -18,7 +18,7 @@ def confirmed_section(study: Study) -> Section:
     winner = study.winner
     picture = Picture(
         [figures.confirmed(winner, study.metrics[0])],
-        "On the line the search told the truth; bars are 95 % intervals.",
+        "On the line, the search's value was right; bars are 95 % intervals.",
     )
     pictures = [picture] if len(winner.rows) > 1 else []  # a single point says nothing
     text = _what_seeds_say(winner, study.sign)

@@ -104,7 +104,7 @@ def facts_of(study: Study) -> list[tuple[str, str]]:
         over = gain(study.sign * start, study.sign * mean, half, study.winner.seeds,
                     study.runs_each)  # fmt: skip
         interval = f"{plus_minus(over.mean, over.half, sign='+')} "
-        interval += f"(95 %; trial {first.root} is taken for as noisy as the winner)"
+        interval += f"(95 %; trial {first.root} is assumed to be as noisy as the winner)"
         facts.append((f"gain over trial {first.root}", interval))
     elif best.values and len(view.directions) == 1:
         better = study.sign * (start - best.values[0])

@@ -99,7 +99,7 @@ def _print_next(snapshot: StudyView, asked: Sweep, study: optuna.Study, best: At
             more = {**more, "words": [*more["words"], name]}
         print(f"more:    {command_line(more, 2 * asked.n_trials, here=True)}")
         fresh = "another hydra.sweeper.study_name" if named else "the same command"
-        print(f"         {fresh} starts afresh")
+        print(f"         {fresh} starts a new study")
     many = len(snapshot.directions) > 1
     confirm = None if many else of_script("confirm.py", asked, study.study_name)
     if ways := [way for way in (confirm, of_application(asked, study)) if way is not None]:

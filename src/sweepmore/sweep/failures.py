@@ -31,7 +31,7 @@ def by_reason(snapshot: StudyView) -> list[tuple[str, int, Attempt]]:
 
 # What to do about the budget of a sweep that its failures have ended.
 _STAY = (
-    "The failed trials still count: raise hydra.sweeper.n_trials by as many, or start afresh "
+    "The failed trials still count: raise hydra.sweeper.n_trials by as many, or start anew "
     "with another hydra.sweeper.study_name."
 )
 

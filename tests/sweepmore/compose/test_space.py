@@ -441,7 +441,7 @@ REFUSED: list[tuple[str, str]] = [
     ("x=range(1,5,0)", "x=range(1,5,0): start 1, stop 5, step 0 make no finite range."),
     (
         "x=int(range(1,3,0.5))",
-        "x=int(range(1,3,0.5)): 1, 2 stands there twice."
+        "x=int(range(1,3,0.5)): 1, 2 appears twice."
         if HYDRA14
         else "x=int(range(1,3,0.5)): start 1, stop 3, step 0 make no finite range.",
     ),
@@ -478,8 +478,8 @@ REFUSED: list[tuple[str, str]] = [
         "x=tag(log,range(1,9)): log is the scale of an interval, not of a list of values.",
     ),
     ("x=tag(lgo,interval(1,2))", "x=tag(lgo,interval(1,2)): unknown tag lgo."),
-    ("x=1,2,1", "x=1,2,1: 1 stands there twice."),
-    ("x=a,'a'", "x=a,'a': a stands there twice."),
+    ("x=1,2,1", "x=1,2,1: 1 appears twice."),
+    ("x=a,'a'", "x=a,'a': a appears twice."),
     (
         "x=1,range(2,4)",
         "x=1,range(2,4): a range or an interval cannot be one of several values.",
@@ -512,7 +512,7 @@ def test_refused_with_this_message(text: str, problem: str) -> None:
     ("params", "problem"),
     [
         ({"x": []}, "x=[]: nothing to choose from."),
-        ({"x": [1, 1]}, "x=[1, 1]: 1 stands there twice."),
+        ({"x": [1, 1]}, "x=[1, 1]: 1 appears twice."),
         ({"x": {"y": "1,2"}}, "params.x is a mapping: {'y': '1,2'}."),
         ({"x": 1, "+x": 2}, "x is given 2 times: x=1 and +x=2."),
         ({"x": [{"'": 1}]}, '"\'" cannot be the key of a dict in an override.'),

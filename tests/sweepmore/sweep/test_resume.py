@@ -40,7 +40,7 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
     assert more.startswith(f"more:    python {app.folder / 'app.py'} -m ")
     assert " hydra.sweeper.n_trials=4" in more
     assert "n_trials=2" not in more
-    assert "another hydra.sweeper.study_name starts afresh" in out
+    assert "another hydra.sweeper.study_name starts a new study" in out
     assert "2 of 2 trials done, no more in " in out
     assert "3 of 3 trials done, 1 more in " in app.ok(*words[:2], ":n_trials=3")
     assert app.study("s").user_attrs["budget"] == {"n_trials": 3, "grid": False}
