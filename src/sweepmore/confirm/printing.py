@@ -55,7 +55,7 @@ def print_outcome(outcome: Outcome, record: Winner) -> None:
         bias = decimals(abs(final.bias), final.searched)
         print(f"         the search showed {decimals(final.searched)}, {bias} {than} "
               f"than the {seeds_of(record)} give")  # fmt: skip
-    # The run that evaluate_test.py will read.
+    # The run whose number is to be reported on test.
     print(f"folder   {shown_path(record.run)}")
     print(f"         the middle one of its {record.seeds} runs, with seed "
           f"{record.seed}: typical, not the luckiest")  # fmt: skip
