@@ -44,7 +44,7 @@ def run(commands: Sequence[str], folder: Path) -> Iterator[Step]:
     """Each command in a copy of the checkout in ``folder``, as a new user types it."""
     for path in ROOT.glob("*.py"):
         shutil.copy(path, folder)
-    for name in ("conf", "sweeps"):
+    for name in ("conf", "src", "sweeps"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("looks"))
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
     # as in an activated environment, where the commands that are printed begin with python
