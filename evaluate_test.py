@@ -37,6 +37,7 @@ from nplm.app.look_report import (
 )
 from nplm.app.tested_run import Asked, Subject, Wanted, find
 from nplm.config import from_hydra
+from nplm.run_files import LOOKS
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.errors import RunError
 from sweepmore.runs import files
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from sweepmore.seal.overlap import Items
 
 ROOT = Path(__file__).resolve().parent
-# The committed folder of receipts, which is always read, wherever looks= points.
-LOOKS = "sweeps/looks"
 # Nats per token by which a dry run on dev may miss the recorded loss: other chips round otherwise.
 TOLERANCE = 1e-5
 

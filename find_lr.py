@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from nplm.app import rates
+from nplm.run_files import WEIGHTS
 from sweepmore.runs import finding
 
 ROOT = Path(__file__).resolve().parent
@@ -39,8 +40,8 @@ def main(node: DictConfig) -> None:
         config, splits = first_batch(config, splits)
     weights = None
     if config.start_from is not None:
-        source = finding.find_run(config.start_from, ROOT / "outputs", checkpoint.WEIGHTS)
-        weights = checkpoint.load(source / checkpoint.WEIGHTS)
+        source = finding.find_run(config.start_from, ROOT / "outputs", WEIGHTS)
+        weights = checkpoint.load(source / WEIGHTS)
     # sweep: from fresh parameters, or from given weights, once for each seed
     print("\n".join(rates.header(config, splits, wanted)), flush=True)
     swept = lr_finder.spaced(wanted.lo, wanted.hi, wanted.steps)

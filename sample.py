@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nplm.app import writing
+from nplm.run_files import WEIGHTS
 from sweepmore.errors import ConfigError
 from sweepmore.runs.finding import find_named, require
 from sweepmore.typed import setting
 
 ROOT = Path(__file__).resolve().parent
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)

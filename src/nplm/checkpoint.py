@@ -24,7 +24,6 @@ from sweepmore.runs.files import write_atomic
 
 FORMAT, VERSION = "nplm", 1
 
-WEIGHTS = "model.safetensors"
 LAST = Path("checkpoints") / "last.safetensors"
 PREVIOUS = Path("checkpoints") / "previous.safetensors"
 BEST = Path("checkpoints") / "best.safetensors"

@@ -13,6 +13,7 @@ from nplm.building import restored
 from nplm.data import encode
 from nplm.losses import at_once, token_losses
 from nplm.model import LanguageModel
+from nplm.run_files import WEIGHTS
 from nplm.vocabulary import Vocabulary, unit_of
 
 # A line that is longer is cut: three times the longest name of either data file (15), rounded up.
@@ -46,7 +47,7 @@ class Position:
 def load_trained(folder: Path) -> Trained:
     """Return the model of the run in ``folder``, from ``model.safetensors`` alone. Raises RunError
     for a file that is missing or damaged."""
-    weights = files.load(folder / files.WEIGHTS)
+    weights = files.load(folder / WEIGHTS)
     unit = unit_of(**weights.about.get("unit", {}))
     return Trained(restored(weights), Vocabulary(tuple(weights.about["vocabulary"]), unit))
 

@@ -12,6 +12,7 @@ from nplm.config import AnyModel, model_from
 from nplm.data import Splits
 from nplm.mixture import Mixture
 from nplm.model import LanguageModel
+from nplm.run_files import WEIGHTS
 from sweepmore.errors import RunError
 
 
@@ -34,7 +35,7 @@ def save_weights(
     """Write ``model.safetensors`` into ``folder``: C, W1, b1, W2, b2 … as they are evaluated at
     the run's end, shaped as in the lecture. ``dev_loss`` is in nats per token."""
     about = about_model(model, splits) | {"dev_loss": dev_loss}
-    files.save(folder / files.WEIGHTS, Checkpoint(model.tensors(), about))
+    files.save(folder / WEIGHTS, Checkpoint(model.tensors(), about))
 
 
 def load_weights(model: LanguageModel, source: Checkpoint, splits: Splits) -> None:

@@ -23,8 +23,9 @@ import evaluate_test
 import sweepmore.sweep.versions
 from nplm import checkpoint, sealed, training
 from nplm.app import ending
-from nplm.checkpoint import BEST, LAST, PREVIOUS, WEIGHTS
+from nplm.checkpoint import BEST, LAST, PREVIOUS
 from nplm.result import Progress
+from nplm.run_files import WEIGHTS
 from nplm.vocabulary import Unit
 from sweepmore.compose import cli
 from sweepmore.runs import files

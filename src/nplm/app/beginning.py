@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from nplm import lineage
 from nplm.config import Config, from_hydra, to_plain
 from nplm.result import about_data
+from nplm.run_files import WEIGHTS
 from sweepmore.compose import cli
 from sweepmore.compose.composing import as_typed, resolved
 from sweepmore.errors import ConfigError, RunError
@@ -65,7 +66,7 @@ def asked_for(node: DictConfig, outputs: Path, trial: SweepTrial | None) -> Aske
         cli.remove_empty(folder)  # Hydra made it for a new run, but this run has a folder
         return Asked(*_interrupted(config.resume, outputs), resumed=True)
     if config.start_from is not None:  # "last" would soon mean another run
-        source = finding.find_run(config.start_from, outputs, "model.safetensors")
+        source = finding.find_run(config.start_from, outputs, WEIGHTS)
         config = dataclasses.replace(config, start_from=str(source))
     return Asked(config, folder, resumed=trial is not None and _taken_over(trial, folder))
 
@@ -133,7 +134,7 @@ def starting_state(asked: Asked, splits: Splits) -> State:
         return resume(config, splits, checkpoint.load_last(asked.folder))
     if config.start_from is None:
         return begin(config, splits)
-    weights = checkpoint.load(Path(config.start_from) / checkpoint.WEIGHTS)
+    weights = checkpoint.load(Path(config.start_from) / WEIGHTS)
     return begin(config, splits, weights)
 
 

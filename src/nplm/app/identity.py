@@ -12,6 +12,7 @@ from typing import Any
 from nplm import data
 from nplm.config import from_hydra
 from nplm.lineage import of_another_split, start_record
+from nplm.run_files import WEIGHTS
 from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.errors import UserError
 from sweepmore.runs.finding import find_run
@@ -26,7 +27,7 @@ def identity(node: Mapping[str, Any]) -> dict[str, str]:
     if start_from is not None:
         outputs = Path(os.environ.get(ROOT_VARIABLE, ".")) / "outputs"
         with contextlib.suppress(UserError):  # a run that is gone is each trial's own failure
-            source = find_run(start_from, outputs, "model.safetensors")
+            source = find_run(start_from, outputs, WEIGHTS)
             if warning := of_another_split(start_record(source), of_data["fingerprint"]):
                 warnings.warn(warning, stacklevel=2)
     return of_data

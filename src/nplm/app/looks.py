@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from nplm.data import Splits
+from nplm.run_files import LOOKS
 from sweepmore.compose.composing import composing
 from sweepmore.errors import UserError
 from sweepmore.seal.receipts import Look, receipts
@@ -62,7 +63,7 @@ def recorded_looks(splits: Splits, root: Path, sweeper: DictConfig) -> Looks:
     """Count the looks that the application in the folder ``root`` has recorded, at this split and
     at others of the same data; ``sweeper`` says where a sweep with these settings has its
     database."""
-    return looks_at(splits, root / "sweeps" / "looks", _ledger(root, sweeper))
+    return looks_at(splits, root / LOOKS, _ledger(root, sweeper))
 
 
 def _ledger(root: Path, sweeper: DictConfig) -> URL | None:

@@ -24,6 +24,7 @@ from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
 from nplm.result import Estimate
 from nplm.run_figures import MOST_DRAWN, prepare_embeddings
+from nplm.run_files import LOOKS
 from nplm.vocabulary import Vocabulary
 from sweepmore.report.additions import Additions, Results
 from sweepmore.report.chart import Chart, Point
@@ -49,7 +50,7 @@ def additions(root: Path, url: URL | None) -> Additions:
     ``root`` is the folder of its scripts and of the receipts of looks at test; ``url`` is the
     studies' database, which records looks too, or None where there is none.
     """
-    receipts = root / "sweeps" / "looks"
+    receipts = root / LOOKS
 
     def warnings(folder: Path) -> list[str]:
         _, splits, _ = opened(folder)

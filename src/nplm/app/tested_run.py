@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nplm.config import Config
 from nplm.lineage import of_another_split
+from nplm.run_files import WEIGHTS
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs import files, finding, names
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:  # torch and Optuna are imported once the arguments are read
     from nplm.kneser_ney import KneserNey
     from nplm.model import LanguageModel
     from sweepmore.confirm.rounds import Confirmed
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
