@@ -42,6 +42,7 @@ from sweepmore.compose.script_storage import typed_url
 from sweepmore.errors import RunError
 from sweepmore.runs import files
 from sweepmore.runs import record as records
+from sweepmore.runs.places import Place
 from sweepmore.seal.ledger import Ledger
 from sweepmore.typed import setting
 
@@ -57,7 +58,7 @@ TOLERANCE = 1e-5
 class Arguments:
     """python evaluate_test.py study=NAME [trial=N] | run=FOLDER: the test loss, once."""
 
-    study: str | None = setting(None, "a study whose winner confirm.py has named")
+    study: str | None = setting(None, "a study whose winner sweepmore confirm has named")
     run: str | None = setting(None, "a run's folder, or last")
     trial: int | None = setting(None, "with study=: that trial's run, not the winner", at_least=0)
     another_look: str | None = setting(None, "why to look at a split again; recorded permanently")
@@ -78,10 +79,12 @@ def main(arguments: Arguments) -> None:
     """
     reason, complete = arguments.another_look, arguments.complete
     check_reason(reason, complete)
-    outputs, where = ROOT / arguments.outputs, cli.given(arguments, "storage", "outputs")
-    ledger = Ledger(typed_url(arguments.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
-    names = arguments.study, arguments.run, arguments.trial
-    asked = find(Wanted(*names, arguments.storage, outputs, where))
+    outputs = ROOT / arguments.outputs
+    place = Place(outputs, arguments.storage)
+    if arguments.study is not None:
+        place = place.of_study(arguments.study)
+    ledger = Ledger(typed_url(place.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
+    asked = find(Wanted(arguments.study, arguments.run, arguments.trial, place))
     split, weights = asked.fingerprint, asked.checkpoint
     mend(ledger, asked)
 
@@ -124,7 +127,7 @@ def main(arguments: Arguments) -> None:
     show_result(done, ledger.known(split))
     say_commit(ledger.path(done), f"Look {done.number} at test")
     keep(asked, done, ledger.url)
-    say_next(asked, where)
+    say_next(asked, place)
 
 
 def check(asked: Asked) -> Subject:

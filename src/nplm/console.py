@@ -29,6 +29,7 @@ from nplm.result import Progress as Report
 from nplm.result import Result
 from nplm.state import State
 from nplm.vocabulary import Unit
+from sweepmore.runs.places import Place, find_place
 from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.wording import decimals, plural, shown_path
 
@@ -214,7 +215,10 @@ def ways_on(folder: Path, config: Config, result: Result) -> None:
     elif result.status == "ok":
         # sweeps=minute searches given_names: on other data it would not find a better model
         search = " · python train.py -m sweeps=minute" if config.data == Data() else ""
-        print(f"next     python sample.py · python report.py run=last{search}")
+        inside = folder.parent.name == "runs"  # else hydra.run.dir leads somewhere else
+        place = Place(folder.parent.parent) if inside else find_place()
+        report = place.verb("report", "last" if inside else shown_path(folder))
+        print(f"next     python sample.py · {report}{search}")
 
 
 def _lecture(config: Config, splits: Splits) -> str:

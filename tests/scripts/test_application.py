@@ -235,7 +235,7 @@ def make(folder: Path, registered: bool) -> Made:
     page = (folder / "outputs" / "reports" / "s" / "index.html").read_text()
     with serve() as stub:
         env = {**stub.env(), "HOME": str(folder)}
-        sent = run_script("wandb_report.py", *place, "metric=delay", env=env)
+        sent = run_command("wandb", *place, "--metric=delay", env=env)
         assert sent.returncode == 0, errors(sent)
         (saved,) = stub.variables_of("upsertView")
     study = load(open_storage(storage_url(None, None, folder / "outputs")), "s")

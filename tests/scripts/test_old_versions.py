@@ -185,7 +185,7 @@ def test_its_confirmation_is_known_as_done(old: Old) -> None:
 @pytest.mark.parametrize("old", [BEFORE_FINAL_SEEDS], indirect=True)
 def test_its_winner_gets_the_final_seeds_that_it_misses(old: Old) -> None:
     assert old.states("old.confirm-final") == []
-    more = run_script("confirm.py", *old.words, "top=2", "seeds=2")
+    more = run_command("confirm", *old.words, "--top=2", "--seeds=2")
     assert more.returncode == 0, more.stderr
     assert "over 2 final seeds, which did not choose it" in more.stdout
     assert "the look at test was of an earlier winner" in more.stdout

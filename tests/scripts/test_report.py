@@ -95,7 +95,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
     few.append("model.hidden=10")
     sweep("b", *few, "optim.lr=0.001,0.03")
     sweep("other", *few, "data.seed=1", "optim.lr=0.01,0.03")
-    done = run_script("confirm.py", "study=a", "top=2", "seeds=2", f"outputs={outputs}")
+    done = run_command("confirm", "a", "--top=2", "--seeds=2", f"--outputs={outputs}")
     assert done.returncode == 0, done.stderr
     for name, rate in (("one", "0.01"), ("two", "0.03")):
         train(*few, f"optim.lr={rate}", f"hydra.run.dir={outputs}/runs/{name}")
@@ -103,7 +103,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
 
 
 def report(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run_script("report.py", f"outputs={outputs}", *words)
+    return run_command("report", f"--outputs={outputs}", *words)
 
 
 def report_here(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:

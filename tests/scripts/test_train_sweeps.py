@@ -124,7 +124,7 @@ def test_a_winner_that_holds_null_is_confirmed(train: Train) -> None:
     """``choice(null,…)`` is no Hydra; a net whose gradients are cut to nothing learns nothing."""
     train.sweep("optim=sgd", "optim.clip=null,1e-6", ":study_name=s")
     words = ("study=s", "top=2", "seeds=2", f"outputs={train.folder}/outputs")
-    done = run_script("confirm.py", *words)
+    done = run_command("confirm", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     confirmed = train.folder / "outputs" / "studies" / "s.confirm"
     winner = json.loads((confirmed / "winner.json").read_text())

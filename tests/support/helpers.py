@@ -25,6 +25,7 @@ from nplm import checkpoint
 from nplm.app import for_hydra
 from nplm.data import Split
 from nplm.vocabulary import Vocabulary
+from sweepmore.command.main import app as command
 from sweepmore.compose import cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,32 @@ def call_script(script: ModuleType, *words: str) -> subprocess.CompletedProcess[
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             cli.command(script.Arguments, script.main, list(words))
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def run_command(
+    *words: str, timeout: float = 240, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``sweepmore WORDS``, as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "sweepmore", *words],
+        env=environment(env or {}),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def call_command(*words: str) -> subprocess.CompletedProcess[str]:
+    """What ``run_command`` returns, from this process: for refusals and readings."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            command(list(words), prog_name="sweepmore")
         except SystemExit as ended:
             code = int(ended.code or 0)
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())

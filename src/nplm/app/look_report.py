@@ -11,6 +11,7 @@ from nplm.app.tested_run import Asked, Subject
 from nplm.result import Estimate, TestResult
 from sweepmore.runs import names
 from sweepmore.runs import record as records
+from sweepmore.runs.places import Place
 from sweepmore.seal.overlap import in_words
 from sweepmore.seal.receipts import Look
 from sweepmore.wording import bounds, decimals, shown_path
@@ -106,8 +107,8 @@ def say_commit(receipt: Path, subject: str) -> None:
     print(f"commit the receipt: {command}", file=sys.stderr)
 
 
-def say_next(asked: Asked, where: str) -> None:
+def say_next(asked: Asked, place: Place) -> None:
     """Name the command that shows the page of the search whose winner was evaluated."""
     if asked.study_name is not None:
         searched = names.searched_name(asked.study_name)
-        print(f"next     python report.py study={searched}{where}", flush=True)
+        print(f"next     {place.verb('report', searched)}", flush=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nplm import sampling
-from nplm.app.application import describe
 from nplm.app.looks import looks_at
 from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
@@ -26,7 +24,6 @@ from nplm.result import Estimate
 from nplm.run_figures import MOST_DRAWN, prepare_embeddings
 from nplm.run_files import LOOKS
 from nplm.vocabulary import Vocabulary
-from sweepmore.report.additions import Additions, Results
 from sweepmore.report.chart import Chart, Point
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.runs.files import read_json
@@ -42,46 +39,6 @@ MOST_TOKENS = 40
 NEAR = 1_000
 COLUMNS, WIDEST = 4, 60  # of samples; one column if the longest has more than 60 characters
 NEIGHBOURS, HARDEST, SAMPLES, SHOWN = 3, 12, 200, 24
-
-
-def additions(root: Path, url: URL | None) -> Additions:
-    """Return nplm's part of a report.
-
-    ``root`` is the folder of its scripts and of the receipts of looks at test; ``url`` is the
-    studies' database, which records looks too, or None where there is none.
-    """
-    receipts = root / LOOKS
-
-    def warnings(folder: Path) -> list[str]:
-        _, splits, _ = opened(folder)
-        recorded = looks_at(splits, receipts, url)
-        return [*warnings_of(folder), f"this test split has had {recorded}"]
-
-    return dataclasses.replace(
-        RECORDED, facts=facts, warnings=warnings, sections=sections, scripts=root
-    )
-
-
-def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the losses of a mixture's net alone, from ``result.json``; nothing for other runs."""
-    mix = result.get("mix")
-    if mix is None or mix["net_dev_loss"] is None:
-        return []
-    train = "–" if mix["net_train_loss"] is None else decimals(mix["net_train_loss"])
-    losses = f"dev {decimals(mix['net_dev_loss'])}, train {train}"
-    losses += f" ({mix['weight']:.0%} of the mixture is counting, of order {mix['order']})"
-    return [("net alone", losses)]
-
-
-def note(results: Results) -> str:
-    """Return which curves show only a part of the model; ``results`` holds names and results of
-    runs."""
-    mixtures = " and ".join(name for name, result in results if result.get("mix"))
-    return f"The curves of {mixtures} show the net alone." if mixtures else ""
-
-
-# What needs neither the data nor the weights of a run.
-RECORDED = Additions(describe, numbers, note)
 
 
 def opened(folder: Path) -> tuple[Config, Splits, sampling.Trained]:
@@ -126,6 +83,16 @@ def gains(folder: Path) -> list[tuple[str, Estimate]]:
         context = plural(order - 1, "token")
         gains.append((context, bootstrap(line_sums(nats, dev) - net, tokens, seed=0)))
     return gains
+
+
+def warnings(folder: Path, root: Path, url: URL | None) -> list[str]:
+    """Return what makes the run's dev loss mean less than it seems to, and its split's looks.
+
+    Looks are counted by the receipts under ``root`` and by the rows of the database ``url``.
+    """
+    _, splits, _ = opened(folder)
+    recorded = looks_at(splits, root / LOOKS, url)
+    return [*warnings_of(folder), f"this test split has had {recorded}"]
 
 
 def warnings_of(folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from nplm.lineage import of_another_split
 from nplm.run_files import WEIGHTS
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs import files, finding, names
+from sweepmore.runs.places import Place
 
 if TYPE_CHECKING:  # torch and Optuna are imported once the arguments are read
     import optuna
@@ -27,16 +28,13 @@ if TYPE_CHECKING:  # torch and Optuna are imported once the arguments are read
 class Wanted:
     """What a command names: a run, a study (meaning its confirmed winner), or a study's trial.
 
-    ``storage`` and ``outputs`` say where studies and runs are. ``where`` repeats what was given of
-    both, for the next command.
+    ``place`` says where studies and runs are.
     """
 
     study: str | None
     run: str | None
     trial: int | None
-    storage: str | None
-    outputs: Path
-    where: str
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def find(wanted: Wanted) -> Asked:
         raise ConfigError("study and run: one of the two is needed.", value=None, cure=cure)
     from sweepmore.compose.script_storage import opened
 
-    with opened(wanted.storage, wanted.outputs) as database:
+    with opened(wanted.place.storage, wanted.place.outputs) as database:
         if wanted.run is not None or wanted.trial is not None:
             return _named_run(wanted, database)
         return _winner(wanted, database)
@@ -121,9 +119,9 @@ def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
     from sweepmore.confirm.rounds import confirmed, search_of
 
     names = (wanted.run, wanted.study, wanted.trial)
-    asked = named(finding.find_named(*names, wanted.outputs, holding=WEIGHTS))
+    asked = named(finding.find_named(*names, wanted.place.outputs, holding=WEIGHTS))
     search = search_of(database, run_id(asked.folder))
-    confirmation = None if search is None else confirmed(search, wanted.where)
+    confirmation = None if search is None else confirmed(search, wanted.place)
     return asked if confirmation is None else beside(asked, confirmation)
 
 
@@ -133,9 +131,9 @@ def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
 
     assert wanted.study is not None
     search = load(database, names.searched_name(wanted.study))
-    cure = f"python confirm.py study={search.study_name}"
+    cure = wanted.place.verb("confirm", search.study_name)
     study = load(database, search.study_name + names.CONFIRM, cure)
-    confirmation = confirmed(search, wanted.where)
+    confirmation = confirmed(search, wanted.place)
     if confirmation is None:
         problem = f"{study.study_name} has not named a winner."
         raise RunError(problem, value=study.study_name, cure=cure)
@@ -148,8 +146,7 @@ def beside(asked: Asked, confirmation: Confirmed) -> Asked:
     That is whether the run is the winner, and what the search has had since. A copy of the winner's
     run counts as the winner, because it has the same weights.
     """
-    since, words = confirmation.since, confirmation.next_round
-    next_round = f"python confirm.py {words}" if words else ""
+    since, next_round = confirmation.since, confirmation.next_round
     asked = dataclasses.replace(asked, since=since, next_round=next_round)
     winner, study = confirmation.winner, confirmation.study
     weights = winner.files.get(WEIGHTS)

@@ -33,7 +33,6 @@ from sweepmore.compose.hydra_internals import VERSION_BASE, before_folders, flag
 from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, masked, nearest
 from sweepmore.process.invocation import python, start_words
 from sweepmore.typed import build
-from sweepmore.wording import shown_path
 
 T = TypeVar("T")
 
@@ -239,19 +238,6 @@ def _fail(message: str, code: int = UserError.exit_code) -> NoReturn:
     """Print an error and exit; secrets of a URL that Hydra repeats are masked."""
     print(f"error: {masked(message)}", file=sys.stderr)
     sys.exit(code)
-
-
-def script_beside(root: Path, name: str) -> str | None:
-    """``python confirm.py`` as it is typed here; None where ``root`` has no such script.
-
-    The script must mention sweepmore: another application may have a script of that name.
-    """
-    path = root / name
-    try:
-        ours = "sweepmore" in path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return shlex.join([python(), shown_path(path)]) if ours else None
 
 
 # Which existed before: the folder of the run that Hydra last began in this block, and its parents.

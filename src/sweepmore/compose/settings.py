@@ -6,7 +6,6 @@ One file, because each check decides with the others what a sweep is: ``Sweep`` 
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from sweepmore.compose.space import Space
 from sweepmore.compose.space_syntax import parse_space
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import flag_words, split_flags, start_words
+from sweepmore.runs.places import Place
 from sweepmore.storage.urls import is_of_environment, place_of, storage_url
 from sweepmore.typed import build
 
@@ -84,21 +84,18 @@ class Sweep:
         }
 
     @property
-    def where(self) -> str | None:
-        """`` outputs=… storage=…`` for the root scripts, where they differ from the defaults.
+    def place(self) -> Place | None:
+        """Where the next command finds the study.
 
-        A URL from the environment may hold a password: it is printed as it was written. None where
-        a server's URL refers to the config, which no script reads, because it may hold one, too.
+        A URL from the environment may hold a password: it is kept as it was written. None where
+        a server's URL refers to the config, which no command reads, because it may hold one, too.
         """
-        written, outputs = self.storage_written, self.settings.outputs
-        words = [f"outputs={outputs}"] if outputs != Settings.outputs else []
+        written = self.storage_written
         if written is not None and not is_of_environment(written):
             if self.url.get_backend_name() != "sqlite":
                 return None
             written = self.url.render_as_string()
-        if written is not None:
-            words.append(f"storage={written}")
-        return "".join(f" {shlex.quote(word)}" for word in words)
+        return Place(self.outputs, written)
 
     @property
     def sampler(self) -> Any:

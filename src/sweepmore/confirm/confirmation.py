@@ -1,4 +1,4 @@
-"""What ``confirm.py`` does: retrain the best with fresh seeds, choose a winner, and report it."""
+"""What ``sweepmore confirm`` does: retrain the best with fresh seeds, and name a winner."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from sweepmore.wording import plural
 class Trainer:
     """Trains the configurations of a plan as a study of their own.
 
-    A study that is already complete is only read, so rerunning ``confirm.py`` repeats no work.
+    A study that is already complete is only read, so rerunning the command repeats no work.
     """
 
     database: optuna.storages.BaseStorage
@@ -72,7 +72,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user of ``confirm.py`` asks for."""
+    """What the user of ``sweepmore confirm`` asks for."""
 
     study: str  # the search, or any part of its confirmation
     top: int  # how many of the best configurations are confirmed
@@ -93,7 +93,7 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
     trainer = Trainer(database, searched, workers)
     seeds, seed_key = request.seeds, request.seed_key
     check_repeats(searched, seed_key)
-    # With noise=true: one configuration suffices, because only the spread over seeds is wanted.
+    # To measure noise, one configuration suffices, because only the spread over seeds is wanted.
     if request.noise:
         measured = trainer.train(noise_plan(searched, seeds, seed_key), NOISE)
         if not measured:
@@ -153,7 +153,7 @@ def settle(trainer: Trainer, plan: Plan, trained: Sequence[Candidate], among: in
 
 def nothing_left(name: str) -> StudyError:
     """The error for a confirmation whose configurations all failed."""
-    cure = "Look at its failures, then rerun confirm.py to continue."
+    cure = "Look at its failures, then rerun the same command to continue."
     return StudyError(f"{name} confirmed nothing.", value=name, cure=cure)
 
 

@@ -1,4 +1,4 @@
-"""What ``confirm.py`` prints: the noise, or the table of a confirmation and the winner's report."""
+"""What ``sweepmore confirm`` prints: the noise, or a confirmation's table and its winner."""
 
 from __future__ import annotations
 

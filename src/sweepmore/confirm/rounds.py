@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from sweepmore.confirm.retrain import Plan
 from sweepmore.confirm.winner import Candidate, distinct_best, fresh_seeds
 from sweepmore.errors import StudyError
 from sweepmore.runs.names import CONFIRM, FINAL, NOISE, run_stem, searched_name
+from sweepmore.runs.places import Place
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.attempts import Attempt, key_of
 from sweepmore.study.attributes import StudyAttributes, Winner
@@ -38,7 +38,7 @@ def check_repeats(searched: optuna.Study, seed_key: str) -> None:
     others = sorted({*(StudyAttributes.of(searched).question.get("repeats") or {})} - {seed_key})
     if others:
         problem = f"{searched.study_name} repeats {', '.join(others)}, not only {seed_key}."
-        cure = "A confirmation varies the seed alone: seed_key=… names another setting for it."
+        cure = "A confirmation varies the seed alone: --seed-key names another setting for it."
         raise StudyError(problem, value=others, cure=cure)
 
 
@@ -184,20 +184,18 @@ def told_unconfirmed(attempts: Sequence[Attempt]) -> str:
     return f"{len(attempts)} trials look better and are not confirmed" if attempts else ""
 
 
-def next_round(searched: optuna.Study, where: str = "") -> str:
-    """Return the words for ``confirm.py`` that confirm what the search has found since.
+def next_round(searched: optuna.Study, place: Place) -> str:
+    """Return the command that confirms what the search has found since.
 
-    They repeat the seeds of the first round, because a confirmation accepts no others. ``where``
-    holds the words for ``outputs`` and ``storage``. Call it only where a winner has been named.
+    It repeats the seeds of the first round, because a confirmation accepts no others. Call it only
+    where a winner has been named.
     """
     winner, plan = _named(searched)
     assert winner is not None
     assert plan is not None
-    top, key = winner.top or plan.top, f" seed_key={plan.seed_key}"
-    return (
-        f"study={shlex.quote(searched.study_name)} top={top} "
-        f"seeds={len(plan.seeds)}{'' if plan.seed_key == 'seed' else key}{where}"
-    )
+    key = [] if plan.seed_key == "seed" else ["--seed-key", plan.seed_key]
+    top, seeds = str(winner.top or plan.top), str(len(plan.seeds))
+    return place.verb("confirm", searched.study_name, "--top", top, "--seeds", seeds, *key)
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,7 @@ class Confirmed:
     """A confirmation that has named its winner.
 
     ``since`` says how many better trials the search has finished after that, and ``next_round``
-    holds the words for ``confirm.py`` that confirm them. Both are empty when there are none.
+    is the command that confirms them. Both are empty when there are none.
     """
 
     study: optuna.Study
@@ -214,18 +212,15 @@ class Confirmed:
     next_round: str = ""
 
 
-def confirmed(searched: optuna.Study, where: str = "") -> Confirmed | None:
-    """Return the confirmation of a search; None when it has not named a winner.
-
-    ``where`` holds the words for ``outputs`` and ``storage`` that its commands need.
-    """
+def confirmed(searched: optuna.Study, place: Place) -> Confirmed | None:
+    """Return the confirmation of a search in ``place``; None when it has not named a winner."""
     study = confirmation_of(searched)
     winner = None if study is None else StudyAttributes.of(study).winner
     if study is None or winner is None:
         return None
     since = told_unconfirmed(unconfirmed(searched))
-    words = next_round(searched, where) if since else ""
-    return Confirmed(study, winner, since, words)
+    command = next_round(searched, place) if since else ""
+    return Confirmed(study, winner, since, command)
 
 
 def search_of(database: optuna.storages.BaseStorage, run_id: str) -> optuna.Study | None:

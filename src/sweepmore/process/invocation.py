@@ -86,3 +86,11 @@ def python() -> str:
     if on_path is not None and Path(on_path).parent == own.parent and own.samefile(on_path):
         return "python"
     return typed if typed and os.sep not in typed else str(own)
+
+
+def sweepmore() -> list[str]:
+    """How to type this interpreter's command ``sweepmore``: by its name where that finds it."""
+    on_path = shutil.which("sweepmore")
+    if on_path is not None and Path(on_path).parent == Path(sys.executable).parent:
+        return ["sweepmore"]
+    return [python(), "-m", "sweepmore"]

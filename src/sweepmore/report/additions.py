@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweepmore.compose.cli import script_beside
 from sweepmore.errors import UserError
 from sweepmore.report.document import Section
 from sweepmore.runs.names import name_of
@@ -50,10 +49,9 @@ class Additions:
         own = self.describe({}).name == application.name
         return self if own else Additions(scripts=self.scripts)
 
-    def script(self, label: str, script: str, words: str) -> list[tuple[str, str]]:
-        """Return a labelled command of one of sweepmore's scripts, or [] if there is no script."""
-        start = None if self.scripts is None else script_beside(self.scripts, script)
-        return [] if start is None else [(label, f"{start} {words}")]
+    def recorded(self) -> Additions:
+        """Return these additions without those that open a run's data or weights."""
+        return replace(self, facts=nothing, warnings=nothing, sections=nothing)
 
     def own(
         self, application: Application, command: Command | None, **words: str

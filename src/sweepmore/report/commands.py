@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from sweepmore.report.additions import Additions
 from sweepmore.report.study import Study
 from sweepmore.runs.names import searched_name
+from sweepmore.study.seeds import seed_key
 from sweepmore.sweep.command_lines import command_line
-from sweepmore.wording import plural, shown_path
+from sweepmore.wording import plural
 
 
-def commands_of(study: Study, where: str, additions: Additions) -> list[tuple[str, str]]:
+def commands_of(study: Study, additions: Additions) -> list[tuple[str, str]]:
     """Return the labelled commands of a study's page, the most useful next step first.
 
-    A confirmation only points back to its search, because confirm.py continues it from there.
-    ``where`` repeats the ``outputs`` and ``storage`` that were given.
+    A confirmation only points back to its search, from where it is continued.
     """
+    place = study.place
     if not study.is_search:
-        about = f"study={shlex.quote(searched_name(study.seen.name))}{where}"
-        return additions.script("The study that it is about:", "report.py", about)
+        about = place.verb("report", searched_name(study.seen.name))
+        return [("The study that it is about:", about)]
 
     # the next step depends on how far the study has come: searched, confirmed, searched again
     application, own = study.application, study.application.commands
-    name, commands = shlex.quote(study.seen.name), list[tuple[str, str]]()
+    has_seed = seed_key(study.question["config"]) is not None
+    commands = list[tuple[str, str]]()
+    root = None if application.root is None else Path(application.root)
+    words = {"study": shlex.quote(study.seen.name), "where": place.settings(root)}
     if study.since is not None:
         what = "What was found since, into the same confirmation:"
-        commands += additions.script(what, "confirm.py", study.since[1] + where)
+        commands.append((what, study.since[1]))
     elif study.winner is not None and not study.tested:
-        commands += additions.own(application, own.number, study=name, which="winner", where=where)
-    elif study.winner is None and len(study.seen.directions) == 1:
+        commands += additions.own(application, own.number, which="winner", **words)
+    elif study.winner is None and len(study.seen.directions) == 1 and has_seed:
         what = "Is the best better than the next ones?"
-        commands += additions.script(what, "confirm.py", f"study={name}{where}")
+        commands.append((what, place.verb("confirm", study.seen.name)))
 
     # commands that are useful at any time; several objectives have no single best to sample from
     if len(study.seen.directions) == 1:
         which = "best" if study.winner is None else "winner"
-        commands += additions.own(application, own.study, study=name, which=which, where=where)
+        commands += additions.own(application, own.study, which=which, **words)
     commands.append(_going_on(study))
-    root = additions.scripts
-    if root is not None and (root / "Makefile").exists() and not where:  # make has no outputs=
-        there = "" if shown_path(root) == "." else f" -C {shlex.quote(shown_path(root))}"
-        commands.append(("Contours, parallel coordinates, every trial:", f"make{there} dashboard"))
+    all_trials = place.verb("dashboard", study.seen.name)
+    commands.append(("Contours, parallel coordinates, every trial:", all_trials))
     return commands
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Sequence
 
 from sweepmore.errors import StudyError
 from sweepmore.report import figures
-from sweepmore.report.additions import NOTHING_ADDED, Additions
 from sweepmore.report.document import Page, Picture, Section, Table
 from sweepmore.report.study import Study
 from sweepmore.study.attempts import words
@@ -16,13 +14,11 @@ from sweepmore.study.winners import reported
 from sweepmore.wording import decimals, plural
 
 
-def compare_studies(
-    studies: Sequence[Study], additions: Additions = NOTHING_ADDED, where: str = ""
-) -> Page:
+def compare_studies(studies: Sequence[Study]) -> Page:
     """Return a page that compares studies at equal numbers of trials and at equal seconds of work.
 
-    ``where`` repeats the ``outputs`` and ``storage`` that were given. Raises StudyError if the
-    studies differ in their data, objectives or directions: their values mean different things.
+    Raises StudyError if the studies differ in their data, objectives or directions: their values
+    mean different things.
     """
     first = studies[0]
     for other in studies[1:]:
@@ -59,9 +55,7 @@ def compare_studies(
             Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
-        commands=additions.script(
-            "One of them:", "report.py", f"study={shlex.quote(views[0].name)}{where}"
-        ),
+        commands=[("One of them:", first.place.verb("report", views[0].name))],
     )
 
 

@@ -2,85 +2,176 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 
-from sweepmore.report.additions import NOTHING_KNOWN
+from sweepmore.compose.studies import opened
 from sweepmore.report.document import Table
 from sweepmore.runs.files import read_json
-from sweepmore.runs.finding import began
+from sweepmore.runs.finding import began as run_began
 from sweepmore.runs.names import ending
+from sweepmore.runs.places import Place
 from sweepmore.runs.record import read_overrides
 from sweepmore.study.application import Application
 from sweepmore.study.attempts import run_of
 from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.loading import began
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.view import StudyView, view
 from sweepmore.study.winners import tested
 from sweepmore.wording import plus_minus
 
 
-def list_runs(outputs: Path, application: Application = NOTHING_KNOWN, most: int = 15) -> Table:
-    """Return a table of the newest runs, at most ``most``.
+@dataclass(frozen=True)
+class ListedRun:
+    """A run: how it ended, its value (the first of the application's curves), what was set.
 
-    Its columns are the status, the first of the application's curves, the data, and the settings
-    that were given.
+    ``began`` is an ISO time in UTC. ``value`` is None where there is none or it is not finite.
     """
-    measured, rows = application.curves.drawn[:1], []
+
+    name: str
+    folder: str
+    began: str
+    status: str
+    value: float | None
+    data: str | None
+    settings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ListedStudy:
+    """A study: its state, how many of ``n_trials`` are done, its best and its confirmed value.
+
+    ``began`` is when its newest trial began, an ISO time in UTC; None before the first.
+    ``storage`` is the database's URL as the sweep wrote it, None for the one in outputs.
+    """
+
+    name: str
+    state: str
+    began: str | None
+    trials: int
+    n_trials: int | None
+    best: float | None
+    confirmed: float | None
+    half_width: float | None
+    data: str | None
+    storage: str | None
+    settings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there is in a place, newest first. ``value`` names the value of runs."""
+
+    studies: Sequence[ListedStudy]
+    runs: Sequence[ListedRun]
+    value: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return both lists as JSON holds them (schemas/ls.json)."""
+        return {
+            "studies": [asdict(study) for study in self.studies],
+            "runs": [asdict(run) for run in self.runs],
+        }
+
+    def studies_table(self) -> Table:
+        """Return a row for each study; a confirmed mean replaces the best of many trials."""
+        rows = []
+        for study in self.studies:
+            best: float | str | None = study.best
+            if study.confirmed is not None and study.half_width is not None:
+                best = plus_minus(study.confirmed, study.half_width)
+            short = study.state == "stopped" and study.n_trials is not None
+            trials = f"{study.trials} of {study.n_trials}" if short else study.trials
+            settings = " ".join(study.settings)
+            rows.append([study.name, study.state, trials, best, study.data, settings])
+        return Table(["study", "state", "trials", "best (±: confirmed)", "data", "set"], rows)
+
+    def runs_table(self) -> Table:
+        """Return a row for each run."""
+        rows = [[r.name, r.status, *([r.value] if self.value else []), r.data,
+                 " ".join(r.settings)] for r in self.runs]  # fmt: skip
+        return Table(["run", "status", *([self.value] if self.value else []), "data", "set"], rows)
+
+
+def listing(place: Place, application: Application, most: int = 15) -> Listing:
+    """Return the newest runs and studies of a place, at most ``most`` of each.
+
+    Runs have the value of the first of the ``application``'s curves. Confirmations are not listed.
+    """
+    studies = []
+    for each in place.each():
+        with opened(each) as database:
+            studies += list_studies(database, each)
+    studies.sort(key=lambda study: study.began or "", reverse=True)
+    curves = application.curves
+    value = f"{curves.drawn[0].name} {curves.quantity}" if curves.drawn else ""
+    return Listing(studies[:most], list_runs(place.outputs, application, most), value)
+
+
+def list_runs(outputs: Path, application: Application, most: int) -> list[ListedRun]:
+    """Return the newest runs, at most ``most``; trials of studies are not among them."""
     folders = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
-    for folder in sorted(folders, key=began, reverse=True)[:most]:
-        done = folder / "result.json"
-        result = read_json(done) if done.exists() else {}
-        words_set = " ".join(read_overrides(folder))
-        values = [result.get(curve.key) for curve in measured]
-        rows.append([folder.name, result.get("status", "not ended"), *values,
-                     result.get("data", {}).get("name"), words_set])  # fmt: skip
-    names = [f"{curve.name} {application.curves.quantity}" for curve in measured]
-    return Table(["run", "status", *names, "data", "set"], rows)
+    newest = sorted(folders, key=run_began, reverse=True)[:most]
+    return [_run(folder, application) for folder in newest]
 
 
-def list_studies(database: optuna.storages.BaseStorage, most: int = 15) -> Table:
-    """Return a table of the newest studies, at most ``most``, without confirmations.
+def _run(folder: Path, application: Application) -> ListedRun:
+    done = folder / "result.json"
+    result = read_json(done) if done.exists() else {}
+    values = [result.get(curve.key) for curve in application.curves.drawn[:1]]
+    return ListedRun(
+        name=folder.name,
+        folder=str(folder),
+        began=_iso(run_began(folder)[0]),
+        status=result.get("status", "not ended"),
+        value=_finite(values[0]) if values else None,
+        data=result.get("data", {}).get("name"),
+        settings=list(read_overrides(folder)),
+    )
 
-    Its columns are the state, the number of trials, the winner's confirmed mean (else the best
-    value), the data, and the settings that were given.
-    """
-    names = optuna.get_all_study_names(database)
-    dated_rows: list[tuple[datetime, list[Any]]] = []
-    for name in names:
-        if ending(name):
-            continue
-        study = optuna.load_study(study_name=name, storage=database)
-        attrs = StudyAttributes.of(study)
-        if not attrs.command:
-            continue
 
-        # a confirmed mean counts for more than the best of many trials
-        study_view = view(study)
-        times = [a.started for a in study_view.attempts if a.started is not None]
-        confirmed = confirmation_of(study)
-        best = study_view.ranked[0] if study_view.ranked else None
-        outcome = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
-        value: float | str | None = None if best is None else (best.values or (None,))[0]
-        if outcome.winner is not None:
-            value = plus_minus(outcome.winner.mean, outcome.winner.half_width)
+def list_studies(database: optuna.storages.BaseStorage, place: Place) -> list[ListedStudy]:
+    """Return the studies that sweepmore ran in a database, confirmations aside."""
+    names = [name for name in optuna.get_all_study_names(database) if not ending(name)]
+    studies = [optuna.load_study(study_name=name, storage=database) for name in names]
+    return [_study(study, place) for study in studies if StudyAttributes.of(study).command]
 
-        # a study that stopped early also says how many trials it was asked for
-        data = None if best is None else data_of(run_of(best))
-        total = None if attrs.budget is None else attrs.budget.n_trials
-        state = state_of(study_view, total, outcome)
-        whole = state != "stopped" or total is None
-        trials = len(study_view.counted) if whole else f"{len(study_view.counted)} of {total}"
-        row = [name, state, trials, value, data,
-               " ".join(set_words(attrs.command["words"]))]  # fmt: skip
-        dated_rows.append((max(times, default=datetime.min), row))
-    dated_rows.sort(key=lambda dated: dated[0], reverse=True)
-    head = ["study", "state", "trials", "best (±: confirmed)", "data", "set"]
-    return Table(head, [row for _, row in dated_rows[:most]])
+
+def _study(study: optuna.Study, place: Place) -> ListedStudy:
+    attrs, study_view = StudyAttributes.of(study), view(study)
+    confirmed = confirmation_of(study)
+    outcome = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
+    best = study_view.ranked[0] if study_view.ranked else None
+    total = None if attrs.budget is None else attrs.budget.n_trials
+    winner, time = outcome.winner, began(study)
+    return ListedStudy(
+        name=study.study_name,
+        state=state_of(study_view, total, outcome),
+        began=_iso(time) if time else None,
+        trials=len(study_view.counted),
+        n_trials=total,
+        best=None if best is None else _finite((best.values or (None,))[0]),
+        confirmed=None if winner is None else winner.mean,
+        half_width=None if winner is None else winner.half_width,
+        data=None if best is None else data_of(run_of(best)),
+        storage=place.storage,
+        settings=set_words(attrs.command["words"]),
+    )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def state_of(study_view: StudyView, total: int | None, confirmed: StudyAttributes) -> str:

@@ -5,27 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from sweepmore.report.additions import NOTHING_ADDED, Additions
-from sweepmore.report.document import markdown
+from sweepmore.process.machine import processor
+from sweepmore.report.document import Page, markdown
 from sweepmore.report.study import Study
-from sweepmore.report.study_page import FOLDER, study_page
+from sweepmore.report.study_page import FOLDER
 from sweepmore.report.trials import TRIALS
+from sweepmore.runs.files import read_json
 from sweepmore.sweep.command_lines import command_line
 
 # Trials that RESULTS.md lists; trials.csv beside it has all.
 MOST_COMMITTED = 20
 
 
-def results_page(
-    study: Study, about: Sequence[tuple[str, str]], additions: Additions = NOTHING_ADDED
-) -> str:
+def about_run(run: Path) -> list[tuple[str, str]]:
+    """Return labelled facts on where a run's numbers come from, as far as the run recorded them."""
+    path = run / "provenance.json"
+    if not path.exists():  # the application keeps none
+        return [("machine", processor())]
+    code = read_json(path)
+    commit = code["commit"] or "none"
+    return [
+        ("commit", commit[:7] + ("+" if code["dirty_diff"] else "")),
+        ("versions", ", ".join(f"{k} {v}" for k, v in code["versions"].items())),
+        ("machine", f"{processor()}; Python {code['python']}"),
+    ]
+
+
+def results_page(study: Study, page: Page, about: Sequence[tuple[str, str]]) -> str:
     """Return RESULTS.md of a study that is committed with its trials and figures.
 
-    It says what was asked, what came out and what failed. ``about`` holds labelled facts about the
-    commit, the versions and the machine.
+    It says what was asked, what came out and what failed. ``page`` is the study's page, and
+    ``about`` holds labelled facts about the commit, the versions and the machine.
     """
-    page = study_page(study, additions)
     facts = [(label, text) for label, text in page.facts if label != FOLDER]  # not committed
     lines = [f"# {page.title}", "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *facts)]

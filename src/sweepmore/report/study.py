@@ -13,6 +13,7 @@ import optuna
 from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
 from sweepmore.report.additions import Additions
 from sweepmore.runs.names import searched_name
+from sweepmore.runs.places import Place
 from sweepmore.statistics.importance import shares
 from sweepmore.study.application import Application
 from sweepmore.study.attempts import Attempt, key_of, run_of, runs_each
@@ -26,12 +27,13 @@ from sweepmore.study.winners import tested
 class Study:
     """A study, read once from its storage.
 
-    ``winner`` is the one that confirm.py named, with trials numbered as in the study. ``tested``
-    says whether it, or an earlier winner, has had a look at the test split. ``since`` says what the
-    search found after the winner was named, and the words that confirm it. ``reports`` holds each
-    trial's reported values by its number and step.
+    ``place`` is where it was found. ``winner`` is the one that a confirmation named, with trials
+    numbered as in the study. ``tested`` says whether it, or an earlier winner, has had a look at
+    the test split. ``since`` says what the search found after the winner was named, and the command
+    that confirms it. ``reports`` holds each trial's reported values by its number and step.
     """
 
+    place: Place
     seen: StudyView
     application: Application
     attrs: StudyAttributes
@@ -88,7 +90,7 @@ class Study:
         return self.winner.run if self.winner else run_of(self.best)
 
 
-def read_study(study: optuna.Study, additions: Additions) -> Study:
+def read_study(study: optuna.Study, additions: Additions, place: Place) -> Study:
     """Read a study and, if it has one, its confirmation.
 
     ``additions`` describe studies of older versions, which do not store what their values are.
@@ -107,8 +109,9 @@ def read_study(study: optuna.Study, additions: Additions) -> Study:
         attrs.question["space"],
     )
     news = told_unconfirmed(unconfirmed(study))
-    since = (news, next_round(study)) if news else None
+    since = (news, next_round(study, place)) if news else None
     return Study(
+        place,
         study_view,
         application,
         attrs,

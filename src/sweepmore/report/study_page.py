@@ -28,12 +28,8 @@ from sweepmore.wording import decimals, plural, plus_minus, shown_path
 FOLDER = "folder"
 
 
-def study_page(study: Study, additions: Additions, where: str = "") -> Page:
-    """Return the page of a study.
-
-    ``where`` holds the words for outputs and storage that the page's commands repeat, such as
-    " outputs=…"; it is empty for the default places.
-    """
+def study_page(study: Study, additions: Additions) -> Page:
+    """Return the page of a study."""
     view, metric, additions = study.seen, study.metrics[0], additions.of(study.application)
     remarks, run = tell(additions, study.winning_run), study.winning_run / "result.json"
     numbers = additions.numbers(read_json(run)) if run.exists() else ()
@@ -60,7 +56,7 @@ def study_page(study: Study, additions: Additions, where: str = "") -> Page:
         facts=[*facts_of(study), *((f"its run's {k}", v) for k, v in numbers), *remarks.facts],
         warnings=[*warnings_of(study), *remarks.warnings],
         sections=[*evidence, *remarks.sections],
-        commands=commands_of(study, where, additions),
+        commands=commands_of(study, additions),
     )
 
 
@@ -153,7 +149,8 @@ def warnings_of(study: Study) -> list[str]:
         )
     if study.may_be_luck:
         warnings.append(
-            "one seed a trial, and the best of many is partly luck: confirm.py tells how much"
+            "one seed a trial, and the best of many is partly luck: "
+            "sweepmore confirm tells how much"
         )
     return warnings
 

@@ -31,7 +31,12 @@ class Uploads:
 
 def uploads(study: optuna.Study) -> Uploads:
     """Return the offline runs of a study, with all attempts and repeats, and its confirmation."""
-    runs = [run for folder in folders_of(study) for run in offline_runs(folder)]
+    return uploads_in(folders_of(study))
+
+
+def uploads_in(folders: Sequence[Path]) -> Uploads:
+    """Return the offline runs in folders of runs."""
+    runs = [run for folder in folders for run in offline_runs(folder)]
     return Uploads(
         done=[run for run in runs if is_synced(run)],
         left=[run for run in runs if not is_synced(run)],
@@ -51,17 +56,24 @@ def folders_of(study: optuna.Study) -> list[Path]:
 
 
 def sync_study(study: optuna.Study) -> None:
-    """Upload the runs that are not uploaded yet, a batch at a time, and print the progress.
+    """Upload a study's offline runs that are not uploaded yet, those of its confirmation included.
 
-    Raises StudyError after a batch in which a run failed, or if the study has no offline runs. A
-    second call continues with the runs that are left.
+    Raises StudyError as ``sync_runs`` does.
     """
-    runs = uploads(study)
+    sync_runs(study.study_name, uploads(study))
+
+
+def sync_runs(name: str, runs: Uploads) -> None:
+    """Upload the runs that are left, a batch at a time, and print the progress.
+
+    Raises StudyError after a batch in which a run failed, or if ``name``, the study or run that is
+    meant, has no offline runs. A second call continues with the runs that are left.
+    """
     total = len(runs.done) + len(runs.left)
     if not total:
-        problem = f"{study.study_name} has no offline W&B runs."
+        problem = f"{name} has no offline W&B runs."
         cure = "Its runs were online, or had wandb.mode=disabled; or their folders are elsewhere."
-        raise StudyError(problem, value=study.study_name, cure=cure)
+        raise StudyError(problem, value=name, cure=cure)
     if runs.done:
         print(f"W&B      {len(runs.done)} of {plural(total, 'run')} uploaded before")
     for start in range(0, len(runs.left), BATCH):

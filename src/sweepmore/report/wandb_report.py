@@ -62,9 +62,9 @@ def require_account() -> None:
     mode = wandb.setup().settings.mode
     if mode != "online":
         problem = f"A W&B report is kept on W&B's server, but W&B's mode is {mode}."
-        cure = "Unset WANDB_MODE, or `wandb online`; report.py makes a page without a server."
+        cure = "Unset WANDB_MODE, or `wandb online`. `sweepmore report` needs no server."
         raise ConfigError(problem, value=mode, cure=cure)
-    cure = "`wandb login`, or WANDB_API_KEY=…; report.py makes a page without a server."
+    cure = "`wandb login`, or WANDB_API_KEY=…; sweepmore report makes a page without a server."
     try:
         has_key = wandb.login(prompt=False, verify=False)
     except wandb.Error as error:  # a key of the wrong length
@@ -162,7 +162,7 @@ def answer(study: Study, warnings: Sequence[str]) -> str:
         f"**Best trial**: {best.root} with {values}: {words(best.params)}.",
     ]
     if study.may_be_luck:
-        lines.append("One seed a trial: the best of many is partly luck until confirm.py has run.")
+        lines.append("One seed a trial: the best of many is partly luck until it is confirmed.")
     if study.winner is not None:
         lines.append(f"**Winner**: {words(study.winner.params)}: {reported(study.winner)}.")
     if study.since is not None:

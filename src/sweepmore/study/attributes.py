@@ -164,7 +164,7 @@ class StudyAttributes:
     sweep_dir: SweepDir | None = None
     application: Application | None = None  # what it said of itself; None: an older version ran it
     leader: Mapping[str, Any] | None = None  # the parent that plans; {}: nobody does
-    noise: float | None = None  # one run's standard deviation, by confirm.py noise=true
+    noise: float | None = None  # one run's standard deviation, by sweepmore confirm --noise
     noise_freedom: int | None = None  # degrees of freedom of that estimate
     winner: Winner | None = None  # of a confirmation
     tested_run: str | None = None  # of a confirmation: the folder of the run that was tested

@@ -35,9 +35,14 @@ def last(database: optuna.storages.BaseStorage, names: Sequence[str]) -> str | N
 
     Other programs' studies do not count.
     """
+    return last_begun(began_by_name(database, names))
+
+
+def began_by_name(database: optuna.storages.BaseStorage, names: Sequence[str]) -> dict[str, float]:
+    """When each of our studies began its newest trial, in Unix time, by the study's name."""
     studies = [optuna.load_study(study_name=name, storage=database) for name in names]
     own = [study for study in studies if StudyAttributes.of(study).command]
-    return last_begun({study.study_name: began(study) for study in own})
+    return {study.study_name: began(study) for study in own}
 
 
 def began(study: optuna.Study) -> float:

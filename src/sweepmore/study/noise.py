@@ -28,7 +28,7 @@ def noise(ranked: Sequence[Attempt]) -> float | None:
     return math.sqrt(sum(errors) / len(errors)) if errors else None
 
 
-# Degrees of freedom of a noise that an older confirm.py measured, by its default of 8 seeds.
+# Degrees of freedom of a noise that an older version measured, by its default of 8 seeds.
 _OLD_FREEDOM = 7
 
 
@@ -36,8 +36,8 @@ def known_noise(study: optuna.Study) -> Noise | None:
     """The noise of one run; None where nothing measured it.
 
     The repeats of the best trials come first, then the confirmation, then what
-    ``confirm.py noise=true`` stored. Only the best trials count, because a bad setting is noisier
-    than a good one.
+    ``sweepmore confirm --noise`` stored. Only the best trials count, because a bad setting is
+    noisier than a good one.
     """
     confirmed = confirmation_of(study)
     estimate = _pooled(view(study).ranked[:SHOWN])

@@ -28,7 +28,7 @@ def reported(winner: Winner) -> str:
     candidates = len(winner.rows)
     over = seeds_of(winner)
     if winner.final is None and candidates > 1:
-        over += f", which also chose it among {candidates}: confirm.py adds final ones"
+        over += f", which also chose it among {candidates}: sweepmore confirm adds final ones"
     return f"{plus_minus(winner.mean, winner.half_width)} (95 %, over {over})"
 
 

@@ -14,10 +14,10 @@ from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import SHOWN, StudyView, view
-from sweepmore.sweep.command_lines import command_line, of_application, of_script, rerun
+from sweepmore.sweep.command_lines import command_line, of_application, of_verb, rerun
 from sweepmore.sweep.failures import print_failures
 from sweepmore.sweep.live_line import value_of
-from sweepmore.sweep.noise_words import least_difference, noise_line, tied_mark
+from sweepmore.sweep.noise_words import confirm_line, least_difference, noise_line, tied_mark
 from sweepmore.sweep.trials_csv import write_csv
 from sweepmore.wording import duration, plural, shown_path
 
@@ -39,7 +39,7 @@ def closing(
     _print_counts(snapshot, asked, shared.since, elapsed)
     print_failures(snapshot)
     write_csv(snapshot, shared.folder / "trials.csv", StudyAttributes.of(study).as_text)
-    confirms = ending(study.study_name)  # confirm.py has its own table
+    confirms = ending(study.study_name)  # sweepmore confirm has its own table
     if not snapshot.ranked or confirms:
         return
     # What came of it. Several objectives have no best trial, and so no folder of the best.
@@ -82,7 +82,7 @@ def _print_best(snapshot: StudyView, asked: Sweep, study: optuna.Study) -> Attem
     for attempt in rows[: 2 * SHOWN]:
         value = f"{value_of(attempt)}{tied_mark(attempt, rows[0], least)}"
         print(f"  trial {attempt.root:>4}  {value}  {words(attempt.params)}")
-    print(noise_line(noise, asked, study.study_name))
+    print(noise_line(noise, asked, study))
     # A best value at the end of its range suggests that better ones lie outside.
     for line in at_edge(rows[0].params, asked.space.searched):
         print(f"note: among the best, {line}: look beyond it")
@@ -101,8 +101,9 @@ def _print_next(snapshot: StudyView, asked: Sweep, study: optuna.Study, best: At
         fresh = "another hydra.sweeper.study_name" if named else "the same command"
         print(f"         {fresh} starts a new study")
     many = len(snapshot.directions) > 1
-    confirm = None if many else of_script("confirm.py", asked, study.study_name)
-    if ways := [way for way in (confirm, of_application(asked, study)) if way is not None]:
+    confirm = None if many else confirm_line(asked, study)
+    report = of_verb("report", asked, study.study_name)
+    if ways := [way for way in (confirm or report, of_application(asked, study)) if way]:
         print(f"next:    {' · '.join(ways)}")
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from sweepmore.compose.cli import script_beside
 from sweepmore.compose.overrides import override_text
 from sweepmore.process.invocation import python
 from sweepmore.study.attempts import Attempt
@@ -72,15 +71,9 @@ def _name_of_path(word: str) -> str:
     return Path(word).name if Path(word).is_absolute() else word
 
 
-def of_script(script: str, asked: Sweep, study: str) -> str | None:
-    """Write the command that runs a script beside the application on the study.
-
-    None when there is no such script, or when no words can name the study's database.
-    """
-    start = script_beside(asked.root, script)
-    if start is None or asked.where is None:
-        return None
-    return f"{start} study={shlex.quote(study)}{asked.where}"
+def of_verb(verb: str, asked: Sweep, study: str, *options: str) -> str | None:
+    """Write ``sweepmore VERB STUDY …``; None when no words can name the study's database."""
+    return None if asked.place is None else asked.place.verb(verb, study, *options)
 
 
 def of_application(asked: Sweep, study: optuna.Study) -> str | None:
@@ -89,9 +82,10 @@ def of_application(asked: Sweep, study: optuna.Study) -> str | None:
     None when the application has registered no such command.
     """
     application = StudyAttributes.of(study).application
-    if application is None or asked.where is None or application.commands.study is None:
+    if application is None or asked.place is None or application.commands.study is None:
         return None
-    words = {"study": shlex.quote(study.study_name), "which": "best", "where": asked.where}
+    where = asked.place.settings(asked.root)
+    words = {"study": shlex.quote(study.study_name), "which": "best", "where": where}
     typed = application.commands.study.typed(*application.folders(asked.root), **words)
     return None if typed is None else typed[1]
 

@@ -133,9 +133,13 @@ def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
 
     Trials then compose what the study began with, whatever is edited during the sweep.
     """
+    folder = study_folder(asked.outputs, study)
+    place = asked.place
+    if place is not None:
+        place.keep(folder)
     return freeze_sources(
         asked.sources,
-        study_folder(asked.outputs, study) / "conf",
+        folder / "conf",
         asked.config_name,
         asked.hydra_overrides,
         skip=asked.outputs,

@@ -8,8 +8,10 @@ import optuna
 
 from sweepmore.statistics.intervals import Noise, told_apart_from
 from sweepmore.study.attempts import Attempt, runs_each
+from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.noise import known_noise
-from sweepmore.sweep.command_lines import of_script
+from sweepmore.study.seeds import seed_key
+from sweepmore.sweep.command_lines import of_verb
 from sweepmore.wording import plural
 
 if TYPE_CHECKING:
@@ -42,6 +44,14 @@ def least_difference(asked: Sweep, noise: Noise) -> float:
     return told_apart_from(noise, asked.n_trials, runs_each(asked.settings.repeats))
 
 
+def confirm_line(asked: Sweep, study: optuna.Study, *options: str) -> str | None:
+    """Write the command that trains the best with fresh seeds; None where nothing has a seed."""
+    config = StudyAttributes.of(study).question["config"]
+    if seed_key(config) is None:
+        return None
+    return of_verb("confirm", asked, study.study_name, *options)
+
+
 def tied_mark(attempt: Attempt, best: Attempt, least: float | None) -> str:
     """Return " (tied)" when a trial's difference to the best is smaller than ``least``."""
     if least is None or attempt is best:
@@ -50,15 +60,15 @@ def tied_mark(attempt: Attempt, best: Attempt, least: float | None) -> str:
     return " (tied)" if gap < least else ""
 
 
-def noise_line(noise: Noise | None, asked: Sweep, study: str) -> str:
+def noise_line(noise: Noise | None, asked: Sweep, study: optuna.Study) -> str:
     """Say how large the noise among the best trials is, or how to find out."""
     if len(asked.settings.directions) > 1:
         return "noise: compare repeated runs before you choose among them"
     if noise is None:
-        confirm = of_script("confirm.py", asked, study)
+        confirm = confirm_line(asked, study, "--noise")
         cure = "hydra.sweeper.repeats runs each with several seeds"
         if confirm is not None:
-            cure = f"{confirm} noise=true tells which are tied"
+            cure = f"{confirm} tells which are tied"
         return f"noise: unknown from one run each; {cure}"
     error = noise.deviation / runs_each(asked.settings.repeats) ** 0.5
     return (

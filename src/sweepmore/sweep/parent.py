@@ -126,7 +126,7 @@ class Parent:
             except Interrupted as interrupted:
                 stopped = interrupted.signum
             stop.signum = stopped
-        # Leave the answer, for programs and for people; confirm.py reports its own studies.
+        # Leave the answer, for programs and for people; sweepmore confirm reports its own studies.
         if not ending(study.study_name):
             write_results(view(study), asked.space, shared.folder, sweep_dir)
         closing(asked, study, shared, follower.elapsed, stopped is not None)

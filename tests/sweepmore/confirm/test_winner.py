@@ -1,4 +1,4 @@
-"""Who wins, and how surely: intervals, ties and bias on known data; confirm.py on a plain app."""
+"""Who wins, and how surely: intervals, ties and bias on known data; the command on a plain app."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from optuna.trial import create_trial
 from optuna_dashboard import get_note
 from scipy import stats
 
-import confirm as confirm_script
 from benchmarks import truth
 from nplm.app.report import RECORDED
 from sweepmore.confirm import winner
@@ -47,7 +46,7 @@ from sweepmore.study.view import view
 from sweepmore.study.winners import TESTED_BEFORE
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plus_minus
-from tests.support.helpers import ROOT, call_script, environment
+from tests.support.helpers import ROOT, call_command, environment
 from tests.support.sweep_apps import PATIENCE, App, until
 
 # Student's t at 97.5 %, from a printed table (to three digits): degrees of freedom → quantile.
@@ -193,7 +192,7 @@ class TestWinner:
 
 
 class TestTold:
-    """What confirm.py says of a table."""
+    """What sweepmore confirm says of a table."""
 
     @pytest.mark.parametrize(
         ("mean", "half", "shown"),
@@ -324,7 +323,7 @@ def go_on(study: optuna.Study, *values: float, x: float | None = None) -> None:
 
 
 def name_winner(study: optuna.Study, top: int, roots: list[int], **record: Any) -> None:
-    """As confirm.py does: its first round was of the best two."""
+    """As sweepmore confirm does: its first round was of the best two."""
     plan = {"top": 2, "roots": [0, 1], "seeds": [1, 2, 3], "seed_key": "seed"}
     study.set_user_attr("plan.confirm", plan)
     confirmed = optuna.create_study(
@@ -385,7 +384,7 @@ class TestFoundSince:
         go_on(study, 0.9)
         assert [attempt.root for attempt in unconfirmed(study)] == [2]
         page = study_page(read_study(study, Additions()), Additions())
-        over = "3 fresh seeds, which also chose it among 2: confirm.py adds final ones"
+        over = "3 fresh seeds, which also chose it among 2: sweepmore confirm adds final ones"
         assert dict(page.facts)["confirmed"] == f"1.1000 ± 0.2000 (95 %, over {over})"
         (section,) = [one for one in page.sections if one.title == "What fresh seeds say"]
         assert "trained again with the same 3 fresh seeds, which chose" in section.text
@@ -406,7 +405,7 @@ class TestFoundSince:
     @pytest.mark.parametrize(
         ("final", "over"),
         [({"seeds": [4, 5, 6]}, "final seeds)"),
-         (None, "fresh seeds, which also chose it among 2: confirm.py adds final ones)")],
+         (None, "fresh seeds, which also chose it among 2: sweepmore confirm adds final ones)")],
     )  # fmt: skip
     def test_the_dashboards_note_says_which_seeds_gave_the_number(
         self, final: Mapping[str, Any] | None, over: str
@@ -477,12 +476,12 @@ class TestFreshSeeds:
         assert len({*fresh_seeds("0", 1000, [])}) == 1000
 
 
-# confirm.py, on the sweeper's test application: no model, no torch.
+# sweepmore confirm, on the sweeper's test application: no model, no torch.
 
 
 def confirming(app: App, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "confirm.py"), f"outputs={app.folder / 'outputs'}", *words],
+        [sys.executable, "-m", "sweepmore", "confirm", *words],
         cwd=app.folder,
         env=environment({}),
         stdout=subprocess.PIPE,
@@ -502,7 +501,7 @@ def confirmed(app: App, *words: str, code: int = 0) -> str:
 
 def refused(app: App, *words: str) -> str:
     """Without a process of its own: nothing is trained."""
-    done = call_script(confirm_script, f"outputs={app.folder / 'outputs'}", *words)
+    done = call_command("confirm", f"--outputs={app.folder / 'outputs'}", *words)
     assert done.returncode == 2, done
     return done.stderr
 
@@ -522,7 +521,7 @@ class TestConfirm:
         app.ok("does=noisy", "x=3,0.5,1.5", "seed=7", ":study_name=s")
         config = app.folder / "conf" / "config.yaml"
         config.write_text(config.read_text().replace("y: 1\n", "y: 100\n"))
-        out = confirmed(app, "study=s", "top=2", "seeds=3")
+        out = confirmed(app, "s", "--top=2", "--seeds=3")
         rows = app.seen()[3:]
         by_x = {x: [row["seed"] for row in rows if row["x"] == x] for x in ("0.5", "1.5", "3")}
         final = by_x["0.5"][3:]  # the winner's, after all others
@@ -556,12 +555,12 @@ class TestConfirm:
 
     def test_the_same_command_goes_on_and_other_seeds_are_refused(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2,3", ":study_name=s")
-        first = confirmed(app, "study=s", "top=2", "seeds=2")
+        first = confirmed(app, "s", "--top=2", "--seeds=2")
         rows = app.seen()
-        again = confirmed(app, "study=last", "top=2", "seeds=2")  # which is s, not s.confirm
+        again = confirmed(app, "last", "--top=2", "--seeds=2")  # which is s, not s.confirm
         assert app.seen() == rows
         assert first[first.index("\nconfirmed:") :] == again[again.index("\nconfirmed:") :]
-        told = refused(app, "study=s", "top=2", "seeds=3")
+        told = refused(app, "s", "--top=2", "--seeds=3")
         assert "s.confirm has begun with seeds=2 seed_key=seed" in told
 
     def test_another_round(self, app: App) -> None:
@@ -569,7 +568,7 @@ class TestConfirm:
         words = ("does=noisy", "x=interval(0,4)", ":study_name=s",
                  ":enqueue=[{x:3.0},{x:2.0},{x:3.5},{x:1.0},{x:0.5}]")  # fmt: skip
         app.ok(*words, ":n_trials=3")
-        confirmed(app, "study=s", "top=2", "seeds=2")
+        confirmed(app, "s", "--top=2", "--seeds=2")
         first = winner_of(app)
         assert (first["params"], first["rounds"]) == ({"x": 2.0}, 1)
         looked = app.study("s.confirm")
@@ -581,7 +580,7 @@ class TestConfirm:
             rf"^       {known}; smaller ones are marked \(tied\)$", shown, re.MULTILINE
         )
         done = len(app.seen())
-        out = confirmed(app, "study=s", "top=5", "seeds=2")
+        out = confirmed(app, "s", "--top=5", "--seeds=2")
         assert "since    2 trials look better and are not confirmed: another round" in out
         assert f"test     {TESTED_BEFORE}" in out
         assert looked.user_attrs["tested_run"] == first["run"]
@@ -594,7 +593,7 @@ class TestConfirm:
         assert [row["trial"] for row in found["rows"]] == [4, 3, 1, 0, 2]
         assert found["run"].rpartition("/studies/")[2].startswith("s.confirm-final-2/0000/")
         done = len(app.seen())
-        assert "since" not in confirmed(app, "study=s", "top=3", "seeds=2")  # leaves none out
+        assert "since" not in confirmed(app, "s", "--top=3", "--seeds=2")  # leaves none out
         assert (len(app.seen()), winner_of(app)["rows"]) == (done, found["rows"])
         study = app.study()
         assert read_study(study, Additions()).since is None
@@ -630,7 +629,7 @@ class TestConfirm:
                ":custom_search_space=hooks.deeper", ":seed=1")  # fmt: skip
         searched = {(r["width"], r["x"], r["extra"]) for r in app.seen()}
         assert {extra == "None" for _, _, extra in searched} == {True, False}
-        confirmed(app, "study=s", "top=8", "seeds=2")
+        confirmed(app, "s", "--top=8", "--seeds=2")
         rows = app.seen()[8:]
         assert len(rows) == 16 + 2
         assert {(r["width"], r["x"], r["extra"]) for r in rows} == searched
@@ -640,14 +639,14 @@ class TestConfirm:
         app.ok("does=noisy", "+extra=[1],[2,3]", "y=1,1.0,'1'", ":study_name=s")
         searched = {(r["extra"], r["y"]) for r in app.seen()}
         assert len(searched) == 6
-        confirmed(app, "study=s", "top=6", "seeds=2")
+        confirmed(app, "s", "--top=6", "--seeds=2")
         assert {(r["extra"], r["y"]) for r in app.seen()[6:]} == searched
 
     @pytest.mark.slow
     def test_maximize_and_seeds_that_were_repeated(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2,3", ":study_name=s", ":direction=maximize",
                ":repeats={seed:[0,1]}")  # fmt: skip
-        confirmed(app, "study=s", "top=2", "seeds=2")
+        confirmed(app, "s", "--top=2", "--seeds=2")
         assert winner_of(app)["params"] == {"x": 3}
         assert {a.params["x"] for a in app.view("s.confirm").attempts} == {2, 3}
         assert not {row["seed"] for row in app.seen()[6:]} & {0, 1}
@@ -655,31 +654,31 @@ class TestConfirm:
     @pytest.mark.slow
     def test_other_repeats_are_refused(self, app: App) -> None:
         app.ok("does=noisy", "x=1,2", ":study_name=s", ":repeats={y:[0,1]}")
-        assert "s repeats y, not only seed" in confirmed(app, "study=s", code=2)
+        assert "s repeats y, not only seed" in confirmed(app, "s", code=2)
 
     @pytest.mark.slow
     def test_another_seed_key(self, app: App) -> None:
         app.ok("x=1,2", ":study_name=s")
-        confirmed(app, "study=s", "top=1", "seeds=2", "seed_key=y")
+        confirmed(app, "s", "--top=1", "--seeds=2", "--seed-key=y")
         assert len({row["y"] for row in app.seen()[2:]}) == 2
 
     @pytest.mark.parametrize("name", ["nowhere", "last"])
     def test_study_that_is_none(self, app: App, name: str) -> None:
-        assert f"There is no folder {app.folder / 'outputs'}." in refused(app, f"study={name}")
+        assert f"There is no folder {app.folder / 'outputs'}." in refused(app, f"{name}")
         assert not (app.folder / "outputs").exists()
         (app.folder / "outputs").mkdir()
-        assert f"There is no study {name}." in refused(app, f"study={name}")
+        assert f"There is no study {name}." in refused(app, f"{name}")
 
     def test_study_without_a_result(self, app: App) -> None:
         app.ok("does=give", "value=nan", "x=1,2", ":study_name=s")
-        assert "s has no complete trial" in refused(app, "study=s")
+        assert "s has no complete trial" in refused(app, "s")
 
 
 @pytest.mark.system
 def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
     words = ("does=noisy", "x=1,2,30000000", ":study_name=s")
     assert "noise: unknown" in app.ok(*words)
-    out = confirmed(app, "study=s", "noise=true", "seeds=4")
+    out = confirmed(app, "s", "--noise", "--seeds=4")
     rows = app.seen()[3:]
     assert [row["x"] for row in rows] == ["1"] * 4  # the best: a bad setting is noisier
     deviation = 0.001 * statistics.stdev(row["seed"] for row in rows)
@@ -702,7 +701,7 @@ def test_confirm_of_the_plain_example(tmp_path: Path) -> None:
             (tmp_path / path.name).write_bytes(path.read_bytes())
     app = App(tmp_path)
     app.ok("+seed=0", "x=range(0,4)", ":study_name=s")
-    confirmed(app, "study=s", "top=2", "seeds=2")
+    confirmed(app, "s", "--top=2", "--seeds=2")
     assert winner_of(app)["params"] == {"x": 2}
 
 

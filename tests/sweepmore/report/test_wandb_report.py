@@ -67,7 +67,7 @@ def published(
     """The request that saves the report, as variables, and what was printed."""
     with serve() as stub:
         env = {**stub.env(), "HOME": str(tmp_path_factory.mktemp("home"))}
-        done = run_script("wandb_report.py", f"study={NAME}", f"outputs={outputs}", env=env)
+        done = run_command("wandb", f"{NAME}", f"--outputs={outputs}", env=env)
         assert done.returncode == 0, done.stderr
         (saved,) = stub.variables_of("upsertView")
         url = f"{stub.url}/{ENTITY}/sweepmore/reports/{NAME}--{VIEW}"
@@ -179,7 +179,7 @@ def text_of(block: dict[str, Any]) -> str:
 def test_project_that_the_server_does_not_have(stub: Stub, outputs: Path, tmp_path: Path) -> None:
     env = {**stub.env(), "HOME": str(tmp_path)}
     words = (f"study={NAME}", f"outputs={outputs}", "project=elsewhere")
-    done = run_script("wandb_report.py", *words, env=env)
+    done = run_command("wandb", *words, env=env)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: W&B has no project {ENTITY}/elsewhere.")
     assert "sync=true" in done.stderr
@@ -199,7 +199,7 @@ def test_without_an_account_one_message_and_no_request(
     stub: Stub, outputs: Path, tmp_path: Path, more: dict[str, str], says: str
 ) -> None:
     env = {"WANDB_BASE_URL": stub.url, "HOME": str(tmp_path), "NETRC": str(tmp_path / "no"), **more}
-    done = run_script("wandb_report.py", f"study={NAME}", f"outputs={outputs}", env=env)
+    done = run_command("wandb", f"{NAME}", f"--outputs={outputs}", env=env)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 2, done.stderr

@@ -1,0 +1,7 @@
+"""The command ``sweepmore``: a file a verb, nothing but words in and text or JSON out.
+
+It runs in the folder of any Hydra application, without torch and without W&B. ``main`` joins the
+verbs, ``options`` are those that they share, and ``where`` finds the studies that are meant.
+"""
+
+__all__ = ["main"]

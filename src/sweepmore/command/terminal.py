@@ -1,0 +1,30 @@
+"""Tables in a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Lines
+
+if TYPE_CHECKING:
+    from sweepmore.report.document import Table
+
+# The most characters in a line, and the width where there is no terminal.
+WIDEST = 100
+
+
+def print_table(table: Table) -> None:
+    """Print a table, cut to the terminal's width; the last column takes what is left."""
+    from sweepmore.report.document import cell
+
+    console = Console(highlight=False, markup=False)  # objective=[a,b] would be read as markup
+    console.width = min(WIDEST, console.width) if console.is_terminal else WIDEST
+    lines = Lines(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    for k, name in enumerate(table.head):
+        last = k == len(table.head) - 1
+        lines.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
+    for row in table.rows:
+        lines.add_row(*map(cell, row))
+    console.print(lines)

@@ -1,0 +1,61 @@
+"""Opening the databases of a place, and the study that a name means there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+
+from sweepmore.compose import script_storage
+from sweepmore.errors import StudyError
+from sweepmore.runs.finding import last_begun
+from sweepmore.runs.places import Place
+from sweepmore.study.loading import began_by_name, load
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[optuna.storages.BaseStorage]:
+    """Open the database of ``place`` for the block; an empty one where there are no outputs yet.
+
+    Raises StudyError and ConfigError as ``script_storage.opened`` does.
+    """
+    if place.storage is None and not place.outputs.exists():
+        yield optuna.storages.InMemoryStorage()
+        return
+    with script_storage.opened(place.storage, place.outputs) as database:
+        yield database
+
+
+@contextmanager
+def opened_study(name: str, place: Place) -> Iterator[tuple[optuna.Study, Place]]:
+    """Open a study by its name, or ``last``, for the block, with the place where it is.
+
+    Raises StudyError where there is no such study.
+    """
+    if name == "last":
+        name = last_study(place)
+    found = place.of_study(name)
+    with opened(found) as database:
+        yield load(database, name), found
+
+
+def last_study(place: Place) -> str:
+    """Return the name of the study whose last trial began last, in any database of ``place``.
+
+    Raises StudyError where there is none.
+    """
+    name = last_begun(began_in(place))
+    if name is None:
+        cure = "Start one: python APP.py -m …, with hydra/sweeper=sweepmore."
+        raise StudyError(f"There is no study in {place.outputs}.", value="last", cure=cure)
+    return name
+
+
+def began_in(place: Place) -> dict[str, float]:
+    """Return when each study of ``place`` began its newest trial, in Unix time, by its name."""
+    began: dict[str, float] = {}
+    for each in place.each():
+        with opened(each) as database:
+            began |= began_by_name(database, optuna.get_all_study_names(database))
+    return began
