@@ -6,8 +6,6 @@ ARGS ?= model.emb=10 model.hidden=200
 # what `make lock` installs first; `make lock TORCH=torch==X` changes the pin
 TORCH ?= $(shell grep '^torch==' requirements.lock)
 EXTRAS := nplm,dev
-# what `make dashboard` shows; a server's password comes from PGPASSWORD or ~/.pgpass
-STORAGE = sqlite:///outputs/studies.db
 # Debian packages that tests need under CI=1
 CI_PACKAGES := chromium
 
@@ -30,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup run test test-all test-system test-hydra14 test-slow test-faults test-postgres \
-  test-slurm bench bench-full lock audit dashboard clean ci-packages
+  test-slurm bench bench-full lock audit clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
@@ -45,7 +43,6 @@ help:
 	@echo "make setup      create .venv with the locked dependencies and this project, editable"
 	@echo "make lock       write requirements.lock again from the ranges in pyproject.toml"
 	@echo "make audit      look up the locked dependencies' vulnerabilities on PyPI"
-	@echo "make dashboard  show the studies in outputs/ in a browser"
 	@echo "make clean      remove .venv and caches; outputs/ stays"
 
 setup: $(STAMP)
@@ -135,12 +132,6 @@ audit:
 	  echo "Vulnerable, or not audited: 'not found on PyPI' means that the index of this network"; \
 	  echo "has the packages but not PyPI's advisories. Run it where you can reach PyPI."; \
 	  exit 1; }
-
-dashboard: setup
-	@test '$(STORAGE)' != sqlite:///outputs/studies.db -o -f outputs/studies.db || \
-	  { echo "No study yet: begin one with python train.py -m …"; exit 2; }
-	@mkdir -p outputs/artifacts
-	@$(BIN)/optuna-dashboard --host 127.0.0.1 --artifact-dir outputs/artifacts '$(STORAGE)'
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -80,9 +80,7 @@ def main(arguments: Arguments) -> None:
     reason, complete = arguments.another_look, arguments.complete
     check_reason(reason, complete)
     outputs = ROOT / arguments.outputs
-    place = Place(outputs, arguments.storage)
-    if arguments.study is not None:
-        place = place.of_study(arguments.study)
+    place = Place(outputs, arguments.storage).of_study(arguments.study)
     ledger = Ledger(typed_url(place.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
     asked = find(Wanted(arguments.study, arguments.run, arguments.trial, place))
     split, weights = asked.fingerprint, asked.checkpoint

@@ -57,20 +57,20 @@ def _trial(number: int, space: dict[str, BaseDistribution], run: str) -> FrozenT
 
 
 def called(*words: str) -> float:
-    """Seconds of a root script, from the prompt to its end."""
+    """Seconds of a script or of the command, from the prompt to its end."""
     began = time.perf_counter()
     subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=True)
     return time.perf_counter() - began
 
 
 def measure() -> tuple[list[float], int]:
-    """Seconds of each ``report.py study=thousand``, and the bytes of its page."""
+    """Seconds of each ``sweepmore report thousand``, and the bytes of its page."""
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder)
         run = outputs / "run"
         called("train.py", "experiment=quick", "wandb.mode=disabled", f"hydra.run.dir={run}")
         thousand(open_storage(storage_url(None, None, outputs)), str(run))
-        words = ("report.py", "study=thousand", f"outputs={outputs}")
+        words = ("-m", "sweepmore", "report", "thousand", f"--outputs={outputs}")
         seconds = [called(*words) for _ in range(RUNS)]
         return seconds, (outputs / "reports" / "thousand" / "index.html").stat().st_size
 
@@ -80,7 +80,7 @@ def table() -> str:
     seconds, size = measure()
     low, high = spread(seconds)[::2]
     return (
-        "| `python report.py study=…` over 1,000 trials | measured | wanted |\n|---|---|---|\n"
+        "| `sweepmore report …` over 1,000 trials | measured | wanted |\n|---|---|---|\n"
         f"| from the prompt to its end | {median(seconds):.1f} s ({low:.1f} – {high:.1f}, "
         f"{RUNS} runs) | ≤ {MOST_SECONDS} s |\n"
         f"| bytes of the page | {size / 1e6:.2f} MB | < {MOST_BYTES / 1e6:.0f} MB |\n\n"

@@ -25,7 +25,7 @@ LIGHT = [
     for name in ("compose.cli", "runs.record", "runs.tracking", "errors", "typed")
 ]
 LIGHT += ["nplm.config", "nplm"]
-SCRIPTS = ("train", "find_lr", "confirm", "sample", "report", "wandb_report", "evaluate_test")
+SCRIPTS = ("train", "find_lr", "sample", "evaluate_test")
 
 
 def third_party(imports: list[Import]) -> set[str]:

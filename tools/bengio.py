@@ -1,7 +1,7 @@
 """The study ``bengio`` beside the table of Bengio et al. (2003), into sweeps/bengio/RESULTS.md.
 
-``python train.py -m sweeps=bengio wandb.mode=disabled`` and ``python report.py study=bengio
-keep=true`` come before ``python tools/bengio.py``. Symbols as in the paper: n is the
+``python train.py -m sweeps=bengio wandb.mode=disabled`` and ``sweepmore report bengio
+--keep`` come before ``python tools/bengio.py``. Symbols as in the paper: n is the
 context and one, m is emb, h is hidden.
 """
 

@@ -25,10 +25,11 @@ COMMANDS = (
     "python train.py experiment=quick",
     "python sample.py explain=emma",
     "python train.py -m sweeps=minute data.seed=1 hydra.sweeper.study_name=practice",
-    "python confirm.py study=practice top=3 seeds=4 n_jobs=2",
-    "python report.py study=practice",
+    "sweepmore confirm practice --top 3 --seeds 4 --jobs 2",
+    "sweepmore report practice",
     "python evaluate_test.py study=practice",
 )
+STARTS = {"python": [sys.executable], "sweepmore": [sys.executable, "-m", "sweepmore"]}
 # Off a terminal a line is printed again and again that a terminal rewrites in place.
 LIVE = re.compile(r"step [\d,]+/|\d+/\d+ done|\S+: \d+ of \d+ ")
 
@@ -50,8 +51,9 @@ def run(commands: Sequence[str], folder: Path) -> Iterator[Step]:
     # as in an activated environment, where the commands that are printed begin with python
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     for command in commands:
+        program, *words = shlex.split(command)
         done = subprocess.run(
-            [sys.executable, *shlex.split(command)[1:]],
+            [*STARTS[program], *words],
             cwd=folder,
             env=kept,
             stdin=subprocess.DEVNULL,

@@ -20,11 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy.engine import URL
 
-import confirm
 import evaluate_test
-import report
 import sample
-import wandb_report
 from nplm.app import rates
 from nplm.config import Config, Data, from_hydra, to_plain
 from nplm.data import encode, load_splits
@@ -48,7 +45,7 @@ from tests.support.helpers import ROOT
 pytestmark = pytest.mark.properties
 # A few inputs, the same at each `make test`; others, and five times as many, in `make test-faults`:
 # the profile (tests/conftest.py) is loaded before this file is.
-SCRIPTS = (sample, confirm, report, wandb_report, evaluate_test)
+SCRIPTS = (sample, evaluate_test)
 quick = settings(deadline=None, max_examples=settings().max_examples // 4)
 
 lines = st.lists(st.text("abé漢 😀-", min_size=1, max_size=9).filter(str.strip), min_size=10)

@@ -417,7 +417,7 @@ def test_a_run_s_perplexity_is_the_one_by_hand(
     pairs = counted(data, 2)[0].loss(load_splits(data, 1).dev)
     told = f"{pairs:.3f} (perplexity {math.exp(pairs):.1f})"
     assert f"compare  Kneser-Ney of order 2 {told} on this split\n" in out
-    assert out.endswith("\nnext     python sample.py · python report.py run=last\n")
+    assert out.endswith(f"\nnext     python sample.py · sweepmore report {folder}\n")
     assert out.count("(perplexity ") == 3  # of train and counting, too
     assert "lecture" not in out
     assert rows_of(folder)[-1]["dev_perplexity"] == pytest.approx(BY_HAND)

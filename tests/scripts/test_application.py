@@ -15,14 +15,13 @@ import optuna
 import pytest
 from optuna_dashboard import get_note
 
-import confirm as confirm_script
-import report as report_script
 import train
 from nplm.app.application import describe
 from sweepmore.errors import ConfigError
 from sweepmore.report.additions import Additions
 from sweepmore.report.study import read_study
 from sweepmore.report.study_page import study_page
+from sweepmore.runs.places import Place
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.urls import storage_url
 from sweepmore.study.application import (
@@ -37,7 +36,7 @@ from sweepmore.study.application import (
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.loading import load
 from sweepmore.sweep.command_lines import command_line
-from tests.support.helpers import ROOT, call_script, environment, run_script
+from tests.support.helpers import ROOT, call_command, environment, run_command
 from tests.support.sweep_apps import PATIENCE, errors
 from tests.support.wandb_stub import serve
 
@@ -51,6 +50,7 @@ WORDS = re.compile(
 OTHERWISE = {("errors.py", "token"), ("jobs.py", "counting")}
 
 SHOW = Command("How late the {which} is:", "python show.py --of {study}{where}")
+PLACE = Place(Path("/elsewhere"))
 FLIGHTS = Application(
     name="flights",
     objectives=("delay (min)",),
@@ -227,10 +227,10 @@ def make(folder: Path, registered: bool) -> Made:
         capture_output=True, text=True,
     )  # fmt: skip
     assert swept.returncode == 0, errors(swept)
-    place = (f"outputs={folder / 'outputs'}", "study=s")
-    confirmed = call_script(confirm_script, *place, "top=2", "seeds=2")
+    place = (f"--outputs={folder / 'outputs'}", "s")
+    confirmed = call_command("confirm", *place, "--top=2", "--seeds=2")
     assert confirmed.returncode == 0, errors(confirmed)
-    reported = call_script(report_script, *place)
+    reported = call_command("report", *place)
     assert reported.returncode == 0, errors(reported)
     page = (folder / "outputs" / "reports" / "s" / "index.html").read_text()
     with serve() as stub:
@@ -301,7 +301,7 @@ def test_one_that_registers_is_spoken_of_in_its_own_words(flights: Made) -> None
 @pytest.mark.system
 def test_a_page_needs_no_application(flights: Made) -> None:
     """Its confirmation keeps the record, too, and a worker has nothing to write."""
-    page = study_page(read_study(flights.study, Additions()), Additions())
+    page = study_page(read_study(flights.study, Additions(), PLACE), Additions())
     assert page.facts[2][0] == "in the search alone: best delay (min)"
     assert [title for title, _ in page.commands[:2]] == ["The season:", "How late the winner is:"]
     confirmed = load(flights.study._storage, "s.confirm")
@@ -315,10 +315,10 @@ def test_a_study_of_an_older_version_takes_what_its_confirmation_keeps(flights: 
         if key != "application":
             older.set_user_attr(key, value)
     older.add_trials(flights.study.get_trials())
-    before = read_study(older, Additions())
+    before = read_study(older, Additions(), PLACE)
     assert before.metrics == ["value 0"]
     assert "python app.py" in command_line(before.attrs.command)
-    assert read_study(older, Additions(lambda config: FLIGHTS)).metrics == ["delay (min)"]
+    assert read_study(older, Additions(lambda config: FLIGHTS), PLACE).metrics == ["delay (min)"]
     confirmed = optuna.create_study(study_name="old.confirm", storage=older._storage)
     keep(confirmed, FLIGHTS)
-    assert read_study(older, Additions()).metrics == ["delay (min)"]
+    assert read_study(older, Additions(), PLACE).metrics == ["delay (min)"]

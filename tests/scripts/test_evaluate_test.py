@@ -50,6 +50,7 @@ from tests.support.helpers import (
     TrainHere,
     call_script,
     environment,
+    run_command,
     run_script,
     wandb_records,
 )
@@ -614,7 +615,7 @@ def test_a_stale_confirmation_is_refused_or_accepted(
     refused = door.call("study=s")
     assert (refused.code, reads, door.looks) == (2, [], [])
     assert stale in refused.err
-    again = f"python confirm.py study=s top=1 seeds=2 outputs={door.place / 'outputs'}"
+    again = f"sweepmore confirm s --top 1 --seeds 2 --outputs {door.place / 'outputs'}"
     assert again in refused.err
     assert door.call("study=s", "stale=maybe").code == 2
     accepted = door.call("study=s", "stale=accept")
@@ -639,7 +640,7 @@ def test_the_winner_of_a_stale_confirmation_named_as_a_run(
         refused = door.call(*words)
         assert (refused.code, reads, door.looks) == (2, [], [])
         assert stale in refused.err
-        assert "python confirm.py study=s top=1 seeds=2" in refused.err
+        assert "sweepmore confirm s --top 1 --seeds 2" in refused.err
     accepted = door.call("stale=accept")
     assert accepted.code == 0, accepted
     assert "not the winner" not in accepted.out
@@ -845,7 +846,9 @@ def story(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
         )
     }
     before_confirm = door.call("study=s")
-    said["confirm"] = ok("confirm.py", "study=s", "top=2", "seeds=2", outputs)
+    done = run_command("confirm", "s", "--top=2", "--seeds=2", f"--{outputs}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said["confirm"] = done.stdout + done.stderr
     winner = files.read_json(place / "outputs" / "studies" / "s.confirm" / "winner.json")
     first = ok("evaluate_test.py", *door.words("study=s"))
     door.data.write_text("replaced\nby\nother\nlines\n")
@@ -863,7 +866,7 @@ class TestStory:
     def test_study_without_a_winner_is_refused(self, story: Story) -> None:
         assert story.before_confirm.code == 2
         assert "There is no study s.confirm" in story.before_confirm.err
-        assert "python confirm.py study=s" in story.before_confirm.err
+        assert "sweepmore confirm s" in story.before_confirm.err
 
     def test_second_call_says_the_same_without_the_data(self, story: Story) -> None:
         def shown(text: str) -> str:

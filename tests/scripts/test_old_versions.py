@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-import confirm
 import evaluate_test
-import report
 import sample
 from sweepmore.runs.files import read_json
 from tests.support.helpers import (
     ROOT,
+    call_command,
     call_script,
     result_of,
     rows_of,
+    run_command,
     run_script,
     script_of,
     train_here,
@@ -64,6 +64,11 @@ class Old:
     def words(self) -> tuple[str, str]:
         return "study=old", f"outputs={self.outputs}"
 
+    @property
+    def named(self) -> tuple[str, str]:
+        """For the command."""
+        return "old", f"--outputs={self.outputs}"
+
     def run(self, name: str) -> Path:
         return self.outputs / "runs" / name
 
@@ -97,18 +102,18 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
 
 @pytest.mark.system  # matplotlib draws for seconds
 def test_report_lists_it_and_draws_its_pages(old: Old) -> None:
-    listed = call_script(report, f"outputs={old.outputs}")
+    listed = call_command("ls", f"--outputs={old.outputs}")
     assert listed.returncode == 0, listed.stderr
     rows = [line.split() for line in listed.stdout.splitlines()]
     assert ["old", "tested", "4"] in [row[:3] for row in rows]
     assert ["done", "ok"] in [row[:2] for row in rows]
     assert ["interrupted", "not", "ended"] in [row[:3] for row in rows]
-    of_study = call_script(report, *old.words)
+    of_study = call_command("report", *old.named)
     assert of_study.returncode == 0, of_study.stderr
     page = (old.outputs / "reports" / "old" / "index.html").read_text()
     assert "2 complete, 1 pruned, 1 failed" in page
     assert old.test_loss in page
-    of_run = call_script(report, f"run={old.run('done')}", f"outputs={old.outputs}")
+    of_run = call_command("report", str(old.run("done")), f"--outputs={old.outputs}")
     assert of_run.returncode == 0, of_run.stderr
     page = (old.outputs / "reports" / "done" / "index.html").read_text()
     assert f"{result_of(old.run('done'))['dev_loss']:.4f}" in page
@@ -174,7 +179,7 @@ def test_its_interrupted_run_is_finished(old: Old, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("old", [LAST], indirect=True)
 def test_its_confirmation_is_known_as_done(old: Old) -> None:
-    again = call_script(confirm, *old.words, "top=2", "seeds=2")
+    again = call_command("confirm", *old.named, "--top=2", "--seeds=2")
     assert again.returncode == 0, again.stderr
     assert "over 2 final seeds, which did not choose it" in again.stdout
     for study, trials in (("old", 4), ("old.confirm", 2), ("old.confirm-final", 1)):
@@ -185,7 +190,7 @@ def test_its_confirmation_is_known_as_done(old: Old) -> None:
 @pytest.mark.parametrize("old", [BEFORE_FINAL_SEEDS], indirect=True)
 def test_its_winner_gets_the_final_seeds_that_it_misses(old: Old) -> None:
     assert old.states("old.confirm-final") == []
-    more = run_command("confirm", *old.words, "--top=2", "--seeds=2")
+    more = run_command("confirm", *old.named, "--top=2", "--seeds=2")
     assert more.returncode == 0, more.stderr
     assert "over 2 final seeds, which did not choose it" in more.stdout
     assert "the look at test was of an earlier winner" in more.stdout
@@ -203,7 +208,7 @@ def test_its_command_continues_it(old: Old) -> None:
     assert "5 of 5 trials done, 1 more" in more.stdout
     assert old.states()[:4] == STATES
     assert len(old.states()) == 5
-    listed = call_script(report, f"outputs={old.outputs}")
+    listed = call_command("ls", f"--outputs={old.outputs}")
     assert ["old", "tested", "5"] in [line.split()[:3] for line in listed.stdout.splitlines()]
     other = run_script("train.py", "-m", *maker.sweep(old.place, 6), "model.block_size=2")
     assert other.returncode == 2

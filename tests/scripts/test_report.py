@@ -1,4 +1,4 @@
-"""report.py on real studies and runs: what it says, the page itself, and the page in a browser."""
+"""sweepmore ls and report on real studies and runs: what they say, and the page in a browser."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from optuna.trial import TrialState, create_trial
 from optuna_dashboard import get_note
 from playwright.sync_api import Browser, Page, sync_playwright
 
-import report as script
 from benchmarks.report import MOST_BYTES, thousand
 from nplm import sampling
 from nplm.app import for_hydra
+from nplm.app.additions import additions
 from nplm.app.application import objectives
-from nplm.app.report import RECORDED, additions, bigrams
+from nplm.app.report import bigrams
 from nplm.config import Data
 from nplm.data import Splits, load_splits
 from sweepmore.compose.cli import ROOT_VARIABLE
@@ -54,11 +54,12 @@ from sweepmore.report.document import (
     write,
 )
 from sweepmore.report.drawing import without_outliers
-from sweepmore.report.lists import list_runs, list_studies, set_words, state_of
+from sweepmore.report.lists import Listing, list_runs, list_studies, set_words, state_of
 from sweepmore.report.runs_page import as_typed, runs_page
 from sweepmore.report.study import Study, read_study
 from sweepmore.report.study_page import study_page
 from sweepmore.runs.finding import find_run
+from sweepmore.runs.places import Place
 from sweepmore.runs.record import read_config
 from sweepmore.study.application import Application
 from sweepmore.study.attempts import key_of
@@ -67,8 +68,11 @@ from sweepmore.study.parts import best_run
 from sweepmore.study.view import view
 from sweepmore.study.winners import TESTED_BEFORE
 from sweepmore.wording import shown_path
-from tests.support.helpers import ROOT, TrainHere, call_script, run_script
+from tests.support.helpers import ROOT, TrainHere, call_command, run_command, run_script
 from tests.support.sweep_apps import until
+
+PLACE = Place(Path("/elsewhere"))
+RECORDED = additions(ROOT, None).recorded()
 
 # without these Chromium asks its maker's servers for updates
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
@@ -107,12 +111,16 @@ def report(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def report_here(outputs: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return call_script(script, f"outputs={outputs}", *words)
+    return call_command("report", f"--outputs={outputs}", *words)
+
+
+def listed(outputs: Path) -> subprocess.CompletedProcess[str]:
+    return run_command("ls", f"--outputs={outputs}", cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
 def page_of_a(outputs: Path) -> Path:
-    done = report(outputs, "study=a", "csv=true")
+    done = report(outputs, "a")
     assert (done.returncode, done.stderr) == (0, "")
     path = outputs / "reports" / "a" / "index.html"
     where, after = done.stdout.splitlines()[-2:]
@@ -129,7 +137,7 @@ def open_study(outputs: Path, name: str) -> optuna.Study:
 
 
 def test_the_list_has_runs_and_studies_newest_first(outputs: Path) -> None:
-    done = report(outputs)
+    done = listed(outputs)
     assert (done.returncode, done.stderr) == (0, "")
     names = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
     assert names.index("two") < names.index("one") < names.index("other")
@@ -139,7 +147,7 @@ def test_the_list_has_runs_and_studies_newest_first(outputs: Path) -> None:
 
 
 def test_the_list_says_what_each_run_and_study_is_of(outputs: Path) -> None:
-    done = report(outputs)
+    done = listed(outputs)
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     for name in ("one", "two", "a", "b", "other"):
         assert " few_names.txt " in lines[name]
@@ -173,8 +181,8 @@ def test_a_study_whose_trials_wait_is_stopped_whatever_its_budget() -> None:
     waits = create_trial(state=TrialState.WAITING, user_attrs={"slot": 4})
     study.add_trial(waits)
     assert state_of(view(study), None, StudyAttributes()) == "stopped"
-    (row,) = list_studies(study._storage).rows
-    assert row[:3] == ["two", "stopped", 4]
+    (row,) = list_studies(study._storage, PLACE)
+    assert (row.name, row.state, row.trials) == ("two", "stopped", 4)
 
 
 def test_a_study_has_its_budget_before_its_sources_are_kept(
@@ -191,8 +199,8 @@ def test_a_study_has_its_budget_before_its_sources_are_kept(
         here(tmp_path / "run", "optim.lr=0.1,0.2,0.3", *place, "-m")
     study = open_study(tmp_path, "s")
     assert study.user_attrs["budget"] == {"n_trials": 3, "grid": True}
-    (row,) = list_studies(study._storage).rows
-    assert row[:3] == ["s", "stopped", "0 of 3"]
+    (row,) = list_studies(study._storage, PLACE)
+    assert Listing([row], []).studies_table().rows[0][:3] == ["s", "stopped", "0 of 3"]
 
 
 def test_runs_are_listed_by_when_they_began_not_by_when_they_were_copied(
@@ -206,7 +214,7 @@ def test_runs_are_listed_by_when_they_began_not_by_when_they_were_copied(
         if day is not None:
             starts = [{"time": f"2026-01-0{day}T00:00:00+00:00"}, {"time": "2026-02-01T00:00:00"}]
             (folder / "provenance.json").write_text(json.dumps({"starts": starts}))
-    names = [row[0] for row in list_runs(tmp_path).rows]
+    names = [run.name for run in list_runs(tmp_path, Application(), 15)]
     assert names == ["new", "middle", "old", "unknown"]
     assert find_run("last", tmp_path, "config.yaml").name == "new"
 
@@ -231,11 +239,13 @@ def test_brackets_in_a_list_are_no_markup(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "config.yaml").touch()
     (folder / "overrides.yaml").write_text("- objective=[dev_loss,seconds]\n")
-    assert "objective=[dev_loss,seconds]" in report(tmp_path / "outputs").stdout
+    assert "objective=[dev_loss,seconds]" in listed(tmp_path / "outputs").stdout
 
 
 def test_nothing_to_list_says_how_to_begin(tmp_path: Path) -> None:
-    done = report_here(tmp_path / "outputs")
+    done = run_command("ls", cwd=tmp_path)  # of no application that says how
+    assert (done.returncode, done.stdout) == (0, "Nothing yet\n")
+    done = run_command("ls", f"--outputs={tmp_path}", cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, "Nothing yet: python train.py experiment=quick\n")
 
 
@@ -299,11 +309,11 @@ def test_the_page_ends_with_what_to_do(outputs: Path, page_of_a: Path) -> None:
     assert "10 trials are done; for more, n_trials is the new total:" in end
     assert "hydra.sweeper.n_trials=20" in end
     assert f"python sample.py study=a outputs={outputs} " in end
-    assert "make dashboard" not in end  # it knows outputs/ alone
+    assert f"sweepmore dashboard a --outputs {outputs}" in end
 
 
 def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
-    study = read_study(open_study(outputs, "a"), Additions())
+    study = read_study(open_study(outputs, "a"), Additions(), PLACE)
     assert study.winner is not None
     numbers = {key_of(a.params): a.root for a in study.seen.ranked}
     assert study.winner.trial == numbers[key_of(study.winner.params)]
@@ -327,13 +337,14 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "test": test}))
     try:
-        page = study_page(read_study(study, ours), ours)
+        page = study_page(read_study(study, ours, PLACE), ours)
     finally:
         path.write_text(before)
     assert ("test loss (nats/token), look 1", "2.1523 [2.1300, 2.1701]") in page.facts
     assert page.commands[0] == ("What the winner writes:", "python sample.py study=a")
     assert not any("evaluate_test" in command for _, command in page.commands)
-    states = {row[0]: row[1:4] for row in list_studies(study._storage).rows}
+    rows = Listing(list_studies(study._storage, PLACE), []).studies_table().rows
+    states = {row[0]: row[1:4] for row in rows}
     winner = confirmed.user_attrs["winner"]
     assert states["a"] == ["tested", 10, f"{winner['mean']:.4f} ± {winner['half_width']:.4f}"]
     assert states["b"] == ["done", 2, open_study(outputs, "b").best_value]
@@ -348,13 +359,13 @@ def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path:
     confirmed = open_study(moved, "a.confirm")
     confirmed.set_user_attr("tested_run", str(moved / "of an earlier winner"))
     confirmed.set_user_attr("test", {"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
-    page = study_page(read_study(study, ours), ours)
+    page = study_page(read_study(study, ours, PLACE), ours)
     assert TESTED_BEFORE in page.warnings
     assert not any(name.startswith("test loss") for name, _ in page.facts)
-    states = {row[0]: row[1] for row in list_studies(study._storage).rows}
+    states = {row.name: row.state for row in list_studies(study._storage, PLACE)}
     assert states["a"] == "confirmed anew"
     confirmed.set_user_attr("tested_run", confirmed.user_attrs["winner"]["run"])
-    page = study_page(read_study(study, ours), ours)
+    page = study_page(read_study(study, ours, PLACE), ours)
     assert TESTED_BEFORE not in page.warnings
 
 
@@ -362,19 +373,19 @@ def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path:
 def test_a_confirmation_is_not_to_be_confirmed(ending: str) -> None:
     """Nor to have more trials, nor is its best a matter of luck."""
     study = one_objective(f"two{ending}")
-    ours = replace(RECORDED, scripts=ROOT)
-    page = study_page(read_study(study, ours), ours, " outputs=elsewhere")
-    told = ("The study that it is about:", "python report.py study=two outputs=elsewhere")
+    ours = additions(ROOT, None).recorded()
+    page = study_page(read_study(study, ours, PLACE), ours)
+    told = ("The study that it is about:", "sweepmore report two --outputs /elsewhere")
     assert page.commands == [told]
-    assert not any("confirm.py" in warning for warning in page.warnings)
-    other = read_study(one_objective("other"), Additions())
-    both = compare_studies([read_study(study, Additions()), other])
+    assert not any("confirm" in warning for warning in page.warnings)
+    other = read_study(one_objective("other"), Additions(), PLACE)
+    both = compare_studies([read_study(study, Additions(), PLACE), other])
     assert [warning.split(" is")[0] for warning in both.warnings] == ["other"]
 
 
 def test_a_list_tells_its_members_apart(outputs: Path) -> None:
     study = open_study(outputs, "a")
-    page = study_page(read_study(study, Additions()), Additions())
+    page = study_page(read_study(study, Additions(), PLACE), Additions())
     (section,) = [one for one in page.sections if one.title == "Each parameter"]
     (table,) = section.tables
     assert table.head[0] == "model.hidden"
@@ -403,7 +414,7 @@ def test_a_study_whose_data_are_gone_has_a_page_all_the_same(outputs: Path, tmp_
     for config in (outputs / "studies" / "b").rglob("result.json"):
         config.rename(config.with_suffix(".gone"))
     try:
-        page = study_page(read_study(study, Additions()), Additions())
+        page = study_page(read_study(study, Additions(), PLACE), Additions())
     finally:
         for config in (outputs / "studies" / "b").rglob("result.gone"):
             config.rename(config.with_suffix(".json"))
@@ -425,7 +436,7 @@ def test_of_an_application_that_keeps_no_record_no_run_is_missed(tmp_path: Path)
 
 
 def test_two_studies_at_equal_trials_and_equal_work(outputs: Path) -> None:
-    done = report_here(outputs, "study=a,b")
+    done = report_here(outputs, "a", "b")
     assert (done.returncode, done.stderr) == (0, "")
     text = text_of(outputs / "reports" / "a-b" / "index.html")
     assert "At equal numbers of trials." in text
@@ -434,10 +445,10 @@ def test_two_studies_at_equal_trials_and_equal_work(outputs: Path) -> None:
 
 
 def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> None:
-    done = report_here(outputs, "study=a,other")
+    done = report_here(outputs, "a", "other")
     assert done.returncode == 2
     assert "a and other have other data: " in done.stderr
-    studies = [read_study(open_study(outputs, name), Additions()) for name in ("a", "other")]
+    studies = [read_study(open_study(outputs, name), Additions(), PLACE) for name in ("a", "other")]
     with pytest.raises(StudyError) as caught:
         compare_studies(studies)
     mine, theirs = cast("list[str]", caught.value.value)
@@ -445,7 +456,7 @@ def test_studies_of_other_data_are_refused_with_the_reason(outputs: Path) -> Non
 
 
 def test_two_runs_show_only_what_differs(outputs: Path) -> None:
-    done = report_here(outputs, "run=one,two")
+    done = report_here(outputs, "one", "two")
     assert (done.returncode, done.stderr) == (0, "")
     text = (outputs / "reports" / "one-two" / "index.html").read_text()
     html5lib.HTMLParser(strict=True).parse(text)
@@ -494,10 +505,10 @@ def samples_again(folder: Path) -> list[str]:
 
 
 def test_a_trial_by_its_number(outputs: Path) -> None:
-    done = report_here(outputs, "study=b", "trial=1")
+    done = report_here(outputs, "b", "--trial=1")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].endswith("reports/b-0001/index.html")
-    assert "b has no run of a trial 99" in report_here(outputs, "study=b", "trial=99").stderr
+    assert "b has no run of a trial 99" in report_here(outputs, "b", "--trial=99").stderr
 
 
 def test_a_diverged_run_has_a_page(outputs: Path, few_names: Path) -> None:
@@ -526,7 +537,7 @@ def made_up(
         trial = create_trial(value=value, user_attrs={"slot": slot, "folder": "gone"})
         trial.datetime_start, trial.datetime_complete = began, began + timedelta(seconds=seconds)
         study.add_trial(trial)
-    read = read_study(study, Additions())
+    read = read_study(study, Additions(), PLACE)
     if winner is None:
         return read
     mean, half = winner
@@ -605,7 +616,7 @@ def made_study(name: str, found: Sequence[tuple[tuple[float, ...], int]]) -> opt
 
 def test_a_study_of_two_objectives_tells_both() -> None:
     ours = Additions(lambda config: Application(objectives=("loss (nats)", "training (s)")))
-    page = study_page(read_study(two_objectives(), ours), ours)
+    page = study_page(read_study(two_objectives(), ours, PLACE), ours)
     assert page.facts[:3] == [
         ("best loss (nats)", "1.0000 (trial 0)"),
         ("best training (s)", "3.0000 (trial 1)"),
@@ -620,7 +631,7 @@ def test_a_study_of_two_objectives_tells_both() -> None:
 
 
 def test_repeated_configurations_are_a_warning() -> None:
-    page = study_page(read_study(two_objectives(), Additions()), Additions())
+    page = study_page(read_study(two_objectives(), Additions(), PLACE), Additions())
     told = [warning for warning in page.warnings if "parameters of an earlier one" in warning]
     assert [warning.split(" have")[0] for warning in told] == ["1 of 4 trials"]
 
@@ -645,7 +656,7 @@ def test_repeated_lines_are_a_warning(here: TrainHere, few_names: Path, tmp_path
 
 
 def test_a_run_by_last(outputs: Path) -> None:
-    done = report_here(outputs, "run=last")
+    done = report_here(outputs, "last")
     assert done.stdout.splitlines()[-2].endswith("reports/two/index.html")
 
 
@@ -658,18 +669,15 @@ def test_runs_of_other_data_are_refused(outputs: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["study=c"], "There is no study c."),
-        (["run=none"], "none"),
-        (["run=a,b,c"], "3 runs were named."),
-        (["study=a", "run=one"], "two pages"),
-        (["studdy=a"], "study"),
-        (["run=one", "trial=1"], "two runs"),
-        (["study=c", "trial=1"], "There is no study c"),
-        (["sync=true"], "about a study"),
-        (["study=a", "trial=1", "csv=true"], "about a study"),
-        (["study=a,b", "keep=true"], "keep=true is about one study."),
-        (["study=a", "sync=true", "csv=true"], "sync=true uploads instead of writing"),
-        (["study=a", "sync=true", "keep=true"], "sync=true uploads instead of writing"),
+        (["c"], "There is no study or run c."),
+        (["one", "two", "one"], "3 runs were named."),
+        (["a", "one"], "Runs and studies cannot be compared."),
+        (["a", "--trail=1"], "No such option: --trail"),
+        (["c", "--trial=1"], "There is no study c"),
+        (["a", "b", "--trial=1"], "--trial is about one study."),
+        (["a", "b", "--keep"], "--keep is about one study."),
+        (["one", "--keep"], "--keep is about a study."),
+        (["a", "--trial=1", "--keep"], "--keep is about a whole study."),
     ],
 )
 def test_bad_words_are_one_message(outputs: Path, words: list[str], told: str) -> None:
@@ -727,7 +735,7 @@ def test_what_is_typed_into_a_command_has_no_separators() -> None:
     attrs = {"slot": 1500, "root": 1500, "folder": "gone"}
     study.add_trial(create_trial(value=1.0, params={"n": 2048}, distributions={"n": one},
                                  user_attrs=attrs))  # fmt: skip
-    page = study_page(read_study(study, Additions()), Additions())
+    page = study_page(read_study(study, Additions(), PLACE), Additions())
     (trials,) = next(one for one in page.sections if one.title == "The trials").tables
     assert markdown(trials).splitlines()[-1].split(" | ")[0::3] == ["| 1500", "2048 |"]
 
@@ -785,7 +793,7 @@ def test_a_mixture_s_net_alone_stands_beside_it(finished: Path, tmp_path: Path) 
     kept = {"net_dev_loss": mix["net_dev_loss"]}
     attrs = {"slot": 0, "folder": str(mixture), "result": kept}
     study.add_trial(create_trial(value=2.0, user_attrs=attrs))
-    of_study = study_page(read_study(study, RECORDED), RECORDED)
+    of_study = study_page(read_study(study, RECORDED, PLACE), RECORDED)
     assert ("its run's net alone", told) in of_study.facts
     (trials,) = next(one for one in of_study.sections if one.title == "The trials").tables
     assert trials.head[:3] == ["trial", "value 0", "the net alone"]
@@ -802,7 +810,7 @@ def test_only_finite_numbers_sort_by_number() -> None:
 
 @pytest.mark.system
 def test_a_thousand_trials_are_under_five_megabytes(tmp_path: Path) -> None:
-    study = read_study(thousand(None, run="gone"), Additions())
+    study = read_study(thousand(None, run="gone"), Additions(), PLACE)
     path = write(study_page(study, Additions()), tmp_path / "page")
     assert path.stat().st_size < MOST_BYTES
     html5lib.HTMLParser(strict=True).parse(path.read_text())
@@ -885,7 +893,7 @@ class TestInABrowser:
     ) -> None:
         """Not the ticks and frames, but each point, curve, bar and count, inside its figure."""
         ours = additions(ROOT, None)
-        page = study_page(read_study(open_study(outputs, "a"), ours), ours)
+        page = study_page(read_study(open_study(outputs, "a"), ours, PLACE), ours)
         pictures = [picture for section in page.sections for picture in section.pictures]
         seen.page.goto(page_of_a.as_uri())
         assert seen.page.locator("figure svg").count() == len(pictures) >= 7
@@ -967,20 +975,22 @@ class TestInABrowser:
             assert seen_in["#history text"] == seen_in["h1"] != seen_in["body"]
 
     def test_the_dashboard_shows_figure_and_note(self, seen: Seen, outputs: Path) -> None:
-        """optuna-dashboard as `make dashboard` starts it."""
+        """As `sweepmore dashboard` starts it, at the link that it prints."""
         study = open_study(outputs, "a")
         assert "python train.py -m" in get_note(study)
         assert "**Winner**" in get_note(study)
         port = 18_080 + os.getpid() % 1_000
         url = f"http://127.0.0.1:{port}"
         server = subprocess.Popen(
-            [str(Path(sys.executable).with_name("optuna-dashboard")), "--host", "127.0.0.1",
-             "--port", str(port), "--artifact-dir", str(outputs / "artifacts"),
-             f"sqlite:///{outputs / 'studies.db'}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+            [sys.executable, "-m", "sweepmore", "dashboard", "a", "--port", str(port),
+             f"--outputs={outputs}"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True,
         )  # fmt: skip
         try:
             until(lambda: answers(url))
+            assert server.stdout is not None
+            link = f"{url}/dashboard/studies/{study._study_id}"
+            assert server.stdout.readline() == f"dashboard {link} (Ctrl-C ends it)\n"
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}/note")
             seen.page.get_by_text("Winner").first.wait_for()
             seen.page.goto(f"{url}/dashboard/studies/{study._study_id}")

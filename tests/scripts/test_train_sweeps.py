@@ -12,7 +12,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.support import held_train
-from tests.support.helpers import rows_of, run_script, start, wandb_records, weights_of
+from tests.support.helpers import rows_of, run_command, run_script, start, wandb_records, weights_of
 from tests.support.sweep_apps import PATIENCE, App, slots_of, until
 
 # Evaluated every 50th step, and held between an evaluation and its checkpoint.
@@ -123,7 +123,7 @@ def assert_small(folder: Path) -> None:
 def test_a_winner_that_holds_null_is_confirmed(train: Train) -> None:
     """``choice(null,…)`` is no Hydra; a net whose gradients are cut to nothing learns nothing."""
     train.sweep("optim=sgd", "optim.clip=null,1e-6", ":study_name=s")
-    words = ("study=s", "top=2", "seeds=2", f"outputs={train.folder}/outputs")
+    words = ("s", "--top=2", "--seeds=2", f"--outputs={train.folder}/outputs")
     done = run_command("confirm", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     confirmed = train.folder / "outputs" / "studies" / "s.confirm"

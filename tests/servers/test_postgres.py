@@ -39,7 +39,7 @@ from sweepmore.storage.opening import open_storage, start
 from sweepmore.storage.urls import LIBPQ
 from sweepmore.study import slots
 from sweepmore.study.view import view
-from tests.support.helpers import ROOT, run_script
+from tests.support.helpers import ROOT, run_command, run_script
 from tests.support.postgres import Lossy, Server, free_port
 from tests.support.race_ledger import FINGERPRINT, race_ended
 from tests.support.secrets_of import pickles, traces
@@ -343,17 +343,17 @@ def command_lines() -> Iterator[set[str]]:
         watcher.join()
 
 
-def test_the_dashboard_shows_the_servers_studies(server: Server, url: URL) -> None:
-    """By the command of ``make dashboard STORAGE=…``, on another port; without the password."""
+def test_the_dashboard_shows_the_servers_studies(
+    server: Server, url: URL, tmp_path: Path
+) -> None:
+    """By ``sweepmore dashboard --storage=…``, without the password."""
     study_in(url)
     storage = f"postgresql+psycopg{server.words(url).partition('postgresql')[2]}"
-    words = ["make", "-n", "-C", str(ROOT), "dashboard", f"STORAGE={storage}"]
-    shown = subprocess.run(words, capture_output=True, text=True, timeout=120).stdout
-    (line,) = (line for line in shown.splitlines() if "bin/optuna-dashboard" in line)
     port = free_port()
+    words = ["dashboard", f"--port={port}", f"--storage={storage}"]
     process = subprocess.Popen(
-        [*shlex.split(line), "--port", str(port)],
-        cwd=ROOT,
+        [sys.executable, "-m", "sweepmore", *words],
+        cwd=tmp_path,
         env={**os.environ, **server.environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -404,17 +404,20 @@ def test_neither_password_nor_key_is_in_any_file_or_line(
         for script, *words in (
             ("train.py", *sweep, "hydra.sweeper.study_name=s"),
             ("train.py", *sweep, "hydra.sweeper.study_name=t", "hydra/launcher=submitit_local"),
-            ("confirm.py", "study=s", "top=1", "seeds=2", "n_jobs=2", *resolved),
-            ("report.py", "study=s", *resolved),
-            ("report.py", *there),
+            ("confirm", "s", "--top=1", "--seeds=2", "--jobs=2", *(f"--{w}" for w in resolved)),
+            ("report", "s", f"--outputs={outputs}"),  # the sweep has noted its storage
+            ("ls", *(f"--{w}" for w in there)),
             ("sample.py", "study=s", "n=2", *resolved),
             ("evaluate_test.py", *look, *resolved),
             ("evaluate_test.py", *look, *there),
         ):
-            done = run_script(script, *words, env=env, timeout=300)
+            if script.endswith(".py"):
+                done = run_script(script, *words, env=env, timeout=300)
+            else:
+                done = run_command(script, *words, env=env, timeout=300)
             said += done.stdout + done.stderr
             assert done.returncode == 0, done.stdout + done.stderr
-    assert any("confirm.py" in line for line in seen)
+    assert any(" confirm " in line for line in seen)
     assert any("hydra.sweeper.study_name=s.confirm" in line for line in seen)
     assert not any(server.password in line for line in seen)
     assert said.count("look     1 of 1") == 2

@@ -5,6 +5,7 @@ tell the story.
 """
 
 __all__ = [
+    "additions",
     "application",
     "beginning",
     "earlier_looks",
@@ -13,7 +14,6 @@ __all__ = [
     "keeping_look",
     "look_report",
     "looks",
-    "pages",
     "rates",
     "report",
     "tested_run",

@@ -66,12 +66,12 @@ def key_of(study: optuna.Study) -> str:
     from sweepmore.study.attributes import StudyAttributes
     from sweepmore.study.seeds import seed_key
 
-    config = StudyAttributes.of(study).question["config"]
-    key = seed_key(config)
+    question = StudyAttributes.of(study).question
+    key = seed_key(question)
     if key is None:
         cure = "Give the application a setting `seed`, or name the one it has: --seed-key KEY."
         problem = f"No setting of {study.study_name} is known to hold a seed."
-        raise ConfigError(problem, value=sorted(config), cure=cure)
+        raise ConfigError(problem, value=sorted(question["config"]), cure=cure)
     return key
 
 

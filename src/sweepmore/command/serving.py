@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import errno
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import run_server
@@ -26,24 +26,18 @@ def serve(name: str | None, place: Place, port: int) -> None:
         with opened_study(name, place) as (study, place):
             page = f"/studies/{study_id(study)}"
     elif not place.each():
-        cure = "Start one: python APP.py -m …, with hydra/sweeper=sweepmore."
+        cure = "Start one: your application with -m and hydra/sweeper=sweepmore."
         raise StudyError(f"There is no study in {place.outputs}.", value=None, cure=cure)
     else:
         place = place.each()[0]
-    require_free(port)
     artifacts = place.outputs / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     with opened(place) as database:
         print(f"dashboard http://{HOST}:{port}/dashboard{page} (Ctrl-C ends it)", flush=True)
-        run_server(database, HOST, port, FileSystemArtifactStore(str(artifacts)))
-
-
-def require_free(port: int) -> None:
-    """Raise ConfigError where another program listens on the port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            run_server(database, HOST, port, FileSystemArtifactStore(str(artifacts)))
         except OSError as error:
-            problem = f"Port {port} of {HOST} cannot be used: {error.strerror}."
+            if error.errno != errno.EADDRINUSE:
+                raise
+            problem = f"Another program uses port {port}."
             raise ConfigError(problem, value=port, cure=f"Try --port {port + 1}.") from error

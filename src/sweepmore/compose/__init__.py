@@ -16,4 +16,5 @@ __all__ = [
     "script_storage",
     "settings",
     "space",
+    "studies",
 ]

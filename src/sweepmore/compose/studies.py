@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import optuna
 
 from sweepmore.compose import script_storage
 from sweepmore.errors import StudyError
 from sweepmore.runs.finding import last_begun
-from sweepmore.runs.places import Place
+from sweepmore.runs.places import Place, find_place
 from sweepmore.study.loading import began_by_name, load
+from sweepmore.study.records import StudyRecord, record_of
+
+
+def load_study(
+    name: str, *, outputs: str | Path | None = None, storage: str | None = None
+) -> StudyRecord:
+    """Read a study by its name; ``last`` is the one whose last trial began last.
+
+    ``outputs`` is the folder of runs and studies, by default the nearest ``outputs`` in the working
+    directory or above it. ``storage`` is the database's URL, by default the one that the sweep
+    used. Raises StudyError where there is no such study, RunError where ``outputs`` is no folder.
+
+    >>> import sweepmore
+    >>> study = sweepmore.load_study("last")
+    >>> study.best.value, study.best.params
+    (0.25, {'x': 1.5})
+    """
+    with opened_study(name, find_place(outputs, storage)) as (study, _):
+        return record_of(study)
 
 
 @contextmanager
@@ -47,7 +67,7 @@ def last_study(place: Place) -> str:
     """
     name = last_begun(began_in(place))
     if name is None:
-        cure = "Start one: python APP.py -m …, with hydra/sweeper=sweepmore."
+        cure = "Start one: your application with -m and hydra/sweeper=sweepmore."
         raise StudyError(f"There is no study in {place.outputs}.", value="last", cure=cure)
     return name
 

@@ -25,9 +25,9 @@ def commands_of(study: Study, additions: Additions) -> list[tuple[str, str]]:
 
     # the next step depends on how far the study has come: searched, confirmed, searched again
     application, own = study.application, study.application.commands
-    has_seed = seed_key(study.question["config"]) is not None
+    has_seed = seed_key(study.question) is not None
     commands = list[tuple[str, str]]()
-    root = None if application.root is None else Path(application.root)
+    root = additions.scripts or (None if application.root is None else Path(application.root))
     words = {"study": shlex.quote(study.seen.name), "where": place.settings(root)}
     if study.since is not None:
         what = "What was found since, into the same confirmation:"

@@ -67,8 +67,10 @@ class Place:
         if self.storage is not None and not (study / STORAGE).exists():
             write_atomic(study / STORAGE, self.storage)
 
-    def of_study(self, name: str) -> Place:
+    def of_study(self, name: str | None) -> Place:
         """Return the place with the database of the study ``name``, as its sweep noted it."""
+        if name is None:
+            return self
         path = self.outputs / "studies" / safe_name(searched_name(name)) / STORAGE
         if self.storage is not None or not path.exists():
             return self

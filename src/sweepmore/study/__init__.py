@@ -11,6 +11,8 @@ __all__ = [
     "loading",
     "noise",
     "parts",
+    "records",
+    "seeds",
     "slots",
     "view",
     "winners",

@@ -9,12 +9,14 @@ from typing import Any
 NAMES = ("seed", "random_seed", "random_state")
 
 
-def seed_key(config: Mapping[str, Any]) -> str | None:
-    """Return the key of a flat config that holds the seed: ``seed``, else the only one like it.
+def seed_key(question: Mapping[str, Any]) -> str | None:
+    """Return the setting of a study that holds the seed: ``seed``, else the only one like it.
 
-    None where there is none, or where several could be meant.
+    ``question`` has the fixed settings, flat, and those that are repeated. None where there is no
+    such setting, or where several could be meant.
     """
-    if "seed" in config:
+    keys = {**question["config"], **(question.get("repeats") or {})}
+    if "seed" in keys:
         return "seed"
-    like = [key for key in config if key.rpartition(".")[2] in NAMES]
+    like = [key for key in keys if key.rpartition(".")[2] in NAMES]
     return like[0] if len(like) == 1 else None

@@ -4,4 +4,13 @@ The Hydra plugin enters by ``parent``; a process that is a worker continues in `
 and workers share nothing but the study's storage and its folder.
 """
 
-__all__ = ["command_lines", "context", "note", "parent", "processes", "trials_csv"]
+__all__ = [
+    "command_lines",
+    "context",
+    "failures",
+    "live_line",
+    "note",
+    "parent",
+    "processes",
+    "trials_csv",
+]

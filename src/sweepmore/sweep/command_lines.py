@@ -102,15 +102,23 @@ def rerun(asked: Sweep, attempt: Attempt) -> str:
     # Other values come from a custom_search_space, or from an earlier version of the question.
     added = {name: params[name] for name in params if name not in asked.space.searched}
     others = [f"{name}={override_text(value)}" for name, value in added.items()]
-    return _from_here(asked.command, [*_of_one_run(asked), *asked.space.fixed, *searched, *others])
+    return single_run(asked.command, [*searched, *others])
 
 
-def _of_one_run(asked: Sweep) -> list[str]:
+def single_run(command: Mapping[str, Any], searched: Sequence[str]) -> str:
+    """Write a study's command as a single run, with ``searched`` for what the study searches."""
+    words = [*_of_one_run(command), *command.get("fixed", ()), *searched]
+    return _from_here(command, words)
+
+
+def _of_one_run(command: Mapping[str, Any]) -> list[str]:
     """Return the overrides of Hydra's own keys that a single run shares with the trials."""
-    modes = [word for word in asked.hydra_overrides if word.lstrip("+").startswith("hydra.mode=")]
+    hydra = command.get("hydra", ())
+    searchpath = [w for w in command["words"] if w.lstrip("+").startswith("hydra.searchpath=")]
+    modes = [word for word in hydra if word.lstrip("+").startswith("hydra.mode=")]
     kept = [
         word
-        for word in (*asked.hydra_overrides, *asked.searchpath)
+        for word in dict.fromkeys((*hydra, *searchpath))
         if word not in modes and not word.lstrip("+~").startswith(OF_A_SEARCH)
     ]
     # A search without hydra.mode on its command line may have it in the config: override that.

@@ -46,8 +46,7 @@ def least_difference(asked: Sweep, noise: Noise) -> float:
 
 def confirm_line(asked: Sweep, study: optuna.Study, *options: str) -> str | None:
     """Write the command that trains the best with fresh seeds; None where nothing has a seed."""
-    config = StudyAttributes.of(study).question["config"]
-    if seed_key(config) is None:
+    if seed_key(StudyAttributes.of(study).question) is None:
         return None
     return of_verb("confirm", asked, study.study_name, *options)
 

@@ -58,11 +58,8 @@ class TestEveryDoor:
     def test_the_printed_command(self, text: str, values: list[Any]) -> None:
         space = parse_space([f"x={text}"])
         for point, value in zip(space.grid(), values, strict=True):
-            command = {"script": ["app.py"]}
-            asked = cast(
-                Any,
-                SimpleNamespace(space=space, command=command, hydra_overrides=(), searchpath=()),
-            )
+            command = {"script": ["app.py"], "words": []}
+            asked = cast(Any, SimpleNamespace(space=space, command=command))
             word = shlex.split(rerun(asked, cast(Any, SimpleNamespace(params=point))))[-1]
             assert same(OverridesParser.create().parse_override(word).value(), value)
 

@@ -25,7 +25,7 @@ from optuna_dashboard import get_note
 from scipy import stats
 
 from benchmarks import truth
-from nplm.app.report import RECORDED
+from nplm.app.additions import additions
 from sweepmore.confirm import winner
 from sweepmore.confirm.confirmation import Trainer, settle
 from sweepmore.confirm.printing import print_outcome, standing, told_apart
@@ -38,6 +38,7 @@ from sweepmore.report.lists import list_studies
 from sweepmore.report.study import read_study
 from sweepmore.report.study_page import study_page
 from sweepmore.report.upload import folders_of
+from sweepmore.runs.places import Place
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
 from sweepmore.study.attributes import StudyAttributes, Winner
@@ -51,6 +52,8 @@ from tests.support.sweep_apps import PATIENCE, App, until
 
 # Student's t at 97.5 %, from a printed table (to three digits): degrees of freedom → quantile.
 TABLE = {1: 12.706, 2: 4.303, 4: 2.776, 7: 2.365, 9: 2.262, 30: 2.042}
+
+PLACE = Place(Path("/elsewhere"))
 
 
 def candidate(
@@ -349,7 +352,9 @@ class TestFoundSince:
         assert [attempt.root for attempt in unconfirmed(study)] == [6, 4, 3]
         told = "3 trials look better and are not confirmed"
         assert told_unconfirmed(unconfirmed(study)) == told
-        assert next_round(study, " n") == "study=s top=5 seeds=3 n"
+        assert next_round(study, PLACE) == (
+            "sweepmore confirm s --top 5 --seeds 3 --outputs /elsewhere"
+        )
         name_winner(study, 5, [0, 1, 3, 4, 6])
         assert unconfirmed(study) == []
 
@@ -383,7 +388,7 @@ class TestFoundSince:
         confirmed.set_user_attr("winner", old)
         go_on(study, 0.9)
         assert [attempt.root for attempt in unconfirmed(study)] == [2]
-        page = study_page(read_study(study, Additions()), Additions())
+        page = study_page(read_study(study, Additions(), PLACE), Additions())
         over = "3 fresh seeds, which also chose it among 2: sweepmore confirm adds final ones"
         assert dict(page.facts)["confirmed"] == f"1.1000 ± 0.2000 (95 %, over {over})"
         (section,) = [one for one in page.sections if one.title == "What fresh seeds say"]
@@ -397,7 +402,7 @@ class TestFoundSince:
         confirmed = optuna.load_study(study_name="s.confirm", storage=study._storage)
         record = confirmed.user_attrs["winner"]
         confirmed.set_user_attr("winner", {**record, "rows": record["rows"][:1]})
-        page = study_page(read_study(study, Additions()), Additions())
+        page = study_page(read_study(study, Additions(), PLACE), Additions())
         assert dict(page.facts)["confirmed"] == "1.1000 ± 0.2000 (95 %, over 3 fresh seeds)"
         (text,) = [one.text for one in page.sections if one.title == "What fresh seeds say"]
         assert text.startswith("The best was trained again with 3 fresh seeds; nothing was chosen")
@@ -420,9 +425,9 @@ class TestFoundSince:
     def test_the_page_says_it_and_asks_for_the_round_first(self) -> None:
         study = searched(1.0, 1.5)
         name_winner(study, 2, [0, 1])
-        ours = replace(RECORDED, scripts=ROOT)
-        page = study_page(read_study(study, ours), ours)
-        assert page.commands[0][1] == "python evaluate_test.py study=s"
+        ours = additions(ROOT, None).recorded()
+        page = study_page(read_study(study, ours, PLACE), ours)
+        assert page.commands[0][1] == "python evaluate_test.py study=s outputs=/elsewhere"
         number = "1.1000 ± 0.2000 (95 %, over 3 final seeds)"
         assert dict(page.facts)["confirmed"] == number
         title = "What fresh and final seeds say"
@@ -434,9 +439,9 @@ class TestFoundSince:
         assert section.text.endswith(f"{told}. {intervals.HOLDS}")
         assert section.tables[0].head[2] == "mean of 3 fresh seeds"
         go_on(study, 0.9)
-        page = study_page(read_study(study, ours), ours, " outputs=o")
+        page = study_page(read_study(study, ours, PLACE), ours)
         assert page.warnings[0] == "1 trial looks better and is not confirmed"
-        assert page.commands[0][1] == "python confirm.py study=s top=2 seeds=3 outputs=o"
+        assert page.commands[0][1] == "sweepmore confirm s --top 2 --seeds 3 --outputs /elsewhere"
         assert not any("evaluate_test" in command for _, command in page.commands)
 
 
@@ -596,8 +601,8 @@ class TestConfirm:
         assert "since" not in confirmed(app, "s", "--top=3", "--seeds=2")  # leaves none out
         assert (len(app.seen()), winner_of(app)["rows"]) == (done, found["rows"])
         study = app.study()
-        assert read_study(study, Additions()).since is None
-        assert [row[0] for row in list_studies(study._storage).rows] == ["s"]
+        assert read_study(study, Additions(), PLACE).since is None
+        assert [row.name for row in list_studies(study._storage, PLACE)] == ["s"]
         assert len(folders_of(study)) == 5 + 5 + 2  # trials, rounds, final seeds
 
     @pytest.mark.slow

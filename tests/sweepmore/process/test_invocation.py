@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-import confirm as confirm_script
-from sweepmore.compose.cli import script_beside
-from sweepmore.process.invocation import python, split_flags, start_words
+from sweepmore.process.invocation import python, split_flags, start_words, sweepmore
 from sweepmore.sweep.command_lines import command_line
-from tests.support.helpers import ROOT, call_script, environment
+from tests.support.helpers import ROOT, call_command, environment
 from tests.support.sweep_apps import PATIENCE, errors
 
 # What was composed is a line of seen.jsonl, in the folder where the command was typed.
@@ -186,30 +184,27 @@ def test_every_way(name: str, tmp_path: Path) -> None:
     assert len(rows(tmp_path)) == 5
 
     best = min(rows(tmp_path), key=lambda row: float(row["x"]))
-    place = f"outputs={tmp_path / 'outputs'}"
-    done = call_script(confirm_script, place, "study=s", "top=1", "seeds=2")
+    place = f"--outputs={tmp_path / 'outputs'}"
+    done = call_command("confirm", place, "s", "--top=1", "--seeds=2")
     assert done.returncode == 0, errors(done)
     again_with = [{**row, "seed": best["seed"]} for row in rows(tmp_path)[5:]]
     assert again_with == [best] * 2
 
 
 @pytest.mark.system
-def test_scripts_beside_the_application_are_named_as_they_run(tmp_path: Path) -> None:
-    """A whole path where they are not below the folder where they are printed; an application's
-    own script of that name is not meant."""
+def test_the_command_is_named_as_it_runs(tmp_path: Path) -> None:
+    """In the folder of an application that has none of our scripts."""
     (tmp_path / "app.py").write_text(app(None, "in_code"))
-    (tmp_path / "confirm.py").write_text((ROOT / "confirm.py").read_text())
-    (tmp_path / "sample.py").write_text("print('of the application')")
     line = "python app.py -m 'x=choice(1)' hydra.sweeper.study_name='a b'"
     out = typed(line, tmp_path)
     confirming = printed(out, "next:")
-    assert confirming == "python confirm.py study='a b'"
+    assert confirming == "sweepmore confirm 'a b'"
     noise = printed(out, "noise: unknown from one run each;")
-    assert noise == f"{confirming} noise=true tells which are tied"
+    assert noise == f"{confirming} --noise tells which are tied"
     assert "standard deviation" in typed(noise.removesuffix(" tells which are tied"), tmp_path)
     out = typed(confirming, tmp_path)
     assert "winner   x=1" in out
-    assert "next" not in out
+    assert typed(printed(out, "next  "), tmp_path).startswith("page     outputs/reports/")
 
 
 # What a shell, or a careless quoting of words for one, would change.
@@ -314,21 +309,14 @@ def test_python_is_called_by_a_name_that_is_found(
     assert python() == sys.executable
 
 
-def test_a_script_is_named_where_it_is_and_uses_sweepmore(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert script_beside(tmp_path, "confirm.py") is None
-    (tmp_path / "confirm.py").write_text("print('mine')")
-    assert script_beside(tmp_path, "confirm.py") is None
-    (tmp_path / "confirm.py").write_text("from sweepmore import cli")
-    assert script_beside(tmp_path, "confirm.py") == "python confirm.py"
-    monkeypatch.chdir(ROOT)
-    assert script_beside(tmp_path, "confirm.py") == f"python {tmp_path / 'confirm.py'}"
+def test_the_command_is_called_by_a_name_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sweepmore() == ["sweepmore"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert sweepmore()[1:] == ["-m", "sweepmore"]
 
 
 def test_no_message_of_the_framework_names_a_script_of_an_application() -> None:
-    """It does not know what lies beside it; ``script_beside`` looks."""
+    """It does not know what lies beside it."""
     named = re.compile(r"\bpython \S*\.py")
     for path in (ROOT / "src" / "sweepmore").rglob("*.py"):
         if not named.search(path.read_text()):

@@ -19,11 +19,12 @@ from sweepmore.report.additions import Additions
 from sweepmore.report.study import read_study
 from sweepmore.report.upload import sync_study, uploads
 from sweepmore.runs.files import read_json
+from sweepmore.runs.places import Place
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.urls import storage_url
 from sweepmore.study.loading import load
-from tests.support.helpers import CLOSED, run_script
+from tests.support.helpers import CLOSED, run_command, run_script
 from tests.support.wandb_stub import ENTITY, VIEW, Stub, serve
 
 NAME = "rates"
@@ -67,7 +68,7 @@ def published(
     """The request that saves the report, as variables, and what was printed."""
     with serve() as stub:
         env = {**stub.env(), "HOME": str(tmp_path_factory.mktemp("home"))}
-        done = run_command("wandb", f"{NAME}", f"--outputs={outputs}", env=env)
+        done = run_command("wandb", NAME, f"--outputs={outputs}", env=env)
         assert done.returncode == 0, done.stderr
         (saved,) = stub.variables_of("upsertView")
         url = f"{stub.url}/{ENTITY}/sweepmore/reports/{NAME}--{VIEW}"
@@ -162,7 +163,7 @@ def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
         from sweepmore.report.wandb_report import answer
-    seen = replace(read_study(study, Additions()), winner=None)
+    seen = replace(read_study(study, Additions(), Place(Path("/elsewhere"))), winner=None)
     assert "luck" not in answer(seen, ())  # of two seeds each
     once = replace(seen.attrs, question={**seen.question, "repeats": None})
     assert "One seed a trial" in answer(replace(seen, attrs=once), ())
@@ -178,7 +179,7 @@ def text_of(block: dict[str, Any]) -> str:
 @pytest.mark.system
 def test_project_that_the_server_does_not_have(stub: Stub, outputs: Path, tmp_path: Path) -> None:
     env = {**stub.env(), "HOME": str(tmp_path)}
-    words = (f"study={NAME}", f"outputs={outputs}", "project=elsewhere")
+    words = (NAME, f"--outputs={outputs}", "--project=elsewhere")
     done = run_command("wandb", *words, env=env)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: W&B has no project {ENTITY}/elsewhere.")
@@ -199,7 +200,7 @@ def test_without_an_account_one_message_and_no_request(
     stub: Stub, outputs: Path, tmp_path: Path, more: dict[str, str], says: str
 ) -> None:
     env = {"WANDB_BASE_URL": stub.url, "HOME": str(tmp_path), "NETRC": str(tmp_path / "no"), **more}
-    done = run_command("wandb", f"{NAME}", f"--outputs={outputs}", env=env)
+    done = run_command("wandb", NAME, f"--outputs={outputs}", env=env)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 2, done.stderr

@@ -17,9 +17,7 @@ from optuna.trial import create_trial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-import confirm
 import evaluate_test
-import report
 import sample
 from sweepmore.compose import cli
 from sweepmore.compose.composing import composing
@@ -31,7 +29,7 @@ from sweepmore.storage import patience as patience_module
 from sweepmore.storage.opening import open_storage, storage_errors
 from sweepmore.storage.patience import DatabaseAway, Patience
 from sweepmore.storage.urls import is_of_environment, shown, storage_url
-from tests.support.helpers import call_script
+from tests.support.helpers import call_command, call_script
 
 SECRET = "tell-nobody"
 # The password stands in what was written: between user and host, in a default, as an option.
@@ -186,7 +184,7 @@ def studies(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 FULL = OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
 THERE = "storage=${oc.env:STUDIES}"
-SCRIPTS = [confirm, report, sample, evaluate_test]
+SCRIPTS = [sample, evaluate_test]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
@@ -252,7 +250,9 @@ def test_a_locked_database_ends_a_confirmation_with_one_message(
     monkeypatch.setattr(patience_module, "PATIENCE_SECONDS", 0.3)
     with contextlib.closing(sqlite3.connect(studies)) as another:
         another.execute("BEGIN IMMEDIATE")
-        done = call_script(confirm, "study=known", THERE, f"outputs={tmp_path}")
+        done = call_command(
+            "confirm", "known", f"--{THERE}", f"--outputs={tmp_path}", "--seed-key=seed"
+        )
     assert done.returncode == 2, done
     assert "elsewhere.db has been locked by another program for " in done.stderr
     assert " s.\n  End that program or its transaction, then rerun the same" in done.stderr
@@ -273,22 +273,25 @@ def test_a_bug_is_no_failure_of_the_database() -> None:
 
 
 def test_a_page_of_a_run_makes_no_misspelt_folder(finished: Path, tmp_path: Path) -> None:
-    done = call_script(report, f"run={finished}", f"outputs={tmp_path / 'typo'}")
+    done = call_command("report", str(finished), f"--outputs={tmp_path / 'typo'}")
     assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
 
 
 def test_a_list_of_a_folder_that_is_not_there_makes_none(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "studies.db").touch()
-    for name in ("typo", "there"):
-        done = call_script(report, f"outputs={tmp_path / name}")
-        assert (done.returncode, done.stdout[:12]) == (0, "Nothing yet:")
+    done = call_command("ls", f"--outputs={tmp_path / 'typo'}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "typo" in done.stderr
+    done = call_command("ls", f"--outputs={tmp_path / 'there'}")
+    assert (done.returncode, done.stdout[:11]) == (0, "Nothing yet")
     assert [path.name for path in tmp_path.rglob("*")] == ["there", "studies.db"]
     assert (tmp_path / "there" / "studies.db").stat().st_size == 0
 
 
 def test_the_next_command_names_the_variable(studies: Path, tmp_path: Path) -> None:
-    done = call_script(report, THERE, f"outputs={tmp_path}")
+    done = call_command("ls", f"--{THERE}", f"--outputs={tmp_path}")
     assert done.returncode == 0, done
     assert "known" in done.stdout
-    assert f"each with outputs={tmp_path} '{THERE}'" in done.stdout
+    words = f"--outputs {tmp_path} --storage '{THERE.removeprefix('storage=')}'"
+    assert f"sweepmore report NAME {words} makes a page" in done.stdout

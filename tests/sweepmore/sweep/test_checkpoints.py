@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-import confirm
 import evaluate_test
 import sample
 from sweepmore.runs.files import read_json
@@ -17,7 +16,7 @@ from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.checkpoints import BestOnly
 from tests.support.attempts import attempt
 from tests.support.fault_shim.loop import Ended, forked
-from tests.support.helpers import TrainHere, call_script, sweep_here
+from tests.support.helpers import TrainHere, call_command, call_script, sweep_here
 
 WEIGHTS, STATES = "model.safetensors", "checkpoints"
 
@@ -103,7 +102,7 @@ def test_a_study_that_keeps_the_best_alone_is_confirmed_and_evaluated(study: Stu
     study.run("hydra.sweeper.keep=best")
     assert study.heavy == [study.best]
     outputs = f"outputs={study.outputs}"
-    confirmed = call_script(confirm, "study=s", "top=2", "seeds=2", outputs)
+    confirmed = call_command("confirm", "s", "--top=2", "--seeds=2", f"--{outputs}")
     assert confirmed.returncode == 0, confirmed
     runs = list((study.outputs / "studies").glob("s.confirm*/[0-9]*/[0-9]*"))
     assert len(runs) == 4 + 2

@@ -11,7 +11,6 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.sweep.command_lines import command_line
-from tests.support.helpers import ROOT
 from tests.support.sweep_apps import PATIENCE, App, Done, Words, refusal, slots_of, until
 
 GATED = ("does=gated", "x=range(0,6)", ":study_name=s")
@@ -50,15 +49,12 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
 
 
 def test_what_comes_next_keeps_outputs_and_storage(app: App) -> None:
-    """Where the script is; of an application's own that is called so nothing is said."""
-    shutil.copy(ROOT / "confirm.py", app.folder)
-    (app.folder / "sample.py").write_text("print('mine')")
     out = app.ok("x=1,2", ":study_name=s", ":outputs=my runs", ":storage=sqlite:///mine.db")
-    place = "'outputs=my runs' storage=sqlite:///mine.db"
-    assert f"next:    python confirm.py study=s {place}\n" in out
-    assert f"python confirm.py study=s {place} noise=true" in out
+    place = "--outputs 'my runs' --storage sqlite:///mine.db"
+    assert f"next:    sweepmore confirm s {place}\n" in out
+    assert f"sweepmore confirm s --noise {place}" in out
     hidden = app.ok("x=1,2", ":study_name=t", ":storage=${oc.env:DB}", env={"DB": "sqlite:///db"})
-    assert "next:    python confirm.py study=t 'storage=${oc.env:DB}'\n" in hidden
+    assert "next:    sweepmore confirm t --storage '${oc.env:DB}'\n" in hidden
 
 
 def test_an_interrupted_study_goes_on(app: App) -> None:

@@ -1,0 +1,119 @@
+"""What ``sweepmore show`` prints of a study and of a trial."""
+
+from __future__ import annotations
+
+import json
+
+import optuna
+from optuna.distributions import json_to_distribution
+
+from sweepmore.compose.overrides import override_text
+from sweepmore.report.lists import state_of
+from sweepmore.runs.places import Place
+from sweepmore.statistics.intervals import told_apart_from
+from sweepmore.study.attempts import runs_each, short, words
+from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.edges import at_edge
+from sweepmore.study.noise import known_noise
+from sweepmore.study.parts import confirmation_of
+from sweepmore.study.records import StudyRecord, TrialRecord
+from sweepmore.study.seeds import seed_key
+from sweepmore.study.view import SHOWN, StudyView, view
+from sweepmore.study.winners import reported
+from sweepmore.sweep.command_lines import command_line, single_run
+from sweepmore.sweep.failures import print_failures
+from sweepmore.sweep.live_line import value_of
+from sweepmore.wording import decimals, plural, shown_path
+
+
+def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> None:
+    """Print a study's state, its best trials, its winner, its failures and the next command."""
+    seen, attrs = view(study), StudyAttributes.of(study)
+    print_state(record, study, seen)
+    print_failures(seen)
+    if seen.ranked:
+        print_best(seen, study)
+    if record.winner is not None:
+        print(f"winner   {words(record.winner.params)}")
+        print(f"report   {reported(record.winner)}")
+    print(f"command  {command_line(attrs.command, here=True)}")
+    ways = [place.verb("report", record.name)]
+    has_seed = seed_key(attrs.question) is not None
+    if seen.ranked and record.winner is None and len(record.directions) == 1 and has_seed:
+        ways.insert(0, place.verb("confirm", record.name))
+    print(f"next     {' · '.join(ways)}")
+
+
+def print_state(record: StudyRecord, study: optuna.Study, seen: StudyView) -> None:
+    """Print the name, the state, and how many trials ended in which way."""
+    confirmed = confirmation_of(study)
+    outcome = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
+    state, total = state_of(seen, record.n_trials, outcome), record.n_trials
+    of = "" if total is None else f" of {total:,}"
+    ended = ", ".join(
+        f"{len(trials):,} {word}"
+        for word in ("complete", "pruned", "fail", "running", "waiting")
+        if (trials := [trial for trial in record.trials if trial.state == word.upper()])
+    )
+    goals = " and ".join(f"{way} {name}" for way, name in zip(record.directions, record.objectives))
+    print(f"study    {record.name}: {state}; {goals}")
+    print(f"trials   {len(seen.counted):,}{of} done{f': {ended}' if ended else ''}")
+
+
+def print_best(seen: StudyView, study: optuna.Study) -> None:
+    """Print the best trials, or the front of several objectives, and what makes them doubtful."""
+    many, question = len(seen.directions) > 1, StudyAttributes.of(study).question
+    noise = None if many else known_noise(study)
+    runs, least = runs_each(question.get("repeats")), None
+    if noise is not None:
+        least = told_apart_from(noise, len(seen.counted), runs)
+    rows = seen.front if many else seen.ranked[:SHOWN]
+    print("no trial beats these in every objective:" if many else "the best:")
+    for attempt in rows[: 2 * SHOWN]:
+        gap = abs((attempt.values or (0.0,))[0] - (rows[0].values or (0.0,))[0])
+        tied = " (tied)" if least is not None and attempt is not rows[0] and gap < least else ""
+        print(f"  trial {attempt.root:>4}  {value_of(attempt)}{tied}  {words(attempt.params)}")
+    if least is not None:
+        print(f"noise    differences under {least:.2g} may be chance: (tied)")
+    space = {
+        name: json_to_distribution(json.dumps(distribution))
+        for name, distribution in question["space"].items()
+    }
+    for line in at_edge(rows[0].params, space):
+        print(f"note     among the best, {line}: look beyond it")
+
+
+def print_trial(trial: TrialRecord, record: StudyRecord, study: optuna.Study, place: Place) -> None:
+    """Print all that is known of a trial, and the command that runs its settings again."""
+    values = ", ".join(f"{name} {decimals(v)}" for name, v in zip(record.objectives, trial.values))
+    spread = "" if trial.std is None else f" (sd {decimals(trial.std, trial.values[0])})"
+    ended = trial.state.lower() + (f": {trial.reason}" if trial.reason else "")
+    print(f"trial    {trial.number} of {record.name}")
+    print(f"state    {ended}; {plural(trial.attempts, 'attempt')}")
+    if values:
+        rank = record.ranking.index(trial.number) + 1 if trial.number in record.ranking else None
+        print(f"value    {values}{spread}{'' if rank is None else f'; rank {rank}'}")
+    if trial.seconds is not None:
+        print(f"time     {trial.seconds:,.2f} s")
+    for name, value in trial.params.items():
+        print(f"param    {name}={override_text(value)}")
+    for name, value in trial.result.items():
+        print(f"result   {name}={short(value)}")
+    if trial.folder is not None:
+        print(f"folder   {shown_path(trial.folder)}")
+        error = trial.folder / "error.txt"
+        if error.exists():
+            print(f"error    {shown_path(error)}")
+    print(f"again    {again(trial, study)}")
+    if trial.folder is not None and (trial.folder / "result.json").exists():
+        print(f"next     {place.verb('report', record.name, '--trial', str(trial.number))}")
+
+
+def again(trial: TrialRecord, study: optuna.Study) -> str:
+    """Write the command that runs a trial's settings as a single run."""
+    attrs = StudyAttributes.of(study)
+    searched = [
+        f"{name}={value if name in attrs.as_text else override_text(value)}"
+        for name, value in trial.params.items()
+    ]
+    return single_run(attrs.command, searched)
