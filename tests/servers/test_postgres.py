@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import re
-import shlex
 import signal
 import subprocess
 import threading
@@ -39,7 +38,7 @@ from sweepmore.storage.opening import open_storage, start
 from sweepmore.storage.urls import LIBPQ
 from sweepmore.study import slots
 from sweepmore.study.view import view
-from tests.support.helpers import ROOT, run_command, run_script
+from tests.support.helpers import run_command, run_script
 from tests.support.postgres import Lossy, Server, free_port
 from tests.support.race_ledger import FINGERPRINT, race_ended
 from tests.support.secrets_of import pickles, traces
@@ -343,9 +342,7 @@ def command_lines() -> Iterator[set[str]]:
         watcher.join()
 
 
-def test_the_dashboard_shows_the_servers_studies(
-    server: Server, url: URL, tmp_path: Path
-) -> None:
+def test_the_dashboard_shows_the_servers_studies(server: Server, url: URL, tmp_path: Path) -> None:
     """By ``sweepmore dashboard --storage=…``, without the password."""
     study_in(url)
     storage = f"postgresql+psycopg{server.words(url).partition('postgresql')[2]}"
