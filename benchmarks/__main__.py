@@ -23,6 +23,7 @@ from benchmarks import (
     report,
     scale,
     shell,
+    startup,
     step,
     stock,
     study,
@@ -85,6 +86,7 @@ SECTIONS = (
     Section("Another algorithm", compared(level.compare)),
     Section("Where the time of a step goes", breakdown.report),
     Section("Words: 17,000 of them", words.report),
+    Section("What a start costs", startup.table),
     Section("Intervals: how often they tell the truth", truth.report),
     Section("The same algorithm: sweeps", compared(stock.compare), full=True),
     Section(

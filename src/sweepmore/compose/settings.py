@@ -100,11 +100,10 @@ class Sweep:
     @property
     def noted(self) -> Place | None:
         """``place`` as a later command finds it from any folder: a file has its absolute path."""
-        file, place = file_of(self.url), self.place
-        written = self.storage_written
-        if place is None or file is None or written is None or "${" in written:
+        place, written = self.place, self.storage_written
+        if place is None or written is None or "${" in written or file_of(self.url) is None:
             return place
-        return Place(self.outputs, self.url.set(database=str(file.resolve())).render_as_string())
+        return Place(self.outputs, self.url.render_as_string())
 
     @property
     def sampler(self) -> Any:

@@ -201,7 +201,7 @@ def test_a_trial_in_full(folder: Path) -> None:
     assert "trial    1 of s\nstate    complete; 1 attempt\n" in out
     assert "rank 1" in out
     assert "param    x=1" in out
-    assert out.splitlines()[-2].endswith("&& python app.py x=1")  # in the folder of its sweep
+    assert out.splitlines()[-1].endswith("&& python app.py x=1")  # in the folder of its sweep
     facts = checked(call_command("show", "s", "--json").stdout, "show")
     one = json.loads(call_command("show", "s", "--trial=1", "--json").stdout)
     assert one == facts["trials"][1]
