@@ -12,27 +12,26 @@ BEGIN, END = "<!-- benchmarks/torture.py -->", "<!-- end -->"
 
 @dataclass(frozen=True)
 class Counts:
-    """``finished``: different points that ended with a finite value.
+    """``finished``: different points that came to an end, with a value, NaN or an exception.
 
-    ``doubled``: ends with a finite value beyond the first of each point; ``unended``: starts
-    without an end (raised, killed or interrupted).
+    ``doubled``: ends beyond the first of each point. ``lost``: different points that were begun
+    and came to no end, under this or any later command.
     """
 
     started: int
     finished: int
     doubled: int
-    unended: int
+    lost: int
 
 
 def counts(log: str) -> Counts:
-    """Of the log's text; a last line that was cut off is not counted."""
+    """Count what a log says; a last line that was cut off is not counted."""
     whole = log[: log.rfind("\n") + 1]
     lines = [json.loads(line) for line in whole.splitlines()]
-    starts = {line["start"] for line in lines if line["event"] == "start"}
-    ends = [line for line in lines if line["event"] == "end"]
-    points = Counter((line["x"], line["y"]) for line in ends if line["finite"])
-    unended = starts - {line["start"] for line in ends}
-    return Counts(len(starts), len(points), points.total() - len(points), len(unended))
+    starts = [(line["x"], line["y"]) for line in lines if line["event"] == "start"]
+    ends = Counter((line["x"], line["y"]) for line in lines if line["event"] == "end")
+    lost = set(starts) - set(ends)
+    return Counts(len(starts), len(ends), ends.total() - len(ends), len(lost))
 
 
 def replaced(page: str, table: str) -> str:

@@ -23,6 +23,7 @@ def objective(x: float, y: float) -> float:
     for _ in range(STEPS):
         time.sleep(STEP_SECONDS)
     if start == RAISES:
+        write(folder, {"event": "end", "start": start, "x": x, "y": y, "finite": False})
         raise RuntimeError(f"start {start} raises")
     if start == KILLED:
         os.kill(os.getpid(), signal.SIGKILL)

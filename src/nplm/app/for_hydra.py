@@ -27,6 +27,10 @@ RARE = {
 }  # fmt: skip
 
 
+# Where conf/ and sweeps/ are, unless a script says otherwise.
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
 def register() -> None:
     """Register what ``--help`` shows with Hydra, and the defaults that studies of older versions
     need."""
@@ -61,7 +65,7 @@ def help_text(*, _root_: DictConfig) -> str:
 
 def choices_text(group: str) -> str:
     """Return a line for each option of ``experiment`` or ``sweeps``."""
-    root = Path(os.environ[ROOT_VARIABLE])
+    root = Path(os.environ.get(ROOT_VARIABLE, CHECKOUT))
     folder = next(f for f in (root / "conf" / group, root / group) if f.is_dir())
     lines = choice_lines([path.stem for path in folder.glob("*.yaml")], [folder], 76)
     return "\n".join(f"    {line}" for line in lines).replace("$", "$$")

@@ -29,7 +29,8 @@ def asked_group(words: Sequence[str]) -> str | None:
 def print_choices(group: str, root: Path, folder: Path, config_name: str) -> None:
     """Print the options of a group of the configs in ``folder``, a line each.
 
-    ``root`` is the application's folder, which may be on Hydra's search path, too. Raises ConfigError where there is no such group.
+    ``root`` is the application's folder, which may be on Hydra's search path, too. Raises
+    ConfigError where there is no such group.
     """
     with hydra.initialize_config_dir(str(folder), **VERSION_BASE):
         loader = GlobalHydra.instance().config_loader()
