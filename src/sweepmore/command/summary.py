@@ -12,6 +12,7 @@ from optuna.distributions import json_to_distribution
 
 from sweepmore.compose.overrides import override_text
 from sweepmore.report.lists import state_of
+from sweepmore.runs.names import ending
 from sweepmore.runs.places import Place
 from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.statistics.intervals import told_apart_from
@@ -42,8 +43,8 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
         print(f"report   {reported(record.winner)}")
     print(f"command  {command_line(attrs.command, here=True)}")
     ways = [place.verb("report", record.name)]
-    has_seed = seed_key(attrs.question) is not None
-    if seen.ranked and record.winner is None and len(record.directions) == 1 and has_seed:
+    can_confirm = seed_key(attrs.question) is not None and not ending(record.name)
+    if seen.ranked and record.winner is None and len(record.directions) == 1 and can_confirm:
         ways.insert(0, place.verb("confirm", record.name))
     print(f"next     {' · '.join(ways)}")
 

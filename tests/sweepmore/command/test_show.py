@@ -111,4 +111,6 @@ def test_repeats_and_a_confirmation(folder: Path) -> None:
     assert "winner   x=0\n" in shown("s")
     assert facts("s")["winner"]["trial"] == 0
     assert "study    s.confirm: done" in shown("s.confirm")
+    assert shown("s.confirm").endswith("next     sweepmore report s.confirm\n")
+    assert call_command("report", "s.confirm").returncode == 0
     assert len(facts("s.confirm")["trials"]) == 2
