@@ -38,7 +38,7 @@ FACTS = {
     "wide": "wider.dev_loss",
     "rich": "richer.dev_loss",
     "trials": "len(study.trials)",
-    "best": "study.best_value",
+    "best": "study.best.value",
     "names": "len(splits.train.lines)",
     "data": "splits.name",
 }
