@@ -27,6 +27,7 @@ from benchmarks import (
     step,
     stock,
     study,
+    torture,
     truth,
     words,
 )
@@ -92,6 +93,7 @@ SECTIONS = (
     Section(
         "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True
     ),
+    Section("Torture", torture.table, full=True),
     Section("Growth", grown, full=True),
     Section("A study of 10,000 trials", scaled, full=True),
     Section("A report over 1,000 trials", report.table, full=True),

@@ -1,5 +1,7 @@
 """The live line of a run fits in a narrow terminal."""
 
+from __future__ import annotations
+
 import io
 
 import pytest
@@ -17,7 +19,9 @@ from nplm.result import Progress as Report
         (80, ["minibatch", "dev", "-:--"], ["steps/s", "…"]),
     ],
 )
-def test_narrow_line_drops_speed_before_time_left(width, shown, dropped):
+def test_narrow_line_drops_speed_before_time_left(
+    width: int, shown: list[str], dropped: list[str]
+) -> None:
     out = io.StringIO()
     columns = (
         TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import sqlite3
@@ -207,7 +208,7 @@ def test_a_trial_in_full(folder: Path) -> None:
     assert one == facts["trials"][1]
     failed = call_command("show", "s", "--trial=3").stdout
     assert "state    fail: exception" in failed
-    assert "error    outputs/studies/s/0003/error.txt" in failed
+    assert re.search(r"^error    .*outputs/studies/s/0003/error\.txt$", failed, re.MULTILINE)
 
 
 def test_csv_has_every_attempt(folder: Path) -> None:
