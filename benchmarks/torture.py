@@ -52,8 +52,15 @@ CREATE = "import optuna; optuna.create_study(study_name='torture', storage='sqli
 TOOLS = (
     Tool(
         "stock Hydra sweeper, joblib",
-        ("hydra-optuna-sweeper==1.3.0", "hydra-joblib-launcher", "sqlalchemy<2", "setuptools<81"),
-        ("app.py", "-m"),
+        (
+            "hydra-optuna-sweeper==1.3.0",
+            "hydra-joblib-launcher==1.2.0",
+            "hydra-core==1.3.8",
+            "omegaconf==2.3.1",
+            "sqlalchemy<2",
+            "setuptools<81",
+        ),
+        ("app.py", "-m", "hydra.launcher.n_jobs=2"),
         ("optuna", "joblib"),
     ),
     Tool(
