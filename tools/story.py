@@ -2,7 +2,7 @@
 
 Reads sweeps/story: trials.csv, and curves.csv, which it first writes anew where the study's runs
 are in outputs/. Draws docs/images/story.png and story_curves.png and writes the table between the
-marks of docs/story.md and of the README.
+marks of docs/story.md.
 """
 
 from __future__ import annotations
@@ -146,5 +146,4 @@ if __name__ == "__main__":
     steps = read_steps()
     draw_steps(steps).savefig(ROOT / "docs" / "images" / "story.png")
     draw_curves().savefig(ROOT / "docs" / "images" / "story_curves.png")
-    for page in (ROOT / "docs" / "story.md", ROOT / "README.md"):
-        write(table(steps), page)
+    write(table(steps), ROOT / "docs" / "story.md")
