@@ -121,15 +121,22 @@ def stage(folder: Path) -> None:
             staging.add(Path(page))
 
 
-def build(site: Path = SITE) -> subprocess.CompletedProcess[str]:
+def build(site: Path = SITE, staged: Path = STAGED) -> subprocess.CompletedProcess[str]:
     """Stage the pages and build the site; warnings are errors."""
-    stage(STAGED)
-    words = ["build", "--strict", "--quiet", "--site-dir", str(site)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "true"}
+    stage(staged)
+    return made(staged, site)
+
+
+def made(staged: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """The generator's run over staged pages."""
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    placed = settings.replace("docs_dir: .site\n", f"docs_dir: {staged}\n")
     return subprocess.run(
-        [sys.executable, "-m", "mkdocs", *words],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+        + ["--config-file", "-", "--site-dir", str(site)],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "true"},
+        input=placed,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
