@@ -28,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup run test test-all test-system test-hydra14 test-slow test-faults test-postgres \
-  test-slurm bench bench-full lock audit clean ci-packages
+  test-slurm bench bench-full docs lock audit clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
@@ -41,6 +41,7 @@ help:
 	@echo "make bench      measure benchmarks/RESULTS.md again"
 	@echo "make bench-full the same with whole studies and the stock sweeper, in its own venv"
 	@echo "make setup      create .venv with the locked dependencies and this project, editable"
+	@echo "make docs       build the documentation site into site/"
 	@echo "make lock       write requirements.lock again from the ranges in pyproject.toml"
 	@echo "make audit      look up the locked dependencies' vulnerabilities on PyPI"
 	@echo "make clean      remove .venv and caches; outputs/ stays"
@@ -110,6 +111,9 @@ bench: setup
 
 bench-full: setup
 	@$(BIN)/python -m benchmarks --full
+
+docs: setup
+	@$(BIN)/python tools/site.py
 
 # freezes a fresh environment, without local versions (+cpu), which other machines may not have
 lock:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.docs.pages import READ
 from tests.support.helpers import ROOT, script_of
 
 WITH_PAGES = ("benchmarks", "docs", "examples", "src", "sweeps")
@@ -22,6 +23,8 @@ PAGES = sorted(
     )
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)")  # a file, and a heading in it
+LINE = re.compile(r"L(\d+)")
+TEST = re.compile(r"\s*(async )?def test_")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # In `docs/architecture.md` rooms and modules have their names within the two packages.
 FOLDERS = (ROOT, ROOT / "src" / "sweepmore", ROOT / "src" / "nplm")
@@ -38,7 +41,26 @@ def test_what_a_page_links_exists(page: Path) -> None:
     for file, heading in LINK.findall((ROOT / page).read_text(encoding="utf-8")):
         target = ROOT / page.parent / file if file else ROOT / page
         assert target.exists(), file
-        assert not heading or heading in headings(target), f"{file}#{heading}"
+        if line := LINE.fullmatch(heading):
+            assert TEST.match(line_of(target, int(line[1]))), f"{file}#{heading} holds no test"
+        else:
+            assert not heading or heading in headings(target), f"{file}#{heading}"
+
+
+def line_of(file: Path, number: int) -> str:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return lines[number - 1] if number <= len(lines) else ""
+
+
+def test_the_readme_is_read_to_the_end() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 200
+    assert len([line for line in lines if "(tests/" in line]) == 6  # a reason, a test
+
+
+def test_readme_and_documentation_stay_short() -> None:
+    texts = [page.read_text(encoding="utf-8") for page in READ]
+    assert sum(len(text.split()) for text in texts) <= 13_500
 
 
 def headings(page: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""The README's first ten minutes: every command runs, fits a screen and says what comes next."""
+"""The first ten minutes: every command runs, fits a screen and says what comes next."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.helpers import ROOT, script_of
 
 # A usual terminal window on a laptop.
 ROWS, COLUMNS = 40, 100
-# What makes the sweep and the confirmation seconds long; all else is as the README has it.
+# What makes the sweep and the confirmation seconds long; all else is as the page has it.
 SHORTER = {
     "sweeps=minute": "sweeps=minute hydra.sweeper.n_trials=3",
     "top=3 seeds=4": "top=2 seeds=2",
@@ -22,8 +22,8 @@ SHORTER = {
 minutes = script_of(ROOT / "tools" / "first_minutes.py")
 
 
-def test_the_readme_has_these_commands_in_this_order() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_page_has_these_commands_in_this_order() -> None:
+    text = minutes.PAGE.read_text(encoding="utf-8")
     section = text[text.index(minutes.BEGIN) : text.index(minutes.END)]
     assert tuple(re.findall(r"^\$ (.*)$", section, re.MULTILINE)) == minutes.COMMANDS
     assert "/tmp" not in section
