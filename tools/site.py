@@ -2,7 +2,7 @@
 
 The pages in ``docs/`` link to sources, tests and results beside them, as a forge shows them. The
 site has no forge, so this program stages a copy of the pages in ``.site/`` together with each file
-that a page links, and rewrites the links. Text becomes a highlighted page whose lines can be linked.
+that a page links, and rewrites the links. Text becomes a highlighted page whose lines have links.
 It needs no plugin of the site generator, which may change.
 """
 
@@ -132,8 +132,18 @@ def made(staged: Path, site: Path) -> subprocess.CompletedProcess[str]:
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     placed = settings.replace("docs_dir: .site\n", f"docs_dir: {staged}\n")
     return subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
-        + ["--config-file", "-", "--site-dir", str(site)],
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--strict",
+            "--quiet",
+            "--config-file",
+            "-",
+            "--site-dir",
+            str(site),
+        ],  # fmt: skip
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "true"},
         input=placed,

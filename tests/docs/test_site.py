@@ -35,7 +35,7 @@ def test_no_page_fetches_anything(built: Path) -> None:
     for page, text in pages(built):
         tree = html5lib.parse(text, namespaceHTMLElements=False)
         loaded = [e.get("src") for e in tree.iter() if e.get("src")]
-        loaded += [e.get("href") for e in tree.iter("link") if e.get("rel") != "canonical"]
+        loaded += [e.get("href") or "" for e in tree.iter("link") if e.get("rel") != "canonical"]
         assert [one for one in loaded if re.match(r"(https?:)?//", one)] == [], page
     for style in built.rglob("*.css"):
         assert not FETCHED.search(style.read_text(encoding="utf-8")), style
