@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?= model.emb=10 model.hidden=200
 # what `make lock` installs first; `make lock TORCH=torch==X` changes the pin
 TORCH ?= $(shell grep '^torch==' requirements.lock)
-EXTRAS := report,wandb,dashboard,submitit,postgres
+EXTRAS := report,wandb,dashboard,submitit,postgres,lightning
 # Debian packages that tests need under CI=1
 CI_PACKAGES := chromium
 
@@ -113,7 +113,7 @@ bench-full: setup
 	@$(BIN)/python -m benchmarks --full
 
 docs: setup
-	@$(BIN)/python tools/site.py
+	@$(BIN)/python tools/build_site.py
 
 # freezes a fresh environment, without local versions (+cpu), which other machines may not have
 lock:

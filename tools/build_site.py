@@ -1,4 +1,4 @@
-"""The documentation site: ``python tools/site.py`` builds it into ``site/``.
+"""The documentation site: ``python tools/build_site.py`` builds it into ``site/``.
 
 The pages in ``docs/`` link to sources, tests and results beside them, as a forge shows them. The
 site has no forge, so this program stages a copy of the pages in ``.site/`` together with each file
@@ -143,7 +143,7 @@ def made(staged: Path, site: Path) -> subprocess.CompletedProcess[str]:
             "-",
             "--site-dir",
             str(site),
-        ],  # fmt: skip
+        ],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "true"},
         input=placed,
