@@ -138,7 +138,6 @@ def made(staged: Path, site: Path) -> subprocess.CompletedProcess[str]:
             "mkdocs",
             "build",
             "--strict",
-            "--quiet",
             "--config-file",
             "-",
             "--site-dir",
