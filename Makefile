@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?= model.emb=10 model.hidden=200
 # what `make lock` installs first; `make lock TORCH=torch==X` changes the pin
 TORCH ?= $(shell grep '^torch==' requirements.lock)
-EXTRAS := nplm,dev
+EXTRAS := report,wandb,dashboard,submitit,postgres,lightning
 # Debian packages that tests need under CI=1
 CI_PACKAGES := chromium
 
@@ -113,14 +113,15 @@ bench-full: setup
 	@$(BIN)/python -m benchmarks --full
 
 docs: setup
-	@$(BIN)/python tools/site.py
+	@$(BIN)/python tools/build_site.py
 
 # freezes a fresh environment, without local versions (+cpu), which other machines may not have
 lock:
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
 	"$$fresh/bin/python" -m pip install --quiet '$(TORCH)'; \
-	"$$fresh/bin/python" -m pip install --quiet '.[$(EXTRAS)]'; \
+	"$$fresh/bin/python" -m pip install --quiet 'pip>=25.1'; \
+	"$$fresh/bin/python" -m pip install --quiet --group dev '.[$(EXTRAS)]'; \
 	"$$fresh/bin/python" -m pip freeze --exclude sweepmore > "$$fresh/frozen"; \
 	{ echo '# What was tested: Python 3.11, CPU. Written by `make lock`; ranges: pyproject.toml.'; \
 	  sed 's/^\([^+]*\)+.*/\1/' "$$fresh/frozen"; } > requirements.lock

@@ -195,5 +195,5 @@ def evaluate(subject: Subject) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    cli.require("torch")  # of the extra [nplm]
+    cli.require("torch")  # of the group nplm
     cli.command(Arguments, main)

@@ -59,7 +59,7 @@ def main(node: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.require("torch")  # of the extra [nplm]
+    cli.require("torch")  # of the group nplm
     with cli.errors_reported():
         rates.register(ROOT)
     cli.hydra_app(main, config_name="find_lr")

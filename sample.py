@@ -75,5 +75,5 @@ def asked_for(arguments: Arguments) -> Path:
 
 
 if __name__ == "__main__":
-    cli.require("torch")  # of the extra [nplm]
+    cli.require("torch")  # of the group nplm
     cli.command(Arguments, main)

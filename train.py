@@ -107,6 +107,6 @@ def train(run: Run, tracker: Tracker, stop: Callable[[], int | None]) -> Result:
 
 
 if __name__ == "__main__":
-    cli.require("torch")  # of the extra [nplm]
+    cli.require("torch")  # of the group nplm
     for_hydra.register()
     cli.hydra_app(main)

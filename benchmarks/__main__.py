@@ -23,9 +23,11 @@ from benchmarks import (
     report,
     scale,
     shell,
+    startup,
     step,
     stock,
     study,
+    torture,
     truth,
     words,
 )
@@ -85,11 +87,13 @@ SECTIONS = (
     Section("Another algorithm", compared(level.compare)),
     Section("Where the time of a step goes", breakdown.report),
     Section("Words: 17,000 of them", words.report),
+    Section("What a start costs", startup.table),
     Section("Intervals: how often they tell the truth", truth.report),
     Section("The same algorithm: sweeps", compared(stock.compare), full=True),
     Section(
         "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True
     ),
+    Section("Torture", torture.table, full=True),
     Section("Growth", grown, full=True),
     Section("A study of 10,000 trials", scaled, full=True),
     Section("A report over 1,000 trials", report.table, full=True),

@@ -3,7 +3,8 @@
 ``python -m benchmarks.truth``. That is the hardest case, for whatever is found is luck: a search of
 twice ``top`` trials, the best ``top`` of them with ``n`` fresh seeds, the best mean wins. Beside
 what a confirmation says now stands what it said before there were final seeds: the winner's
-interval by the seeds that chose it, and a paired t interval for each difference to the best, by Bonferroni.
+interval by the seeds that chose it, and a paired t interval for each difference to the best, by
+Bonferroni.
 """
 
 from __future__ import annotations

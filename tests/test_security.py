@@ -299,7 +299,7 @@ class TestAccess:
     def test_the_dashboard_listens_to_this_machine_alone(self) -> None:
         assert serving.HOST == "127.0.0.1"
         (starts,) = (path for path in python_files() if "run_server(" in path.read_text())
-        assert "run_server(database, HOST, port," in starts.read_text()
+        assert "run_server(optunas(database), HOST, port," in starts.read_text()
 
     def test_no_other_server_is_ours(self) -> None:
         servers = {"http", "socketserver", "flask", "aiohttp", "uvicorn", "socket", "asyncio"}
@@ -314,9 +314,11 @@ class TestDependencies:
 
     def test_each_is_pinned_to_one_version_within_its_range(self) -> None:
         pinned = dict(line.split("==") for line in self.LOCK if not line.startswith("#"))
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        written = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        project, groups = written["project"], written["dependency-groups"]
         extras = project["optional-dependencies"]
         ranges = [*project["dependencies"], *chain.from_iterable(extras.values())]
+        ranges += [one for one in chain.from_iterable(groups.values()) if isinstance(one, str)]
         asked = [one for one in map(Requirement, ranges) if one.name != "sweepmore"]
         assert len(asked) > 30
         names = {canonicalize_name(name): version for name, version in pinned.items()}
@@ -360,8 +362,9 @@ def test_a_page_shows_markup_as_text(tmp_path: Path) -> None:
 def test_security_md_says_where_code_may_come_from() -> None:
     """Every way of ours from a text to code stands there; the surface imports its own names."""
     text = (ROOT / "SECURITY.md").read_text()
-    surface = ROOT / "src" / "sweepmore" / "__init__.py"
-    for path in {*(ROOT / "src").rglob("*.py")} - {surface}:
+    package = ROOT / "src" / "sweepmore"
+    surfaces = {package / "__init__.py", package / "seal" / "__init__.py"}
+    for path in {*(ROOT / "src").rglob("*.py")} - surfaces:
         modules = {i.module for i in imports_of(path)}
         imports = "importlib" in modules and "import_module" in path.read_text()
         if imports or "sweepmore.importing.imported" in modules:

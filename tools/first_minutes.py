@@ -1,8 +1,7 @@
 """The first ten minutes, as a transcript: run each command, keep what a terminal shows of it.
 
-``python tools/first_minutes.py`` writes it into docs/ten-minutes.md, between its two marks.
-It runs in a copy of the checkout, because the last command leaves a receipt that is meant to be
-committed.
+``python tools/first_minutes.py`` writes it into docs/ten-minutes.md, between its two marks. It runs
+in a copy of the checkout, because the last command leaves a receipt that is meant to be committed.
 """
 
 from __future__ import annotations

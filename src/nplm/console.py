@@ -38,6 +38,8 @@ LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
 LECTURE_LOSS = 2.17
 # The most characters of the line that shows an example as contexts and targets.
 WIDEST = 110
+# Columns of the bar: with both losses and the time left, a line of 200,000 steps fits in 80.
+BAR_WIDTH = 15
 
 
 def header(config: Config, splits: Splits, state: State, looks: str) -> None:
@@ -253,12 +255,23 @@ class Follower:
             print(text, flush=True)
         self.dev_loss = report.dev_loss if report.dev_loss is not None else self.dev_loss
         if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=report.step, status=self.status(report))
+            status = self.status(report, self.room())
+            self.bar.update(self.task, completed=report.step, status=status)
         elif report.dev_loss is not None and report.step:
             print(f"step {report.step:,}/{self.steps:,} · {self.status(report)}", flush=True)
 
-    def status(self, report: Report) -> str:
-        """Return losses (nats per token), learning rate and speed, for the end of a line."""
+    def room(self) -> float:
+        """Return the columns that step, bar and time left leave for the status."""
+        if self.bar is None:
+            return math.inf
+        others = len(f"step {self.steps:,}/{self.steps:,}") + BAR_WIDTH + len("-:--:--")
+        return self.bar.console.width - others - 3  # one blank between two columns
+
+    def status(self, report: Report, room: float = math.inf) -> str:
+        """Return losses (nats per token), learning rate and speed, for the end of a line.
+
+        Where ``room`` is short, the last of them go first: speed, then learning rate.
+        """
         speed = report.step / report.seconds if report.seconds else 0.0
         parts = [
             f"minibatch {_three(report.smoothed_loss)}" if report.smoothed_loss is not None else "",
@@ -266,7 +279,10 @@ class Follower:
             f"lr {report.lr:.2g}",
             f"{speed:,.0f} steps/s",
         ]
-        return " · ".join(part for part in parts if part)
+        shown = [part for part in parts if part]
+        while len(" · ".join(shown)) > room and len(shown) > 1:
+            shown.pop()
+        return " · ".join(shown)
 
 
 @contextmanager
@@ -285,7 +301,7 @@ def following(config: Config, splits: Splits, state: State) -> Iterator[Follower
         return
     columns = (
         TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=BAR_WIDTH),
         TextColumn("{task.fields[status]}"),
         TimeRemainingColumn(compact=True),
     )

@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from tests.support.helpers import ROOT, script_of
 
 pytestmark = pytest.mark.system
-site = script_of(ROOT / "tools" / "site.py")
+site = script_of(ROOT / "tools" / "build_site.py")
 FETCHED = re.compile(r"""url\(\s*["']?(?:https?:)?//|@import""")
 
 
@@ -34,8 +34,8 @@ def pages(folder: Path) -> Iterator[tuple[Path, str]]:
 def test_no_page_fetches_anything(built: Path) -> None:
     for page, text in pages(built):
         tree = html5lib.parse(text, namespaceHTMLElements=False)
-        loaded = [e.get("src") for e in tree.iter() if e.get("src")]
-        loaded += [e.get("href") for e in tree.iter("link") if e.get("rel") != "canonical"]
+        loaded = [str(e.get("src")) for e in tree.iter() if e.get("src")]
+        loaded += [e.get("href") or "" for e in tree.iter("link") if e.get("rel") != "canonical"]
         assert [one for one in loaded if re.match(r"(https?:)?//", one)] == [], page
     for style in built.rglob("*.css"):
         assert not FETCHED.search(style.read_text(encoding="utf-8")), style

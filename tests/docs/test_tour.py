@@ -38,7 +38,7 @@ FACTS = {
     "wide": "wider.dev_loss",
     "rich": "richer.dev_loss",
     "trials": "len(study.trials)",
-    "best": "study.best_value",
+    "best": "study.best.value",
     "names": "len(splits.train.lines)",
     "data": "splits.name",
 }
@@ -132,7 +132,12 @@ def test_committed_is_small() -> None:
 def test_one_cell_installs_and_it_is_the_first() -> None:
     first, *others = [cell.source for cell in code(read_tour())]
     # a path: pip would look for the bare name of a folder in a package index
-    assert first.count('%pip install --quiet "{ROOT.resolve()}[nplm]"') == 1
+    assert (
+        first.count(
+            '%pip install --quiet --group "{HERE}/pyproject.toml:nplm" -e "{HERE}[report,wandb]"'
+        )
+        == 1
+    )
     assert first.count("CHECKOUT = ") == 1
     assert not any("pip install" in source for source in others)
 

@@ -288,9 +288,9 @@ def test_one_that_registers_is_spoken_of_in_its_own_words(flights: Made) -> None
     folder = Path(str(keeps.root))
     assert keeps == dataclasses.replace(FLIGHTS, root=str(folder))
     show = f"python {folder / 'show.py'} --of s"
-    assert "next:    python show.py --of s" in flights.sweep
+    assert "next:    sweepmore confirm s · python show.py --of s" in flights.sweep
     next_lines = flights.confirmed[flights.confirmed.index("next     ") :].splitlines()
-    assert next_lines[0].endswith(f" · {show} outputs={folder / 'outputs'}")
+    assert next_lines[0].endswith(f" · {show}")  # outputs are where it looks by itself
     assert next_lines[1] == "         season s, once"
     for words in ("best delay (min)", "airports served", "held-out delay (min)", "The season:",
                   ">season s<", "How late the winner is:", show, 'id="fit"'):  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import sys
@@ -10,10 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 import evaluate_test
 import sample
+import sweepmore
 from sweepmore.runs.files import read_json
 from tests.support.helpers import (
     ROOT,
@@ -32,6 +35,7 @@ KEPT = ROOT / "tests" / "data" / "old"
 # The last one before the rooms, and one whose confirmation knew no final seeds.
 LAST, BEFORE_FINAL_SEEDS = "3c7577b", "b54259d"
 VERSIONS = (LAST, pytest.param(BEFORE_FINAL_SEEDS, marks=pytest.mark.system))
+SHOW = json.loads((ROOT / "src/sweepmore/command/schemas/show.json").read_text())
 # Of the trials of its study.
 STATES = ["COMPLETE", "COMPLETE", "PRUNED", "FAIL"]
 
@@ -117,6 +121,22 @@ def test_report_lists_it_and_draws_its_pages(old: Old) -> None:
     assert of_run.returncode == 0, of_run.stderr
     page = (old.outputs / "reports" / "done" / "index.html").read_text()
     assert f"{result_of(old.run('done'))['dev_loss']:.4f}" in page
+
+
+def test_show_prints_its_study_and_a_program_loads_it(old: Old) -> None:
+    shown = call_command("show", *old.named)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "winner   " in shown.stdout
+    for words in (["--trial=0"], ["--trial=3"]):
+        trial = call_command("show", *old.named, *words)
+        assert (trial.returncode, trial.stderr) == (0, "")
+    study = sweepmore.load_study("old", outputs=old.outputs)
+    assert [trial.state for trial in study.trials] == STATES
+    assert study.winner is not None
+    assert study.test is not None
+    facts = json.loads(call_command("show", *old.named, "--json").stdout)
+    assert facts == json.loads(json.dumps(study.as_json()))
+    jsonschema.validate(facts, SHOW, jsonschema.Draft202012Validator)
 
 
 def test_its_winner_and_its_trials_give_samples(old: Old) -> None:

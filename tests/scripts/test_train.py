@@ -27,10 +27,15 @@ def test_help_shows_at_most_30_keys_one_line_a_group_and_leaves_no_folder(tmp_pa
     done = run_script("train.py", "--help", f"hydra.run.dir={tmp_path / 'run'}")
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
-    groups, keys = re.split(r"Groups\n|Keys and their values\n", done.stdout)[1:3]
+    heads = r"Groups\n|Experiments: .*\n|Sweeps: .*\n|Keys and their values\n"
+    groups, experiments, sweeps, keys = re.split(heads, done.stdout)[1:]
+    for named, folder in ((experiments, "conf/experiment"), (sweeps, "sweeps")):
+        names = [line.split()[0] for line in named.strip().splitlines()]
+        assert names == sorted(path.stem for path in (ROOT / folder).glob("*.yaml"))
     listed = {line.split()[0]: line.split()[1:] for line in groups.strip().splitlines()}
     folders = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"hydra"}
-    assert set(listed) == folders
+    assert set(listed) == folders - {"experiment"} | {"GROUP=?"}
+    del listed["GROUP=?"]
     for group, words in listed.items():
         options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
         assert {word.rstrip(",") for word in words} >= options

@@ -13,6 +13,7 @@ import platform
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter

@@ -5,12 +5,16 @@ and the defaults to which the frozen sources of older studies point.
 from __future__ import annotations
 
 import dataclasses
+import os
 import textwrap
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from nplm.config import MODELS, OPTIMISERS, Config, Data, Model, Sgd, name_of, to_plain
+from sweepmore.compose.choices import choice_lines
+from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.hydra_internals import register_resolver, store
 from sweepmore.runs.tracking import Tracking
 from sweepmore.typed import dotted
@@ -23,10 +27,15 @@ RARE = {
 }  # fmt: skip
 
 
+# Where conf/ and sweeps/ are, unless a script says otherwise.
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
 def register() -> None:
-    """Register ``${nplm.help:}`` with Hydra, and the defaults that studies of older versions
+    """Register what ``--help`` shows with Hydra, and the defaults that studies of older versions
     need."""
     register_resolver("nplm.help", help_text)
+    register_resolver("nplm.choices", choices_text)
     _serve_older_studies()
 
 
@@ -52,6 +61,14 @@ def help_text(*, _root_: DictConfig) -> str:
     also = textwrap.wrap(" ".join(shown[key] for key in shown if key in RARE), 86)
     lines += [f"  {'also' if k == 0 else '':<6}{line}" for k, line in enumerate(also)]
     return "\n".join(lines).replace("$", "$$")  # $ is special in Hydra's templates
+
+
+def choices_text(group: str) -> str:
+    """Return a line for each option of ``experiment`` or ``sweeps``."""
+    root = Path(os.environ.get(ROOT_VARIABLE, CHECKOUT))
+    folder = next(f for f in (root / "conf" / group, root / group) if f.is_dir())
+    lines = choice_lines([path.stem for path in folder.glob("*.yaml")], [folder], 76)
+    return "\n".join(f"    {line}" for line in lines).replace("$", "$$")
 
 
 def _words(value: Any) -> str:

@@ -11,6 +11,7 @@ from sweepmore.compose.studies import opened, opened_study
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.runs.places import Place
 from sweepmore.storage.optuna_internals import study_id
+from sweepmore.storage.patience import optunas
 
 # Only this machine: the dashboard has no authentication.
 HOST = "127.0.0.1"
@@ -35,7 +36,7 @@ def serve(name: str | None, place: Place, port: int) -> None:
     with opened(place) as database:
         print(f"dashboard http://{HOST}:{port}/dashboard{page} (Ctrl-C ends it)", flush=True)
         try:
-            run_server(database, HOST, port, FileSystemArtifactStore(str(artifacts)))
+            run_server(optunas(database), HOST, port, FileSystemArtifactStore(str(artifacts)))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

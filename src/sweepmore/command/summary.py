@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
+import shlex
+from pathlib import Path
 
 import optuna
 from optuna.distributions import json_to_distribution
 
 from sweepmore.compose.overrides import override_text
 from sweepmore.report.lists import state_of
+from sweepmore.runs.names import ending
 from sweepmore.runs.places import Place
+from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.statistics.intervals import told_apart_from
 from sweepmore.study.attempts import runs_each, short, words
 from sweepmore.study.attributes import StudyAttributes
@@ -38,8 +43,8 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
         print(f"report   {reported(record.winner)}")
     print(f"command  {command_line(attrs.command, here=True)}")
     ways = [place.verb("report", record.name)]
-    has_seed = seed_key(attrs.question) is not None
-    if seen.ranked and record.winner is None and len(record.directions) == 1 and has_seed:
+    can_confirm = seed_key(attrs.question) is not None and not ending(record.name)
+    if seen.ranked and record.winner is None and len(record.directions) == 1 and can_confirm:
         ways.insert(0, place.verb("confirm", record.name))
     print(f"next     {' · '.join(ways)}")
 
@@ -93,6 +98,9 @@ def print_trial(trial: TrialRecord, record: StudyRecord, study: optuna.Study, pl
     if values:
         rank = record.ranking.index(trial.number) + 1 if trial.number in record.ranking else None
         print(f"value    {values}{spread}{'' if rank is None else f'; rank {rank}'}")
+    if trial.repeats:
+        each = (decimals(math.nan if one is None else one) for one in trial.repeats)
+        print(f"repeats  {', '.join(each)}")
     if trial.seconds is not None:
         print(f"time     {trial.seconds:,.2f} s")
     for name, value in trial.params.items():
@@ -100,13 +108,20 @@ def print_trial(trial: TrialRecord, record: StudyRecord, study: optuna.Study, pl
     for name, value in trial.result.items():
         print(f"result   {name}={short(value)}")
     if trial.folder is not None:
-        print(f"folder   {shown_path(trial.folder)}")
-        error = trial.folder / "error.txt"
-        if error.exists():
-            print(f"error    {shown_path(error)}")
+        print_folder(trial.folder)
     print(f"again    {again(trial, study)}")
     if trial.folder is not None and (trial.folder / "result.json").exists():
         print(f"next     {place.verb('report', record.name, '--trial', str(trial.number))}")
+
+
+def print_folder(folder: Path) -> None:
+    """Print where a trial's files are, its error, and the command that uploads it to W&B."""
+    print(f"folder   {shown_path(folder)}")
+    error = folder / "error.txt"
+    if error.exists():
+        print(f"error    {shown_path(error)}")
+    if offline := [run for run in offline_runs(folder) if not is_synced(run)]:
+        print(f"W&B      wandb sync {shlex.join(map(shown_path, offline))}")
 
 
 def again(trial: TrialRecord, study: optuna.Study) -> str:

@@ -5,6 +5,7 @@ OmegaConf is used in ``hydra_internals`` alone. Bad input ends here, as one ``Co
 """
 
 __all__ = [
+    "choices",
     "cli",
     "composing",
     "frozen",

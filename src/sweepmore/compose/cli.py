@@ -28,6 +28,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from sweepmore.compose.choices import asked_group, print_choices
 from sweepmore.compose.composing import as_typed, composing, is_about_writing, known_keys
 from sweepmore.compose.hydra_internals import VERSION_BASE, before_folders, flags_parser
 from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, masked, nearest
@@ -72,6 +73,10 @@ def hydra_app(
     main = hydra.main(config_path=str(root / config_path), config_name=config_name, **VERSION_BASE)
     with less_garbage(task), errors_reported():
         refuse_flags(sys.argv[1:], root / config_path, config_name)
+        if (group := asked_group(sys.argv[1:])) is not None:
+            with composing():
+                print_choices(group, root, root / config_path, config_name)
+            return
         with composing(), folders_remembered():
             main(leave_nothing)()
 

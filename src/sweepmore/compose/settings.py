@@ -28,7 +28,7 @@ from sweepmore.compose.space_syntax import parse_space
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import flag_words, split_flags, start_words
 from sweepmore.runs.places import Place
-from sweepmore.storage.urls import is_of_environment, place_of, storage_url
+from sweepmore.storage.urls import file_of, is_of_environment, place_of, storage_url
 from sweepmore.typed import build
 
 # How many trials a study gets by default, beside those enqueued: the stock sweeper's default.
@@ -96,6 +96,14 @@ class Sweep:
                 return None
             written = self.url.render_as_string()
         return Place(self.outputs, written)
+
+    @property
+    def noted(self) -> Place | None:
+        """``place`` as a later command finds it from any folder: a file has its absolute path."""
+        place, written = self.place, self.storage_written
+        if place is None or written is None or "${" in written or file_of(self.url) is None:
+            return place
+        return Place(self.outputs, self.url.render_as_string())
 
     @property
     def sampler(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -20,3 +21,9 @@ def processor() -> str:
             return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
         except (OSError, subprocess.SubprocessError):
             return platform.machine()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return own or 1

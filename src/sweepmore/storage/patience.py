@@ -274,3 +274,9 @@ def deleted(study: str, database: str) -> StudyGone:
 def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
     """The storage as Optuna takes it, which uses no more of a storage than its methods."""
     return cast(BaseStorage, PatientStorage(storage, patience))
+
+
+def optunas(storage: BaseStorage) -> BaseStorage:
+    """Return Optuna's own storage, for a program that accepts no other and does its own waiting."""
+    inner: object = storage
+    return inner.storage if isinstance(inner, PatientStorage) else storage

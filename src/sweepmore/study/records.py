@@ -30,8 +30,9 @@ class TrialRecord:
 
     ``number`` is that of its first attempt, and ``state`` Optuna's: COMPLETE, PRUNED, FAIL, RUNNING
     or WAITING. ``reason`` says why it failed. ``values`` are empty unless it is complete; a
-    diverged trial's are infinite. ``std`` is over its repeats. ``seconds`` are all that it took.
-    ``result`` holds what the application stored.
+    diverged trial's are infinite. ``repeats`` are the first objective's values where it ran several
+    times (None: not finite), and ``std`` is their standard deviation. ``seconds`` are all that it
+    took. ``result`` holds what the application stored.
     """
 
     number: int
@@ -39,6 +40,7 @@ class TrialRecord:
     values: tuple[float, ...]
     params: Mapping[str, Any]
     reason: str | None
+    repeats: tuple[float | None, ...]
     std: float | None
     seconds: float | None
     attempts: int
@@ -149,6 +151,7 @@ def _trial(attempts: Sequence[Attempt], seen: StudyView) -> TrialRecord:
         values=last.values or (),
         params=dict(last.params or last.fixed),
         reason=last.reason,
+        repeats=last.attrs.repeats or (),
         std=last.attrs.std,
         seconds=seen.seconds_of(last),
         attempts=len(attempts),

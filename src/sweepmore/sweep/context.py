@@ -134,9 +134,8 @@ def freeze(asked: Sweep, study: optuna.Study) -> FrozenConfig:
     Trials then compose what the study began with, whatever is edited during the sweep.
     """
     folder = study_folder(asked.outputs, study)
-    place = asked.place
-    if place is not None:
-        place.keep(folder)
+    if (noted := asked.noted) is not None:
+        noted.keep(folder)
     return freeze_sources(
         asked.sources,
         folder / "conf",

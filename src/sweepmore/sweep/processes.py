@@ -18,6 +18,7 @@ from sweepmore.compose.frozen import FrozenConfig
 from sweepmore.errors import StudyError
 from sweepmore.process.identity import this_process
 from sweepmore.process.invocation import flag_words, split_flags, start_words
+from sweepmore.process.machine import cores
 from sweepmore.process.signals import STOPPING
 from sweepmore.sweep.crew import MOST_BARREN_DEATHS, Crew, Ending
 
@@ -194,8 +195,7 @@ def resources(index: int, n_jobs: int) -> dict[str, str]:
     It gets an equal share of the cores as threads, and one GPU where there are several. Numbers of
     threads that the user has set stay as they are.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = str(max(1, (cores or 1) // n_jobs))
+    threads = str(max(1, cores() // n_jobs))
     shares = {
         name: threads
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

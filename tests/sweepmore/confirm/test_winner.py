@@ -610,7 +610,7 @@ class TestConfirm:
         app.open_gate()
         app.ok("does=gated", "x=1,2,3", ":study_name=s")
         app.close_gates()
-        words = ("study=s", "top=3", "seeds=2")
+        words = ("s", "--top=3", "--seeds=2")
         app.open_gate(0)
         process = confirming(app, *words)
         until(lambda: len(app.seen()) >= 3 + 3)
@@ -669,10 +669,11 @@ class TestConfirm:
 
     @pytest.mark.parametrize("name", ["nowhere", "last"])
     def test_study_that_is_none(self, app: App, name: str) -> None:
-        assert f"There is no folder {app.folder / 'outputs'}." in refused(app, f"{name}")
+        assert f"There is no folder {app.folder / 'outputs'}." in refused(app, name)
         assert not (app.folder / "outputs").exists()
         (app.folder / "outputs").mkdir()
-        assert f"There is no study {name}." in refused(app, f"{name}")
+        told = "There is no study in" if name == "last" else f"There is no study {name}."
+        assert told in refused(app, name)
 
     def test_study_without_a_result(self, app: App) -> None:
         app.ok("does=give", "value=nan", "x=1,2", ":study_name=s")

@@ -42,8 +42,17 @@ WINNER = {  # as confirm.py leaves it
 
 @pytest.fixture(scope="module")
 def outputs(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return confirmed_study(few_names, tmp_path_factory.mktemp("outputs"))
+
+
+@pytest.fixture(scope="module")
+def other_outputs(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same once more, whose runs are uploaded."""
+    return confirmed_study(few_names, tmp_path_factory.mktemp("other-outputs"))
+
+
+def confirmed_study(few_names: Path, folder: Path) -> Path:
     """A study of two trials with two seeds each, which are four offline W&B runs; confirmed."""
-    folder = tmp_path_factory.mktemp("outputs")
     words = ("data=text", f"data.path={few_names}", "experiment=smoke", "optim.steps=20")
     sweeper = (f"hydra.sweeper.study_name={NAME}", f"hydra.sweeper.outputs={folder}")
     seeds = "hydra.sweeper.repeats={seed: [1, 2]}"
@@ -63,16 +72,16 @@ def outputs(few_names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def published(
-    outputs: Path, tmp_path_factory: pytest.TempPathFactory
+    other_outputs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """The request that saves the report, as variables, and what was printed."""
     with serve() as stub:
         env = {**stub.env(), "HOME": str(tmp_path_factory.mktemp("home"))}
-        done = run_command("wandb", NAME, f"--outputs={outputs}", env=env)
+        done = run_command("wandb", NAME, f"--outputs={other_outputs}", env=env)
         assert done.returncode == 0, done.stderr
         (saved,) = stub.variables_of("upsertView")
         url = f"{stub.url}/{ENTITY}/sweepmore/reports/{NAME}--{VIEW}"
-        assert done.stdout.splitlines()[0] == f"report   {url}"
+        assert done.stdout.splitlines()[-1] == f"report   {url}"
         yield saved, done.stdout
 
 
@@ -154,7 +163,7 @@ def test_report_tells_the_question_and_the_winner(
     ]
     (command,) = map(text_of, blocks_of(saved, "code-block"))
     assert command.startswith("python train.py -m ")
-    assert "4 runs still offline" in out
+    assert "4 of 4 runs uploaded" in out
 
 
 def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(

@@ -1,8 +1,8 @@
-"""The documentation site: ``python tools/site.py`` builds it into ``site/``.
+"""The documentation site: ``python tools/build_site.py`` builds it into ``site/``.
 
 The pages in ``docs/`` link to sources, tests and results beside them, as a forge shows them. The
 site has no forge, so this program stages a copy of the pages in ``.site/`` together with each file
-that a page links, and rewrites the links. Text becomes a highlighted page with links to its lines.
+that a page links, and rewrites the links. Text becomes a highlighted page whose lines have links.
 It needs no plugin of the site generator, which may change.
 """
 
