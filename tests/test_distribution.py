@@ -76,9 +76,13 @@ def test_the_wheel_holds_the_framework_alone(built: Path) -> None:
         }
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sweepmore", "hydra_plugins"}
-    for needed in ("sweepmore/py.typed", "sweepmore/report/page.html.j2",
-                   "sweepmore/command/schemas/show.json", "hydra_plugins/sweepmore_sweeper.py"):  # fmt: skip
-        assert needed in names
+    needed = {
+        "sweepmore/py.typed",
+        "sweepmore/report/page.html.j2",
+        "sweepmore/command/schemas/show.json",
+        "hydra_plugins/sweepmore_sweeper.py",
+    }
+    assert needed <= {*names}
     assert "sweepmore = sweepmore.command.main:main" in texts["entry_points.txt"]
     required = [line for line in texts["METADATA"].splitlines() if line.startswith("Requires-Dist")]
     assert not [line for line in required if "torch" in line and "extra" not in line]

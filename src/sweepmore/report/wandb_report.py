@@ -123,7 +123,7 @@ def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
         raise StudyError(
             f"W&B has no project {entity}/{project}.",
             value=f"{entity}/{project}",
-            cure="Upload the study's runs first: sweepmore wandb NAME --no-report. Or give --project.",
+            cure="Upload its runs first (sweepmore wandb NAME --no-report), or give --project.",
         )
     return Place(str(entity), project)
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from optuna.trial import TrialState
 from rich.console import Console
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from sweepmore.study.attempts import Attempt, runs_each, words
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 # Without a terminal, a line is printed when it has changed, but not more often than this.
 LINE_SECONDS = 5.0
+# Columns of the bar on a terminal, as wide as that of a run.
+BAR_WIDTH = 15
 
 
 @dataclass
@@ -37,14 +41,27 @@ class Shown:
 
     def update(self, snapshot: StudyView) -> None:
         """Show the study as it is now; without a terminal at most every ``LINE_SECONDS``."""
-        line = self.line(snapshot)
         if self.live is not None:
-            self.live.update(Text(line, overflow="ellipsis", no_wrap=True))
-        elif line != self.last_line and time.monotonic() - self.last_time >= LINE_SECONDS:
+            self.live.update(self.bar(snapshot, self.live.console.width))
+            return
+        line = self.line(snapshot)
+        if line != self.last_line and time.monotonic() - self.last_time >= LINE_SECONDS:
             print(line, flush=True)
             self.last_line, self.last_time = line, time.monotonic()
 
-    def line(self, snapshot: StudyView) -> str:
+    def bar(self, snapshot: StudyView, width: int) -> Table:
+        """Return a bar and the line beside it; a narrow terminal shows less of the best."""
+        lines = (self.line(snapshot, best) for best in ("settings", "number", "value"))
+        room = width - BAR_WIDTH - 1
+        line = next((line for line in lines if len(line) <= room), self.line(snapshot, "value"))
+        row = Table.grid(padding=(0, 1, 0, 0))
+        done = ProgressBar(self.asked.n_trials, len(snapshot.counted), width=BAR_WIDTH)
+        row.add_row(done, Text(line, overflow="ellipsis", no_wrap=True))
+        return row
+
+    def line(
+        self, snapshot: StudyView, best_by: Literal["settings", "number", "value"] = "settings"
+    ) -> str:
         """Write the line: trials done, those that ended otherwise, the best, and the time left."""
         counts = {
             "running": len(snapshot.running),
@@ -56,7 +73,9 @@ class Shown:
         parts += [f"{number} {what}" for what, number in counts.items() if number]
         if snapshot.ranked:
             best = snapshot.ranked[0]
-            parts.append(f"best {value_of(best)} (trial {best.root}: {words(best.params)})")
+            number = f"trial {best.root}"
+            which = {"settings": f" ({number}: {words(best.params)})", "number": f" ({number})"}
+            parts.append(f"best {value_of(best)}{which.get(best_by, '')}")
         seconds = snapshot.seconds_left(self.asked.n_trials)
         if self.stopping:
             parts.append("stopping")

@@ -186,7 +186,9 @@ def text_of(block: dict[str, Any]) -> str:
 
 
 @pytest.mark.system
-def test_project_that_the_server_does_not_have(stub: Stub, other_outputs: Path, tmp_path: Path) -> None:
+def test_project_that_the_server_does_not_have(
+    stub: Stub, other_outputs: Path, tmp_path: Path
+) -> None:
     env = {**stub.env(), "HOME": str(tmp_path)}
     words = (NAME, f"--outputs={other_outputs}", "--project=elsewhere")
     done = run_command("wandb", *words, env=env)
