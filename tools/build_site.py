@@ -128,22 +128,12 @@ def build(site: Path = SITE, staged: Path = STAGED) -> subprocess.CompletedProce
 
 
 def made(staged: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    """The generator's run over staged pages."""
+    """The generator's run over staged pages. It counts no warning that ``--quiet`` would hide."""
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     placed = settings.replace("docs_dir: .site\n", f"docs_dir: {staged}\n")
+    words = ["--config-file", "-", "--site-dir", str(site)]  # the settings come by stdin
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mkdocs",
-            "build",
-            "--strict",
-            "--quiet",
-            "--config-file",
-            "-",
-            "--site-dir",
-            str(site),
-        ],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", *words],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "true"},
         input=placed,
@@ -156,8 +146,8 @@ def made(staged: Path, site: Path) -> subprocess.CompletedProcess[str]:
 
 def main() -> None:
     done = build()
-    print(done.stdout, end="")
     if done.returncode:
+        print(done.stdout, end="")
         raise SystemExit(done.returncode)
     print(f"site     {(SITE / 'index.html').relative_to(ROOT)}")
 

@@ -1,7 +1,7 @@
 """docs/images/hero.svg: sweep, Ctrl-C, the same command, confirm; of a real run of these commands.
 
-``python tools/hero.py`` runs examples/noisy in a temporary folder and takes half a minute. Lines that
-a reader can do without are left out, and ⋮ marks where.
+``python tools/hero.py`` runs examples/noisy in a temporary folder and takes half a minute. Lines
+that a reader can do without are left out, and ⋮ marks where.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STEPS = (
     (
         CONFIRM,
         None,
-        (r"confirmed", r"tied", r" trial", r"→ ", r"    \d", r"winner", r"report", r"    +the s"),
+        (r"confirmed", r"tied", r" trial", r"[→ ] +\d+ +\d", r"winner", r"report", r"    +the s"),
     ),
 )
 LIVE = re.compile(r"\d+/\d+ done")

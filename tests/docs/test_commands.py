@@ -49,7 +49,8 @@ def test_a_command_can_be_run(typed: Typed) -> None:
 def of_python(words: list[str]) -> None:
     """``python SCRIPT …`` or ``python -m MODULE``: the file exists, the settings are known."""
     if words[0] == "-m":
-        assert (ROOT / words[1]).is_dir() or words[1] in ("http", "http.server")
+        module = ROOT / words[1].replace(".", "/")
+        assert module.is_dir() or module.with_suffix(".py").is_file(), words[1]
         return
     script, *settings = words
     assert (ROOT / script).is_file(), script

@@ -82,7 +82,7 @@ def metric_of(study: Study, given: str | None) -> str:
     for curve in study.application.curves.drawn:
         return curve.key
     problem = f"{study.seen.name} does not say by what its runs are compared on W&B."
-    cure = "Name a key of their summaries: metric=KEY."
+    cure = "Name a key of their summaries: --metric KEY."
     raise ConfigError(problem, value=None, cure=cure)
 
 
@@ -123,7 +123,7 @@ def find_place(runs: Runs, entity: str | None, project: str | None) -> Place:
         raise StudyError(
             f"W&B has no project {entity}/{project}.",
             value=f"{entity}/{project}",
-            cure="Upload the study's runs first (sync=true), or give project=….",
+            cure="Upload the study's runs first: sweepmore wandb NAME --no-report. Or give --project.",
         )
     return Place(str(entity), project)
 

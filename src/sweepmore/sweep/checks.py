@@ -6,6 +6,7 @@ question, which identifies the study, comes out of the same configs.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -21,7 +22,21 @@ from sweepmore.compose.question import Question
 from sweepmore.compose.samplers import build_pruner, build_sampler
 from sweepmore.compose.settings import Sweep
 from sweepmore.compose.space import Space
+from sweepmore.errors import ConfigError
 from sweepmore.sweep.folders import check_subdir
+
+
+def check_rank() -> None:
+    """Check that this process is not one of several that train one model together.
+
+    Lightning's ddp starts the command of the process again for each further device. Within a trial
+    that is the sweep's command: it would take another trial, and mix its gradients with ours.
+    """
+    rank = os.environ.get("LOCAL_RANK", "0")
+    if rank not in ("", "0"):
+        problem = f"This process has LOCAL_RANK={rank}: it would begin the sweep a second time."
+        cure = "Train each trial on one device, or with a strategy that spawns, such as ddp_spawn."
+        raise ConfigError(problem, value=rank, cure=cure)
 
 
 def check_named(asked: Sweep) -> None:

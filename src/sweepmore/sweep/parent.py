@@ -28,7 +28,7 @@ from sweepmore.study import slots
 from sweepmore.study.application import registered_by
 from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
 from sweepmore.study.view import view
-from sweepmore.sweep.checks import ask, base_config, check_named
+from sweepmore.sweep.checks import ask, base_config, check_named, check_rank
 from sweepmore.sweep.closing import closing
 from sweepmore.sweep.command_lines import command_line
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
@@ -52,6 +52,7 @@ def sweep(
     After a signal, raises Interrupted once the workers have handed their trials back; a worker's
     own process then exits with 128 plus the signal's number.
     """
+    check_rank()
     asked = read(arguments, config, context)
     with storage_errors(asked.url):
         # A worker is the same command again, plus words that silence Hydra's callbacks.

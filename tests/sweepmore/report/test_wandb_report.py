@@ -186,13 +186,13 @@ def text_of(block: dict[str, Any]) -> str:
 
 
 @pytest.mark.system
-def test_project_that_the_server_does_not_have(stub: Stub, outputs: Path, tmp_path: Path) -> None:
+def test_project_that_the_server_does_not_have(stub: Stub, other_outputs: Path, tmp_path: Path) -> None:
     env = {**stub.env(), "HOME": str(tmp_path)}
-    words = (NAME, f"--outputs={outputs}", "--project=elsewhere")
+    words = (NAME, f"--outputs={other_outputs}", "--project=elsewhere")
     done = run_command("wandb", *words, env=env)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: W&B has no project {ENTITY}/elsewhere.")
-    assert "sync=true" in done.stderr
+    assert "sweepmore wandb" in done.stderr
     assert not stub.variables_of("upsertView")
 
 
