@@ -97,6 +97,28 @@ def test_plugin_is_a_door_into_the_framework_and_nothing_else() -> None:
         assert packages <= {"sweepmore", "hydra", "omegaconf"}, path
 
 
+# All that the plugin adds to the start of a Hydra application, beside what Hydra has loaded.
+PLUGIN_LOADS = {
+    "hydra_plugins",
+    "hydra_plugins.sweepmore_sweeper",
+    "sweepmore",
+    *(f"sweepmore.{name}" for name in ("errors", "importing", "typed")),
+    *(f"sweepmore.{name}" for name in ("statistics", "statistics.directions")),
+    *(f"sweepmore.{name}" for name in ("compose", "compose.keys", "compose.samplers")),
+}
+
+
+def test_plugin_adds_these_modules_to_a_start_and_no_others() -> None:
+    """The set, not the time, which benchmarks/startup.py measures."""
+    code = (
+        "import sys, hydra._internal.hydra, hydra.core.plugins; before = set(sys.modules)\n"
+        "import hydra_plugins.sweepmore_sweeper\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert set(done.stdout.split()) == PLUGIN_LOADS, done.stdout + done.stderr
+
+
 # Whatever is private in these may move in any of their releases.
 LIBRARIES = {"hydra", "omegaconf", "optuna"}
 ADAPTERS = {

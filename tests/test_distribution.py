@@ -60,11 +60,27 @@ hydra:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source distribution and the wheel that ``build`` makes from it."""
     folder = tmp_path_factory.mktemp("dist")
-    words = ["-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    build(folder)
+    return folder
+
+
+def build(folder: Path, *options: str) -> None:
+    words = ["-m", "build", "--no-isolation", *options, "--outdir", str(folder), str(ROOT)]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_source_distribution_builds_the_wheel_of_the_tree(built: Path, tmp_path: Path) -> None:
+    build(tmp_path, "--wheel")
+    (from_source,), (from_tree,) = built.glob("*.whl"), tmp_path.glob("*.whl")
+    assert contents(from_source) == contents(from_tree)
 
 
 def test_the_wheel_holds_the_framework_alone(built: Path) -> None:
@@ -76,13 +92,21 @@ def test_the_wheel_holds_the_framework_alone(built: Path) -> None:
         }
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sweepmore", "hydra_plugins"}
+<<<<<<< HEAD
     needed = {
+=======
+    assert {
+>>>>>>> 7eab0a663aab94da3f41ad3c6e9bd549853a6811
         "sweepmore/py.typed",
         "sweepmore/report/page.html.j2",
         "sweepmore/command/schemas/show.json",
         "hydra_plugins/sweepmore_sweeper.py",
+<<<<<<< HEAD
     }
     assert needed <= {*names}
+=======
+    } <= {*names}
+>>>>>>> 7eab0a663aab94da3f41ad3c6e9bd549853a6811
     assert "sweepmore = sweepmore.command.main:main" in texts["entry_points.txt"]
     required = [line for line in texts["METADATA"].splitlines() if line.startswith("Requires-Dist")]
     assert not [line for line in required if "torch" in line and "extra" not in line]

@@ -1,11 +1,13 @@
-"""The few exceptions that a user can cause, and the one by which a signal ends a run."""
+"""The few exceptions that a user can cause, and the one by which a signal ends a run.
+
+Every start of every Hydra application imports this module, with the plugin: what only a message
+needs is imported where the message is written.
+"""
 
 from __future__ import annotations
 
-import difflib
 import errno
 import re
-import signal
 import traceback
 from collections.abc import Iterable
 from typing import Any
@@ -68,6 +70,8 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, signum: int) -> None:
+        import signal
+
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
 
@@ -137,6 +141,8 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """The one of ``names`` that ``word`` was probably meant to be; None where none is similar."""
+    import difflib
+
     names = sorted(names)
     # a leaf that was given without its group goes first: emb -> model.emb
     near = [name for name in names if name != word and name.rpartition(".")[2] == word]
