@@ -92,21 +92,12 @@ def test_the_wheel_holds_the_framework_alone(built: Path) -> None:
         }
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sweepmore", "hydra_plugins"}
-<<<<<<< HEAD
-    needed = {
-=======
     assert {
->>>>>>> 7eab0a663aab94da3f41ad3c6e9bd549853a6811
         "sweepmore/py.typed",
         "sweepmore/report/page.html.j2",
         "sweepmore/command/schemas/show.json",
         "hydra_plugins/sweepmore_sweeper.py",
-<<<<<<< HEAD
-    }
-    assert needed <= {*names}
-=======
     } <= {*names}
->>>>>>> 7eab0a663aab94da3f41ad3c6e9bd549853a6811
     assert "sweepmore = sweepmore.command.main:main" in texts["entry_points.txt"]
     required = [line for line in texts["METADATA"].splitlines() if line.startswith("Requires-Dist")]
     assert not [line for line in required if "torch" in line and "extra" not in line]
