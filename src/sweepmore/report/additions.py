@@ -63,9 +63,6 @@ class Additions:
         return [] if typed is None else [typed]
 
 
-NOTHING_ADDED, NOTHING_KNOWN = Additions(), Application()
-
-
 @dataclass(frozen=True)
 class Told:
     """What an application adds to the page of one run."""
