@@ -162,6 +162,17 @@ def command(cls: type[T], task: Callable[[T], None], argv: list[str] | None = No
         task(build(cls, {str(key): value for key, value in given.items()}))
 
 
+def given(arguments: Any, *names: str) -> str:
+    """`` key=value`` for each of these settings that differs from its default.
+
+    They are to be appended to the next command.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(arguments)}
+    words = [(name, getattr(arguments, name)) for name in names]
+    changed = [f"{name}={value}" for name, value in words if value != defaults[name]]
+    return "".join(f" {shlex.quote(word)}" for word in changed)
+
+
 def usage(cls: type) -> str:
     """The help of a command: the docstring of ``cls``, and a line for each key."""
     rows = [(f"{f.name}={_yaml(f.default)}", f.metadata["help"]) for f in dataclasses.fields(cls)]
