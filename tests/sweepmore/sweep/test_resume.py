@@ -10,6 +10,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from sweepmore.process.invocation import sweepmore
 from sweepmore.sweep.command_lines import command_line
 from tests.support.sweep_apps import PATIENCE, App, Done, Words, refusal, slots_of, until
 
@@ -51,10 +52,11 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
 def test_what_comes_next_keeps_outputs_and_storage(app: App) -> None:
     out = app.ok("x=1,2", ":study_name=s", ":outputs=my runs", ":storage=sqlite:///mine.db")
     place = "--outputs 'my runs' --storage sqlite:///mine.db"
-    assert f"next:    sweepmore confirm s {place}\n" in out
-    assert f"sweepmore confirm s --noise {place}" in out
+    command = shlex.join(sweepmore())
+    assert f"next:    {command} confirm s {place}\n" in out
+    assert f"{command} confirm s --noise {place}" in out
     hidden = app.ok("x=1,2", ":study_name=t", ":storage=${oc.env:DB}", env={"DB": "sqlite:///db"})
-    assert "next:    sweepmore confirm t --storage '${oc.env:DB}'\n" in hidden
+    assert f"next:    {command} confirm t --storage '${{oc.env:DB}}'\n" in hidden
 
 
 def test_an_interrupted_study_goes_on(app: App) -> None:
