@@ -176,7 +176,7 @@ def table() -> str:
     text = "\n".join(lines)
     readme = ROOT / "README.md"
     write_atomic(readme, replaced(readme.read_text(encoding="utf-8"), text))
-    return text + (
+    return text.replace("](docs/", "](../docs/") + (
         "\n\nEach trial takes half a second. The fourth start gives NaN, the seventh raises, the "
         "tenth gets SIGKILL, and Ctrl-C comes at the fourteenth; then the same command again until "
         f"one exits with 0, at most {MOST_COMMANDS} in all. *Finished* trials have ended, with a "
