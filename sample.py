@@ -66,10 +66,11 @@ def asked_for(arguments: Arguments) -> Path:
         problem = f"run={arguments.run} and study={study} are two runs."
         raise ConfigError(problem, value=study, cure="Give only one of them.")
     from sweepmore.compose.script_storage import opened
+    from sweepmore.runs.places import Place
     from sweepmore.study.loading import load
     from sweepmore.study.parts import best_run
 
-    with opened(arguments.storage, outputs) as database:
+    with opened(Place(outputs, arguments.storage).of_study(study).storage, outputs) as database:
         folder = best_run(load(database, study))
     return require(folder, WEIGHTS)
 

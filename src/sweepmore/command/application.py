@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -36,7 +37,11 @@ def home(place: Place) -> tuple[Path, str | None]:
         if strange := sorted(table.keys() - {"additions"}):
             problem = f"{path} has an unknown key in [tool.sweepmore]: {strange[0]}."
             raise ConfigError(problem, value=strange, cure='It has one: additions = "module:name"')
-        return folder, table.get("additions")
+        named = table.get("additions")
+        if "additions" in table and not re.fullmatch(r"[\w.]+:\w+", str(named)):
+            problem = f"additions = {named!r} in {path} is invalid."
+            raise ConfigError(problem, value=named, cure='Write "module:function".')
+        return folder, named
     return place.outputs.parent, None
 
 

@@ -17,8 +17,8 @@ from sweepmore.command.wandb import wandb
 
 VERBS = (ls, show, report, confirm, wandb, dashboard, doctor)
 
-CODES = """Exit codes: 0 done; 1 a bug, or doctor found something missing; 2 invalid input;
-128 + N stopped by signal N."""
+CODES = """Exit codes: 0 done; 1 a bug, a failed sweep, or a problem that doctor found; 2 invalid
+input; 128 + N stopped by signal N."""
 
 app = typer.Typer(
     name="sweepmore",
@@ -32,9 +32,9 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        import sweepmore as package
 
-        print(f"sweepmore {version('sweepmore')}")
+        print(f"sweepmore {package.__version__}")
         raise typer.Exit
 
 

@@ -34,6 +34,14 @@ Storage = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...",
+        show_default=False,
+        help="Studies or runs (a name or a folder); last is the newest.",
+    ),
+]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or last.")]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from sweepmore.command.application import additions_of, home
-from sweepmore.compose.studies import began_in, opened_study
+from sweepmore.compose.studies import began_in, names_in, opened_study
 from sweepmore.errors import ConfigError, RunError, StudyError, did_you_mean
 from sweepmore.report.comparison import compare_studies
 from sweepmore.report.document import Page, write
@@ -28,8 +28,7 @@ def meant(names: Sequence[str], place: Place) -> list[str] | list[Path]:
     ``last`` is what began last, a run or a search. Raises ConfigError where some are runs and
     others are studies, or where more than two are runs; StudyError where a name is neither.
     """
-    studies = began_in(place)
-    found = [meant_one(name, studies, place) for name in names]
+    found = [_one(name, place) for name in names]
     folders = [each for each in found if isinstance(each, Path)]
     if not folders:
         return [each for each in found if isinstance(each, str)]
@@ -41,31 +40,40 @@ def meant(names: Sequence[str], place: Place) -> list[str] | list[Path]:
     return folders
 
 
-def meant_one(
-    name: str, studies: Mapping[str, float], place: Place, holding: str = "result.json"
-) -> str | Path:
-    """Return the name of a study of ``place``, or the folder of a run that holds that file.
-
-    ``studies`` says when each study began. Raises StudyError where ``name`` is neither.
-    """
-    runs = [path.parent for path in (place.outputs / "runs").glob(f"*/{holding}")]
+def _one(name: str, place: Place) -> str | Path:
     if name == "last":
-        newest = max(runs, key=finding.began, default=None)
-        search = finding.last_begun(studies)
-        if newest is None and search is None:
-            cure = "Train one run, or start a sweep, first."
-            raise StudyError(f"There is nothing in {place.outputs}.", value=name, cure=cure)
-        if newest is None or search is None:
-            return search or newest or name
-        return search if studies[search] > finding.began(newest)[0] else newest
+        return _last(place)
+    studies = names_in(place)
     if name in studies:
         return name
     with contextlib.suppress(RunError):
-        return finding.find_run(name, place.outputs, holding)
-    known = [each for each in studies if not ending(each)]
-    choices = [*known, *(run.name for run in runs)]
+        return finding.find_run(name, place.outputs, "result.json")
+    raise no_such(name, studies, runs_of(place, "result.json"))
+
+
+def _last(place: Place) -> str | Path:
+    """Return what began last, a search or a run that has a result."""
+    studies = began_in(place)
+    newest = max(runs_of(place, "result.json"), key=finding.began, default=None)
+    search = finding.last_begun(studies)
+    if search is not None and (newest is None or studies[search] > finding.began(newest)[0]):
+        return search
+    if newest is None:
+        cure = "Train one run, or start a sweep, first."
+        raise StudyError(f"There is nothing in {place.outputs}.", value="last", cure=cure)
+    return newest
+
+
+def runs_of(place: Place, holding: str) -> list[Path]:
+    """Return the folders of the runs of ``place`` that hold that file."""
+    return [path.parent for path in (place.outputs / "runs").glob(f"*/{holding}")]
+
+
+def no_such(name: str, studies: Collection[str], runs: Sequence[Path]) -> StudyError:
+    """Return the error for a name that is neither a study's nor a run's."""
+    choices = [*(each for each in studies if not ending(each)), *(run.name for run in runs)]
     cure = f"{finding.listed('Known', sorted(choices))}{did_you_mean(name, choices)}"
-    raise StudyError(f"There is no study or run {name}.", value=name, cure=cure)
+    return StudyError(f"There is no study or run {name}.", value=name, cure=cure)
 
 
 def of_trial(study: str, trial: int, place: Place) -> tuple[Path, Page]:

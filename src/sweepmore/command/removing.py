@@ -10,8 +10,8 @@ from pathlib import Path
 import optuna
 import typer
 
-from sweepmore.command.pages import meant_one
-from sweepmore.compose.studies import began_in, opened, opened_study
+from sweepmore.command.pages import no_such, runs_of
+from sweepmore.compose.studies import names_in, opened, opened_study
 from sweepmore.errors import ConfigError
 from sweepmore.report.lists import state_of
 from sweepmore.runs import finding
@@ -38,17 +38,16 @@ class Removal:
 def remove(names: Sequence[str], place: Place, *, asked: bool) -> None:
     """Remove studies and runs by their names, after a question unless it was ``asked`` before.
 
-    All are checked first. Raises ConfigError where one is running or finished, StudyError where
-    there is none of that name.
+    All are checked first, and again after the question. Raises ConfigError where one is running or
+    finished, or where nobody answers, and StudyError where there is none of that name.
     """
-    studies = began_in(place)
-    removals = [_removal(name, studies, place) for name in names]
+    removals = [_removal(name, place) for name in names]
     for removal in removals:
         print(f"{removal.what}: {', '.join(map(shown_path, removal.folders)) or 'no folder'}")
-    if not asked and not typer.confirm("Remove permanently?", default=False):
+    if not asked and not _agreed():
         print("nothing was removed")
         return
-    for removal in removals:
+    for removal in [_removal(name, place) for name in names]:
         if removal.place is not None:
             with opened(removal.place) as database:
                 for study in removal.studies:
@@ -58,9 +57,26 @@ def remove(names: Sequence[str], place: Place, *, asked: bool) -> None:
         print(f"removed  {removal.what}")
 
 
-def _removal(name: str, studies: dict[str, float], place: Place) -> Removal:
-    found = meant_one(name, studies, place, holding="config.yaml")
-    return _run(found) if isinstance(found, Path) else _study(found, place)
+def _agreed() -> bool:
+    try:
+        return typer.confirm("Remove permanently?", default=False)
+    except typer.Abort as error:  # the end of the input, or Ctrl-C
+        cure = "Answer y, or give --yes."
+        raise ConfigError("Nothing was removed.", value=None, cure=cure) from error
+
+
+def _removal(name: str, place: Place) -> Removal:
+    """Return the removal of a study, or of a run directly in ``outputs/runs``.
+
+    A path is not a name: a folder of the application may hold a config.yaml, too.
+    """
+    studies, runs = names_in(place), runs_of(place, "config.yaml")
+    if name in studies:
+        return _study(name, place)
+    run = next((run for run in runs if run.name == name and not run.is_symlink()), None)
+    if run is None:
+        raise no_such(name, studies, runs)
+    return _run(run)
 
 
 def _run(folder: Path) -> Removal:

@@ -7,21 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweepmore.command.options import Outputs, Storage, require
+from sweepmore.command.options import Names, Outputs, Storage, require
 
 if TYPE_CHECKING:  # what draws is loaded once it is certain that a page will be made
     from sweepmore.report.document import Page
 
 
 def report(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME...",
-            show_default=False,
-            help="Studies or runs (a name or a folder); last is the newest. Several are compared.",
-        ),
-    ],
+    names: Names,
     trial: Annotated[
         int | None, typer.Option(min=0, show_default=False, help="The run of this trial.")
     ] = None,
@@ -31,7 +24,7 @@ def report(
     outputs: Outputs = None,
     storage: Storage = None,
 ) -> None:
-    """Write a page: one HTML file that needs no network.
+    """Write a page: one HTML file that needs no network. Several names are compared.
 
     Examples:
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from pathlib import Path
 
 import optuna
-from optuna.distributions import json_to_distribution
 
 from sweepmore.compose.overrides import override_text
 from sweepmore.report.lists import state_of
@@ -18,7 +16,7 @@ from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.statistics.intervals import told_apart_from
 from sweepmore.study.attempts import runs_each, short, words
 from sweepmore.study.attributes import StudyAttributes
-from sweepmore.study.edges import at_edge
+from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.records import StudyRecord, TrialRecord
@@ -28,6 +26,7 @@ from sweepmore.study.winners import reported
 from sweepmore.sweep.command_lines import command_line, single_run
 from sweepmore.sweep.failures import print_failures
 from sweepmore.sweep.live_line import value_of
+from sweepmore.sweep.noise_words import tied_mark
 from sweepmore.wording import decimals, plural, shown_path
 
 
@@ -75,16 +74,11 @@ def print_best(seen: StudyView, study: optuna.Study) -> None:
     rows = seen.front if many else seen.ranked[:SHOWN]
     print("no trial beats these in every objective:" if many else "the best:")
     for attempt in rows[: 2 * SHOWN]:
-        gap = abs((attempt.values or (0.0,))[0] - (rows[0].values or (0.0,))[0])
-        tied = " (tied)" if least is not None and attempt is not rows[0] and gap < least else ""
-        print(f"  trial {attempt.root:>4}  {value_of(attempt)}{tied}  {words(attempt.params)}")
+        value = f"{value_of(attempt)}{tied_mark(attempt, rows[0], least)}"
+        print(f"  trial {attempt.root:>4}  {value}  {words(attempt.params)}")
     if least is not None:
         print(f"noise    differences under {least:.2g} may be chance: (tied)")
-    space = {
-        name: json_to_distribution(json.dumps(distribution))
-        for name, distribution in question["space"].items()
-    }
-    for line in at_edge(rows[0].params, space):
+    for line in at_edge(rows[0].params, searched(question)):
         print(f"note     among the best, {line}: look beyond it")
 
 
@@ -110,7 +104,8 @@ def print_trial(trial: TrialRecord, record: StudyRecord, study: optuna.Study, pl
     if trial.folder is not None:
         print_folder(trial.folder)
     print(f"again    {again(trial, study)}")
-    if trial.folder is not None and (trial.folder / "result.json").exists():
+    files = ("config.yaml", "result.json")  # without them there is no page of a single run
+    if trial.folder is not None and all((trial.folder / name).exists() for name in files):
         print(f"next     {place.verb('report', record.name, '--trial', str(trial.number))}")
 
 

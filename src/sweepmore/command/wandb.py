@@ -8,19 +8,12 @@ from typing import Annotated
 
 import typer
 
-from sweepmore.command.options import Outputs, Storage, require
+from sweepmore.command.options import Names, Outputs, Storage, require
 from sweepmore.runs.places import Place
 
 
 def wandb(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME...",
-            show_default=False,
-            help="Studies or runs (a name or a folder); last is the newest.",
-        ),
-    ],
+    names: Names,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write a report of each study, too.")
     ] = True,

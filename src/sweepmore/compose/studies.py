@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections import ChainMap
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
+from optuna.storages import BaseStorage
 
 from sweepmore.compose import script_storage
-from sweepmore.errors import StudyError
+from sweepmore.errors import StudyError, UserError
 from sweepmore.runs.finding import last_begun
-from sweepmore.runs.places import Place, find_place
+from sweepmore.runs.places import STORAGE, Place, find_place
 from sweepmore.study.loading import began_by_name, load
 from sweepmore.study.records import StudyRecord, record_of
+from sweepmore.wording import shown_path
+
+T = TypeVar("T")
 
 
 def load_study(
@@ -35,7 +43,7 @@ def load_study(
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[optuna.storages.BaseStorage]:
+def opened(place: Place) -> Iterator[BaseStorage]:
     """Open the database of ``place`` for the block; an empty one where there are no outputs yet.
 
     Raises StudyError and ConfigError as ``script_storage.opened`` does.
@@ -74,8 +82,33 @@ def last_study(place: Place) -> str:
 
 def began_in(place: Place) -> dict[str, float]:
     """Return when each study of ``place`` began its newest trial, in Unix time, by its name."""
-    began: dict[str, float] = {}
+
+    def began(database: BaseStorage, of: Place) -> dict[str, float]:
+        return began_by_name(database, optuna.get_all_study_names(database))
+
+    return dict(ChainMap(*reversed(read_each(place, began))))
+
+
+def names_in(place: Place) -> set[str]:
+    """Return the names of all studies of ``place``, without reading their trials."""
+    names = read_each(place, lambda database, of: optuna.get_all_study_names(database))
+    return set(chain.from_iterable(names))
+
+
+def read_each(place: Place, read: Callable[[BaseStorage, Place], T]) -> list[T]:
+    """Return what ``read`` returns for each database of ``place``.
+
+    A database that a study's folder names may be away or gone: a warning says so, and the others
+    are read. Raises UserError where the only or the default one cannot be read.
+    """
+    done = []
     for each in place.each():
-        with opened(each) as database:
-            began |= began_by_name(database, optuna.get_all_study_names(database))
-    return began
+        try:
+            with opened(each) as database:
+                done.append(read(database, each))
+        except UserError as error:
+            if each == place:
+                raise
+            where = f"a file {STORAGE} in {shown_path(place.outputs)}/studies names it"
+            warnings.warn(f"{error.problem} Its studies are left out; {where}.", stacklevel=2)
+    return done

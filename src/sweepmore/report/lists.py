@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import optuna
 
-from sweepmore.compose.studies import opened
+from sweepmore.compose.studies import read_each
 from sweepmore.report.document import Table
 from sweepmore.runs.files import read_json
 from sweepmore.runs.finding import began as run_began
@@ -105,10 +106,7 @@ def listing(place: Place, application: Application, most: int = 15) -> Listing:
 
     Runs have the value of the first of the ``application``'s curves. Confirmations are not listed.
     """
-    studies = []
-    for each in place.each():
-        with opened(each) as database:
-            studies += list_studies(database, each)
+    studies = list(chain.from_iterable(read_each(place, list_studies)))
     studies.sort(key=lambda study: study.began or "", reverse=True)
     curves = application.curves
     value = f"{curves.drawn[0].name} {curves.quantity}" if curves.drawn else ""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from typing import Any
 
-import optuna
 from optuna.trial import TrialState
 
 from sweepmore.report import figures
@@ -19,8 +15,8 @@ from sweepmore.report.study import Study
 from sweepmore.report.trials import front_section, parameter_sections, trials_section
 from sweepmore.runs.files import read_json
 from sweepmore.statistics.intervals import gain
-from sweepmore.study.attempts import Attempt, words
-from sweepmore.study.edges import at_edge
+from sweepmore.study.attempts import words
+from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.winners import TESTED_BEFORE, reported
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
@@ -127,12 +123,12 @@ def facts_of(study: Study) -> list[tuple[str, str]]:
 
 def warnings_of(study: Study) -> list[str]:
     """Return what makes a study's answer doubtful, a sentence each."""
-    view, space = study.seen, study.question["space"]
+    view, space = study.seen, searched(study.question)
     # first what makes the answer out of date, then what limits it, then trials that were lost
     warnings = [] if study.since is None else [study.since[0]]
     if study.tested == "another":
         warnings.append(TESTED_BEFORE)
-    warnings += [f"{line}: look beyond it" for line in edges_of(study.answer, space)]
+    warnings += [f"{line}: look beyond it" for line in at_edge(study.answer.params, space)]
     if view.infeasible:
         share = len(view.infeasible) / max(1, len(view.counted))
         warnings.append(
@@ -153,12 +149,3 @@ def warnings_of(study: Study) -> list[str]:
             "sweepmore confirm tells how much"
         )
     return warnings
-
-
-def edges_of(best: Attempt, space: Mapping[str, Any]) -> list[str]:
-    """Return a line for each parameter whose value is at an edge of the searched space."""
-    distributions = {
-        name: optuna.distributions.json_to_distribution(json.dumps(distribution))
-        for name, distribution in space.items()
-    }
-    return at_edge(best.params, distributions)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from optuna.distributions import BaseDistribution, json_to_distribution
 
 # A best value within this share of its range's end is "at the edge" (guess).
 EDGE = 0.02
@@ -28,6 +31,14 @@ def at_edge(params: Mapping[str, Any], space: Mapping[str, Any]) -> list[str]:
             end = "lowest" if share <= EDGE else "highest"
             phrases.append(f"{name}={value:g} is the {end} of its range")
     return phrases
+
+
+def searched(question: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """The distributions of a study's question, by the parameter's name."""
+    return {
+        name: json_to_distribution(json.dumps(distribution))
+        for name, distribution in question["space"].items()
+    }
 
 
 def _ends(distribution: Any) -> tuple[float, float, bool] | None:

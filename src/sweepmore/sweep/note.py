@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import optuna
-from optuna.distributions import json_to_distribution
 
 from sweepmore.storage.optuna_internals import storage_of, study_id
 from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.edges import searched
 from sweepmore.study.view import directions_of
 from sweepmore.study.winners import reported
 from sweepmore.sweep.command_lines import command_line
@@ -22,13 +20,10 @@ KEY, LONGEST = "dashboard:note_", 2045
 def write_note(study: optuna.Study, winner: Winner | None = None) -> None:
     """Write the study's question and command into its note, and its ``winner`` if there is one."""
     attrs = StudyAttributes.of(study)
-    space = {
-        name: json_to_distribution(json.dumps(distribution))
-        for name, distribution in attrs.question["space"].items()
-    }
     directions = ", ".join(directions_of(study))
     command = command_line(attrs.command)
-    lines = [f"**{directions}** over {described(space)}", "", "```", command, "```"]
+    space = described(searched(attrs.question))
+    lines = [f"**{directions}** over {space}", "", "```", command, "```"]
     if winner is not None:
         params = " ".join(f"`{name}={value}`" for name, value in winner.params.items())
         lines += [

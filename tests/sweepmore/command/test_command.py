@@ -293,9 +293,57 @@ class TestRemoving:
         assert done.stdout == "run r, not ended: outputs/runs/r\nremoved  run r, not ended\n"
         assert not run.exists()
 
+    @pytest.mark.parametrize("name", ["conf", ".", "outputs/studies/s/0001", "last"])
+    def test_nothing_but_a_study_or_a_run_of_outputs_goes(self, folder: Path, name: str) -> None:
+        """A config.yaml makes no run: the application's own folder may have one, or conf/."""
+        (folder / "conf").mkdir()
+        (folder / "conf" / "config.yaml").write_text("x: 1\n")
+        before = sorted(folder.rglob("*"))
+        done = call_command("ls", f"--rm={name}", "--yes")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"There is no study or run {name}." in done.stderr
+        assert sorted(folder.rglob("*")) == before
+
+    def test_where_nobody_answers_nothing_goes(self, stopped: Path) -> None:
+        done = bare(stopped, "ls", "--rm", "u")
+        assert done.returncode == 2
+        assert "error: Nothing was removed." in done.stderr
+        assert "--yes" in done.stderr
+        assert call_command("show", "u").returncode == 0
+
     def test_all_are_checked_before_one_goes(self, stopped: Path) -> None:
         assert call_command("ls", "--rm=u", "--rm=s", "--yes").returncode == 2
         assert call_command("show", "u").returncode == 0
+
+
+def test_a_database_that_is_gone_hides_no_other(folder: Path) -> None:
+    """One that a sweep noted; nor does one whose variable is not set."""
+    (folder / "outputs" / "studies" / "t" / "storage").write_text(f"sqlite:///{folder / 'no.db'}")
+    other = folder / "outputs" / "studies" / "elsewhere"
+    other.mkdir()
+    (other / "storage").write_text("${oc.env:NO_SUCH_VARIABLE}")
+    for words in (["ls", "--json"], ["report", "s"], ["show", "last"]):
+        done = bare(folder, *words)
+        assert done.returncode == 0, done
+        assert done.stderr.count("warning: ") == 2, done
+        assert done.stderr.count("Its studies are left out") == 2
+        if "--json" in words:
+            facts = checked(done.stdout, "ls")
+            assert [study["name"] for study in facts["studies"]] == ["s"]
+    gone = call_command("show", "t")
+    assert gone.returncode == 2
+    assert "there is no such file" in gone.stderr
+    named = call_command("ls", f"--storage=sqlite:///{folder / 'no.db'}")
+    assert named.returncode == 2
+    assert call_command("doctor").returncode == 1
+
+
+@pytest.mark.parametrize("value", ["3", '"nplm"', '["a:b"]', '""'])
+def test_additions_that_name_no_function_are_refused(folder: Path, value: str) -> None:
+    (folder / "pyproject.toml").write_text(f"[tool.sweepmore]\nadditions = {value}\n")
+    done = call_command("ls")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert 'Write "module:function".' in done.stderr
 
 
 def test_the_doctor_says_what_installs_what_is_missing(folder: Path) -> None:
