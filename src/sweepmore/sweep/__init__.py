@@ -9,6 +9,7 @@ __all__ = [
     "context",
     "failures",
     "live_line",
+    "noise_words",
     "note",
     "parent",
     "processes",
