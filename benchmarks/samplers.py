@@ -73,7 +73,7 @@ def search(sampler: str, seed: int) -> None:
     words = [
         *("-m", "sweeps=samplers", "wandb.mode=disabled", f"hydra.sweeper.storage={STORAGE}"),
         f"hydra.sweeper.study_name={name_of(sampler, seed)}",
-        f"hydra.sweeper.seed={seed}",
+        f"hydra.sweeper.sampler.seed={seed}",
         *SAMPLERS[sampler],
     ]
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -13,7 +13,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sweepmore.compose.keys import Settings
+from sweepmore.compose.keys import RETIRED, Settings
 from sweepmore.compose.samplers import PRUNERS, SAMPLERS, STOCK_KEYS
 
 TARGET = "hydra_plugins.sweepmore_sweeper.SweepmoreSweeper"
@@ -67,6 +67,7 @@ def _register() -> None:
         "_recursive_": False,  # samplers are built per worker, not by Hydra
         "defaults": [{"sampler": "auto"}, {"pruner": "none"}],
         **_defaults(),
+        **dict.fromkeys(RETIRED),
     }
     store.store(group="hydra/sweeper", name="sweepmore", node=node, provider="sweepmore")
     samplers = {"auto": {"_target_": "auto", "seed": None}, **SAMPLERS}

@@ -92,7 +92,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory, few_names: Path) -> Path:
 
     def sweep(name: str, *words: str) -> None:
         names = [f"hydra.sweeper.outputs={outputs}", f"hydra.sweeper.study_name={name}"]
-        train("-m", *words, *names, "hydra.sweeper.seed=0")
+        train("-m", *words, *names, "hydra.sweeper.sampler.seed=0")
 
     space = ["optim.lr=tag(log,interval(0.001,0.1))", "model.hidden=5,10,20"]
     sweep("a", *few, *space, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2")

@@ -14,6 +14,9 @@ from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.statistics.directions import DIRECTIONS
 from sweepmore.typed import setting
 
+# Former keys, each with the key that replaces it. Old commands and config files may hold them.
+RETIRED: Mapping[str, str] = {"seed": "sampler.seed"}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -48,7 +51,6 @@ class Settings:
         "keys that are no part of the question",
     )
     outputs: str = setting("outputs", "studies' folder, relative to the application's")
-    seed: int | None = setting(None, "the sampler's seed", at_least=0, below=2**32)
     layout: Literal["auto", "study", "hydra"] = setting(
         "auto", "where trials lie: study's folder | hydra.sweep.dir; auto: the latter where set"
     )

@@ -20,9 +20,9 @@ from sqlalchemy.engine import URL
 from sweepmore.compose.cli import ROOT_VARIABLE
 from sweepmore.compose.composing import as_typed, resolved
 from sweepmore.compose.hydra_internals import SWEEP_DEFAULTS
-from sweepmore.compose.keys import Settings
+from sweepmore.compose.keys import RETIRED, Settings
 from sweepmore.compose.overrides import override_text
-from sweepmore.compose.samplers import SAMPLERS, STOCK_KEYS
+from sweepmore.compose.samplers import SAMPLERS, SEEDS, STOCK_KEYS
 from sweepmore.compose.space import Space
 from sweepmore.compose.space_syntax import parse_space
 from sweepmore.errors import ConfigError, did_you_mean
@@ -59,6 +59,7 @@ class Sweep:
     cwd: Path  # where the command was typed
     callbacks: tuple[str, ...]  # the names of Hydra's
     sweep_dir: str | None  # hydra.sweep.dir as it is written, where trials lie there
+    seed: int | None  # of samplers whose node has none, from a key that is retired
 
     @property
     def outputs(self) -> Path:
@@ -168,6 +169,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     plain = {key: value for key, value in resolved(node).items() if not key.startswith("_")}
     choice = config.hydra.runtime.choices.get("hydra/sweeper/sampler")
     plain["sampler"] = own_sampler(plain.get("sampler"), choice)
+    seed = _retired_seed(plain.pop("seed", None))
     settings = build(Settings, plain, "hydra.sweeper.")
     # what is searched and repeated
     loader = context.config_loader
@@ -215,7 +217,23 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         cwd=Path(config.hydra.runtime.cwd),
         callbacks=tuple(map(str, config.hydra.get("callbacks") or ())),
         sweep_dir=_sweep_dir(settings.layout, config),
+        seed=seed,
     )
+
+
+def _retired_seed(seed: Any) -> int | None:
+    """The value of ``hydra.sweeper.seed``, which old commands and config files hold."""
+    if seed is None:
+        return None
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed not in SEEDS:
+        problem = f"hydra.sweeper.seed={seed} is not a valid seed."
+        cure = f"Give hydra.sweeper.{RETIRED['seed']}, an integer from 0 to 2**32 - 1."
+        raise ConfigError(problem, value=seed, cure=cure)
+    print(
+        f"warning: hydra.sweeper.seed is deprecated; give hydra.sweeper.{RETIRED['seed']}={seed}",
+        file=sys.stderr,
+    )
+    return seed
 
 
 def _sweep_dir(layout: str, config: DictConfig) -> str | None:

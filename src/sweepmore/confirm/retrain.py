@@ -14,6 +14,7 @@ import optuna
 import yaml
 
 from sweepmore.compose.frozen import FrozenConfig
+from sweepmore.compose.keys import RETIRED
 from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.question import call
 from sweepmore.compose.script_storage import typed_url
@@ -97,7 +98,7 @@ def train_again(
     }
     replaced = tuple(
         f"hydra{mark}sweeper{mark}{key}"
-        for key in (*ours, "params", "seed", "on_change", "dry")
+        for key in (*ours, *RETIRED, "params", "on_change", "dry")
         for mark in "./"
     )
     # Repeat the rest of the search's own command.

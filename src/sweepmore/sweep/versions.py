@@ -152,7 +152,7 @@ class Versions:
 
     def introduce(self, study: optuna.Study) -> None:
         """Write what a new study says about itself, its question last of all its records."""
-        seed = self.asked.settings.seed
+        seed = self.asked.seed
         StudyAttributes(
             version=VERSION,
             uid=secrets.token_hex(3),

@@ -19,6 +19,7 @@ NAMED = ":study_name=s"
 
 # What is refused before any work, as command lines of one folder.
 SECRET = "zR7pQ9wLx3"
+NOT_SEEDS = ("-1", "4294967296", "1.5", "true")
 OUT_OF_SPACE = [
     ("{x:9}", "x=9 is outside its range"),
     ("{xx:1}", "xx is not searched"),
@@ -50,6 +51,10 @@ def enqueuing(point: str) -> Words:
     return "x=interval(0,4)", "y=1,2", f":enqueue=[{point}]", NAMED
 
 
+def seeded(seed: str) -> Words:
+    return "x=interval(0,4)", f":seed={seed}", NAMED
+
+
 def stored(url: str) -> Words:
     return "x=1,2", f":storage='{url.replace('SECRET', SECRET)}'", NAMED
 
@@ -72,6 +77,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
     app = App.copied(tmp_path_factory.mktemp("refused"))
     lines = [
         *(enqueuing(point) for point, _ in OUT_OF_SPACE),
+        *map(seeded, NOT_SEEDS),
         *map(stored, WITH_PASSWORDS + UNREADABLE + OUT_OF_REACH),
         *not_composing("true"),
         *not_composing("false"),
@@ -151,7 +157,7 @@ def test_a_conditional_space(app: App) -> None:
         ":n_trials=8",
         NAMED,
         ":custom_search_space=hooks.deeper",
-        ":seed=1",
+        ":sampler.seed=1",
     )
     rows = {row["root"]: row for row in app.seen()}
     for trial in app.trials():
@@ -160,6 +166,32 @@ def test_a_conditional_space(app: App) -> None:
         assert rows[trial.number]["width"] == (20 if large else 10)
         assert rows[trial.number]["extra"] == (repr(trial.params["+extra"]) if large else "None")
     assert {row["width"] for row in rows.values()} == {10, 20}
+
+
+class TestTheRetiredSeed:
+    """``hydra.sweeper.seed``, in old commands and config files, is ``sampler.seed`` now."""
+
+    def test_samples_the_same_points_and_warns(self, app: App) -> None:
+        space = ("x=interval(0,1)", ":n_trials=3")
+        lines = [
+            (*space, word, f":study_name=s{at}")
+            for at, word in enumerate([":seed=1", ":sampler.seed=1", ":sampler.seed=2"])
+        ]
+        ended = app.each(*lines)
+        assert [ended[line].stderr.count("deprecated") for line in lines] == [1, 0, 0]
+        assert "give hydra.sweeper.sampler.seed=1" in ended[lines[0]].stderr
+        old, new, other = ([t.params["x"] for t in app.trials(f"s{at}")] for at in range(3))
+        assert old == new
+        assert old != other
+
+    def test_leaves_a_grid_a_grid(self, app: App) -> None:
+        app.ok("x=1,2", ":seed=1", NAMED)
+        assert len(app.trials()) == 2
+
+    @pytest.mark.parametrize("seed", NOT_SEEDS)
+    def test_refuses_what_is_no_seed(self, refused: Refused, seed: str) -> None:
+        told = refused.message(seeded(seed))
+        assert "Give hydra.sweeper.sampler.seed" in told
 
 
 def test_a_custom_space_beside_what_the_command_fixes(app: App) -> None:
