@@ -207,20 +207,20 @@ def _short(line: str, width: int = 60) -> str:
 
 
 def ways_on(folder: Path, config: Config, result: Result) -> None:
-    """Print where the run lies and which commands come next. A run that was resumed has a W&B run
-    for each attempt."""
-    print(f"folder   {shown_path(folder)}")
-    if offline := [run for run in offline_runs(folder) if not is_synced(run)]:
-        print(f"W&B      wandb sync {shlex.join(map(shown_path, offline))}")
+    """Print where the run lies, which is said once, and which commands come next."""
+    inside = folder.parent.name == "runs"  # else hydra.run.dir leads somewhere else
+    place = Place(folder.parent.parent) if inside else find_place()
+    name = "last" if inside else shown_path(folder)
     if result.status == "interrupted":
-        print(f"go on    python train.py resume={shown_path(folder)}")
-    elif result.status == "ok":
+        print(f"go on    python train.py {shlex.quote(f'resume={shown_path(folder)}')}")
+    else:
+        print(f"folder   {shown_path(folder)}")
+    if not all(map(is_synced, offline_runs(folder))):
+        print(f"W&B      offline; to upload it: {place.verb('wandb', name)}")
+    if result.status == "ok":
         # sweeps=minute searches given_names: on other data it would not find a better model
         search = " · python train.py -m sweeps=minute" if config.data == Data() else ""
-        inside = folder.parent.name == "runs"  # else hydra.run.dir leads somewhere else
-        place = Place(folder.parent.parent) if inside else find_place()
-        report = place.verb("report", "last" if inside else shown_path(folder))
-        print(f"next     python sample.py · {report}{search}")
+        print(f"next     python sample.py · {place.verb('report', name)}{search}")
 
 
 def _lecture(config: Config, splits: Splits) -> str:

@@ -18,8 +18,11 @@ import pytest
 from nplm import console, training
 from nplm.config import from_hydra
 from nplm.result import Result
+from sweepmore.command.pages import meant
+from sweepmore.process.invocation import sweepmore
 from sweepmore.runs import files
 from sweepmore.runs import record as records
+from sweepmore.runs.places import Place
 from sweepmore.runs.tracking import Tracking, track
 from tests.support import held_train
 from tests.support.helpers import (
@@ -126,28 +129,44 @@ def test_offline_run_ends_with_exit_code_0_and_a_line_to_upload_it(
 ) -> None:
     folder, out = offline
     assert exit_codes(folder) == [0]
-    (line,) = (line for line in out.splitlines() if line.startswith("W&B      wandb sync "))
-    uploaded = (Path.cwd() / line.split()[-1]).resolve()
-    assert list(uploaded.glob("*.wandb"))
-    assert uploaded.is_relative_to(folder)
+    (line,) = (line for line in out.splitlines() if line.startswith("W&B      offline; "))
+    *command, name = shlex.split(line.partition(": ")[2])
+    assert command[: len(sweepmore())] == [*sweepmore()]
+    assert "wandb" in command
+    (run,) = meant([name], Place(folder.parent))
+    assert Path(run).resolve() == folder
 
 
-def test_the_line_to_upload_a_resumed_run_names_all_its_parts(
+def test_a_resumed_run_can_be_uploaded_until_all_its_parts_are(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """But for those that are uploaded, or have nothing to upload."""
+    """But for parts that have nothing to upload."""
     folder, config = tmp_path / "my run", from_hydra(records.read_config(finished))
     parts = [folder / "wandb" / f"offline-run-{k}-a" for k in range(4)]
     for part in parts:
         part.mkdir(parents=True)
     for part in parts[:3]:
         (part / "run-a.wandb").touch()
-    (parts[0] / "run-a.wandb.synced").touch()
     result = Result("interrupted", "SIGINT", cast(Any, None), 1, 1.0, None, None)
+    for part in parts[:3]:
+        console.ways_on(folder, config, result)
+        first, line = capsys.readouterr().out.splitlines()
+        assert shlex.split(first)[-1].startswith("resume=")
+        assert line.startswith("W&B      offline; ")
+        (part / "run-a.wandb.synced").touch()
     console.ways_on(folder, config, result)
-    (line,) = (one for one in capsys.readouterr().out.splitlines() if one.startswith("W&B"))
-    words = shlex.split(line.removeprefix("W&B      wandb sync "))
-    assert [Path(word).resolve() for word in words] == parts[1:3]
+    assert "W&B" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", ["ok", "interrupted"])
+def test_the_end_of_a_run_says_its_name_once(
+    finished: Path, status: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, config = tmp_path / "runs" / "a_name", from_hydra(records.read_config(finished))
+    (folder / "wandb" / "offline-run-1-a_name").mkdir(parents=True)
+    (folder / "wandb" / "offline-run-1-a_name" / "run-1-a_name.wandb").touch()
+    console.ways_on(folder, config, Result(status, "", cast(Any, None), 1, 1.0, None, None))
+    assert capsys.readouterr().out.count("a_name") == 1
 
 
 def exit_codes(folder: Path) -> list[int]:
