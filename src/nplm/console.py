@@ -31,7 +31,7 @@ from nplm.state import State
 from nplm.vocabulary import Unit
 from sweepmore.runs.places import Place, find_place
 from sweepmore.runs.tracking import is_synced, offline_runs
-from sweepmore.wording import decimals, plural, shown_path
+from sweepmore.wording import decimals, fitted, plural, shown_path
 
 # The fingerprint of the split behind the lecture's loss of 2.17: data=names with its defaults.
 LECTURE_FINGERPRINT = "6fdda8d384094015051b519143392eeb"
@@ -68,7 +68,7 @@ def header(config: Config, splits: Splits, state: State, looks: str) -> None:
         lines.append(f"resumed  after step {state.step:,} of {config.optim.steps:,}")
     if config.start_from is not None:
         lines.append(f"weights  from {shown_path(Path(config.start_from))}")
-    print("\n".join(lines), flush=True)
+    print("\n".join(map(fitted, lines)), flush=True)
     for warning in _warnings(config, splits):
         print(f"warning: {warning}", file=sys.stderr)
 
@@ -177,10 +177,12 @@ def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str
         print(f"dev loss {_on_both(result.dev_loss, result.train_loss, unit)} · {seconds}")
     rival, loss = least_rival(splits)
     print(
-        f"compare  {rival} {_three(loss)}{unit.loss_note(loss)} on this split"
-        f"{_lecture(config, splits)}\n"
-        f"samples  {' · '.join(map(_short, samples))}"
+        fitted(
+            f"compare  {rival} {_three(loss)}{unit.loss_note(loss)} on this split"
+            f"{_lecture(config, splits)}"
+        )
     )
+    print(fitted(f"samples  {' · '.join(map(_short, samples))}"))
 
 
 def _on_both(dev: float, train: float, unit: Unit) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 
 
@@ -46,6 +49,21 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}:{minutes:02d} h"
     return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"
+
+
+def fitted(line: str, indent: int = 9) -> str:
+    """``line``, wrapped between words where stdout is a terminal that is narrower.
+
+    What follows begins below the text behind a label of ``indent`` characters. For facts, not for
+    commands, which a user copies.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(line)
+    if len(line) <= width:
+        return line
+    rest = " " * indent
+    return textwrap.fill(
+        line, width, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def shown_path(path: Path) -> str:

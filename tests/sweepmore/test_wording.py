@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from sweepmore.wording import bounds, decimals, plural, plus_minus
+from sweepmore.wording import bounds, decimals, fitted, plural, plus_minus
 from tests.support.helpers import ROOT
 
 
@@ -50,3 +50,27 @@ def test_no_other_place_writes_four_decimals() -> None:
     files = [*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py")]
     found = [path.name for path in files if re.search(r"\.4f\}", path.read_text())]
     assert found == []
+
+
+class TestFitted:
+    LINE = "split    train 23,406 · dev 2,926 · test 2,926 lines; 170,536 and 21,354 examples"
+
+    @pytest.fixture
+    def terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+
+    @pytest.mark.parametrize("columns", [20, 40, 80, 200])
+    @pytest.mark.usefixtures("terminal")
+    def test_breaks_between_words_below_the_text(
+        self, columns: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        first, *rest = fitted(self.LINE).splitlines()
+        assert all(len(line) <= columns for line in (first, *rest))
+        assert all(line.startswith(" " * 9) and line[9] != " " for line in rest)
+        assert " ".join([first, *(line.strip() for line in rest)]) == self.LINE
+        assert bool(rest) is (columns <= 80)
+
+    def test_is_one_line_without_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "20")
+        assert fitted(self.LINE) == self.LINE

@@ -21,13 +21,12 @@ from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.records import StudyRecord, TrialRecord
 from sweepmore.study.seeds import seed_key
-from sweepmore.study.view import SHOWN, StudyView, view
+from sweepmore.study.view import StudyView, view
 from sweepmore.study.winners import reported
+from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_line, single_run
 from sweepmore.sweep.failures import print_failures
-from sweepmore.sweep.live_line import value_of
-from sweepmore.sweep.noise_words import tied_mark
-from sweepmore.wording import decimals, plural, shown_path
+from sweepmore.wording import decimals, fitted, plural, shown_path
 
 
 def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> None:
@@ -36,7 +35,7 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
     print_state(record, study, seen)
     print_failures(seen)
     if seen.ranked:
-        print_best(seen, study)
+        print_ranked(seen, study)
     if record.winner is not None:
         print(f"winner   {words(record.winner.params)}")
         print(f"report   {reported(record.winner)}")
@@ -64,22 +63,18 @@ def print_state(record: StudyRecord, study: optuna.Study, seen: StudyView) -> No
     print(f"trials   {len(seen.counted):,}{of} done{f': {ended}' if ended else ''}")
 
 
-def print_best(seen: StudyView, study: optuna.Study) -> None:
+def print_ranked(seen: StudyView, study: optuna.Study) -> None:
     """Print the best trials, or the front of several objectives, and what makes them doubtful."""
     many, question = len(seen.directions) > 1, StudyAttributes.of(study).question
     noise = None if many else known_noise(study)
     runs, least = runs_each(question.get("repeats")), None
     if noise is not None:
         least = told_apart_from(noise, len(seen.counted), runs)
-    rows = seen.front if many else seen.ranked[:SHOWN]
-    print("no trial beats these in every objective:" if many else "the best:")
-    for attempt in rows[: 2 * SHOWN]:
-        value = f"{value_of(attempt)}{tied_mark(attempt, rows[0], least)}"
-        print(f"  trial {attempt.root:>4}  {value}  {words(attempt.params)}")
+    best = print_best(seen, least)
     if least is not None:
         print(f"noise    differences under {least:.2g} may be chance: (tied)")
-    for line in at_edge(rows[0].params, searched(question)):
-        print(f"note     among the best, {line}: look beyond it")
+    for line in at_edge(best.params, searched(question)):
+        print(fitted(f"note     among the best, {line}: look beyond it"))
 
 
 def print_trial(trial: TrialRecord, record: StudyRecord, study: optuna.Study, place: Place) -> None:

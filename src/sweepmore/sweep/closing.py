@@ -9,17 +9,17 @@ from optuna.trial import TrialState
 
 from sweepmore.compose.overrides import override_text
 from sweepmore.runs.names import ending
-from sweepmore.study.attempts import Attempt, run_of, words
+from sweepmore.study.attempts import Attempt, run_of
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import known_noise
-from sweepmore.study.view import SHOWN, StudyView, view
+from sweepmore.study.view import StudyView, view
+from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_line, of_application, of_verb, rerun
 from sweepmore.sweep.failures import print_failures
-from sweepmore.sweep.live_line import value_of
-from sweepmore.sweep.noise_words import confirm_line, least_difference, noise_line, tied_mark
+from sweepmore.sweep.noise_words import confirm_line, least_difference, noise_line
 from sweepmore.sweep.trials_csv import write_csv
-from sweepmore.wording import duration, plural, shown_path
+from sweepmore.wording import duration, fitted, plural, shown_path
 
 if TYPE_CHECKING:
     from sweepmore.compose.settings import Sweep
@@ -73,20 +73,14 @@ def _print_counts(snapshot: StudyView, asked: Sweep, since: float, elapsed: floa
 
 def _print_best(snapshot: StudyView, asked: Sweep, study: optuna.Study) -> Attempt:
     """Print the best trials and how large a difference the noise leaves; return the first."""
-    # With several objectives the whole front is shown, and one noise cannot compare its trials.
-    many = len(snapshot.directions) > 1
-    rows = snapshot.front if many else snapshot.ranked[:SHOWN]
-    print("no trial beats these in every objective:" if many else "the best:")
-    noise = None if many else known_noise(study)
-    least = None if noise is None else least_difference(asked, noise)
-    for attempt in rows[: 2 * SHOWN]:
-        value = f"{value_of(attempt)}{tied_mark(attempt, rows[0], least)}"
-        print(f"  trial {attempt.root:>4}  {value}  {words(attempt.params)}")
+    # One noise cannot compare trials by several objectives.
+    noise = known_noise(study) if len(snapshot.directions) == 1 else None
+    best = print_best(snapshot, None if noise is None else least_difference(asked, noise))
     print(noise_line(noise, asked, study))
     # A best value at the end of its range suggests that better ones lie outside.
-    for line in at_edge(rows[0].params, asked.space.searched):
-        print(f"note: among the best, {line}: look beyond it")
-    return rows[0]
+    for line in at_edge(best.params, asked.space.searched):
+        print(fitted(f"note: among the best, {line}: look beyond it", 6))
+    return best
 
 
 def _print_next(snapshot: StudyView, asked: Sweep, study: optuna.Study, best: Attempt) -> None:

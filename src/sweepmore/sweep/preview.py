@@ -13,7 +13,7 @@ from sweepmore.storage.urls import shown
 from sweepmore.study.attempts import runs_each
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.noise_words import told_apart_line
-from sweepmore.wording import duration, plural
+from sweepmore.wording import duration, fitted, plural
 
 if TYPE_CHECKING:
     from sweepmore.compose.settings import Sweep
@@ -41,7 +41,7 @@ def preview(asked: Sweep, name: str, study: optuna.Study | None, workers: str) -
         f"workers  {workers}",
         "stop     Ctrl-C is safe: rerun the same command to continue",
     ]
-    print("\n".join(lines), flush=True)
+    print("\n".join(map(fitted, lines)), flush=True)
 
 
 def _budget(asked: Sweep) -> str:
