@@ -6,6 +6,7 @@ Hydra imports this module at every start of every application, so it imports alm
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -49,6 +50,17 @@ class SweepmoreSweeper(Sweeper):
         task = self.task_function
         with less_garbage(task), errors_reported():  # also for a script that only has hydra.main
             sweep(arguments, self.config, self.hydra_context, task)
+
+
+if find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
+    # A config for the stock plugin may name that plugin's class, so ours answers to it where that
+    # is not installed. Hydra knows a plugin's class by __module__ and __name__, and then imports
+    # what __module__ and __qualname__ name (Plugins._register and instantiate of 1.3.8 and 1.4).
+    OptunaSweeper = type(
+        "hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+        (SweepmoreSweeper,),
+        {"__module__": "hydra_plugins", "__qualname__": TARGET.partition(".")[2]},
+    )
 
 
 def _defaults() -> dict[str, Any]:

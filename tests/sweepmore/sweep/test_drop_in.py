@@ -311,12 +311,12 @@ hydra:
       model.net.lin2_size: choice(64, 128, 256)
       model.net.lin3_size: choice(32, 64, 128, 256)
 """  # noqa: E501  # as it is there
-# The line of it that has to go.
+# The line of it that has to go where the stock plugin is installed.
 KEPT = "    _target_: hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper\n"
 
 
 class TestKeptTarget:
-    """The one message about it."""
+    """It is ours where the stock plugin is not installed; elsewhere one message is about it."""
 
     CONFIG = """
 defaults:
@@ -324,7 +324,7 @@ defaults:
   - optional hparams_search: null
 
 data: {batch_size: 64}
-model: {optimizer: {lr: 0.001}, net: {lin1_size: 64}}
+model: {optimizer: {lr: 0.001}, net: {lin1_size: 64, lin2_size: 64, lin3_size: 64}}
 optimized_metric: null
 """
     CODE = """
@@ -351,26 +351,38 @@ class OptunaSweeper(Sweeper):
         (folder / "conf" / "hparams_search" / "mnist_optuna.yaml").write_text(SEARCH)
         return app
 
-    @pytest.mark.parametrize("installed", [False, True])
-    def test_one_message_says_which_line_to_delete(self, installed: bool, tmp_path: Path) -> None:
-        app = self.app(tmp_path)
-        place = tmp_path / "installed" / "hydra_plugins" / "hydra_optuna_sweeper"
+    def installed(self, folder: Path) -> dict[str, str]:
+        """The environment of a process in which the stock plugin is installed."""
+        place = folder / "installed" / "hydra_plugins" / "hydra_optuna_sweeper"
         place.mkdir(parents=True)
-        if installed:
-            (place / "__init__.py").touch()
-            (place / "optuna_sweeper.py").write_text(self.STOCK)
+        (place / "__init__.py").touch()
+        (place / "optuna_sweeper.py").write_text(self.STOCK)
+        path = (str(folder / "installed"), os.environ.get("PYTHONPATH", ""))
+        return {"PYTHONPATH": os.pathsep.join(path)}
+
+    def test_one_word_is_changed_where_the_stock_plugin_is_not_installed(
+        self, tmp_path: Path
+    ) -> None:
+        app = self.app(tmp_path)
+        words = (*self.WORDS, ":n_trials=3", ":study_name=s")
+        done = app.each(words)[words]
+        assert done.returncode == 0, errors(done)
+        assert len(app.trials("s")) == 3
+
+    def test_one_message_says_which_line_to_delete(self, tmp_path: Path) -> None:
+        app = self.app(tmp_path)
         code = (tmp_path / "example.py").read_text()
         ours = "\nif __name__ == '__main__':\n    from sweepmore.compose.cli import hydra_app\n"
         ours = code[: code.index("@hydra.main")] + self.CODE + ours + "    hydra_app(main)\n"
         (tmp_path / "example.py").write_text(ours)
-        path = f"{tmp_path / 'installed'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-        message = refusal(app.each(self.WORDS, env={"PYTHONPATH": path})[self.WORDS])
+        message = refusal(app.each(self.WORDS, env=self.installed(tmp_path))[self.WORDS])
         assert "hydra.sweeper._target_ is the stock plugin's class" in message
         assert "Delete that line: `_target_: hydra_plugins.hydra_optuna_sweeper" in message
 
     def test_under_hydra_main_it_is_hydra_that_names_the_class(self, tmp_path: Path) -> None:
-        """It looks the class up before anything of ours is asked."""
-        done = self.app(tmp_path).each(self.WORDS)[self.WORDS]
+        """It builds the class before anything of ours is asked."""
+        app = self.app(tmp_path)
+        done = app.each(self.WORDS, env=self.installed(tmp_path))[self.WORDS]
         assert done.returncode == 1
         assert KEPT.split()[1] in done.stderr
         assert not (tmp_path / "outputs").exists()
