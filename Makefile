@@ -59,7 +59,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 run: setup
-	@$(BIN)/python train.py $(ARGS)
+	@PATH="$(abspath $(BIN)):$$PATH" python train.py $(ARGS)
 	@echo
 	@echo "Now:  . $(BIN)/activate"
 	@echo "      python train.py experiment=quick    train the same model in seconds"

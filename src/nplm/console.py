@@ -303,7 +303,7 @@ def following(config: Config, splits: Splits, state: State) -> Iterator[Follower
         return
     columns = (
         TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
-        BarColumn(bar_width=BAR_WIDTH),
+        BarColumn(bar_width=BAR_WIDTH, complete_style="cyan", finished_style="green"),
         TextColumn("{task.fields[status]}"),
         TimeRemainingColumn(compact=True),
     )

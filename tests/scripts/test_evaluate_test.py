@@ -615,7 +615,7 @@ def test_a_stale_confirmation_is_refused_or_accepted(
     refused = door.call("study=s")
     assert (refused.code, reads, door.looks) == (2, [], [])
     assert stale in refused.err
-    again = f"sweepmore confirm s --top 1 --seeds 2 --outputs {door.place / 'outputs'}"
+    again = f"sweepmore confirm s --outputs {door.place / 'outputs'}"
     assert again in refused.err
     assert door.call("study=s", "stale=maybe").code == 2
     accepted = door.call("study=s", "stale=accept")
@@ -640,7 +640,7 @@ def test_the_winner_of_a_stale_confirmation_named_as_a_run(
         refused = door.call(*words)
         assert (refused.code, reads, door.looks) == (2, [], [])
         assert stale in refused.err
-        assert "sweepmore confirm s --top 1 --seeds 2" in refused.err
+        assert "sweepmore confirm s --outputs" in refused.err
     accepted = door.call("stale=accept")
     assert accepted.code == 0, accepted
     assert "not the winner" not in accepted.out

@@ -197,7 +197,7 @@ def samples(trained: sampling.Trained, splits: Splits, config: Config) -> Sectio
     share = sum(line in lines_in_train for line in drawn) / len(drawn)
     return Section(
         "What it writes",
-        f"{share:.0%} of {SAMPLES} samples appear in train (*).",
+        f"{share:.0%} of {SAMPLES} samples appear in train{' (*)' if share else ''}.",
         tables=[_in_columns([f"{s}{' *' * (s in lines_in_train)}" for s in drawn[:SHOWN]])],
     )
 

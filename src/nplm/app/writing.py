@@ -42,7 +42,8 @@ def new_lines(folder: Path, draw: Draw, same_run: str) -> None:
     for line in lines:
         print(f"{line} *" if line in lines_in_train else line)
     share = sum(line in lines_in_train for line in lines) / len(lines)
-    print(f"\n{share:.0%} of {len(lines)} appear in train (*) · {name_of(folder)}")
+    star = " (*)" if share else ""
+    print(f"\n{share:.0%} of {len(lines)} appear in train{star} · {name_of(folder)}")
     again = f"python sample.py{same_run} explain=LINE"
     print(f"next: {again} shows what the model predicts, token by token")
 

@@ -13,19 +13,37 @@ from sweepmore.command.options import Outputs, Storage, StudyName
 if TYPE_CHECKING:
     import optuna
 
+    from sweepmore.confirm.confirmation import Request
     from sweepmore.runs.places import Place
+
+# How many of the best are confirmed, and with how many seeds, unless the user says otherwise.
+TOP, SEEDS = 5, 8
 
 
 def confirm(
     study: StudyName,
-    top: Annotated[int, typer.Option(min=1, max=1000, help="How many of the best.")] = 5,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1000, show_default=False, help=f"How many of the best; default {TOP}."
+        ),
+    ] = None,
     seeds: Annotated[
-        int, typer.Option(min=2, max=1000, help="Fresh seeds for each, then for the winner.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=2,
+            max=1000,
+            show_default=False,
+            help=f"Fresh seeds for each, then for the winner; default {SEEDS}.",
+        ),
+    ] = None,
     noise: Annotated[
         bool, typer.Option("--noise", help="Only the best: how noisy is one run?")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Workers.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, show_default=False, help="Workers; by default the search's."),
+    ] = None,
     seed_key: Annotated[
         str | None,
         typer.Option(
@@ -38,26 +56,55 @@ def confirm(
     outputs: Outputs = None,
     storage: Storage = None,
 ) -> None:
-    """Train the best of a study again with fresh seeds; name a winner.
+    """Train the best of a study again with fresh seeds.
 
-    The winner is then trained with final seeds, which did not choose it: report their mean.
-    Rerun the same command to continue an interrupted confirmation.
+    It names a winner, which is then trained with final seeds that did not choose it: report their
+    mean.
+
+    Rerun the same command to continue an interrupted confirmation, and after more trials to
+    confirm what they found. What has begun keeps its seeds: you need not repeat options.
 
     Example: sweepmore confirm last --top 3 --seeds 8 --jobs 2
     """
     from sweepmore.compose.studies import opened_study
     from sweepmore.confirm import confirmation
     from sweepmore.confirm.retrain import Workers
+    from sweepmore.runs.names import searched_name
     from sweepmore.runs.places import find_place
     from sweepmore.study.loading import load
 
-    with opened_study(study, find_place(outputs, storage)) as (searched, place):
-        workers = Workers(jobs, place.storage, place.outputs)
-        key = seed_key or key_of(searched)
-        request = confirmation.Request(searched.study_name, top, seeds, noise, key)
+    with opened_study(study, find_place(outputs, storage)) as (given, place):
+        searched = load(database_of(given), searched_name(given.study_name))
+        workers = Workers(jobs or jobs_of(searched), place.storage, place.outputs)
+        request = request_of(searched, top, seeds, noise, seed_key)
         name = confirmation.run(database_of(searched), request, workers)
         if not noise:
             print_next(load(database_of(searched), name), place)
+
+
+def jobs_of(searched: optuna.Study) -> int:
+    """Return how many workers the search last had."""
+    from sweepmore.study.attributes import StudyAttributes
+
+    budget = StudyAttributes.of(searched).budget
+    return 1 if budget is None else budget.n_jobs
+
+
+def request_of(
+    searched: optuna.Study, top: int | None, seeds: int | None, noise: bool, seed_key: str | None
+) -> Request:
+    """Return what is asked for; what is not given is as the confirmation began, if it has."""
+    from sweepmore.confirm.confirmation import Request
+    from sweepmore.confirm.rounds import begun, begun_rounds
+    from sweepmore.runs.names import NOISE
+
+    plans = [begun(searched, NOISE)] if noise else begun_rounds(searched)
+    plan = max(filter(None, plans), key=lambda plan: plan.top, default=None)
+    if plan is None:
+        key = seed_key or key_of(searched)
+        return Request(searched.study_name, top or TOP, seeds or SEEDS, noise, key)
+    size, number = top or plan.top, seeds or len(plan.seeds)
+    return Request(searched.study_name, size, number, noise, seed_key or plan.seed_key)
 
 
 def key_of(study: optuna.Study) -> str:
@@ -85,8 +132,12 @@ def database_of(study: optuna.Study) -> optuna.storages.BaseStorage:
 def print_next(study: optuna.Study, place: Place) -> None:
     """Print how to see the winner, and the application's own commands for it."""
     from sweepmore.study.application import Application
-    from sweepmore.study.parts import application_of
+    from sweepmore.study.attributes import StudyAttributes
+    from sweepmore.study.parts import application_of, confirmation_of
+    from sweepmore.study.winners import tested
 
+    confirmed = confirmation_of(study)
+    is_tested = confirmed is not None and tested(StudyAttributes.of(confirmed)) is not None
     application = application_of(study) or Application()
     own, root = application.commands, application.root
     where = place.settings(None if root is None else Path(root))
@@ -98,5 +149,5 @@ def print_next(study: optuna.Study, place: Place) -> None:
     ways = [place.verb("report", study.study_name)]
     ways += [] if shows is None else [shows[1]]
     print(f"next     {' · '.join(ways)}")
-    if number is not None:
+    if number is not None and not is_tested:  # the split was opened once
         print(f"         {number[1]}, once")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 
 from sweepmore.compose.overrides import override_text
+from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
 from sweepmore.report.lists import state_of
 from sweepmore.runs.names import ending
 from sweepmore.runs.places import Place
 from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.statistics.intervals import told_apart_from
 from sweepmore.study.attempts import runs_each, short, words
-from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
@@ -26,7 +29,7 @@ from sweepmore.study.winners import reported
 from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_line, single_run
 from sweepmore.sweep.failures import print_failures
-from sweepmore.wording import decimals, fitted, plural, shown_path
+from sweepmore.wording import bounds, decimals, fitted, plural, shown_path
 
 
 def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> None:
@@ -35,16 +38,30 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
     print_state(record, study, seen)
     print_failures(seen)
     if seen.ranked:
-        print_ranked(seen, study)
+        print_ranked(seen, study, record.winner)
     if record.winner is not None:
         print(f"winner   {words(record.winner.params)}")
         print(f"report   {reported(record.winner)}")
-    print(f"command  {command_line(attrs.command, here=True)}")
+    if record.test is not None:
+        print(f"test     {tested_of(record.test)}")
     ways = [place.verb("report", record.name)]
+    if news := told_unconfirmed(unconfirmed(study)):
+        print(f"since    {news}")
+        ways.insert(0, place.verb("confirm", record.name))
+    print(f"command  {command_line(attrs.command, here=True)}")
     can_confirm = seed_key(attrs.question) is not None and not ending(record.name)
     if seen.ranked and record.winner is None and len(record.directions) == 1 and can_confirm:
         ways.insert(0, place.verb("confirm", record.name))
     print(f"next     {' · '.join(ways)}")
+
+
+def tested_of(test: Mapping[str, Any]) -> str:
+    """Say what the look at the test split gave, as the application kept it with the study."""
+    loss = test.get("loss")
+    if isinstance(loss, Mapping) and {"mean", "low", "high"} <= loss.keys():
+        loss = bounds(loss["mean"], loss["low"], loss["high"])
+    number = test.get("look")
+    return f"look{'' if number is None else f' {number}'}{'' if loss is None else f': {loss}'}"
 
 
 def print_state(record: StudyRecord, study: optuna.Study, seen: StudyView) -> None:
@@ -63,14 +80,14 @@ def print_state(record: StudyRecord, study: optuna.Study, seen: StudyView) -> No
     print(f"trials   {len(seen.counted):,}{of} done{f': {ended}' if ended else ''}")
 
 
-def print_ranked(seen: StudyView, study: optuna.Study) -> None:
+def print_ranked(seen: StudyView, study: optuna.Study, winner: Winner | None) -> None:
     """Print the best trials, or the front of several objectives, and what makes them doubtful."""
     many, question = len(seen.directions) > 1, StudyAttributes.of(study).question
     noise = None if many else known_noise(study)
     runs, least = runs_each(question.get("repeats")), None
-    if noise is not None:
+    if noise is not None and winner is None:
         least = told_apart_from(noise, len(seen.counted), runs)
-    best = print_best(seen, least)
+    best = print_best(seen, least, winner)
     if least is not None:
         print(f"noise    differences under {least:.2g} may be chance: (tied)")
     for line in at_edge(best.params, searched(question)):

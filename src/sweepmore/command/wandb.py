@@ -30,10 +30,11 @@ def wandb(
     outputs: Outputs = None,
     storage: Storage = None,
 ) -> None:
-    """Upload offline W&B runs, each once, then write a W&B report of each study.
+    """Upload offline W&B runs and write a W&B report.
 
-    It needs a W&B account and its key (`wandb login`). Without an account, `sweepmore report`
-    makes a page, and `wandb leet FOLDER/wandb` shows an offline run in the terminal.
+    Each run is uploaded once, and each study gets a report. It needs a W&B account and its key
+    (`wandb login`). Without an account, `sweepmore report` makes a page, and `wandb leet
+    FOLDER/wandb` shows an offline run in the terminal.
 
     Example: sweepmore wandb last
     """

@@ -100,7 +100,8 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
             raise nothing_left(searched.study_name + NOISE)
         deviation = statistics.stdev(measured[0].values)
         StudyAttributes(noise=deviation, noise_freedom=seeds - 1).write(searched)
-        print_noise(deviation, seeds, beside=measured[0].mean)
+        trials = len(view(searched).counted)
+        print_noise(deviation, seeds, trials=trials, beside=measured[0].mean)
         return searched.study_name
     if news := told_unconfirmed(unconfirmed(searched)):
         print(f"since    {news}: another round, with the same seeds", flush=True)

@@ -5,27 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweepmore.confirm.winner import Confirmation, Outcome, Row
-from sweepmore.statistics.intervals import Interval, smallest_difference, smallest_single
+from sweepmore.statistics.intervals import (
+    Interval,
+    Noise,
+    smallest_difference,
+    smallest_single,
+    told_apart_from,
+)
 from sweepmore.study.attempts import Attempt, words
 from sweepmore.study.attributes import Winner
 from sweepmore.study.winners import seeds_of
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
 
-def print_noise(deviation: float, seeds: int, *, beside: float) -> None:
+def print_noise(deviation: float, seeds: int, *, trials: int, beside: float) -> None:
     """Print one run's standard deviation over fresh seeds, and the differences that exceed it.
 
-    ``deviation`` has the unit of the objective. ``beside`` is the mean of those runs; it decides
-    how many digits are shown.
+    ``deviation`` has the unit of the objective, and ``trials`` are those of the search. ``beside``
+    is the mean of those runs; it decides how many digits are shown.
     """
-    sd, smallest, single = (
+    sd, smallest, single, among = (
         decimals(number, beside)
-        for number in (deviation, smallest_difference(deviation, seeds), smallest_single(deviation))
+        for number in (
+            deviation,
+            smallest_difference(deviation, seeds),
+            smallest_single(deviation),
+            told_apart_from(Noise(deviation, seeds - 1), trials, 1),
+        )
     )
     print(
         f"noise    one run's standard deviation is {sd} over {plural(seeds, 'fresh seed')}\n"
         f"         with {plural(seeds, 'seed')} each, differences of {smallest} or more can be "
-        f"told apart; with one run each, of {single} or more"
+        f"told apart; with one run each, of {single} or more\n"
+        f"         among the best of {plural(trials, 'trial')}, which luck has picked, "
+        f"of {among} or more"
     )
 
 
@@ -53,8 +66,7 @@ def print_outcome(outcome: Outcome, record: Winner) -> None:
     if final.bias:
         than = "better" if confirmation.sign * final.bias < 0 else "worse"
         bias = decimals(abs(final.bias), final.searched)
-        print(f"         the search showed {decimals(final.searched)}, {bias} {than} "
-              f"than the {seeds_of(record)} give")  # fmt: skip
+        print(f"         the search showed {decimals(final.searched)}: {bias} {than}")
     # The run whose number is to be reported on test.
     print(f"folder   {shown_path(record.run)}")
     print(f"         the middle one of its {record.seeds} runs, with seed "

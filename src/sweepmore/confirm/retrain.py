@@ -83,7 +83,7 @@ def train_again(
     ours = {
         "study_name": name,
         "n_trials": len(points),
-        "n_jobs": workers.n_jobs,
+        "n_jobs": min(workers.n_jobs, len(points)),  # a worker takes whole configurations
         "enqueue": points,
         "repeats": {plan.seed_key: list(plan.seeds)},
         "custom_search_space": question["custom_search_space"] and f"{__name__}.as_found",

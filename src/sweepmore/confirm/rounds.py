@@ -184,20 +184,6 @@ def told_unconfirmed(attempts: Sequence[Attempt]) -> str:
     return f"{len(attempts)} trials look better and are not confirmed" if attempts else ""
 
 
-def next_round(searched: optuna.Study, place: Place) -> str:
-    """Return the command that confirms what the search has found since.
-
-    It repeats the seeds of the first round, because a confirmation accepts no others. Call it only
-    where a winner has been named.
-    """
-    winner, plan = _named(searched)
-    assert winner is not None
-    assert plan is not None
-    key = [] if plan.seed_key == "seed" else ["--seed-key", plan.seed_key]
-    top, seeds = str(winner.top or plan.top), str(len(plan.seeds))
-    return place.verb("confirm", searched.study_name, "--top", top, "--seeds", seeds, *key)
-
-
 @dataclass(frozen=True)
 class Confirmed:
     """A confirmation that has named its winner.
@@ -219,7 +205,7 @@ def confirmed(searched: optuna.Study, place: Place) -> Confirmed | None:
     if study is None or winner is None:
         return None
     since = told_unconfirmed(unconfirmed(searched))
-    command = next_round(searched, place) if since else ""
+    command = place.verb("confirm", searched.study_name) if since else ""
     return Confirmed(study, winner, since, command)
 
 

@@ -7,7 +7,7 @@ from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.study import Study
 from sweepmore.statistics.intervals import HOLDS
 from sweepmore.study.attempts import words
-from sweepmore.study.attributes import Winner
+from sweepmore.study.attributes import Winner, WinnerRow
 from sweepmore.study.winners import reported, seeds_of
 from sweepmore.wording import decimals, plural
 
@@ -56,6 +56,13 @@ def seeds_title(winner: Winner) -> str:
     return f"What fresh {'' if winner.final is None else 'and final '}seeds say"
 
 
+def standing_of(row: WinnerRow, winner: Winner) -> str:
+    """Return what fresh seeds say of a configuration, in a word."""
+    if row.trial == winner.trial:
+        return "winner"
+    return "tied" if row.tied else "worse"
+
+
 def winner_table(winner: Winner) -> Table:
     """Return a table of the confirmed configurations; the winner's row is marked.
 
@@ -63,8 +70,8 @@ def winner_table(winner: Winner) -> Table:
     """
     mean = f"mean of {plural(winner.seeds, 'fresh seed')}"
     return Table(
-        ["trial", "in the search", mean, "± (95 %)", "tied", "parameters"],
-        [[row.trial, row.searched, row.mean, row.half_width, row.tied,
+        ["trial", "in the search", mean, "± (95 %)", "", "parameters"],
+        [[row.trial, row.searched, row.mean, row.half_width, standing_of(row, winner),
           words(row.params)] for row in winner.rows],
         marked=[k for k, row in enumerate(winner.rows) if row.trial == winner.trial],
         typed=[0],

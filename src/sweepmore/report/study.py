@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import optuna
 
-from sweepmore.confirm.rounds import next_round, told_unconfirmed, unconfirmed
+from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
 from sweepmore.report.additions import Additions
 from sweepmore.runs.names import searched_name
 from sweepmore.runs.places import Place
@@ -19,6 +19,7 @@ from sweepmore.study.application import Application
 from sweepmore.study.attempts import Attempt, key_of, run_of, runs_each
 from sweepmore.study.attributes import StudyAttributes, Winner, WinnerRow
 from sweepmore.study.parts import application_of, confirmation_of
+from sweepmore.study.records import unnamed
 from sweepmore.study.view import StudyView, best_of, view
 from sweepmore.study.winners import tested
 
@@ -109,7 +110,7 @@ def read_study(study: optuna.Study, additions: Additions, place: Place) -> Study
         attrs.question["space"],
     )
     news = told_unconfirmed(unconfirmed(study))
-    since = (news, next_round(study, place)) if news else None
+    since = (news, place.verb("confirm", study.study_name)) if news else None
     return Study(
         place,
         study_view,
@@ -130,7 +131,7 @@ def names_of(study: optuna.Study, application: Application) -> list[str]:
     for names in (application.objectives, study.metric_names or ()):
         if len(names) == number:
             return list(names)
-    return [f"value {k}" for k in range(number)]
+    return unnamed(number)
 
 
 def as_searched(winner: Winner, search: StudyView) -> Winner:

@@ -10,6 +10,7 @@ from typing import Any
 from sweepmore.report import chart, figures
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.study import Study
+from sweepmore.statistics.importance import FEWEST
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.noise import noise
 from sweepmore.study.view import SHOWN, StudyView
@@ -114,7 +115,7 @@ def parameter_sections(study: Study) -> list[Section]:
         )
     bars = figures.importance(study.shares, view)
     if bars is not None:
-        left = 1 - sum(study.shares.values())
+        left = 1 - sum(max(0.0, share) for share in study.shares.values())  # as drawn
         text = (
             f"How much of the variance of {metric} each parameter explains by itself, corrected "
             "for chance; two that the sampler moved together share it. The other "
@@ -123,6 +124,12 @@ def parameter_sections(study: Study) -> list[Section]:
             "range is narrow, or that the sampler soon settled, looks unimportant."
         )
         sections.append(Section("What mattered", text, [Picture([bars])]))
+    elif len(view.ranked) < FEWEST:
+        text = (
+            f"{plural(len(view.ranked), 'complete trial')} cannot tell what each parameter "
+            f"explains: at least {FEWEST} are needed, and more for many parameters."
+        )
+        sections.append(Section("What mattered", text))
     return sections
 
 

@@ -61,7 +61,7 @@ def require_account() -> None:
     wandb.setup(settings=wandb.Settings(silent=True))
     mode = wandb.setup().settings.mode
     if mode != "online":
-        problem = f"A W&B report is kept on W&B's server, but W&B's mode is {mode}."
+        problem = f"This needs W&B's server, but W&B's mode is {mode}."
         cure = "Unset WANDB_MODE, or `wandb online`. `sweepmore report` needs no server."
         raise ConfigError(problem, value=mode, cure=cure)
     cure = "`wandb login`, or WANDB_API_KEY=…; sweepmore report makes a page without a server."
@@ -70,7 +70,7 @@ def require_account() -> None:
     except wandb.Error as error:  # a key of the wrong length
         raise ConfigError(f"W&B's API key is invalid: {error}", value=None, cure=cure) from error
     if not has_key:
-        problem = "A W&B report is kept on W&B's server, but no API key is known."
+        problem = "This needs W&B's server, but no API key is known."
         raise ConfigError(problem, value=None, cure=cure)
 
 

@@ -115,8 +115,8 @@ def require(folder: Path, holding: str) -> Path:
     if not folder.exists():
         cure = "Its outputs were removed. Train it again."
         raise RunError(f"The run {folder} is gone.", value=str(folder), cure=cure)
-    cure = "Its study belongs to another application, which keeps other files of a trial."
-    raise RunError(f"{folder} holds no run of this application.", value=str(folder), cure=cure)
+    cure = "Its application writes none. sweepmore show STUDY --trial N prints what is known of it."
+    raise RunError(f"{folder} holds no {holding}.", value=str(folder), cure=cure)
 
 
 def find_trial(study: str | None, trial: int, outputs: Path, holding: str = "config.yaml") -> Path:

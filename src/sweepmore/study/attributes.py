@@ -63,10 +63,15 @@ class TrialAttributes:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a study was last asked for: the number of trials; ``grid``: every point once."""
+    """What a study was last asked for.
+
+    The number of trials; ``grid``: every point once; the number of workers, 1 where an older
+    version did not store it.
+    """
 
     n_trials: int
     grid: bool
+    n_jobs: int = 1
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ def at_edge(params: Mapping[str, Any], space: Mapping[str, Any]) -> list[str]:
         if log:
             share = math.log(value / low) / math.log(high / low)
         if share <= EDGE or share >= 1 - EDGE:
-            end = "lowest" if share <= EDGE else "highest"
-            phrases.append(f"{name}={value:g} is the {end} of its range")
+            end, limit = ("lowest", low) if share <= EDGE else ("highest", high)
+            near = "" if value == limit else f"near {limit:g}, "
+            phrases.append(f"{name}={value:.4g} is {near}the {end} of its range")
     return phrases
 
 

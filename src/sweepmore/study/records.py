@@ -84,6 +84,8 @@ class StudyRecord:
         if found is None:
             numbers = [trial.number for trial in self.trials]
             cure = f"Its trials: {numbers[0]} to {numbers[-1]}." if numbers else "It has none."
+            if numbers and numbers[0] < number < numbers[-1]:
+                cure += f" {number} was a later attempt of one of them."
             raise ConfigError(f"{self.name} has no trial {number}.", value=number, cure=cure)
         return found
 
@@ -113,6 +115,11 @@ class StudyRecord:
         return pandas.DataFrame(rows)
 
 
+def unnamed(number: int) -> list[str]:
+    """Return a name for each of so many objectives of which nobody has said what they are."""
+    return ["objective"] if number == 1 else [f"objective {k}" for k in range(number)]
+
+
 def record_of(study: optuna.Study) -> StudyRecord:
     """Read a study that sweepmore ran, with its confirmation, from its storage."""
     seen, attrs = view(study), StudyAttributes.of(study)
@@ -121,7 +128,7 @@ def record_of(study: optuna.Study) -> StudyRecord:
     application, noise = application_of(study), known_noise(study)
     names: Sequence[str] = () if application is None else application.objectives
     if len(names) != len(seen.directions):
-        names = study.metric_names or [f"value {k}" for k in range(len(seen.directions))]
+        names = study.metric_names or unnamed(len(seen.directions))
     return StudyRecord(
         name=study.study_name,
         directions=seen.directions,

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from sweepmore.study.attempts import Attempt, words
+from sweepmore.study.attempts import Attempt, key_of, words
+from sweepmore.study.attributes import Winner
 from sweepmore.study.view import SHOWN, StudyView
 from sweepmore.sweep.live_line import value_of
 from sweepmore.sweep.noise_words import tied_mark
 
 
-def print_best(seen: StudyView, least: float | None) -> Attempt:
+def print_best(seen: StudyView, least: float | None, winner: Winner | None = None) -> Attempt:
     """Print the best trials, the first in bold on a terminal, and return the first.
 
     With several objectives these are the whole front, which has no best. ``least`` is the smallest
-    difference that is not chance; None where the noise is unknown.
+    difference that is not chance; None where the noise is unknown. Where fresh seeds named a
+    ``winner``, they say what is tied.
     """
+    confirmed = {} if winner is None else standings(winner)
     console = Console(highlight=False, markup=False)
     many = len(seen.directions) > 1
     rows = seen.front if many else seen.ranked[:SHOWN]
     console.print("no trial beats these in every objective:" if many else "the best:")
     for attempt in rows[: 2 * SHOWN]:
-        value = f"{value_of(attempt)}{tied_mark(attempt, rows[0], least)}"
+        mark = tied_mark(attempt, rows[0], least) if winner is None else ""
+        value = f"{value_of(attempt)}{mark or confirmed.get(key_of(attempt.params), '')}"
         line = f"  trial {attempt.root:>4}  {value}  {words(attempt.params)}"
         style = "bold" if attempt is rows[0] and not many else None
         console.print(line, style=style, soft_wrap=True)
     return rows[0]
+
+
+def standings(winner: Winner) -> dict[str, str]:
+    """Return what fresh seeds said of each configuration, as a mark behind its value."""
+    marks = {key_of(row.params): " (tied)" if row.tied else " (worse)" for row in winner.rows}
+    if winner.tied == 1:
+        marks = {key: mark for key, mark in marks.items() if mark != " (tied)"}
+    return {**marks, key_of(winner.params): " (winner)"}

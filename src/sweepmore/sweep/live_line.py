@@ -51,16 +51,24 @@ class Shown:
 
     def bar(self, snapshot: StudyView, width: int) -> Table:
         """Return a bar and the line beside it; a narrow terminal shows less of the best."""
-        lines = (self.line(snapshot, best) for best in ("settings", "number", "value"))
+        lines = [self.line(snapshot, best) for best in ("settings", "number", "value", "mean")]
         room = width - BAR_WIDTH - 1
-        line = next((line for line in lines if len(line) <= room), self.line(snapshot, "value"))
+        line = next((line for line in lines if len(line) <= room), lines[-1])
         row = Table.grid(padding=(0, 1, 0, 0))
-        done = ProgressBar(self.asked.n_trials, len(snapshot.counted), width=BAR_WIDTH)
+        done = ProgressBar(
+            self.asked.n_trials,
+            len(snapshot.counted),
+            width=BAR_WIDTH,
+            complete_style="cyan",
+            finished_style="green",
+        )
         row.add_row(done, Text(line, overflow="ellipsis", no_wrap=True))
         return row
 
     def line(
-        self, snapshot: StudyView, best_by: Literal["settings", "number", "value"] = "settings"
+        self,
+        snapshot: StudyView,
+        best_by: Literal["settings", "number", "value", "mean"] = "settings",
     ) -> str:
         """Write the line: trials done, those that ended otherwise, the best, and the time left."""
         counts = {
@@ -75,7 +83,8 @@ class Shown:
             best = snapshot.ranked[0]
             number = f"trial {best.root}"
             which = {"settings": f" ({number}: {words(best.params)})", "number": f" ({number})"}
-            parts.append(f"best {value_of(best)}{which.get(best_by, '')}")
+            value = value_of(best).partition(" (sd")[0] if best_by == "mean" else value_of(best)
+            parts.append(f"best {value}{which.get(best_by, '')}")
         seconds = snapshot.seconds_left(self.asked.n_trials)
         if self.stopping:
             parts.append("stopping")

@@ -110,7 +110,9 @@ class Parent:
         version = versions.open(storage)
         study = version.study
         assert study is not None
-        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded)).write(study)
+        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded, asked.settings.n_jobs)).write(
+            study
+        )
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         shared = context_of(asked, study, frozen, self.since)
@@ -129,7 +131,8 @@ class Parent:
             stop.signum = stopped
         # Leave the answer, for programs and for people; sweepmore confirm reports its own studies.
         if not ending(study.study_name):
-            write_results(view(study), asked.space, shared.folder, sweep_dir)
+            folders = {shared.folder, *([sweep_dir] if sweep_dir.is_dir() else [])}
+            write_results(view(study), asked.space, *folders)
         closing(asked, study, shared, follower.elapsed, stopped is not None)
         self.conclude(study, shared, stopped)
 
@@ -142,8 +145,8 @@ class Parent:
         asked = self.asked
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
-            again = f"{plural(back, 'unfinished trial')} will begin again"
-            print(f"stopped: {again if back else 'no trial was lost'}; to continue, rerun:")
+            unfinished = plural(back, "unfinished trial") if back else "no trial was lost"
+            print(f"stopped: {unfinished}; to continue, rerun:")
             print(f"         {command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
         if (attempt := slots.without_objective(study, self.since)) is not None:
@@ -226,7 +229,8 @@ class Parent:
         if self.launcher == BASIC_LAUNCHER and count > 1:
             return "1, this process: its command line is that of another program"
         if self.launcher == BASIC_LAUNCHER:
-            return "1, this process; more with hydra.sweeper.n_jobs"
+            confirms = ending(self.asked.settings.study_name or "")
+            return f"1, this process{'' if confirms else '; more with hydra.sweeper.n_jobs'}"
         return f"{count} by {self.launcher.rpartition('.')[2]}"
 
     def launch(

@@ -18,7 +18,7 @@ FILE = "optimization_results.yaml"
 
 
 def write_results(snapshot: StudyView, space: Space, *folders: Path) -> None:
-    """Write the file into each folder, which is created when it is missing.
+    """Write the file into each folder.
 
     Nothing is written when no trial is complete.
     """
@@ -26,7 +26,6 @@ def write_results(snapshot: StudyView, space: Space, *folders: Path) -> None:
         return
     text = OmegaConf.to_yaml(OmegaConf.create(results(snapshot, space)))
     for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / FILE, text)
 
 

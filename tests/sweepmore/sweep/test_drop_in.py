@@ -87,7 +87,7 @@ def main(cfg: DictConfig) -> float:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, out + err
-    assert "1 unfinished trial will begin again" in out
+    assert "1 unfinished trial; to continue" in out
     assert [t.state for t in app.trials()] == [TrialState.FAIL, TrialState.WAITING]
 
 

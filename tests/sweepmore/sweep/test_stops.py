@@ -52,7 +52,7 @@ def test_one_signal_hands_the_trials_back(
         process.send_signal(signum)
         out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 128 + signum, out + err
-        told = f"{n_jobs} unfinished {'trial' if n_jobs == 1 else 'trials'} will begin again"
+        told = f"{n_jobs} unfinished {'trial' if n_jobs == 1 else 'trials'}"
         last = out.splitlines()[-2:]
         assert last[0] == f"stopped: {told}; to continue, rerun:"
         assert last[1].startswith(f"         python {app.folder / 'app.py'} -m ")
