@@ -287,6 +287,11 @@ class Config:
 OPTIMISERS: Mapping[str, type[Sgd | AdamW]] = {"sgd": Sgd, "adamw": AdamW}
 
 
+# Groups whose files set anything: without their first line, Hydra puts what they set below the
+# group's name.
+GLOBAL = ("experiment", "sweeps")
+
+
 def from_hydra(node: Mapping[str, Any]) -> Config:
     """Return the config of a run from nested mappings and lists, such as Hydra composes.
 
@@ -297,6 +302,11 @@ def from_hydra(node: Mapping[str, Any]) -> Config:
     optim = _named("optim", fields.pop("optim", {"name": "sgd"}), OPTIMISERS)
     model = model_from(fields.pop("model", {"name": "mlp"}))
     objective = tuple(objectives(fields.pop("objective", "dev_loss")))
+    for group in GLOBAL:
+        if group in fields:
+            problem = f"The file of {group}=… sets {group}.hydra and the like, not hydra."
+            cure = "Begin it with the line `# @package _global_`, and override `/data`, not `data`."
+            raise ConfigError(problem, value=fields[group], cure=cure)
     config = build(Config, fields)
     config = dataclasses.replace(config, model=model, optim=optim, objective=objective)
     _check_together(config)

@@ -21,6 +21,7 @@ from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.hydra_internals import VERSION_BASE
 from sweepmore.compose.question import ask
 from sweepmore.compose.space_syntax import parse_space
+from sweepmore.errors import ConfigError
 from sweepmore.runs.tracking import Tracking
 from sweepmore.sweep.checks import without_hydra
 from sweepmore.typed import build
@@ -213,3 +214,10 @@ def test_a_study_of_an_older_version_is_asked_the_same_question() -> None:
     space = parse_space(["optim.lr=interval(0.01,0.1)"]).searched
     question = ask(space, without_hydra(node), {}, None, node.hydra.sweeper.question_ignore)
     assert question["config"] == QUESTION
+
+
+@pytest.mark.parametrize("group", ["experiment", "sweeps"])
+def test_a_file_that_lies_below_its_group_is_refused(group: str) -> None:
+    with pytest.raises(ConfigError, match=f"file of {group}=… sets {group}.hydra") as refused:
+        from_hydra({**to_plain(Config()), group: {"hydra": {"sweeper": {"n_trials": 2}}}})
+    assert "# @package _global_" in str(refused.value.cure)

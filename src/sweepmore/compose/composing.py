@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,8 @@ BELOW, THROUGH = {*sys.stdlib_module_names, "wandb"}, "sweepmore"
 # The `_target_` of a config for the stock plugin, beside hydra/sweeper=sweepmore. Hydra looks it up
 # before it asks our sweeper: where only hydra.main is around it, the message is Hydra's own.
 STOCK_CLASS = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+# What Hydra says of an override of a group below the package of its file.
+_RELATIVE = re.compile(r"Could not override '(?:(\w+)@(\w+)\.\1|(\w+)/(\w+))'")
 _HELP = "--help lists the keys and groups."
 _OPTION = f"A group takes the name of an option; {_HELP}"
 
@@ -162,6 +165,10 @@ def _common(error: Exception, frames: Sequence[FrameType]) -> tuple[str, str] | 
     if isinstance(cause, OverrideParseException):
         reason = cause.message.removeprefix(f"Error parsing override '{cause.override}'")
         return f"{cause.override} is not key=value: {_line(reason)}.", _HELP
+    if relative := _RELATIVE.search(str(error)):
+        group, file = relative[1] or relative[4], relative[2] or relative[3]
+        problem = f"A file of {file} overrides {group} below {file}, where it is not."
+        return problem, f"Begin it with `# @package _global_`, and write `override /{group}: …`."
     for frame in frames:
         if frame.f_locals.get("classname") == STOCK_CLASS:
             problem = "hydra.sweeper._target_ is the stock plugin's class, with sweepmore's keys."

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sweepmore.errors import StudyError
 from sweepmore.report import figures
 from sweepmore.report.document import Page, Picture, Section, Table
+from sweepmore.report.runs_page import as_typed
 from sweepmore.report.study import Study
+from sweepmore.statistics.intervals import Interval, unpaired
 from sweepmore.study.attempts import words
+from sweepmore.study.edges import searched
 from sweepmore.study.winners import reported
-from sweepmore.wording import decimals, plural
+from sweepmore.sweep.preview import range_of, short
+from sweepmore.wording import decimals, plural, plus_minus
 
 
 def compare_studies(studies: Sequence[Study]) -> Page:
@@ -29,8 +34,8 @@ def compare_studies(studies: Sequence[Study]) -> Page:
         ):
             if mine != theirs:
                 raise StudyError(
-                    f"{first.seen.name} and {other.seen.name} have other {what}: {mine} and "
-                    f"{theirs}.",
+                    f"{first.seen.name} and {other.seen.name} have other {what}: {_told(mine)} "
+                    f"and {_told(theirs)}.",
                     value=[mine, theirs],
                     cure="Only values of the same question on the same data can be compared.",
                 )
@@ -52,11 +57,56 @@ def compare_studies(studies: Sequence[Study]) -> Page:
             for name in left
         ],
         sections=[
+            Section("What differs", tables=[differing(studies)]),
             Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
         commands=[("One of them:", first.place.verb("report", views[0].name))],
     )
+
+
+def _told(value: Any) -> str:
+    """Write data, objectives or directions for a message."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def differing(studies: Sequence[Study]) -> Table:
+    """Return a table of what the studies ask differently: ranges, fixed settings, the search.
+
+    A setting that a study does not have is None, which a page shows as –.
+    """
+    asked = [_asked(study) for study in studies]
+    keys = dict.fromkeys(key for settings in asked for key in settings)
+    rows = [[key, *(settings.get(key) for settings in asked)] for key in keys]
+    names = [study.seen.name for study in studies]
+    return Table(["setting", *names], [row for row in rows if len(set(row[1:])) > 1], typed=[1, 2])
+
+
+def _asked(study: Study) -> dict[str, str]:
+    """Return what a study searches, repeats and fixes, and how it searches, as text."""
+    question = study.question
+    ranges = {name: range_of(part) for name, part in searched(question).items()}
+    fixed = {key: as_typed(value) for key, value in question["config"].items()}
+    repeats = {f"{key}, repeated": as_typed(v) for key, v in (question["repeats"] or {}).items()}
+    search = {"sampler": short(question["sampler"]), "pruner": short(question["pruner"])}
+    trials = {} if study.total is None else {"trials": str(study.total)}
+    return {**ranges, **fixed, **repeats, **search, **trials}
+
+
+def verdict(first: Study, second: Study) -> str:
+    """Say whether the first of two confirmed studies is better than the second."""
+    one, two = first.winner, second.winner
+    assert one is not None
+    assert two is not None
+    gap = unpaired(
+        Interval(one.mean, one.half_width), one.seeds, Interval(two.mean, two.half_width), two.seeds
+    )
+    apart = plus_minus(abs(gap.mean), gap.half)
+    if gap.includes_zero:
+        return f"tied with {second.seen.name}: the difference is {apart} (95 %)"
+    return f"better than {second.seen.name} by {apart} (95 %)"
 
 
 def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Table]:
@@ -91,6 +141,8 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
             winner = studies[k].winner
             assert winner is not None  # it has a mean
             facts.append((f"{rows[k][0]}, confirmed", reported(winner)))
+        best, next_best, *_ = best_first(means, studies[0].sign)
+        facts.insert(0, (f"{rows[best][0]} is", verdict(studies[best], studies[next_best])))
         equal = [("", means)]
 
     # the leader of each comparison becomes a fact, and its row is marked

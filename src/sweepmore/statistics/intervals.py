@@ -80,7 +80,7 @@ def half_width(values: Floats, level: float = LEVEL) -> Floats:
 
 
 @functools.cache
-def t_quantile(share: float, freedom: int) -> float:
+def t_quantile(share: float, freedom: float) -> float:
     """The quantile of Student's t distribution at ``share``."""
     from scipy import stats  # takes a second, which a list of studies need not wait for
 
@@ -105,6 +105,26 @@ def gain(start: float, mean: float, half: float, seeds: int, runs: int) -> Inter
     ``seeds`` runs, with the half-width ``half``. Both kinds of run are taken as equally noisy.
     """
     return Interval(start - mean, half * math.sqrt(1 + seeds / runs))
+
+
+def unpaired(first: Interval, n_first: int, second: Interval, n_second: int) -> Interval:
+    """Welch's interval (1947) of the difference of two means that share no seeds, at ``LEVEL``.
+
+    Each interval is Student's, of a mean over so many runs. Infinite where one has a single run.
+    """
+    numbers = (n_first, n_second)
+    if min(numbers) < 2:
+        return Interval(first.mean - second.mean, math.inf)
+    squares = [
+        (each.half / t_quantile((1 + LEVEL) / 2, n - 1)) ** 2
+        for each, n in zip((first, second), numbers)
+    ]
+    total = sum(squares)
+    if not total:
+        return Interval(first.mean - second.mean, 0.0)
+    freedom = total**2 / sum(square**2 / (n - 1) for square, n in zip(squares, numbers))
+    half = t_quantile((1 + LEVEL) / 2, freedom) * math.sqrt(total)
+    return Interval(first.mean - second.mean, half)
 
 
 def smallest_difference(deviation: float, seeds: int) -> float:

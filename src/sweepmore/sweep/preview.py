@@ -69,11 +69,12 @@ def short(node: Any) -> str:
 
 def described(space: Mapping[str, BaseDistribution]) -> str:
     """Say what is searched, as in ``lr 0.001…0.3 log, act relu|tanh``."""
-    ranges = [f"{name} {_range(distribution)}" for name, distribution in space.items()]
+    ranges = [f"{name} {range_of(distribution)}" for name, distribution in space.items()]
     return ", ".join(ranges) or "nothing"
 
 
-def _range(distribution: Any) -> str:
+def range_of(distribution: Any) -> str:
+    """Say where a parameter is searched: ``0.001…0.3 log``, ``relu|tanh``."""
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
         return "|".join(f"{c:.4g}" if isinstance(c, float) else str(c) for c in choices)

@@ -140,6 +140,28 @@ def test_a_member_of_a_list_is_set_and_one_that_cannot_be_is_no_misspelling(
             assert refused.value.problem == says
 
 
+@pytest.mark.parametrize("override", ["override data: b", "override /data: b"])
+def test_a_file_that_lies_below_its_group_is_told_to_be_global(
+    override: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text("defaults: [_self_, {data: a}, {optional mine: null}]\n")
+    for name in ("data", "mine"):
+        (tmp_path / name).mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "data" / f"{name}.yaml").write_text("x: 1\n")
+    lines = (f"defaults: [{{{override}}}]\ny: 1\n", "# @package _global_\n")
+    with initialize_config_dir(str(tmp_path), **VERSION_BASE):
+        (tmp_path / "mine" / "s.yaml").write_text(lines[0])
+        with pytest.raises(ConfigError) as refused, composing():
+            compose("config", ["mine=s"])
+        assert "A file of mine overrides data below mine" in refused.value.problem
+        assert "# @package _global_" in str(refused.value.cure)
+        (tmp_path / "mine" / "s.yaml").write_text(
+            f"{lines[1]}{lines[0]}".replace("override data", "override /data")
+        )
+        assert compose("config", ["mine=s"]) == {"data": {"x": 1}, "y": 1}
+
+
 def key(node: DictConfig) -> None:
     node.no_such_key  # noqa: B018  # the bug
 
