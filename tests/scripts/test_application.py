@@ -275,9 +275,9 @@ def test_one_that_registers_nothing_has_neutral_words(neutral: Made) -> None:
     keeps = kept(neutral.study)
     assert keeps is not None
     assert dataclasses.replace(keeps, root=None) == Application()
-    assert "best value 0" in neutral.page
+    assert "best objective" in neutral.page
     assert 'id="fit"' not in neutral.page
-    assert "minimize value 0 over x" in neutral.upload
+    assert "minimize objective over x" in neutral.upload
     assert "show.py" not in str(neutral.everything)
 
 
@@ -316,7 +316,7 @@ def test_a_study_of_an_older_version_takes_what_its_confirmation_keeps(flights: 
             older.set_user_attr(key, value)
     older.add_trials(flights.study.get_trials())
     before = read_study(older, Additions(), PLACE)
-    assert before.metrics == ["value 0"]
+    assert before.metrics == ["objective"]
     assert "python app.py" in command_line(before.attrs.command)
     assert read_study(older, Additions(lambda config: FLIGHTS), PLACE).metrics == ["delay (min)"]
     confirmed = optuna.create_study(study_name="old.confirm", storage=older._storage)

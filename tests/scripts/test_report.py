@@ -583,7 +583,7 @@ def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
     two = made_up("two", (1.75, 1.0), winner=(2.125, 0.25))
     page = compare_studies([one, two])
     assert page.facts == [
-        ("two is", "tied with one: the difference is 0.1250 ± 0.2608 (95 %)"),
+        ("two is", "tied with one: the difference is 0.1250 ± 0.2624 (95 %)"),
         ("two, confirmed", "2.1250 ± 0.2500 (95 %, over 8 fresh seeds)"),
         ("one, confirmed", "2.2500 ± 0.1250 (95 %, over 8 fresh seeds)"),
     ]
@@ -801,7 +801,7 @@ def test_a_mixture_s_net_alone_stands_beside_it(finished: Path, tmp_path: Path) 
     of_study = study_page(read_study(study, RECORDED, PLACE), RECORDED)
     assert ("its run's net alone", told) in of_study.facts
     (trials,) = next(one for one in of_study.sections if one.title == "The trials").tables
-    assert trials.head[:3] == ["trial", "value 0", "the net alone"]
+    assert trials.head[:3] == ["trial", "objective", "the net alone"]
     assert trials.rows[0][:3] == [0, 2.0, mix["net_dev_loss"]]
 
 

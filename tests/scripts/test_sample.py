@@ -45,7 +45,7 @@ def lines_of(out: str) -> list[str]:
 def test_n_lines_and_their_share_in_train(told: Told, few: Splits) -> None:
     out = told("n=7", "seed=1")
     assert len(lines_of(out)) == 7
-    assert "of 7 appear in train (*)" in out
+    assert "of 7 appear in train" in out
 
 
 def test_same_seed_same_lines_and_0_is_a_seed(told: Told) -> None:
@@ -88,7 +88,7 @@ def last_two(out: str) -> list[str]:
 def test_a_study_alone_means_its_best_trial(told: Told, searched: optuna.Study) -> None:
     for name in ("s", "last"):
         share, after = last_two(told("run=null", f"study={name}", "n=3"))
-        assert share.endswith("of 3 appear in train (*) · s/0001")
+        assert share.endswith("of 3 appear in train · s/0001")
         assert after.startswith(f"next: python sample.py study={name} explain=LINE")
 
 
@@ -99,7 +99,7 @@ def test_once_confirmed_it_means_the_winner(
     run = tmp_path / "outputs" / "studies" / "s.confirm" / "0000" / "1"
     confirmed.set_user_attr("winner", {"run": str(run)})
     share, _ = last_two(told("run=null", "study=s", "n=3"))
-    assert share.endswith("of 3 appear in train (*) · s.confirm/0000/1")
+    assert share.endswith("of 3 appear in train · s.confirm/0000/1")
 
 
 def test_the_hint_means_the_same_run(

@@ -89,8 +89,10 @@ def _asked(study: Study) -> dict[str, str]:
     question = study.question
     ranges = {name: range_of(part) for name, part in searched(question).items()}
     fixed = {key: as_typed(value) for key, value in question["config"].items()}
-    repeats = {f"{key}, repeated": as_typed(v) for key, v in (question["repeats"] or {}).items()}
-    search = {"sampler": short(question["sampler"]), "pruner": short(question["pruner"])}
+    repeats = {
+        f"{key}, repeated": as_typed(v) for key, v in (question.get("repeats") or {}).items()
+    }
+    search = {key: short(question.get(key)) for key in ("sampler", "pruner")}
     trials = {} if study.total is None else {"trials": str(study.total)}
     return {**ranges, **fixed, **repeats, **search, **trials}
 

@@ -5,6 +5,7 @@ and workers share nothing but the study's storage and its folder.
 """
 
 __all__ = [
+    "best_trials",
     "command_lines",
     "context",
     "failures",
@@ -12,6 +13,7 @@ __all__ = [
     "noise_words",
     "note",
     "parent",
+    "preview",
     "processes",
     "trials_csv",
 ]

@@ -172,7 +172,7 @@ def test_the_place_is_found_from_below_and_by_options(
 
 def test_show_prints_the_closing_table(folder: Path) -> None:
     out = call_command("show", "s").stdout
-    assert "study    s: done; minimize value 0" in out
+    assert "study    s: done; minimize objective" in out
     assert "trials   4 of 4 done: 3 complete, 1 fail" in out
     assert "failed:  1 × ValueError: x is three" in out
     best = [line for line in out.splitlines() if line.startswith("  trial ")]

@@ -450,14 +450,16 @@ def test_a_trial_of_another_application_is_no_run_and_is_there_all_the_same(
     studies: Path,
 ) -> None:
     (studies / "studies" / "own" / "0003").mkdir(parents=True)
-    with pytest.raises(RunError, match=r"own/0003 holds no run of this application\.\n.*keeps"):
+    with pytest.raises(
+        RunError, match=r"own/0003 holds no config.yaml\.\n  Its application writes none"
+    ):
         finding.find_named(None, "own", 3, studies, "weights")
 
 
 @pytest.mark.parametrize(
     ("kept", "told"),
     [(("config.yaml", "weights"), None), (("config.yaml",), "holds no weights"),
-     ((), "no run of this application"), (None, "The run .*/0003 is gone.")],
+     ((), "Its application writes none"), (None, "The run .*/0003 is gone.")],
 )  # fmt: skip
 def test_the_run_that_a_study_names_has_its_file_or_one_message(
     tmp_path: Path, kept: tuple[str, ...] | None, told: str | None

@@ -30,8 +30,8 @@ SPACE = {
 @pytest.mark.parametrize(
     ("params", "found"),
     [
-        ({"lr": 0.00101}, ["lr=0.00101 is the lowest of its range"]),
-        ({"lr": 0.97}, ["lr=0.97 is the highest of its range"]),
+        ({"lr": 0.00101}, ["lr=0.00101 is near 0.001, the lowest of its range"]),
+        ({"lr": 0.97}, ["lr=0.97 is near 1, the highest of its range"]),
         ({"lr": 0.03}, []),
         ({"hidden": 100}, ["hidden=100 is the highest of its range"]),
         ({"hidden": 13}, []),
