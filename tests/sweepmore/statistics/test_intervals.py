@@ -15,9 +15,12 @@ from sweepmore.statistics.intervals import Interval, t_interval, unpaired
 def test_unpaired_is_welchs_interval(n_first: int, n_second: int) -> None:
     draw = np.random.default_rng(0)
     first, second = draw.normal(0, 1, n_first), draw.normal(0.3, 2, n_second)
-    told = unpaired(t_interval(first), n_first, t_interval(second), n_second)
+    one, two = (t_interval(values.tolist()) for values in (first, second))
+    told = unpaired(one, n_first, two, n_second)
     theirs = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
-    assert (told.mean - told.half, told.mean + told.half) == pytest.approx((theirs.low, theirs.high))
+    assert (told.mean - told.half, told.mean + told.half) == pytest.approx(
+        (theirs.low, theirs.high)
+    )
 
 
 def test_unpaired_without_spread_or_with_single_runs() -> None:
