@@ -14,8 +14,8 @@ from sweepmore.statistics.intervals import (
 )
 from sweepmore.study.attempts import Attempt, words
 from sweepmore.study.attributes import Winner
-from sweepmore.study.winners import seeds_of
-from sweepmore.wording import decimals, plural, plus_minus, shown_path
+from sweepmore.study.winners import contradicted, seeds_of
+from sweepmore.wording import decimals, fitted, plural, plus_minus, shown_path
 
 
 def print_noise(deviation: float, seeds: int, *, trials: int, beside: float) -> None:
@@ -67,6 +67,8 @@ def print_outcome(outcome: Outcome, record: Winner) -> None:
         than = "better" if confirmation.sign * final.bias < 0 else "worse"
         bias = decimals(abs(final.bias), final.searched)
         print(f"         the search showed {decimals(final.searched)}: {bias} {than}")
+    if warning := contradicted(record, confirmation.sign):
+        print(fitted(f"warning  {warning}"))
     # The run whose number is to be reported on test.
     print(f"folder   {shown_path(record.run)}")
     print(f"         the middle one of its {record.seeds} runs, with seed "

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from sweepmore.compose.question import digest
 from sweepmore.report.additions import Additions
 from sweepmore.report.study import Study
 from sweepmore.runs.names import searched_name
 from sweepmore.study.seeds import seed_key
-from sweepmore.sweep.command_lines import command_line
+from sweepmore.sweep.command_lines import command_for_more, command_line
 from sweepmore.wording import plural
 
 
@@ -58,7 +59,8 @@ def _going_on(study: Study) -> tuple[str, str]:
         return f"{done} of {plural(total, 'trial')} done; to continue, rerun:", same
     if study.attrs.budget is not None and study.attrs.budget.grid:
         return f"The study's command; all of its grid is done ({plural(total, 'point')}):", same
-    more = command_line(command, 2 * total, here=True)
+    unnamed = digest(study.question) in study.seen.name
+    more = command_for_more(command, study.seen.name, 2 * total, unnamed)
     return (
         f"{plural(total, 'trial is', 'trials are')} done; for more, n_trials is the new total:",
         more,

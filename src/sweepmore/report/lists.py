@@ -83,22 +83,37 @@ class Listing:
 
     def studies_table(self) -> Table:
         """Return a row for each study; a confirmed mean replaces the best of many trials."""
-        rows = []
+        rows, shared = [], shared_words([study.settings for study in self.studies])
         for study in self.studies:
             best: float | str | None = study.best
             if study.confirmed is not None and study.half_width is not None:
                 best = plus_minus(study.confirmed, study.half_width)
             short = study.state == "stopped" and study.n_trials is not None
             trials = f"{study.trials} of {study.n_trials}" if short else study.trials
-            settings = " ".join(study.settings)
+            settings = " ".join(word for word in study.settings if word not in shared)
             rows.append([study.name, study.state, trials, best, study.data, settings])
-        return Table(["study", "state", "trials", "best (±: confirmed)", "data", "set"], rows)
+        head = ["study", "state", "trials", "best (±: confirmed)", "data", _set(shared)]
+        return Table(head, rows)
 
     def runs_table(self) -> Table:
         """Return a row for each run."""
+        shared = shared_words([run.settings for run in self.runs])
         rows = [[r.name, r.status, *([r.value] if self.value else []), r.data,
-                 " ".join(r.settings)] for r in self.runs]  # fmt: skip
-        return Table(["run", "status", *([self.value] if self.value else []), "data", "set"], rows)
+                 " ".join(word for word in r.settings if word not in shared)]
+                for r in self.runs]  # fmt: skip
+        value = [self.value] if self.value else []
+        return Table(["run", "status", *value, "data", _set(shared)], rows)
+
+
+def shared_words(settings: Sequence[Sequence[str]]) -> list[str]:
+    """Return the settings that several lists have in common, which tell none of them apart."""
+    if len(settings) < 2:
+        return []
+    return [word for word in settings[0] if all(word in others for others in settings[1:])]
+
+
+def _set(shared: Sequence[str]) -> str:
+    return f"set, beside {' '.join(shared)}" if shared else "set"
 
 
 def listing(place: Place, application: Application, most: int = 15) -> Listing:

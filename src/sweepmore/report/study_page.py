@@ -17,7 +17,7 @@ from sweepmore.runs.files import read_json
 from sweepmore.statistics.intervals import gain
 from sweepmore.study.attempts import words
 from sweepmore.study.edges import at_edge, searched
-from sweepmore.study.winners import TESTED_BEFORE, reported
+from sweepmore.study.winners import TESTED_BEFORE, contradicted, reported
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
 # The card that names the run of the winner, else of the best.
@@ -128,6 +128,8 @@ def warnings_of(study: Study) -> list[str]:
     warnings = [] if study.since is None else [study.since[0]]
     if study.tested == "another":
         warnings.append(TESTED_BEFORE)
+    if study.winner is not None and (luck := contradicted(study.winner, study.sign)):
+        warnings.append(luck)
     warnings += [f"{line}: look beyond it" for line in at_edge(study.answer.params, space)]
     if view.infeasible:
         share = len(view.infeasible) / max(1, len(view.counted))

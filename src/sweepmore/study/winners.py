@@ -6,8 +6,9 @@ from typing import Literal
 
 import optuna
 
+from sweepmore.statistics.intervals import Interval, unpaired
 from sweepmore.study.attributes import StudyAttributes, Winner
-from sweepmore.wording import plural, plus_minus
+from sweepmore.wording import decimals, plural, plus_minus
 
 
 def seeds_of(winner: Winner) -> str:
@@ -30,6 +31,25 @@ def reported(winner: Winner) -> str:
     if winner.final is None and candidates > 1:
         over += f", which also chose it among {candidates}: sweepmore confirm adds final ones"
     return f"{plus_minus(winner.mean, winner.half_width)} (95 %, over {over})"
+
+
+def contradicted(winner: Winner, sign: float) -> str:
+    """Say that the final seeds gave a worse mean than those that chose the winner; empty if not.
+
+    ``sign`` is 1 where a lower value is better, else -1. A difference within Welch's interval is
+    no contradiction: the seeds that chose a winner flatter it a little.
+    """
+    row = next((row for row in winner.rows if row.trial == winner.trial), None)
+    if winner.final is None or row is None:
+        return ""
+    chosen, final = Interval(row.mean, row.half_width), Interval(winner.mean, winner.half_width)
+    gap = unpaired(final, winner.seeds, chosen, winner.seeds)
+    if gap.includes_zero or sign * gap.mean < 0:
+        return ""
+    return (
+        f"the final seeds give {decimals(winner.mean)}, worse than the {decimals(row.mean)} of the "
+        "seeds that chose the winner: it may owe its place to luck"
+    )
 
 
 # What a page says where ``tested`` is "another".

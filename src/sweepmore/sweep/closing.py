@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState
 
-from sweepmore.compose.overrides import override_text
 from sweepmore.runs.names import ending
 from sweepmore.study.attempts import Attempt, run_of
 from sweepmore.study.attributes import StudyAttributes
@@ -15,7 +14,7 @@ from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.best_trials import print_best
-from sweepmore.sweep.command_lines import command_line, of_application, of_verb, rerun
+from sweepmore.sweep.command_lines import command_for_more, of_application, of_verb, rerun
 from sweepmore.sweep.failures import print_failures
 from sweepmore.sweep.noise_words import confirm_line, least_difference, noise_line
 from sweepmore.sweep.trials_csv import write_csv
@@ -87,11 +86,9 @@ def _print_next(snapshot: StudyView, asked: Sweep, study: optuna.Study, best: At
     """Print the commands to go on with: rerun the best, run more trials, look at the results."""
     print(f"again:   {rerun(asked, best)}")
     if len(snapshot.counted) >= asked.n_trials and not asked.gridded:
-        more, named = asked.command, asked.settings.study_name
-        if not named:  # without a name, another study of the same question might be continued
-            name = f"hydra.sweeper.study_name={override_text(study.study_name)}"
-            more = {**more, "words": [*more["words"], name]}
-        print(f"more:    {command_line(more, 2 * asked.n_trials, here=True)}")
+        named = bool(asked.settings.study_name)
+        total = 2 * asked.n_trials
+        print(f"more:    {command_for_more(asked.command, study.study_name, total, not named)}")
         fresh = "another hydra.sweeper.study_name" if named else "the same command"
         print(f"         {fresh} starts a new study")
     many = len(snapshot.directions) > 1

@@ -42,6 +42,15 @@ def command_line(
     return shlex.join(["python", *_started(command), "-m", *typed])
 
 
+def command_for_more(command: Mapping[str, Any], study: str, total: int, unnamed: bool) -> str:
+    """Write the command that gives a finished study more trials, ``total`` in all.
+
+    An ``unnamed`` study is named in it: without a name the command would begin another study.
+    """
+    name = [f"hydra.sweeper.study_name={override_text(study)}"] if unnamed else []
+    return command_line({**command, "words": [*command["words"], *name]}, total, here=True)
+
+
 def _from_here(command: Mapping[str, Any], words: Sequence[str]) -> str:
     """Write a command line for the application that runs where its own was typed."""
     line, folder = shlex.join([python(), *_started(command, here=True), *words]), _other(command)

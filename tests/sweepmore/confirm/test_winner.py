@@ -41,10 +41,10 @@ from sweepmore.report.upload import folders_of
 from sweepmore.runs.places import Place
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
-from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.attributes import FinalSeeds, StudyAttributes, Winner, WinnerRow
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import view
-from sweepmore.study.winners import TESTED_BEFORE
+from sweepmore.study.winners import TESTED_BEFORE, contradicted
 from sweepmore.sweep.note import write_note
 from sweepmore.wording import decimals, plus_minus
 from tests.support.helpers import ROOT, call_command, environment
@@ -440,6 +440,30 @@ class TestFoundSince:
         assert page.warnings[0] == "1 trial looks better and is not confirmed"
         assert page.commands[0][1] == "sweepmore confirm s --outputs /elsewhere"
         assert not any("evaluate_test" in command for _, command in page.commands)
+
+
+class TestContradicted:
+    """The fresh seeds that chose the winner gave 1.1 ± 0.2; see ``name_winner``."""
+
+    def record(self, mean: float, half: float) -> Winner:
+        row = WinnerRow(trial=0, params={}, searched=1.0, mean=1.1, half_width=0.2, tied=True)
+        final = FinalSeeds((4, 5, 6), (1.0, 1.1, 1.2))
+        return Winner(
+            Path(), trial=0, rows=(row, row), seeds=3, final=final, mean=mean, half_width=half
+        )
+
+    @pytest.mark.parametrize(
+        ("mean", "half", "sign", "warned"),
+        [(1.6, 0.2, 1, True), (1.6, 0.2, -1, False), (0.6, 0.2, 1, False), (0.6, 0.2, -1, True),
+         (1.25, 0.2, 1, False), (1.6, 1.0, 1, False)],
+    )  # fmt: skip
+    def test_a_worse_final_mean_is_told_beyond_chance(
+        self, mean: float, half: float, sign: float, warned: bool
+    ) -> None:
+        assert bool(contradicted(self.record(mean, half), sign)) is warned
+
+    def test_without_final_seeds_nothing_is(self) -> None:
+        assert not contradicted(replace(self.record(9.0, 0.1), final=None), 1)
 
 
 class TestKnownNoise:
