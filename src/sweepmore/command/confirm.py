@@ -64,7 +64,7 @@ def confirm(
     Rerun the same command to continue an interrupted confirmation, and after more trials to
     confirm what they found. What has begun keeps its seeds: you need not repeat options.
 
-    Example: sweepmore confirm last --top 3 --seeds 8 --jobs 2
+    Example: sweepmore confirm last --top 3 --seeds 8
     """
     from sweepmore.compose.studies import opened_study
     from sweepmore.confirm import confirmation
