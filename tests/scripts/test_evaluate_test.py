@@ -42,6 +42,7 @@ from sweepmore.seal.receipts import Look, receipts
 from sweepmore.seal.refusals import Refused
 from sweepmore.seal.rows import Rows
 from sweepmore.storage.opening import open_storage
+from sweepmore.study.attributes import stored
 from tests.support.door import VALID, Called, Door, assert_complete, door_in
 from tests.support.fault_shim.loop import Ended, forked
 from tests.support.fault_shim.shim import Faults, install
@@ -647,8 +648,8 @@ def test_the_winner_of_a_stale_confirmation_named_as_a_run(
     (look,) = door.looks
     assert (look.about["study"], look.about["stale"]) == ("s.confirm", stale)
     study = optuna.load_study(study_name="s.confirm", storage=open_storage(door.ledger.url))
-    assert study.user_attrs["test"]["look"] == 1
-    assert study.user_attrs["tested_run"] == str(door.run)
+    assert stored(study)["test"]["look"] == 1
+    assert stored(study)["tested_run"] == str(door.run)
 
 
 @pytest.mark.parametrize("study", ["s", "s.confirm"])
@@ -896,7 +897,7 @@ class TestStory:
         study = optuna.load_study(study_name="s.confirm", storage=open_storage(url))
         result = files.read_json(Path(story.winner["run"]) / "result.json")
         assert study.user_attrs["test"] == result["test"]
-        assert study.user_attrs["tested_run"] == story.winner["run"]
+        assert stored(study)["tested_run"] == story.winner["run"]
         assert study.user_attrs["winner"] == story.winner
 
     def test_wandb_has_a_run_of_its_own(self, story: Story) -> None:

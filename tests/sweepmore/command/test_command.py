@@ -264,7 +264,8 @@ class TestRemoving:
         swept(folder, *words, "hydra.sweeper.n_trials=2", "hydra/sweeper/sampler=grid")
         with sqlite_of(folder) as database:
             database.execute(
-                "UPDATE study_user_attributes SET value_json = ? WHERE key = 'budget' AND "
+                "UPDATE study_system_attributes SET value_json = ? "
+                "WHERE key = 'sweepmore:budget' AND "
                 "study_id = (SELECT study_id FROM studies WHERE study_name = 'u')",
                 ('{"n_trials": 4, "grid": true}',),
             )
