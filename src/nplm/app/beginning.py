@@ -169,4 +169,6 @@ def mirrored(run: Run) -> Iterator[Tracker]:
     with track(settings, run.record, about, job_type) as tracker:
         if trial is not None and tracker.run_id is not None:
             trial.set("wandb_id", tracker.run_id)
+            if tracker.url is not None:
+                trial.set("wandb", tracker.url)
         yield tracker
