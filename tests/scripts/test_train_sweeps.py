@@ -12,6 +12,7 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from sweepmore.runs.tracking import TRIAL_KEY
 from tests.support import held_train
 from tests.support.helpers import rows_of, run_command, run_script, start, wandb_records, weights_of
 from tests.support.sweep_apps import PATIENCE, App, slots_of, until
@@ -76,7 +77,7 @@ def test_a_bare_grid_is_a_named_resumable_study(train: Train) -> None:
         assert (config["study"], config["trial"]) == (name, trial.number)
         (run,) = [r.run for r in wandb_records(folder) if r.WhichOneof("record_type") == "run"]
         assert trial.user_attrs["wandb_id"] == run.run_id
-        assert trial.user_attrs["wandb"] == f"wandb sync {folder}/wandb/offline-run-*"
+        assert trial.user_attrs[TRIAL_KEY] == f"wandb sync {folder}/wandb/offline-run-*"
         assert_small(folder)
     assert len({t.user_attrs["wandb_id"] for t in trials}) == 4
     assert train.study(name).metric_names == ["dev loss (nats/token)"]
@@ -130,7 +131,7 @@ def test_a_trial_says_where_its_wandb_run_is(train: Train, tmp_path: Path) -> No
         train.sweep("seed=1", ":study_name=s", "wandb.mode=online", env=env)
         (trial,) = train.trials("s")
         link = f"{stub.url}/someone/sweepmore/runs/{trial.user_attrs['wandb_id']}"
-        assert trial.user_attrs["wandb"] == link
+        assert trial.user_attrs[TRIAL_KEY] == link
 
 
 def test_a_winner_that_holds_null_is_confirmed(train: Train) -> None:

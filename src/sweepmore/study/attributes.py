@@ -45,7 +45,6 @@ class TrialAttributes:
     owner: Mapping[str, Any] | None = None  # the worker, see process.identity
     lease: float | None = None  # when it claimed the trial or last said that it lives, Unix time
     folder: Path | None = None
-    wandb: str | None = None  # the URL of its W&B run, or the command that uploads it
     subdir: str | None = None  # hydra.sweep.subdir, where trials lie in hydra.sweep.dir
     code: str | None = None  # hash of the application's files
     status: str | None = None  # ok, diverged, pruned or error

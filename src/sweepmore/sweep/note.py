@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +22,12 @@ from sweepmore.sweep.preview import described
 # The key and the length of a part, as in optuna_dashboard.save_note. Importing that takes over a
 # second; instead, a test reads the note back with the dashboard's own function.
 KEY, LONGEST = "dashboard:note_", 2045
-# The user attribute with the verdict: the dashboard shows it on a study's first page.
-VERDICT = "verdict"
+# The user attribute with the verdict: the dashboard shows it on a study's first page, in a table of
+# at least 650 pixels. In a window of 1,280, 81 of them are cut off unless lines end before.
+VERDICT, VERDICT_WIDTH = "verdict", 60
+# Characters of a line of the command, which the dashboard does not wrap: with 100, the note is
+# narrower than a window of 1,280 pixels.
+COMMAND_WIDTH = 100
 
 
 def write_note(study: optuna.Study) -> None:
@@ -30,13 +36,31 @@ def write_note(study: optuna.Study) -> None:
     lines = []
     if found.seen.attempts:
         sentence = verdict(found)
-        study.set_user_attr(VERDICT, sentence)
+        study.set_user_attr(VERDICT, _unbroken(sentence))
         lines += [f"**{sentence}**", ""]
     if answer := _answer(found):
         lines += [answer, ""]
     directions, space = ", ".join(directions_of(study)), described(searched(attrs.question))
-    lines += [f"**{directions}** over {space}", "", "```", command_line(attrs.command), "```"]
+    command = _continued(command_line(attrs.command))
+    lines += [f"**{directions}** over {space}", "", "```", command, "```"]
     save_note(study, "\n".join(lines))
+
+
+def _unbroken(sentence: str) -> str:
+    """Return the sentence with spaces only where a line may end, and no-break ones elsewhere."""
+    lines = textwrap.wrap(sentence, VERDICT_WIDTH, break_on_hyphens=False)
+    return " ".join(line.replace(" ", "\u00a0") for line in lines)
+
+
+def _continued(command: str) -> str:
+    """Write a long command in several lines, as a shell reads them."""
+    lines = [""]
+    for word in map(shlex.quote, shlex.split(command)):
+        if lines[-1] and len(f"{lines[-1]} {word} \\") > COMMAND_WIDTH:
+            lines.append(f"  {word}")
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n".join(lines)
 
 
 def _answer(found: Found) -> str:

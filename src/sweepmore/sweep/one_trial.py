@@ -25,7 +25,7 @@ from sweepmore.compose.overrides import override_text
 from sweepmore.errors import Interrupted, StudyError, is_disk_failure
 from sweepmore.process.signals import Stop, unbroken
 from sweepmore.runs.names import run_stem, safe_name
-from sweepmore.runs.tracking import sync_command
+from sweepmore.runs.tracking import TRIAL_KEY, sync_command
 from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.patience import DatabaseAway, StudyGone
 from sweepmore.study.attributes import TrialAttributes
@@ -152,7 +152,7 @@ class OneTrial:
     def _keep_sync_command(self) -> None:
         """Write how the trial's runs get to W&B, where the task recorded them offline."""
         if (command := sync_command(self.folder)) is not None:
-            self.claimed.write(TrialAttributes(wandb=command))
+            self.claimed.set(TRIAL_KEY, command)
 
     def _values(self) -> list[float]:
         """Suggest values, run once for each repeat, and return each objective's mean over runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import optuna
@@ -28,7 +29,24 @@ class TestText:
         write_note(study)
         sentence = "Trial 1 is the best of 3 at 1.0000; 1.0000 better than where it began."
         assert get_note(study) == f"**{sentence}**\n\n**Best**: `n=3`\n\n{QUESTION}"
-        assert study.user_attrs[VERDICT] == sentence
+        lines = study.user_attrs[VERDICT].split(" ")
+        assert [line.replace("\u00a0", " ") for line in lines] == [
+            "Trial 1 is the best of 3 at 1.0000; 1.0000 better than where",
+            "it began.",
+        ]
+
+    def test_a_long_command_is_one_that_a_shell_reads(self) -> None:
+        study = study_of()
+        words = ["-m", *(f"setting_{at}=choice(1, '{at}')" for at in range(20))]
+        command = {"script": ["app.py"], "fixed": [], "hydra": [], "words": words}
+        study.set_user_attr("command", command)
+        write_note(study)
+        block = get_note(study).split("```")[1].strip()
+        assert max(map(len, block.splitlines())) <= 100
+        echoed = subprocess.run(
+            block.replace("python", "printf '%s\\n'", 1), shell=True, capture_output=True, text=True
+        )
+        assert echoed.stdout.splitlines() == ["app.py", "-m", *words]
 
     def test_a_winner_has_its_number(self) -> None:
         study = study_of(2.0, 1.0)
@@ -112,7 +130,7 @@ def test_a_sweep_leaves_its_verdict_and_no_json_on_the_first_page(app: App) -> N
     app.ok("x=0,1,2", ":study_name=s")
     study = app.study()
     assert set(study.user_attrs) == {VERDICT}
-    sentence = study.user_attrs[VERDICT]
+    sentence = study.user_attrs[VERDICT].replace("\u00a0", " ")
     assert sentence.startswith("Trial 2 is the best of 3 at ")
     assert get_note(study).startswith(f"**{sentence}**\n\n**Best**: `x=2`\n\n**minimize** over x ")
     assert StudyAttributes.of(study).is_introduced
