@@ -138,7 +138,7 @@ def test_it_vanishes_from_a_terminal(app: App, columns: int) -> None:
         seen.press_ctrl_c()
         assert seen.end() == 130
     assert seen.screen.is_cursor_shown
-    assert "stopped: 2 unfinished trials; to continue, rerun:" in seen.screen.text
+    assert "stopped: 2 trials to go, 2 of them begun; to continue, rerun:" in seen.screen.text
     for left in ("━", "★", "▸", "stopping"):
         assert left not in seen.screen.text
     app.open_gate()
