@@ -324,7 +324,7 @@ def reporting_sweep(app: App, steps: int) -> Callable[[Path], object]:
 
 @pytest.mark.system
 def test_a_database_that_fails_at_a_report_fails_no_trial(tmp_path: Path) -> None:
-    """It says nothing of the trial, which is handed back. The 66th commit is of a report: the
+    """It says nothing of the trial, which is handed back. The 79th commit is of a report: the
     thread that follows the study, whose looks are commits at any time, looks but at the begin."""
     app = App.copied(tmp_path)
 
@@ -332,7 +332,7 @@ def test_a_database_that_fails_at_a_report_fails_no_trial(tmp_path: Path) -> Non
         follow.TICK_SECONDS = 3600.0  # in this process, a fork
         reporting_sweep(app, 20)(app.database.parent)
 
-    ended = forked(sweep, Faults(66, "EIO", COMMITS_ALONE, tmp_path / "log"))
+    ended = forked(sweep, Faults(79, "EIO", COMMITS_ALONE, tmp_path / "log"))
     assert ended.refused, ended
     assert "disk I/O error" in ended.err
     failed, again = app.trials()
@@ -346,13 +346,13 @@ def test_a_database_that_fails_at_a_report_fails_no_trial(tmp_path: Path) -> Non
 def test_a_database_that_fails_at_each_commit_of_a_worker_fails_no_trial(
     app: App, tmp_path: Path, record_property: Note
 ) -> None:
-    """The 32 before it are the parent's, whose errors end the command before any trial."""
+    """The 45 before it are the parent's, whose errors end the command before any trial."""
 
     def result(folder: Path) -> list[tuple[object, object]]:
         return [(trial.params, trial.value) for trial in trials_in(folder)]
 
     sweep = reporting_sweep(app, 2)
-    points = EACH[31:]
+    points = EACH[44:]
     passed = loop_of_sweeps("EIO", False, sweep, result, tmp_path, points, under=COMMITS_ALONE)
     assert passed > 30
     record_property("commits passed", f"{passed}/{passed}")

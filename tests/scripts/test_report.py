@@ -339,7 +339,7 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     ours, study = additions(ROOT, None), open_study(moved, "a")
     confirmed = open_study(moved, "a.confirm")
     test = {"look": 1, "loss": {"mean": 2.15234, "low": 2.13, "high": 2.1701}}
-    store(confirmed, "test", test)
+    store(confirmed, test=test)
     path = best_run(study) / "result.json"
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "test": test}))
@@ -367,14 +367,14 @@ def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path:
     shutil.copy(outputs / "studies.db", moved)
     ours, study = additions(ROOT, None), open_study(moved, "a")
     confirmed = open_study(moved, "a.confirm")
-    store(confirmed, "tested_run", str(moved / "of an earlier winner"))
-    store(confirmed, "test", {"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
+    store(confirmed, tested_run=str(moved / "of an earlier winner"))
+    store(confirmed, test={"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
     page = study_page(read_study(study, ours, PLACE), ours)
     assert TESTED_BEFORE in page.warnings
     assert not any(name.startswith("test loss") for name, _ in page.facts)
     states = {row.name: row.state for row in list_studies(study._storage, PLACE)}
     assert states["a"] == "confirmed anew"
-    store(confirmed, "tested_run", stored(confirmed)["winner"]["run"])
+    store(confirmed, tested_run=stored(confirmed)["winner"]["run"])
     page = study_page(read_study(study, ours, PLACE), ours)
     assert TESTED_BEFORE not in page.warnings
 

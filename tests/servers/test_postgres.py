@@ -156,7 +156,7 @@ class TestTwoMachines:
         long_ago = time.time() - 2 * slots.LEASE_SECONDS
         storage.set_trial_user_attr(left._trial_id, "lease", long_ago)
         study = optuna.load_study(study_name="s", storage=storage)
-        store(study, "leader", {**stored(study)["leader"], "time": long_ago})
+        store(study, leader={**stored(study)["leader"], "time": long_ago})
         here = App.copied(tmp_path / "here")
         here.open_gate()
         here.ok(*words, env=server.environment)

@@ -285,7 +285,7 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(
         process.kill()
         process.wait()
         study = app.study()
-        store(study, "leader", {**stored(study)["leader"], "time": 0.0})
+        store(study, leader={**stored(study)["leader"], "time": 0.0})
         app.open_gate()
         until_empty(cluster)
         left = [t for t in app.trials() if not t.state.is_finished()]

@@ -49,7 +49,7 @@ class Plan:
 
     def write(self, study: optuna.Study, suffix: str) -> None:
         """Keep the plan of a part with the search."""
-        store(study, f"plan{suffix}", vars(self))
+        store(study, **{f"plan{suffix}": vars(self)})
 
     def chosen(self, study: optuna.Study) -> list[Attempt]:
         """Return the trials of the search that run again, in the plan's order."""

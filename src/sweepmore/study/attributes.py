@@ -203,11 +203,15 @@ class StudyAttributes:
 
     def write(self, study: optuna.Study) -> None:
         """Store the fields that are set here, in their order, and leave the rest as it was."""
-        for attribute in dataclasses.fields(self):
-            name = attribute.name
-            value, absent = getattr(self, name), getattr(_NOTHING, name)
-            if value != absent:
-                store(study, name, None if value == {} else _plain(value))
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        store(
+            study,
+            **{
+                name: None if value == {} else _plain(value)
+                for name, value in values.items()
+                if value != getattr(_NOTHING, name)
+            },
+        )
 
 
 def stored(study: optuna.Study) -> dict[str, Any]:
@@ -220,11 +224,13 @@ def stored(study: optuna.Study) -> dict[str, Any]:
     return ours if "question" in ours else {**study.user_attrs, **ours}
 
 
-def store(study: optuna.Study, key: str, value: Any) -> None:
-    """Store a JSON value with a study, and empty what an older version stored in its place."""
-    storage_of(study).set_study_system_attr(study_id(study), f"{OURS}{key}", value)
-    if study.user_attrs.get(key) is not None:
-        study.set_user_attr(key, None)
+def store(study: optuna.Study, /, **values: Any) -> None:
+    """Store JSON values with a study, in order, and empty what older versions stored instead."""
+    older = study.user_attrs
+    for key, value in values.items():
+        storage_of(study).set_study_system_attr(study_id(study), f"{OURS}{key}", value)
+        if older.get(key) is not None:
+            study.set_user_attr(key, None)
 
 
 _NOTHING = StudyAttributes()

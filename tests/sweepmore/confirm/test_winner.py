@@ -41,7 +41,7 @@ from sweepmore.report.upload import folders_of
 from sweepmore.runs.places import Place
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
-from sweepmore.study.attributes import FinalSeeds, Winner, WinnerRow, stored
+from sweepmore.study.attributes import FinalSeeds, Winner, WinnerRow, store, stored
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import view
 from sweepmore.study.winners import TESTED_BEFORE, contradicted
@@ -598,7 +598,7 @@ class TestConfirm:
         first = winner_of(app)
         assert (first["params"], first["rounds"]) == ({"x": 2.0}, 1)
         looked = app.study("s.confirm")
-        looked.set_user_attr("test", {"look": 1})  # by a version that kept no run
+        store(looked, test={"look": 1})  # by a version that kept no run
         shown = app.ok(*words, ":n_trials=5")
         known = r"among 5 trials, differences of \S+ or more can be told apart"
         assert re.search(rf"^apart    {known}; one run's sd is ", shown, re.MULTILINE)
@@ -609,7 +609,7 @@ class TestConfirm:
         out = confirmed(app, "s", "--top=5", "--seeds=2")
         assert "since    2 trials look better and are not confirmed: another round" in out
         assert f"test     {TESTED_BEFORE}" in out
-        assert looked.user_attrs["tested_run"] == first["run"]
+        assert stored(looked)["tested_run"] == first["run"]
         found, rows = winner_of(app), app.seen()[done:]
         assert [row["x"] for row in rows] == ["0.5"] * 2 + ["1.0"] * 2 + ["3.5"] * 2 + ["0.5"] * 2
         assert {row["seed"] for row in rows[:6]} == {row["seed"] for row in app.seen()[3:7]}

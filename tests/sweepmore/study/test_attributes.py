@@ -86,5 +86,5 @@ def test_a_users_attributes_are_not_taken_for_ours() -> None:
 def test_other_programs_keep_theirs_beside_ours(key: str) -> None:
     study = optuna.create_study()
     study._storage.set_study_system_attr(study._study_id, key, 1)
-    store(study, "uid", "a")
+    store(study, uid="a")
     assert stored(study) == {"uid": "a"}
