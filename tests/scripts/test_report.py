@@ -867,7 +867,8 @@ def seen(browser: Browser) -> Iterator[Seen]:
 # Kind → how many of the marks have an extent and lie in their figure, for each kind there is.
 MARKS = """figure => {
     const frame = figure.querySelector("svg").getBoundingClientRect();
-    const kinds = {point: "[id*='-points-'] use", curve: "[id*='-curve-'] path, [id*='-line-'] path",
+    const kinds = {point: "[id*='-points-'] use",
+                   curve: "[id*='-curve-'] path, [id*='-line-'] path",
                    row: "[id*='-row-'] use",
                    bar: "[id*='-bar-'] path", count: "[id*='-count-']"};
     return Object.entries(kinds).map(([kind, query]) => [kind,
