@@ -331,11 +331,19 @@ def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
     assert best_run(open_study(outputs, "a")) == study.winning_run
 
 
+def always(run: Path) -> bool:
+    return True
+
+
+def never(run: Path) -> bool:
+    return False
+
+
 def test_a_split_that_another_study_opened_is_not_offered(outputs: Path) -> None:
     ours, study = additions(ROOT, None), open_study(outputs, "a")
     asks = {}
     for spent in (False, True):
-        told = replace(ours, is_spent=lambda run, spent=spent: spent)
+        told = replace(ours, is_spent={True: always, False: never}[spent])
         page = study_page(read_study(study, told, PLACE), told)
         asks[spent] = any("evaluate_test" in command for _, command in page.commands)
     assert asks == {False: True, True: False}
