@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # name, colour, marker, opacity
 STYLES = (
     ("labelled", BLUE, "o", 0.15),
+    ("accent", ORANGE, "o", 0.25),
     ("pruned", GREY, "x", 0.6),
     ("failed", PINK, "|", 0.9),
     ("far", BLUE, "^", 0.4),
