@@ -22,7 +22,7 @@ from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs import files, finding
 from sweepmore.runs import record as records
 from sweepmore.runs.record import Record
-from sweepmore.runs.tracking import Tracker, track
+from sweepmore.runs.tracking import TRIAL_KEY, Tracker, track
 from sweepmore.trial import SweepTrial
 from sweepmore.typed import dotted
 
@@ -169,4 +169,6 @@ def mirrored(run: Run) -> Iterator[Tracker]:
     with track(settings, run.record, about, job_type) as tracker:
         if trial is not None and tracker.run_id is not None:
             trial.set("wandb_id", tracker.run_id)
+            if tracker.url is not None:
+                trial.set(TRIAL_KEY, tracker.url)
         yield tracker

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ FLUSH_SECONDS = 2.0
 # Variables by which an enclosing W&B run would claim or rename ours: only the config decides.
 INHERITED = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_SWEEP_ID",
              "WANDB_MODE", "WANDB_DIR", "WANDB_JOB_TYPE", "WANDB_SERVICE")  # fmt: skip
+# The key under which a trial keeps the URL of its W&B run, or the command that uploads it. It is
+# sorted before all others, of which the dashboard shows six without scrolling.
+TRIAL_KEY = "W&B"
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,13 @@ class Tracker:
     def run_id(self) -> str | None:
         """The W&B run's id; None without a run."""
         return None if self._run is None else str(self._run.id)
+
+    @property
+    def url(self) -> str | None:
+        """Where the W&B run is shown; None offline and without a run."""
+        url: list[str | None] = []
+        self._attempt(lambda run: url.append(None if run.offline else run.url))
+        return url[0] if url else None
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Log a row of metrics at its ``step``."""
@@ -175,6 +186,17 @@ def offline_runs(folder: Path) -> list[Path]:
     """
     folders = [*folder.glob("wandb/offline-run-*"), *folder.glob("*/wandb/offline-run-*")]
     return sorted(run for run in folders if any(run.glob("*.wandb")))
+
+
+def sync_command(folder: Path) -> str | None:
+    """Return the command that uploads what a trial recorded offline; None where it did not.
+
+    That of a trial with repeats uploads all of its runs.
+    """
+    for runs in ("wandb/offline-run-*", "*/wandb/offline-run-*"):
+        if any(folder.glob(f"{runs}/*.wandb")):
+            return f"wandb sync {shlex.quote(str(folder))}/{runs}"
+    return None
 
 
 def is_synced(run: Path) -> bool:
