@@ -108,6 +108,25 @@ def _run(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
     return _data(upsertBucket={"bucket": bucket, "inserted": True})
 
 
+def _resumed(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there of a run that continues: its rows, its config and its summary."""
+    name = variables["name"]
+    begun = [v for v in stub.variables_of("UpsertBucket") if v["name"] == name and v["config"]]
+    if not begun:
+        return _data(model=None)
+    rows = stub.streamed(name, "wandb-history.jsonl")
+    summary = stub.streamed(name, "wandb-summary.json")
+    bucket = {"id": f"storage-{name}", "name": name, "displayName": begun[-1]["displayName"],
+              "summaryMetrics": json.dumps(summary[-1] if summary else {}),
+              "config": begun[-1]["config"], "tags": begun[-1]["tags"], "notes": None,
+              "wandbConfig": "{}", "group": begun[0]["groupName"], "jobType": None,
+              "logLineCount": 0, "historyLineCount": len(rows), "eventsLineCount": 0,
+              "historyTail": json.dumps([json.dumps(row) for row in rows[-1:]]),
+              "eventsTail": "[]"}  # fmt: skip
+    model = {"id": "project", "name": PROJECT, "entity": {"id": "entity", "name": ENTITY}}
+    return _data(model={**model, "bucket": bucket})
+
+
 def _files(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
     run = variables["run"]
     files = [{"name": name, "uploadUrl": f"{stub.url}/storage/{run}/{name}"}
@@ -122,6 +141,7 @@ ANSWERS = {
     "ProjectInternalId": _project_id,
     "upsertView": _view,
     "UpsertBucket": _run,
+    "RunResumeStatus": _resumed,
     "CreateRunFiles": _files,
 }
 

@@ -16,10 +16,10 @@ from optuna.trial import TrialState
 
 from sweepmore.runs.names import safe_name
 from sweepmore.study.application import Curves
-from sweepmore.study.attempts import Attempt, short
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import Winner
 from sweepmore.study.view import StudyView
-from sweepmore.wording import decimals, plural
+from sweepmore.wording import decimals, plural, short
 
 if TYPE_CHECKING:
     pass

@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 
 from sweepmore.errors import StudyError
-from sweepmore.runs.tracking import is_synced, offline_runs
+from sweepmore.runs.offline import is_synced, offline_runs
 from sweepmore.study.parts import parts_of
 from sweepmore.study.view import view
 from sweepmore.wording import plural

@@ -20,7 +20,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import python
@@ -91,12 +91,14 @@ class Commands:
 class Curve:
     """A number that runs log under ``key`` at each evaluation and leave in ``result.json``.
 
-    ``examples`` is the key of the result's ``data`` that says how many examples it is over.
+    ``examples`` is the key of the result's ``data`` that says how many examples it is over, and
+    ``best`` says which value W&B's summary keeps.
     """
 
     name: str
     key: str
     examples: str | None = None
+    best: Literal["min", "max"] = "min"
 
 
 @dataclass(frozen=True)

@@ -229,6 +229,7 @@ class OneTrial:
                 for folder in folders.earlier(place.study, attempt)
                 if folder != self.folder
             ),
+            params=dict(self.claimed.trial.params),
             _report=self._report if run.is_alone else self._ask_only,
             _set=self.claimed.set,
             _attach=self.claimed.attach,
