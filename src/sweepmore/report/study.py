@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +16,12 @@ from sweepmore.runs.names import searched_name
 from sweepmore.runs.places import Place
 from sweepmore.statistics.importance import shares
 from sweepmore.study.application import Application
-from sweepmore.study.attempts import Attempt, key_of, run_of, runs_each
-from sweepmore.study.attributes import StudyAttributes, Winner, WinnerRow
+from sweepmore.study.attempts import Attempt, run_of, runs_each
+from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.parts import application_of, confirmation_of
 from sweepmore.study.records import unnamed
 from sweepmore.study.view import StudyView, best_of, view
-from sweepmore.study.winners import tested
+from sweepmore.study.winners import as_searched, tested
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,3 @@ def names_of(study: optuna.Study, application: Application) -> list[str]:
         if len(names) == number:
             return list(names)
     return unnamed(number)
-
-
-def as_searched(winner: Winner, search: StudyView) -> Winner:
-    """Return a winner's record with the trial numbers of the search, not of the confirmation."""
-    numbers = {key_of(attempt.params): attempt.root for attempt in reversed(search.ranked)}
-
-    def renumbered(row: WinnerRow) -> WinnerRow:
-        return replace(row, trial=numbers.get(key_of(row.params), row.trial))
-
-    trial = numbers.get(key_of(winner.params), winner.trial)
-    return replace(winner, trial=trial, rows=tuple(map(renumbered, winner.rows)))

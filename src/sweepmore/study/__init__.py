@@ -14,6 +14,7 @@ __all__ = [
     "records",
     "seeds",
     "slots",
+    "verdict",
     "view",
     "winners",
 ]

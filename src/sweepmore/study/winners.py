@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import optuna
 
 from sweepmore.statistics.intervals import Interval, unpaired
-from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.attempts import key_of
+from sweepmore.study.attributes import StudyAttributes, Winner, WinnerRow
+from sweepmore.study.view import StudyView
 from sweepmore.wording import decimals, plural, plus_minus
 
 
@@ -76,3 +79,14 @@ def keep_tested_run(confirmed: optuna.Study) -> None:
     before = StudyAttributes.of(confirmed)
     if before.test is not None and before.tested_run is None and before.winner is not None:
         StudyAttributes(tested_run=str(before.winner.run)).write(confirmed)
+
+
+def as_searched(winner: Winner, search: StudyView) -> Winner:
+    """Return a winner's record with the trial numbers of the search, not of the confirmation."""
+    numbers = {key_of(attempt.params): attempt.root for attempt in reversed(search.ranked)}
+
+    def renumbered(row: WinnerRow) -> WinnerRow:
+        return replace(row, trial=numbers.get(key_of(row.params), row.trial))
+
+    trial = numbers.get(key_of(winner.params), winner.trial)
+    return replace(winner, trial=trial, rows=tuple(map(renumbered, winner.rows)))
