@@ -54,7 +54,7 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
         fact
         for name, result in named_results
         for fact in (
-            (name, _ended(application.curves, result)),
+            (name, ended(application.curves, result)),
             *((f"{name}: the {label}", text) for label, text in additions.numbers(result)),
         )
     ]
@@ -90,7 +90,7 @@ def _logged(
     ]
 
 
-def _ended(curves: Curves, result: Mapping[str, Any]) -> str:
+def ended(curves: Curves, result: Mapping[str, Any]) -> str:
     """Say how a run ended: by its final losses if it is ok, else by its status and the reason."""
     if result["status"] != "ok":
         return f"{result['status']}: {result['reason']}"

@@ -32,6 +32,8 @@ INHERITED = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_NAME", "WANDB_RUN_GROUP", "W
 
 # What W&B takes of a tag and of a run's name (its server refuses longer ones).
 LONGEST_TAG, LONGEST_NAME = 64, 128
+# Jobs whose process runs the application's code; others only report on a run.
+COMPUTING = ("train", "trial")
 # Tags of a run that has not ended (it may have been killed), and of one that another has replaced.
 UNFINISHED, SUPERSEDED = "unfinished", "superseded"
 
@@ -215,7 +217,8 @@ def _open(settings: Tracking, record: Record, about: About) -> Any | None:
             settings=_fast(about.job_type),
         )
         _define(run, about.best)
-        _keep_diff(run, about.config)
+        if about.job_type in COMPUTING:
+            _keep_diff(run, about.config)
         return run
     except Exception as error:
         if settings.mode == "online":  # no network, or the key was refused: record for later

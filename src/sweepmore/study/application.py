@@ -131,9 +131,10 @@ class Application:
     ``name`` tells applications apart. ``objectives`` are the names of a study's values, with their
     units, as many as it has directions. ``columns`` are keys of what trials keep as ``result``,
     each with the head of its column. ``begin`` is what to type where there is nothing yet.
-    ``evaluators`` are files that decide what a value means: where
-    one changes, values are not comparable. They and the scripts of commands are looked for in
-    ``root``, the folder of the task's file, which the parent of a sweep fills in.
+    ``weights`` is the file of a run that W&B keeps of a confirmed winner. ``evaluators`` are files
+    that decide what a value means: where one changes, values are not comparable. They and the
+    scripts of commands are looked for in ``root``, the folder of the task's file, which the parent
+    of a sweep fills in.
     """
 
     name: str = ""
@@ -142,6 +143,7 @@ class Application:
     columns: Mapping[str, str] = field(default_factory=dict)
     commands: Commands = Commands()
     begin: str | None = None
+    weights: str | None = None
     evaluators: tuple[str, ...] = ()
     root: str | None = None
 
