@@ -272,6 +272,30 @@ def test_a_resumed_run_is_one_run_on_the_server(few_names: Path, tmp_path: Path)
         ]
 
 
+def test_online_a_resumed_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In processes of their own, as a run and its continuation are."""
+    code = (
+        "import sys; from pathlib import Path; from sweepmore.runs import record;"
+        "from sweepmore.runs.tracking import *; folder, step = Path(sys.argv[1]), int(sys.argv[2]);"
+        "about = dict(config={}, overrides=[], facts={}, packages=[]);"
+        "opened = record.reopen(folder, step - 1) if step else record.create(folder, **about);\n"
+        "with track(Tracking(mode='online'), opened, About(best={'loss': 'min'})) as tracker:\n"
+        "    tracker.log({'step': step, 'loss': 2.0 - step}); tracker.status = sys.argv[3]"
+    )
+    with serve() as stub:
+        env = environment({**stub.env(), "HOME": str(tmp_path)})
+        for step, status in ((0, "interrupted"), (1, "ok")):
+            words = [sys.executable, "-c", code, str(tmp_path / "run"), str(step), status]
+            done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=PATIENCE)
+            assert done.returncode == 0, done.stderr
+            assert "recording offline" not in done.stderr
+        assert len({v["name"] for v in stub.variables_of("UpsertBucket")}) == 1
+        (run,) = stub.streams
+        rows = stub.streamed(run, "wandb-history.jsonl")
+        assert [(row["step"], row["loss"]) for row in rows] == [(0, 2.0), (1, 1.0)]
+        assert stub.variables_of("UpsertBucket")[-1]["tags"] == ["ok"]
+
+
 def test_an_attempt_that_begins_again_is_another_run(tmp_path: Path) -> None:
     def begun(attempt: int) -> records.Record:
         return records.create(
