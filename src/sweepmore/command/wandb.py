@@ -87,19 +87,18 @@ def _runs(folders: Sequence[Path], place: Place, wanted: Wanted | None) -> None:
 def _studies(names: Sequence[str], place: Place, wanted: Wanted | None) -> None:
     """Upload the runs of studies, and write one report of all, unless none is wanted."""
     from sweepmore.report.upload import sync_study, uploads
-    from sweepmore.report.wandb_report import metric_of, publish_studies
+    from sweepmore.report.wandb_report import publish_studies, require_reportable
     from sweepmore.report.wandb_winner import record_winner
 
     with ExitStack() as databases:
-        subjects = []
-        for name in names:
-            study, subject = databases.enter_context(_opened(name, place))
-            if wanted is not None:
-                metric_of(subject.study, wanted.metric)  # before anything is uploaded
+        found = [databases.enter_context(_opened(name, place)) for name in names]
+        subjects = [subject for _, subject in found]
+        if wanted is not None:  # before anything is uploaded
+            require_reportable(subjects, wanted)
+        for study, subject in found:
             record_winner(subject.study)
-            if wanted is None or uploads(study).left:
+            if wanted is None or uploads(study).left:  # else they were online, or are there
                 sync_study(study)
-            subjects.append(subject)
         if wanted is not None:
             print(f"report   {publish_studies(subjects, wanted)}")
 

@@ -79,15 +79,22 @@ def _in_summary(curve: Curve, run: Path) -> str:
     return f"result.{curve.key}" if (run / "result.json").exists() else curve.key
 
 
+def require_reportable(subjects: Sequence[Subject], wanted: Wanted) -> str:
+    """Return the key that trials are compared by. Raises ConfigError if there is none, and
+    StudyError if the studies differ in their data or objective."""
+    studies = [subject.study for subject in subjects]
+    comparison.require_comparable(studies)
+    return metric_of(studies[0], wanted.metric)
+
+
 def publish_studies(subjects: Sequence[Subject], wanted: Wanted) -> str:
     """Create or update the report of a study or of several compared, and return its URL.
 
-    Raises ConfigError if W&B refuses the report, and StudyError if the project does not exist, or
-    if the studies differ in their data or objective.
+    Raises ConfigError if W&B refuses the report, StudyError if the project does not exist, and
+    both as ``require_reportable`` does.
     """
+    metric = require_reportable(subjects, wanted)
     studies = [subject.study for subject in subjects]
-    comparison.require_comparable(studies)
-    metric = metric_of(studies[0], wanted.metric)
     names = [subject.study.seen.name for subject in subjects]
     trials = plural(sum(len(study.seen.counted) for study in studies), "trial")
     what = "A study" if len(studies) == 1 else f"{len(studies)} studies"
