@@ -75,7 +75,7 @@ def test_a_bare_grid_is_a_named_resumable_study(train: Train) -> None:
         assert run.display_name == f"{name}-{trial.number} hidden={hidden} emb={emb}"
         assert config["study"] == {
             "name": name, "trial": trial.number, "attempt": 0, "seed": result["seed"],
-            "settings": f"hidden={hidden} emb={emb}",
+            "settings": f"emb={emb} hidden={hidden}",
         }  # fmt: skip
         assert config["model"]["emb"] == emb
         assert not {"wandb", "resume"} & config.keys()

@@ -75,10 +75,10 @@ def of_trial(
 ) -> tuple[About, Tracking]:
     """Return what W&B is told of a trial's run: whose it is, and what sets it apart from others.
 
-    ``study.settings`` in its config is equal for all seeds of a configuration, which W&B can
-    therefore group by it.
+    ``study.settings`` in its config is equal for all seeds of a configuration, in the search and
+    in its confirmation: W&B groups by it.
     """
-    params = [f"{name}={value}" for name, value in last_parts(trial.params).items()]
+    params = [f"{name}={value}" for name, value in sorted(last_parts(trial.params).items())]
     study = {"name": trial.study, "trial": trial.root, "attempt": trial.attempt, "seed": seed,
              "settings": " ".join(params)}  # fmt: skip
     config = {**about.config, "study": study}
