@@ -218,7 +218,7 @@ def ways_on(folder: Path, config: Config, result: Result) -> None:
     else:
         print(f"folder   {shown_path(folder)}")
     if not all(map(is_synced, offline_runs(folder))):
-        print(f"W&B      offline; to upload it: {place.verb('wandb', name)}")
+        print(f"W&B      offline; to upload it to your account: {place.verb('wandb', name)}")
     if result.status == "ok":
         # sweeps=minute searches given_names: on other data it would not find a better model
         search = " · python train.py -m sweeps=minute" if config.data == Data() else ""

@@ -27,6 +27,11 @@ def decimals(value: float, beside: float = 0.0, *, sign: str = "", places: int =
     return f"{value:{sign}.4g}"
 
 
+def real_minus(number: str) -> str:
+    """``number`` with a minus sign in place of its hyphen, for people."""
+    return f"−{number[1:]}" if number.startswith("-") else number
+
+
 def plus_minus(mean: float, half: float, *, sign: str = "") -> str:
     """``mean ± half``: a mean and half the width of its interval."""
     return f"{decimals(mean, half, sign=sign)} ± {decimals(half, mean)}"

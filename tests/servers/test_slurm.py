@@ -196,7 +196,7 @@ def test_the_parents_signal_cancels_its_jobs(
         process.send_signal(signum)  # unshare and sh have become Python by exec
         said = app.finished(process, 128 + signum)
         until_empty(cluster)
-    assert "4 unfinished trials; to continue" in said
+    assert "4 of them begun; to continue" in said
     trials = app.trials()
     assert len(attempts(trials, "handed_back")) == 4
     assert TrialState.RUNNING not in {t.state for t in trials}
@@ -234,7 +234,7 @@ def test_ctrl_c_cancels_jobs_that_squeue_does_not_tell_of(
         assert process.poll() is None
         deaf.unlink()
         said = app.finished(process, 130)
-    assert "4 unfinished trials; to continue" in said
+    assert "4 of them begun; to continue" in said
     assert "a worker died" not in said
 
 

@@ -34,11 +34,21 @@ def additions(root: Path, url: URL | None) -> Additions:
     def warnings(folder: Path) -> list[str]:
         from nplm.app import report
 
-        return report.warnings(folder, root, url)
+        return report.warnings(folder)
 
     def sections(folder: Path) -> list[Section]:
         from nplm.app import report
 
         return report.sections(folder)
 
-    return Additions(describe, numbers, note, facts, warnings, sections, root)
+    def clauses(folder: Path) -> list[str]:
+        from nplm.app import report
+
+        return report.clauses(folder)
+
+    def chips(folder: Path) -> list[str]:
+        from nplm.app import report
+
+        return report.chips(folder, root, url)
+
+    return Additions(describe, numbers, note, facts, warnings, sections, clauses, chips, root)

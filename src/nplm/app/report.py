@@ -85,17 +85,27 @@ def gains(folder: Path) -> list[tuple[str, Estimate]]:
     return gains
 
 
-def warnings(folder: Path, root: Path, url: URL | None) -> list[str]:
-    """Return what makes the run's dev loss mean less than it seems to, and its split's looks.
+def chips(folder: Path, root: Path, url: URL | None) -> list[str]:
+    """Return the run's data, and how many looks its test split has had.
 
     Looks are counted by the receipts under ``root`` and by the rows of the database ``url``.
     """
     _, splits, _ = opened(folder)
-    recorded = looks_at(splits, root / LOOKS, url)
-    return [*warnings_of(folder), f"this test split has had {recorded}"]
+    return [splits.name, f"{looks_at(splits, root / LOOKS, url)} at test"]
 
 
-def warnings_of(folder: Path) -> list[str]:
+def clauses(folder: Path) -> list[str]:
+    """Return how the run compares with the better way of counting, for a sentence about it."""
+    context, over = min(gains(folder), key=lambda row: row[1].mean)
+    by = decimals(abs(over.mean), over.low, places=3)
+    if over.low <= 0 <= over.high:
+        return [f"it is as good as counting with {context} of context"]
+    if over.mean < 0:
+        return [f"counting with {context} of context is still {by} better"]
+    return [f"it beats counting by {by}"]
+
+
+def warnings(folder: Path) -> list[str]:
     """Return what makes the run's dev loss mean less than it seems to."""
     _, splits, _ = opened(folder)
     warnings = [

@@ -62,7 +62,7 @@ def confirm(
     mean.
 
     Rerun the same command to continue an interrupted confirmation, and after more trials to
-    confirm what they found. What has begun keeps its seeds: you need not repeat options.
+    confirm what they found. What has begun keeps its seeds, so leave out --seeds then.
 
     Example: sweepmore confirm last --top 3 --seeds 8
     """

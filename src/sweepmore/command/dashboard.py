@@ -20,7 +20,7 @@ def dashboard(
     outputs: Outputs = None,
     storage: Storage = None,
 ) -> None:
-    """Show studies in Optuna's dashboard: contours, parallel coordinates, every trial.
+    """Show studies in Optuna's dashboard, with contours.
 
     It ends with Ctrl-C. It has no authentication: other users of this machine can open its port.
 

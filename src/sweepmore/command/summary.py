@@ -128,7 +128,8 @@ def print_folder(folder: Path) -> None:
     if error.exists():
         print(f"error    {shown_path(error)}")
     if offline := [run for run in offline_runs(folder) if not is_synced(run)]:
-        print(f"W&B      wandb sync {shlex.join(map(shown_path, offline))}")
+        shows = shlex.join(["wandb", "leet", shown_path(offline[-1].parent)])
+        print(f"W&B      offline; to see it here: {shows}")
 
 
 def again(trial: TrialRecord, study: optuna.Study) -> str:

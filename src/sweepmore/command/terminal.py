@@ -16,7 +16,7 @@ WIDEST = 100
 
 
 def print_table(table: Table) -> None:
-    """Print a table, cut to the terminal's width; the last column takes what is left."""
+    """Print a table as wide as the terminal; the last column takes what is left, and wraps."""
     from sweepmore.report.document import cell
 
     console = Console(highlight=False, markup=False)  # objective=[a,b] would be read as markup
@@ -24,7 +24,9 @@ def print_table(table: Table) -> None:
     lines = Lines(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     for k, name in enumerate(table.head):
         last = k == len(table.head) - 1
-        lines.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
+        # the last column has the settings, by which one tells the rows apart
+        lines.add_column(name, no_wrap=not last, overflow="fold" if last else "ellipsis",
+                         ratio=1 if last else None)  # fmt: skip
     for row in table.rows:
         lines.add_row(*map(cell, row))
     console.print(lines)

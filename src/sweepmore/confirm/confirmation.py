@@ -32,7 +32,7 @@ from sweepmore.study.loading import load
 from sweepmore.study.view import view
 from sweepmore.study.winners import TESTED_BEFORE, keep_tested_run, tested
 from sweepmore.sweep.note import write_note
-from sweepmore.wording import plural
+from sweepmore.wording import fitted, plural
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
         print_noise(deviation, seeds, trials=trials, beside=measured[0].mean)
         return searched.study_name
     if news := told_unconfirmed(unconfirmed(searched)):
-        print(f"since    {news}: another round, with the same seeds", flush=True)
+        print(fitted(f"since    {news}: another round, with the same seeds"), flush=True)
     # Train every round with the same fresh seeds, so that differences between configurations are
     # paired. Then train the winner with final seeds: those that chose it flatter it.
     plans = rounds(searched, request.top, seeds, seed_key)

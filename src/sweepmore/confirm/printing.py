@@ -50,7 +50,7 @@ def print_outcome(outcome: Outcome, record: Winner) -> None:
     confirmation, final = outcome.confirmation, outcome.final
     # The table, best mean first; the arrow marks the winner, which need not be the first row.
     seeds = len(confirmation.winner.values)
-    print(f"\nconfirmed: each mean is of the same {seeds} fresh seeds, ± its own 95 % interval")
+    print(f"\nconfirmed: each mean is of the same {seeds} fresh seeds, ± its 95 % interval")
     print("tied: the paired difference to the best may be zero")
     print(" trial    search      fresh mean   behind the best         parameters  seconds")
     for row in confirmation.rows:
@@ -71,8 +71,8 @@ def print_outcome(outcome: Outcome, record: Winner) -> None:
         print(fitted(f"warning  {warning}"))
     # The run whose number is to be reported on test.
     print(f"folder   {shown_path(record.run)}")
-    print(f"         the middle one of its {record.seeds} runs, with seed "
-          f"{record.seed}: typical, not the luckiest")  # fmt: skip
+    print(fitted(f"         the middle one of its {record.seeds} runs, with seed "
+                 f"{record.seed}: typical, not the luckiest"))  # fmt: skip
 
 
 def print_left_out(chosen: Sequence[Attempt], outcome: Outcome) -> None:

@@ -29,8 +29,9 @@ class Additions:
     ``describe`` is the function that the application registers. Single runs and studies of older
     versions need it, because they store no description. ``numbers`` adds facts from a run's
     ``result.json``, and ``note`` says how to read the curves of runs. ``facts``, ``warnings`` and
-    ``sections`` open the run in a folder. ``scripts`` is the folder of the scripts that a page may
-    name.
+    ``sections`` open the run in a folder; so do ``clauses``, which end the page's first sentence,
+    and ``chips``, a few words each on what the run is about. ``scripts`` is the folder of the
+    scripts that a page may name.
     """
 
     describe: Describe = lambda config: Application()
@@ -39,6 +40,8 @@ class Additions:
     facts: Callable[[Path], Sequence[tuple[str, str]]] = nothing
     warnings: Callable[[Path], Sequence[str]] = nothing
     sections: Callable[[Path], Sequence[Section]] = nothing
+    clauses: Callable[[Path], Sequence[str]] = nothing
+    chips: Callable[[Path], Sequence[str]] = nothing
     scripts: Path | None = None
 
     def of(self, application: Application) -> Additions:
@@ -51,7 +54,9 @@ class Additions:
 
     def recorded(self) -> Additions:
         """Return these additions without those that open a run's data or weights."""
-        return replace(self, facts=nothing, warnings=nothing, sections=nothing)
+        return replace(
+            self, facts=nothing, warnings=nothing, sections=nothing, clauses=nothing, chips=nothing
+        )
 
     def own(
         self, application: Application, command: Command | None, **words: str
@@ -70,6 +75,8 @@ class Told:
     facts: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
     sections: Sequence[Section] = ()
+    clauses: Sequence[str] = ()
+    chips: Sequence[str] = ()
 
 
 def tell(additions: Additions, run: Path) -> Told:
@@ -84,6 +91,12 @@ def tell(additions: Additions, run: Path) -> Told:
     if not (run / "result.json").exists():
         return Told(warnings=[f"the run of the best is gone: {shown_path(run)}"])
     try:
-        return Told(additions.facts(run), additions.warnings(run), additions.sections(run))
+        return Told(
+            additions.facts(run),
+            additions.warnings(run),
+            additions.sections(run),
+            additions.clauses(run),
+            additions.chips(run),
+        )
     except UserError as error:
         return Told(warnings=[f"{name_of(run)} cannot be described further: {error.problem}"])

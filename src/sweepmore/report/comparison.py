@@ -28,8 +28,11 @@ def compare_studies(studies: Sequence[Study]) -> Page:
     require_comparable(studies)
     views, metric = [study.seen for study in studies], first.metrics[0]
     pictures = [
-        Picture([figures.anytime(views, metric, "trials")], "At equal numbers of trials."),
-        Picture([figures.anytime(views, metric, "time")], "At equal work: seconds of all trials."),
+        Picture(
+            [figures.anytime(views, metric, by) for by in ("trials", "time")],
+            "At equal numbers of trials, and at equal work: seconds of all trials.",
+            columns=2,
+        ),
     ]
     facts, table = _side_by_side(studies)
     left = [study.seen.name for study in studies if study.winner is None and study.is_search]
@@ -47,7 +50,11 @@ def compare_studies(studies: Sequence[Study]) -> Page:
             Section("Side by side", tables=[table]),
             Section("Best so far", pictures=pictures),
         ],
-        commands=[("One of them:", first.place.verb("report", views[0].name))],
+        commands=[
+            *(("Confirm it first:", first.place.verb("confirm", name)) for name in left),
+            ("One of them:", first.place.verb("report", views[0].name)),
+        ],
+        verdict=_answer(facts),
     )
 
 
@@ -68,6 +75,14 @@ def require_comparable(studies: Sequence[Study]) -> None:
                     value=[mine, theirs],
                     cure="Only values of the same question on the same data can be compared.",
                 )
+
+
+def _answer(facts: Sequence[tuple[str, str]]) -> str:
+    """Write the first fact as a sentence."""
+    label, text = facts[0]
+    if label.endswith(" is"):
+        return f"{label} {text}."
+    return f"{label[0].upper()}{label[1:]}: {text}. Nothing is confirmed, so it may be luck."
 
 
 def _told(value: Any) -> str:

@@ -18,7 +18,8 @@ def confirmed_section(study: Study) -> Section:
     winner = study.winner
     picture = Picture(
         [figures.confirmed(winner, study.metrics[0])],
-        "On the line, the search's value was right; bars are 95 % intervals.",
+        "The bracket joins what is tied. Hollow circles are the search's own values: the best of "
+        "many look better than they are.",
     )
     pictures = [picture] if len(winner.rows) > 1 else []  # a single point says nothing
     text = _what_seeds_say(winner, study.sign)

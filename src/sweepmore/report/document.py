@@ -6,15 +6,16 @@ Its tables are sorted by a script of a dozen lines: a library's would be longer 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweepmore.report.chart import Chart
-from sweepmore.report.drawing import draw, save, svg
+from sweepmore.report.drawing import draw, save, svg, without_outliers
 from sweepmore.runs.files import write_atomic
-from sweepmore.wording import decimals
+from sweepmore.wording import decimals, real_minus
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Picture:
     columns: int = 1
 
     @property
+    def shown(self) -> Chart:
+        """Return the first chart as it is drawn: its subtitle counts what is left out."""
+        return without_outliers(self.charts[0])
+
+    @property
     def name(self) -> str:
         return "slices" if len(self.charts) > 1 else self.charts[0].name
 
@@ -57,7 +63,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: the answer first (``facts``), then ``warnings`` about it, then the evidence."""
+    """A page: the answer first, then what makes one hesitate, the evidence, the facts.
+
+    ``verdict`` is the answer in a sentence, ``number`` the value to remember and what it is;
+    ``chips`` say in a few words each what it rests on. ``warnings`` come in order of their weight.
+    """
 
     title: str
     subtitle: str
@@ -65,6 +75,9 @@ class Page:
     warnings: Sequence[str]
     sections: Sequence[Section]
     commands: Sequence[tuple[str, str]] = ()
+    verdict: str = ""
+    number: tuple[str, str] | None = None
+    chips: Sequence[str] = ()
 
 
 def write(page: Page, folder: Path) -> Path:
@@ -84,13 +97,19 @@ def write(page: Page, folder: Path) -> Path:
             figure = draw(picture.charts, picture.columns)
             drawn[picture.name] = svg(figure, picture.charts)
             save(figure, folder / f"{picture.name}.png")
-    environment.filters |= {"cell": cell, "sorts_by_number": sorts_by_number}
+    for each in (cell, sorts_by_number, anchor, digits):
+        environment.filters[each.__name__] = each
     text = environment.get_template("page.html.j2").render(page=page, drawn=drawn)
     for old in folder.glob("*.png"):
         if old.stem not in drawn:
             old.unlink()
     write_atomic(folder / "index.html", text)
     return folder / "index.html"
+
+
+def anchor(title: str) -> str:
+    """Return the name by which a link leads to a section: ``What fresh seeds say`` by its words."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
 
 
 def sorts_by_number(value: Any) -> bool:
@@ -104,9 +123,19 @@ def cell(value: Any, typed: bool = False) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if typed:
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
     if isinstance(value, float):
-        return f"{value:.4g}" if typed else decimals(value)
-    return f"{value:,}" if isinstance(value, int) and not typed else str(value)
+        return real_minus(decimals(value))
+    return real_minus(f"{value:,}") if isinstance(value, int) else str(value)
+
+
+def digits(value: Any, typed: bool = False) -> str:
+    """Return a value as a page's table shows it: a float has four significant digits."""
+    if isinstance(value, float) and not typed and math.isfinite(value):
+        text = f"{value:,.0f}" if 1_000 <= abs(value) < 1e7 else f"{value:#.4g}"
+        return real_minus(text.removesuffix("."))
+    return cell(value, typed)
 
 
 def markdown(table: Table) -> str:

@@ -14,9 +14,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from sweepmore.report.shapes import STYLES, forest, heat_map, parallel
 from sweepmore.statistics.importance import fence
 
 if TYPE_CHECKING:
@@ -37,16 +36,22 @@ def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
     size = (9.0, 4.6) if columns == 1 else (max(9.0, 3.4 * columns), 2.9 * rows)
     if charts[0].counts:
         size = (7.2, 6.8)
-    elif charts[0].bars:
-        size = (9.0, 1.2 + 0.4 * len(charts[0].bars))
+    elif charts[0].bars or charts[0].rows:
+        size = (9.0, 1.3 + 0.4 * (len(charts[0].bars) + len(charts[0].rows)))
     figure = Figure(figsize=(size[0], size[1] * (rows if columns == 1 else 1)), dpi=110,
                     layout="constrained")  # fmt: skip
     for index, chart in enumerate(charts):
-        _draw(figure.add_subplot(rows, columns, index + 1), chart, small=columns > 1)
+        axes = figure.add_subplot(rows, columns, index + 1)
+        if chart.scales:
+            parallel(axes, chart)
+        elif chart.rows:
+            forest(axes, chart)
+        else:
+            _draw(axes, chart, small=columns > 1, legend=columns == 1 or index == 0)
     return figure
 
 
-def _draw(axes: Axes, chart: Chart, small: bool) -> None:
+def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
     # data; curves in reverse, so that the first lies on top
     for k, (curve, colour) in reversed([*enumerate(zip(chart.curves, colours_of(chart)))]):
         style = {"drawstyle": "steps-post"} if chart.steps else {}
@@ -55,28 +60,32 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
             axes.fill_between(curve.x, curve.low, curve.high, color=GREY, alpha=0.25, linewidth=0)
         (line,) = axes.plot(curve.x, curve.y, color=colour, linewidth=1.4, label=curve.label,
                             **style)  # type: ignore[arg-type]  # fmt: skip
-        line.set_gid(f"curve-{chart.name}-{k}")
+        of_trial = "" if curve.trial is None else f"-t{curve.trial}"
+        line.set_gid(f"curve-{chart.name}-{k}{of_trial}")
     for style_name, colour, marker, alpha in STYLES:
         group = [p for p in chart.points if p.style == style_name]
         if group:
             area = 160 if style_name == "labelled" else 14 if small else 24
+            area *= 2 if style_name == "winner" else 1
             bars = [p for p in group if p.half is not None and math.isfinite(p.half)]
             axes.errorbar([p.x for p in bars], [p.y for p in bars], [p.half or 0.0 for p in bars],
                           fmt="none", ecolor=colour, alpha=0.6, elinewidth=1)  # fmt: skip
             dots = axes.scatter([p.x for p in group], [p.y for p in group], s=area,
                                 color=colour, marker=marker, alpha=alpha,
                                 label=chart.legend.get(style_name),
-                                linewidths=1.2 if marker == "x" else 0)  # fmt: skip
+                                linewidths=1.2 if marker in "x|" else 0)  # fmt: skip
             if style_name == "labelled":
                 for p in group:
                     axes.annotate(p.tooltip, (p.x, p.y), ha="center", va="center", parse_math=False)
             dots.set_gid(f"points-{chart.name}-{style_name}")
     if chart.bars:
         names = [name for name, _ in reversed(chart.bars)]
-        for k, bar in enumerate(axes.barh(names, [v for _, v in reversed(chart.bars)], color=BLUE)):
+        bars_drawn = axes.barh(names, [v for _, v in reversed(chart.bars)], color=BLUE)
+        axes.bar_label(bars_drawn, fmt="{:.0%}", padding=4, fontsize=9)
+        for k, bar in enumerate(bars_drawn):
             bar.set_gid(f"bar-{chart.name}-{k}")
     if chart.counts:
-        _heat_map(axes, chart)
+        heat_map(axes, chart)
         return
 
     # scales, which depend on the limits of the data drawn so far
@@ -95,42 +104,45 @@ def _draw(axes: Axes, chart: Chart, small: bool) -> None:
     if chart.categories:
         axes.set_xticks(range(len(chart.categories)), chart.categories)
         axes.margins(x=0.15)
+    if chart.whole_x:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis in (axes.xaxis, axes.yaxis):
+        _separate_thousands(axis)
     if chart.top is not None or chart.bottom is not None:
         axes.set_ylim(chart.bottom, chart.top)
 
-    # words; a small chart has no room for a title
+    # words; a page writes the title of a single chart above the figure
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
-    if not small:
+    if small:
         axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
-    if len(chart.curves) > 1 or (chart.curves and chart.points) or chart.legend:
+    named = len([curve for curve in chart.curves if curve.label]) > 1
+    if legend and (named or (chart.curves and chart.points and not small) or chart.legend):
+        # above the axes, where no mark lies
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, loc="upper right")
+        axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9, loc="lower left",
+                    bbox_to_anchor=(0, 1.08 if small else 1), ncols=2 if small else 4)  # fmt: skip
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-
-
-def _heat_map(axes: Axes, chart: Chart) -> None:
-    """Draw counts by the darkness of their logarithm: a few pairs are far more frequent."""
-    values = np.log1p(np.array(chart.counts, dtype=float))
-    axes.imshow(values, cmap="Blues", aspect="auto")
-    places = range(len(chart.categories))
-    axes.set_xticks(places, chart.categories, fontsize=8)
-    axes.set_yticks(places, chart.categories, fontsize=8)
-    axes.tick_params(length=0)
-    for row, column in np.ndindex(values.shape):
-        dark = values[row, column] > 0.6 * values.max()
-        axes.text(column, row, f"{chart.counts[row][column]}", ha="center", va="center",
-                  fontsize=4, color="#ffffff" if dark else "#333333",
-                  gid=f"count-{chart.name}-{row}-{column}")  # fmt: skip
-    axes.set_xlabel(chart.x_label)
-    axes.set_ylabel(chart.y_label)
-    axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
 
 
 def _has_logarithm(interval: Sequence[float]) -> bool:
     """Whether an axis may be logarithmic. A share, a gain or a reward may be 0 or less."""
     return bool(min(interval) > 0)
+
+
+def _separate_thousands(axis: Axis) -> None:
+    """Write 200,000 for 200000 on a linear axis; a logarithmic one has its own formatter."""
+    from matplotlib.ticker import FixedFormatter, ScalarFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    formatter = axis.get_major_formatter()
+    if not isinstance(formatter, ScalarFormatter) or isinstance(formatter, FixedFormatter):
+        return
+    if 10_000 <= max(abs(low), abs(high)) < 1e9:
+        axis.set_major_formatter("{x:,.0f}")
 
 
 def _plain_ticks(axis: Axis, few: bool) -> None:
@@ -147,18 +159,8 @@ def _plain_ticks(axis: Axis, few: bool) -> None:
         MaxNLocator(4 if few else 7) if within_a_decade
         else LogLocator(subs=(1,) if high / low > (100 if few else 10_000) else (1, 2, 5))
     )  # fmt: skip
-    axis.set_major_formatter("{x:.4g}")
+    axis.set_major_formatter(lambda x, _: f"{x:,.0f}" if 1_000 <= x < 1e9 else f"{x:.4g}")
     axis.set_minor_formatter(NullFormatter())
-
-
-# name, colour, marker, opacity
-STYLES = (
-    ("labelled", BLUE, "o", 0.15),
-    ("pruned", GREY, "x", 0.6),
-    ("complete", BLUE, "o", 0.65),
-    ("tied", GREEN, "o", 0.9),
-    ("winner", ORANGE, "D", 1.0),
-)
 
 
 def colours_of(chart: Chart) -> list[str]:
@@ -168,7 +170,7 @@ def colours_of(chart: Chart) -> list[str]:
     it. A single curve beside points is orange, to stand out from them.
     """
     if len(chart.curves) == 1 and chart.points:
-        return [ORANGE]
+        return [SKY]
     colours, wheel = list[str](), iter(COLOURS * len(chart.curves))
     for curve in chart.curves:
         same = colours and (curve.dashed or not curve.label)
@@ -193,12 +195,12 @@ def without_outliers(chart: Chart) -> Chart:
         return chart
     kept = [p for p in chart.points if sign * p.y <= worst]
     left, end = len(chart.points) - len(kept), sign * worst
-    title = chart.title
+    subtitle = chart.subtitle
     if left:
-        title += f" · {left} {'below' if sign < 0 else 'above'}"
+        subtitle += f" · {left} {'below' if sign < 0 else 'above'}"
     if sign < 0:
-        return replace(chart, points=kept, title=title, bottom=end)
-    return replace(chart, points=kept, title=title, top=end)
+        return replace(chart, points=kept, subtitle=subtitle, bottom=end)
+    return replace(chart, points=kept, subtitle=subtitle, top=end)
 
 
 def _without_corner(chart: Chart) -> Chart:
@@ -208,7 +210,7 @@ def _without_corner(chart: Chart) -> Chart:
     if len(kept) == len(chart.points):
         return chart
     left = len(chart.points) - len(kept)
-    return replace(chart, points=kept, title=f"{chart.title} · {left} beyond")
+    return replace(chart, points=kept, subtitle=f"{chart.subtitle} · {left} beyond")
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -242,6 +244,9 @@ def svg(figure: Figure, charts: Sequence[Chart]) -> str:
         for style_name, *_ in STYLES:
             group = [p for p in chart.points if p.style == style_name]
             text = _with_titles(text, f"points-{chart.name}-{style_name}", group)
+    # curves and rows of a trial; points have theirs already
+    of_trial = r'(<g id="(?:line-\w+|row-\w+|curve-\w+-\d+)-t?(\d+)")'
+    text = re.sub(of_trial, r'\1 data-trial="\2"', text)
     prefix = charts[0].name
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'"#([^"]+)"', rf'"#{prefix}-\1"', text)
@@ -260,7 +265,8 @@ def _with_titles(text: str, gid: str, points: Sequence[Point]) -> str:
         point = next(titles, None)
         if point is None:
             return match.group(0)
-        return f"<use {match.group(1)}><title>{escape(point.tooltip)}</title></use>"
+        trial = "" if point.trial is None else f' data-trial="{point.trial}"'
+        return f"<use {match.group(1)}{trial}><title>{escape(point.tooltip)}</title></use>"
 
     changed = re.sub(r"<use ([^>]*?)/>", titled, text[begin:end])
     return text[:begin] + changed + text[end:]

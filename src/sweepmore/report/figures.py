@@ -8,25 +8,24 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from optuna.trial import TrialState
 
+from sweepmore.report.chart import Better, Chart, Curve, Point, Row
 from sweepmore.runs.names import safe_name
 from sweepmore.study.application import Curves
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import Winner
 from sweepmore.study.view import StudyView
-from sweepmore.wording import decimals, plural, short
-
-if TYPE_CHECKING:
-    pass
-from sweepmore.report.chart import Better, Chart, Curve, Point
+from sweepmore.wording import decimals, plural, real_minus, short
 
 # How many learning curves are drawn as lines; the others form a band.
 BEST_CURVES = 10
+# Runs whose lengths differ by more have logarithmic steps: the shorter would be a sliver (guess).
+UNEVEN = 10
 # Steps at which the spread of learning curves is taken.
 GRID = 60
 
@@ -47,23 +46,79 @@ def tooltip_of(attempt: Attempt) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def history(view: StudyView, metric: str) -> Chart:
-    """Return each trial's value by its number, with the best so far as stairs."""
+def brief(params: Mapping[str, Any], width: int = 44) -> str:
+    """Return parameters by the last parts of their names, cut where a figure has no room."""
+    text = " ".join(f"{name.rpartition('.')[2]}={short(v)}" for name, v in params.items())
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def history(
+    view: StudyView, metric: str, answer: int | None = None, which: str = "the best"
+) -> Chart:
+    """Return each trial's value by its number, with the best so far as stairs.
+
+    The trial with the number ``answer`` is marked, by default the best. Trials that failed have no
+    value, and those far worse than most would squash the others: both stand at the worse rim.
+    """
     done = sorted(view.ranked, key=lambda a: a.root)
     sign = view.sign()
-    best, stairs = math.inf, list[float]()
+    best, stairs, better_at = math.inf, list[float](), list[int]()
     for attempt in done:
-        best = min(best, sign * value_of(attempt))
+        if sign * value_of(attempt) < best:
+            best = sign * value_of(attempt)
+            better_at.append(attempt.root)
         stairs.append(sign * best)
-    points = [Point(a.root, value_of(a), tooltip_of(a)) for a in done]
+    marked = answer if answer is not None else better_at[-1] if better_at else None
     cut = [a for a in view.counted if a.state is TrialState.PRUNED and a.values]
-    points += [Point(a.root, value_of(a), tooltip_of(a), "pruned") for a in cut]
+    rim = _rim([value_of(a) for a in [*done, *cut]], sign)
+    far = [a for a in [*done, *cut] if sign * value_of(a) > sign * rim]
+    points = [
+        Point(a.root, value_of(a), tooltip_of(a), "winner" if a.root == marked else "complete",
+              trial=a.root)
+        for a in done if a not in far
+    ]  # fmt: skip
+    points += [
+        Point(a.root, value_of(a), tooltip_of(a), "pruned", trial=a.root)
+        for a in cut if a not in far
+    ]  # fmt: skip
+    points += [Point(a.root, rim, tooltip_of(a), "far", trial=a.root) for a in far]
+    lost = [a for a in view.counted if a.state is TrialState.FAIL or a.infeasible]
+    points += [
+        Point(a.root, rim, f"trial {a.root} {'diverged' if a.infeasible else 'failed'}", "failed",
+              trial=a.root)
+        for a in lost
+    ]  # fmt: skip
     running = Curve("best so far", [a.root for a in done], stairs)
-    pruned = f", {len(cut)} pruned" if cut else ""
-    title = f"{view.name}: n = {plural(len(done), 'complete trial')}{pruned}"
-    return Chart("history", title, "trial", metric, points, [running], steps=True,
-                 better=better(view),
-                 legend={"complete": "a trial", "pruned": "pruned"})  # fmt: skip
+    ends = [(len(cut), "pruned"), (len(lost), "failed or diverged"), (len(far), "beyond the rim")]
+    others = "".join(f", {number} {how}" for number, how in ends if number)
+    return Chart("history", _improved(better_at, len(view.counted)), "trial", metric, points,
+                 [running], steps=True, better=None, whole_x=True,
+                 subtitle=f"n = {plural(len(done), 'complete trial')}{others}",
+                 legend={"complete": "a trial", "pruned": "pruned", "winner": which,
+                         "failed": "failed or diverged", "far": "far worse"})  # fmt: skip
+
+
+def _rim(values: Sequence[float], sign: float) -> float:
+    """Return the worst value that is drawn: three times as far from the best as the median is.
+
+    So the better half of the trials has a third of the height, however bad the others are.
+    """
+    losses = sorted(sign * value for value in values)
+    if not losses:
+        return 0.0
+    limit = losses[0] + 3 * (statistics.median(losses) - losses[0])
+    return sign * max((loss for loss in losses if loss <= limit), default=losses[-1])
+
+
+def _improved(better_at: Sequence[int], trials: int) -> str:
+    """Say when the search last found something better."""
+    if not better_at:
+        return "No trial is complete"
+    if len(better_at) == 1:
+        return f"No later trial was better than trial {better_at[0]}"
+    times = plural(len(better_at) - 1, "time")
+    last = better_at[-1]
+    return f"The search improved {times}, last at trial {last} of {trials:,}"
 
 
 @dataclass(frozen=True)
@@ -99,8 +154,22 @@ def anytime(studies: Sequence[StudyView], metric: str, by: str) -> Chart:
         label = f"{view.name}, n = {len(view.counted)}"
         curves.append(Curve(label, x, [moment.best for moment in moments]))
     label = "trials" if by == "trials" else "seconds of trials, added up"
-    return Chart(f"anytime_{by}", f"best so far by {by}", label, metric, curves=curves, steps=True,
-                 better=better(studies[0]))  # fmt: skip
+    return Chart(f"anytime_{by}", _leads(curves, better(studies[0]), by), label, metric,
+                 curves=curves, steps=True, better=better(studies[0]), whole_x=by == "trials",
+                 subtitle="the best value so far")  # fmt: skip
+
+
+def _leads(curves: Sequence[Curve], best: Better, by: str) -> str:
+    """Say whose best is better where the shortest study ends."""
+    if not all(len(curve.x) for curve in curves):
+        return "One of them has no complete trial"
+    end = min(curve.x[-1] for curve in curves)
+    values = [curve.y[sum(x <= end for x in curve.x) - 1] for curve in curves]
+    ahead = (min if best == "low" else max)(range(len(curves)), key=lambda k: values[k])
+    where = f"{end:,.0f} trials" if by == "trials" else f"{end:,.0f} s"
+    if values.count(values[ahead]) > 1:
+        return f"Level after {where}"
+    return f"{curves[ahead].label.rpartition(', n = ')[0]} is ahead after {where}"
 
 
 def learning_curves(
@@ -116,7 +185,8 @@ def learning_curves(
     ranked_numbers = {a.number for a in ranked}
     others = [a for a in view.counted if a.number not in ranked_numbers]
     rows = [_finite(reports.get(a.number, {})) for a in [*ranked, *others]]
-    best = [row for row in rows[: min(BEST_CURVES, len(ranked))] if len(row) > 1]
+    places = [k for k in range(min(BEST_CURVES, len(ranked))) if len(rows[k]) > 1]
+    best = [rows[k] for k in places]
     if not best:
         return None
     reported = [row for row in rows if len(row) > 1]
@@ -125,11 +195,29 @@ def learning_curves(
     # one legend entry for the best, one for all the next
     for k, row in enumerate(best):
         label = "the best" if k == 0 else f"the next {len(best) - 1}" if k == 1 else ""
-        curves.append(Curve(label, [s for s, _ in row], [v for _, v in row]))
+        trial = ranked[places[k]].root
+        curves.append(Curve(label, [s for s, _ in row], [v for _, v in row], trial=trial))
     all_trials = plural(len(reported), "trial")
-    title = f"{view.name}: the best {len(best)} and the spread of all, n = {all_trials}"
-    return Chart("curves", title, "step", metric, curves=curves, log_y=True,
-                 better=better(view))  # fmt: skip
+    subtitle = f"{metric}: the best {len(best)} and the spread of all, n = {all_trials}"
+    return Chart("curves", _early(best[0], reported, view.sign()), "step", metric, curves=curves,
+                 log_y=True, better=better(view), subtitle=subtitle)  # fmt: skip
+
+
+def _early(
+    best: Sequence[tuple[int, float]], all_rows: Sequence[Sequence[tuple[int, float]]], sign: float
+) -> str:
+    """Say from which step on the best trial was among the best quarter."""
+    since = None
+    for step, value in reversed(best):
+        others = [_between(row, step) for row in all_rows if row[0][0] <= step <= row[-1][0]]
+        if len(others) < 4:  # a quarter of fewer says nothing
+            continue
+        if sign * value > statistics.quantiles([sign * other for other in others], n=4)[0]:
+            break
+        since = step
+    if since is None:
+        return "How the value develops"
+    return f"The best trial was in the best quarter from step {since:,} on"
 
 
 def _finite(reports: Mapping[int, float]) -> list[tuple[int, float]]:
@@ -157,52 +245,6 @@ def _between(row: Sequence[tuple[int, float]], step: float) -> float:
     return float(np.interp(step, [s for s, _ in row], [value for _, value in row]))
 
 
-def importance(shares: Mapping[str, float], view: StudyView) -> Chart | None:
-    """Return a bar for each parameter, the most important first, or None without ``shares``."""
-    if not shares:
-        return None
-    positive = {name: max(0.0, share) for name, share in shares.items()}
-    bars = sorted(positive.items(), key=lambda row: -row[1])
-    title = f"{view.name}: what the value depends on, n = {plural(len(view.ranked), 'trial')}"
-    return Chart("importance", title, "share of the variance that it explains", "", bars=bars)
-
-
-def slices(view: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str) -> list[Chart]:
-    """Return a chart of the value against each parameter that at least two trials have.
-
-    ``space`` holds the distributions of the study's question, as Optuna writes them in JSON.
-    """
-    charts = []
-    for name, distribution in space.items():
-        rows = [a for a in view.ranked if name in a.params]
-        about = distribution.get("attributes", {})
-        choices = [] if "choices" not in about else [str(c) for c in about["choices"]]
-        if len(rows) < 2:
-            continue
-        places = {choice: k for k, choice in enumerate(choices)}
-        points = [
-            Point(
-                places[str(a.params[name])] if choices else float(a.params[name]),
-                value_of(a),
-                tooltip_of(a),
-            )
-            for a in rows
-        ]
-        charts.append(
-            Chart(
-                f"slice_{name}",
-                name,
-                name,
-                metric,
-                points,
-                log_x=bool(about.get("log")),
-                categories=choices,
-                better=better(view),
-            )
-        )
-    return charts
-
-
 def overfitting(view: StudyView, curves: Curves) -> Chart | None:
     """Return each trial's result on held-out data against its result on what it learnt from.
 
@@ -217,14 +259,18 @@ def overfitting(view: StudyView, curves: Curves) -> Chart | None:
         kept = attempt.attrs.result or {}
         x, y = kept.get(learnt), kept.get(held_out)
         if x is not None and y is not None and math.isfinite(x + y):
-            points.append(Point(x, y, tooltip_of(attempt)))
+            points.append(Point(x, y, tooltip_of(attempt), trial=attempt.root))
     if len(points) < 2:
         return None
-    title = (
-        f"{view.name}: n = {plural(len(points), 'trial')}; "
-        "the further above the line, the more overfitting"
+    gaps = [point.y - point.x for point in points]
+    title = f"The median gap is {real_minus(decimals(statistics.median(gaps)))}"
+    if view.ranked and (best := [p for p in points if p.trial == view.ranked[0].root]):
+        title += f", that of the best trial {real_minus(decimals(best[0].y - best[0].x))}"
+    subtitle = (
+        f"n = {plural(len(points), 'trial')}; the further above the line, the more overfitting"
     )
-    return Chart("fit", title, curves.label(learnt), curves.label(held_out), points, diagonal=True)
+    return Chart("fit", title, curves.label(learnt), curves.label(held_out), points, diagonal=True,
+                 subtitle=subtitle)  # fmt: skip
 
 
 def logged(
@@ -249,24 +295,35 @@ def logged(
         for curve in reversed(curves.drawn)
         if curve.examples is not None and curve.examples in data
     )
-    title = f"n = {numbers} examples" if numbers else curves.title
-    return Chart(safe_name(curves.title.lower()), title, "step", curves.label(), curves=drawn,
-                 log_y=True)  # fmt: skip
+    subtitle = f"n = {numbers} examples" if numbers else ""
+    lengths = [curve.x[-1] for curve in drawn if len(curve.x)]
+    uneven = len(lengths) > 1 and max(lengths) > UNEVEN * min(lengths) > 0
+    if uneven:  # a logarithm has no step 0
+        drawn = [replace(c, x=[x for x in c.x if x > 0], y=c.y[sum(x <= 0 for x in c.x) :])
+                 for c in drawn]  # fmt: skip
+    return Chart(safe_name(curves.title.lower()), curves.title, "step", curves.label(),
+                 curves=drawn, log_x=uneven, log_y=True, subtitle=subtitle)  # fmt: skip
 
 
 def confirmed(winner: Winner, metric: str) -> Chart:
-    """Return the mean over fresh seeds against what the search promised, in the metric's unit."""
-    points = []
+    """Return a row for each confirmed configuration: its mean over fresh seeds, best first.
+
+    Each row has its interval and, hollow, the value of the search.
+    """
+    rows = []
     for row in winner.rows:
         style = "winner" if row.trial == winner.trial else "tied" if row.tied else "complete"
-        text = f"trial {row.trial}: {decimals(row.searched)} → {decimals(row.mean)}"
-        points.append(Point(row.searched, row.mean, text, style, row.half_width))
-    title = f"the search's promise and fresh seeds, n = {plural(len(points), 'configuration')}"
-    mean = f"{metric}, mean of {plural(winner.seeds, 'fresh seed')}"
+        label = f"trial {row.trial}: {brief(row.params)}"
+        rows.append(Row(label, row.mean, row.half_width, row.searched, style, row.trial))
+    tied = sum(row.style == "tied" for row in rows)
+    title = f"Trial {winner.trial} is better than the others beyond chance"
+    if tied:
+        title = f"Trial {winner.trial} is tied with {tied} of {len(rows) - 1}"
+    subtitle = f"mean of {plural(winner.seeds, 'fresh seed')} each, 95 % intervals"
     legend = {"winner": "the winner", "tied": "tied with the best",
-              "complete": "worse than the best, seed by seed"}  # fmt: skip
-    return Chart("confirmed", title, f"{metric} in the search", mean, points, diagonal=True,
-                 better=None, legend=legend)  # fmt: skip
+              "complete": "worse, seed by seed", "searched": "in the search"}  # fmt: skip
+    return Chart("confirmed", title, metric, "", rows=rows, better=None, legend=legend,
+                 subtitle=subtitle)  # fmt: skip
 
 
 def front(view: StudyView, labels: Sequence[str], group: str | None = None) -> Chart:
@@ -275,7 +332,11 @@ def front(view: StudyView, labels: Sequence[str], group: str | None = None) -> C
     With ``group``, there is a line for each value of that parameter instead. ``labels`` names the
     two objectives.
     """
-    points = [Point(a.values[1], a.values[0], tooltip_of(a)) for a in view.ranked if a.values]
+    points = [
+        Point(a.values[1], a.values[0], tooltip_of(a), trial=a.root)
+        for a in view.ranked
+        if a.values
+    ]
     curves = [_front_curve(view, "no trial beats these")]
     if group is not None:
         curves = []
@@ -283,9 +344,9 @@ def front(view: StudyView, labels: Sequence[str], group: str | None = None) -> C
             of_value = [a for a in view.attempts if a.params.get(group) == value]
             part = StudyView(view.name, view.directions, tuple(of_value))
             curves.append(_front_curve(part, f"{group}={short(value)}"))
-    title = f"{view.name}: n = {plural(len(points), 'trial')}"
+    title = f"{len(view.front)} of {plural(len(points), 'trial')} are beaten by none"
     return Chart("front", title, labels[1], labels[0], points, curves, log_x=True, steps=True,
-                 better=better(view))  # fmt: skip
+                 better=better(view), subtitle=f"n = {plural(len(points), 'trial')}")  # fmt: skip
 
 
 def _front_curve(view: StudyView, label: str) -> Curve:

@@ -40,7 +40,7 @@ def results_page(study: Study, page: Page, about: Sequence[tuple[str, str]]) -> 
     ``about`` holds labelled facts about the commit, the versions and the machine.
     """
     facts = [(label, text) for label, text in page.facts if label != FOLDER]  # not committed
-    lines = [f"# {page.title}", "", page.subtitle, ""]
+    lines = [f"# {page.title}", "", page.verdict, "", page.subtitle, ""]
     lines += [f"- {label}: {text}" for label, text in (*about, *facts)]
     lines += [f"- data: {json.dumps(study.question['identity'])}", ""]
     # the command comes before the evidence: it is what a reader needs to repeat the study
@@ -51,6 +51,8 @@ def results_page(study: Study, page: Page, about: Sequence[tuple[str, str]]) -> 
         lines += [f"## {section.title}", ""]
         lines += [section.text, ""] if section.text and section.title != TRIALS else []
         for picture in section.pictures:
+            if len(picture.charts) == 1:
+                lines += [f"**{picture.charts[0].title}** ({picture.shown.subtitle})", ""]
             lines += [f"![{section.title}]({picture.name}.png)", ""]
         for table in section.tables:
             few = replace(table, rows=table.rows[:MOST_COMMITTED])

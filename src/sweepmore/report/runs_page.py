@@ -11,7 +11,7 @@ from typing import Any
 
 from sweepmore.errors import RunError
 from sweepmore.report import figures
-from sweepmore.report.additions import Additions, Told, tell
+from sweepmore.report.additions import Additions, Results, Told, tell
 from sweepmore.report.document import Page, Picture, Section, Table
 from sweepmore.runs.files import read_json
 from sweepmore.runs.names import name_of
@@ -77,7 +77,38 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
                 where="",
             )
         ],
+        verdict=_verdict(application.curves, named_results, remarks),
+        number=_number(application.curves, results[0]) if len(folders) == 1 else None,
+        chips=list(dict.fromkeys(chip for remark in remarks for chip in remark.chips)),
     )
+
+
+def _number(curves: Curves, result: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the final value of the first of the application's curves, and what it is."""
+    for curve in curves.drawn:
+        if result.get(curve.key) is not None:
+            return decimals(result[curve.key]), f"{curve.name} {curves.quantity}, one run"
+    return None
+
+
+def _verdict(curves: Curves, results: Results, remarks: Sequence[Told]) -> str:
+    """Say in a sentence how the run ended, or which of two runs ended better."""
+    values = [_number(curves, result) for _, result in results]
+    if len(results) == 1:
+        name, result = results[0]
+        told = ended(curves, result) if values[0] is None else f"{values[0][0]}"
+        what = f"It ended with {values[0][1].split(',')[0]} " if values[0] else f"{name} "
+        steps = f"{what}{told} after {plural(result['steps'], 'step')}"
+        return f"{'; '.join([steps, *remarks[0].clauses])}."
+    (one, first), (two, second) = results
+    for curve in curves.drawn:
+        end, other = first.get(curve.key), second.get(curve.key)
+        if end is not None and other is not None:
+            low, high = (one, two) if end < other else (two, one)
+            by = decimals(abs(end - other), end)
+            what = f"{curve.name} {curves.quantity}"
+            return f"{low} ends with a {what} {by} below that of {high}; one run each may be luck."
+    return ""
 
 
 def _logged(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,16 @@ from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
 from sweepmore.report.additions import Additions
 from sweepmore.runs.names import searched_name
 from sweepmore.runs.places import Place
+from sweepmore.statistics.effects import Effect, effects
 from sweepmore.statistics.importance import shares
+from sweepmore.statistics.intervals import Noise
 from sweepmore.study.application import Application
 from sweepmore.study.attempts import Attempt, run_of, runs_each
 from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import application_of, confirmation_of
 from sweepmore.study.records import unnamed
+from sweepmore.study.verdict import Found
 from sweepmore.study.view import StudyView, best_of, view
 from sweepmore.study.winners import as_searched, tested
 
@@ -44,10 +48,17 @@ class Study:
     tested: Literal["winner", "another"] | None
     shares: Mapping[str, float]
     since: tuple[str, str] | None = None
+    noise: Noise | None = None
+    effects: Mapping[str, Effect] = field(default_factory=dict)
 
     @property
     def question(self) -> Mapping[str, Any]:
         return self.attrs.question
+
+    @property
+    def found(self) -> Found:
+        """Return what the study's verdict is about."""
+        return Found(self.seen, self.question, self.winner, self.noise)
 
     @property
     def best(self) -> Attempt:
@@ -103,7 +114,7 @@ def read_study(study: optuna.Study, additions: Additions, place: Place) -> Study
     outcome = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
     winner = None if outcome.winner is None else as_searched(outcome.winner, study_view)
     reports = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
-    importances = shares(
+    ranked = (
         [attempt.params for attempt in study_view.ranked],
         [(attempt.values or (math.nan,))[0] for attempt in study_view.ranked],
         study_view.directions[0],
@@ -120,8 +131,10 @@ def read_study(study: optuna.Study, additions: Additions, place: Place) -> Study
         metrics,
         winner,
         tested(outcome),
-        importances,
+        shares(*ranked),
         since,
+        known_noise(study),
+        effects(*ranked),
     )
 
 

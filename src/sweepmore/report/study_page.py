@@ -6,7 +6,7 @@ import math
 
 from optuna.trial import TrialState
 
-from sweepmore.report import figures
+from sweepmore.report import figures, parameter_figures
 from sweepmore.report.additions import Additions, tell
 from sweepmore.report.commands import commands_of
 from sweepmore.report.confirmation import confirmed_section
@@ -17,7 +17,8 @@ from sweepmore.runs.files import read_json
 from sweepmore.statistics.intervals import gain
 from sweepmore.study.attempts import words
 from sweepmore.study.edges import at_edge, searched
-from sweepmore.study.winners import TESTED_BEFORE, contradicted, reported
+from sweepmore.study.verdict import verdict
+from sweepmore.study.winners import TESTED_BEFORE, contradicted, reported, seeds_of
 from sweepmore.wording import decimals, plural, plus_minus, shown_path
 
 # The card that names the run of the winner, else of the best.
@@ -30,11 +31,18 @@ def study_page(study: Study, additions: Additions) -> Page:
     remarks, run = tell(additions, study.winning_run), study.winning_run / "result.json"
     numbers = additions.numbers(read_json(run)) if run.exists() else ()
 
+    answer = study.answer.root if view.ranked and len(view.directions) == 1 else None
+    which = "the best" if study.winner is None else "the winner"
+    history = figures.history(view, metric, answer, which)
+
     # a confirmation goes above the trials, because it counts for more than any of them
     evidence = [
-        Section("How the search went", pictures=[Picture([figures.history(view, metric)])]),
+        Section("How the search went", pictures=[Picture([history])]),
         trials_section(study),
     ]
+    lines = parameter_figures.parallel(view, study.question["space"], metric, answer)
+    if lines is not None:
+        evidence.insert(1, Section("All trials at once", pictures=[Picture([lines])]))
     if len(view.directions) > 1:
         evidence.insert(0, front_section(study))
     if study.winner is not None:
@@ -53,7 +61,29 @@ def study_page(study: Study, additions: Additions) -> Page:
         warnings=[*warnings_of(study), *remarks.warnings],
         sections=[*evidence, *remarks.sections],
         commands=commands_of(study, additions),
+        verdict=verdict(study.found, *remarks.clauses),
+        number=number_of(study),
+        chips=[*chips_of(study), *remarks.chips],
     )
+
+
+def number_of(study: Study) -> tuple[str, str] | None:
+    """Return the value to remember, with its interval if fresh seeds gave one, and what it is."""
+    if len(study.seen.directions) > 1:
+        return None
+    if study.winner is not None:
+        value = plus_minus(study.winner.mean, study.winner.half_width)
+        return value, f"{study.metrics[0]}, {seeds_of(study.winner)}, 95 %"
+    value = cell((study.best.values or (math.nan,))[0])
+    each = "one run" if study.runs_each == 1 else f"mean of {study.runs_each} runs"
+    return value, f"{study.metrics[0]}, {each}, not confirmed"
+
+
+def chips_of(study: Study) -> list[str]:
+    """Return what the answer rests on: seeds and trials."""
+    seen = study.seen
+    seeds = [] if study.winner is None else [seeds_of(study.winner)]
+    return [*seeds, plural(len(seen.counted), "trial")]
 
 
 def subtitle_of(study: Study) -> str:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from sweepmore.report import chart, figures
+from sweepmore.report import chart, figures, parameter_figures
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.study import Study
 from sweepmore.statistics.importance import FEWEST
@@ -87,7 +87,7 @@ def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
                      *(a.params.get(name) for name in names)])  # fmt: skip
 
     # marking every row would say nothing
-    best = study.seen.front if len(study.seen.directions) > 1 else shown[:1]
+    best = study.seen.front if len(study.seen.directions) > 1 else [study.answer]
     roots = {attempt.root for attempt in best} if len(shown) > len(best) else set()
     marked = [k for k, row in enumerate(rows) if row[0] in roots]
     params = range(len(head) - len(names), len(head))
@@ -102,8 +102,12 @@ def _kept(attempt: Attempt, key: str) -> Any:
 def parameter_sections(study: Study) -> list[Section]:
     """Return the sections on parameters: values against each, then how important each is."""
     view, metric = study.seen, study.metrics[0]
-    charts = figures.slices(view, study.question["space"], metric)
-    caption = f"Each point is one of n = {plural(len(view.ranked), 'trial')}."
+    answer = study.answer.root if view.ranked else None
+    charts = parameter_figures.slices(view, study.question["space"], metric, study.effects, answer)
+    caption = (
+        f"Each point is one of n = {plural(len(view.ranked), 'trial')}; the diamond is the marked "
+        "trial. A trend is drawn where an effect remains beside the other parameters (95 %)."
+    )
     sections = []
     if charts:
         sections.append(
@@ -113,7 +117,7 @@ def parameter_sections(study: Study) -> list[Section]:
                 tables=trial_lists(study),
             )
         )
-    bars = figures.importance(study.shares, view)
+    bars = parameter_figures.importance(study.shares, view, study.effects)
     if bars is not None:
         left = 1 - sum(max(0.0, share) for share in study.shares.values())  # as drawn
         text = (
@@ -124,10 +128,11 @@ def parameter_sections(study: Study) -> list[Section]:
             "range is narrow, or that the sampler soon settled, looks unimportant."
         )
         sections.append(Section("What mattered", text, [Picture([bars])]))
-    elif len(view.ranked) < FEWEST:
+    elif view.ranked:
+        parameters = plural(len(study.question["space"]), "parameter")
         text = (
-            f"{plural(len(view.ranked), 'complete trial')} cannot tell what each parameter "
-            f"explains: at least {FEWEST} are needed, and more for many parameters."
+            f"{plural(len(view.ranked), 'complete trial')} cannot tell what {parameters} explain: "
+            f"at least {FEWEST} are needed, more for many parameters, and different values."
         )
         sections.append(Section("What mattered", text))
     return sections

@@ -3,4 +3,4 @@
 Pure functions over sequences and arrays. They know neither studies nor runs.
 """
 
-__all__ = ["directions", "importance", "intervals"]
+__all__ = ["directions", "effects", "importance", "intervals"]

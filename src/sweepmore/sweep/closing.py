@@ -12,6 +12,7 @@ from sweepmore.study.attempts import Attempt, run_of
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.noise import known_noise
+from sweepmore.study.verdict import found_in
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_for_more, of_application, of_verb, rerun
@@ -74,7 +75,8 @@ def _print_best(snapshot: StudyView, asked: Sweep, study: optuna.Study) -> Attem
     """Print the best trials and how large a difference the noise leaves; return the first."""
     # One noise cannot compare trials by several objectives.
     noise = known_noise(study) if len(snapshot.directions) == 1 else None
-    best = print_best(snapshot, None if noise is None else least_difference(asked, noise))
+    least = None if noise is None else least_difference(asked, noise)
+    best = print_best(snapshot, least, found_in(study).winner)
     print(noise_line(noise, asked, study))
     # A best value at the end of its range suggests that better ones lie outside.
     for line in at_edge(best.params, asked.space.searched):

@@ -47,8 +47,10 @@ def command_for_more(command: Mapping[str, Any], study: str, total: int, unnamed
 
     An ``unnamed`` study is named in it: without a name the command would begin another study.
     """
-    name = [f"hydra.sweeper.study_name={override_text(study)}"] if unnamed else []
-    return command_line({**command, "words": [*command["words"], *name]}, total, here=True)
+    key = "hydra.sweeper.study_name="
+    words = [word for word in command["words"] if not (unnamed and word.startswith(key))]
+    name = [f"{key}{override_text(study)}"] if unnamed else []
+    return command_line({**command, "words": [*words, *name]}, total, here=True)
 
 
 def _from_here(command: Mapping[str, Any], words: Sequence[str]) -> str:

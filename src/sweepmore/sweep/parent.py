@@ -13,10 +13,10 @@ from pathlib import Path
 
 import optuna
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from sweepmore.compose.composing import composing
-from sweepmore.compose.hydra_internals import BASIC_LAUNCHER
+from sweepmore.compose.hydra_internals import BASIC_LAUNCHER, SWEEP_DEFAULTS
 from sweepmore.compose.settings import Sweep, read
 from sweepmore.errors import Interrupted
 from sweepmore.process.identity import on_this_host, this_process
@@ -145,8 +145,9 @@ class Parent:
         asked = self.asked
         if stopped is not None:
             back = sum(a.attempt > 0 and a.reason is None for a in view(study).waiting)
-            unfinished = plural(back, "unfinished trial") if back else "no trial was lost"
-            print(f"stopped: {unfinished}; to continue, rerun:")
+            left = asked.n_trials - len(view(study).counted)
+            stopped_in = f", {back} of them begun" if back else ""
+            print(f"stopped: {plural(left, 'trial')} to go{stopped_in}; to continue, rerun:")
             print(f"         {command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
         if (attempt := slots.without_objective(study, self.since)) is not None:
@@ -180,7 +181,10 @@ class Parent:
         if shared.sweep_dir is not None:
             with read_write(self.config.hydra):  # since Hydra 1.4 it is read-only in a sweeper
                 self.config.hydra.sweep.dir = str(sweep_dir)
-        if shared.sweep_dir is not None or self.config.hydra.get("callbacks"):
+        written = OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
+        assert isinstance(written, dict)
+        is_set = shared.sweep_dir is not None or written["dir"] != SWEEP_DEFAULTS["dir"]
+        if is_set or self.config.hydra.get("callbacks"):
             sweep_dir.mkdir(parents=True, exist_ok=True)
         return sweep_dir
 

@@ -100,7 +100,7 @@ def test_repeats_and_a_confirmation(folder: Path) -> None:
     runs = folder / "outputs/studies/s/0001/0/wandb/offline-run-1"
     runs.mkdir(parents=True)
     (runs / "run-1.wandb").touch()
-    command = "W&B      wandb sync outputs/studies/s/0001/0/wandb/offline-run-1\n"
+    command = "W&B      offline; to see it here: wandb leet outputs/studies/s/0001/0/wandb\n"
     assert command in shown("s", "--trial=1")
     done = run_command("confirm", "s", "--top=2", "--seeds=2", cwd=folder)
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from optuna.trial import TrialState
 from nplm.app.application import CURVES
 from sweepmore.report import drawing, figures
 from sweepmore.report.chart import Chart, Curve, Point
+from sweepmore.report.parameter_figures import effect_title, importance, parallel, slices
+from sweepmore.statistics.effects import Effect
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes, Winner, WinnerRow
 from sweepmore.study.view import StudyView
@@ -47,10 +50,36 @@ THREE = study(attempt(0, 3.0), attempt(1, 1.0), attempt(2, 2.0), attempt(3, 2.5,
 def test_history_has_each_trial_and_the_running_best() -> None:
     chart = figures.history(THREE, "loss")
     assert [(p.x, p.y, p.style) for p in chart.points] == [
-        (0, 3.0, "complete"), (1, 1.0, "complete"), (2, 2.0, "complete"), (3, 2.5, "pruned"),
+        (0, 3.0, "complete"), (1, 1.0, "winner"), (2, 2.0, "complete"), (3, 2.5, "pruned"),
     ]  # fmt: skip
+    assert [p.trial for p in chart.points] == [0, 1, 2, 3]
+    assert chart.title == "The search improved 1 time, last at trial 1 of 4"
+    assert chart.subtitle == "n = 3 complete trials, 1 pruned"
     assert chart.curves == [Curve("best so far", [0, 1, 2], [3.0, 1.0, 1.0])]
     assert chart.y_label == "loss"
+
+
+def test_what_is_far_worse_and_what_has_no_value_stand_at_the_rim() -> None:
+    """Best 1, median 1.5: the rim is at most 1 + 3 · 0.5; the last value within it is 2."""
+    lost = replace(attempt(5, state=TrialState.FAIL), reason="exception")
+    seen = study(*(attempt(k, v) for k, v in enumerate([1.0, 1.2, 1.5, 2.0, 900.0])), lost)
+    chart = figures.history(seen, "loss")
+    assert [(p.y, p.style) for p in chart.points if p.style in ("far", "failed")] == [
+        (2.0, "far"), (2.0, "failed"),
+    ]  # fmt: skip
+    assert "trial 4 · 900" in next(p.tooltip for p in chart.points if p.style == "far")
+    assert chart.subtitle.endswith("1 failed or diverged, 1 beyond the rim")
+    rising = study(*(attempt(k, v) for k, v in enumerate([9.0, 8.0, -900.0])),
+                   directions=("maximize",))  # fmt: skip
+    points = figures.history(rising, "score").points
+    assert {(p.y, p.style) for p in points} == {(9.0, "winner"), (8.0, "complete"), (8.0, "far")}
+
+
+def test_the_history_of_one_trial_and_of_none() -> None:
+    assert figures.history(study(attempt(0, 3.0)), "loss").title == (
+        "No later trial was better than trial 0"
+    )
+    assert figures.history(study(), "loss").title == "No trial is complete"
 
 
 def test_the_running_best_of_a_study_that_maximizes_rises() -> None:
@@ -117,10 +146,87 @@ class TestLearningCurves:
 
 
 def test_importance_is_sorted() -> None:
-    chart = figures.importance({"a": 0.2, "b": 0.8}, THREE)
+    found = {"a": effect(real=True), "b": effect(real=True), "c": effect(real=False)}
+    chart = importance({"a": 0.2, "b": 0.8, "c": -0.1}, THREE, found)
     assert chart is not None
-    assert chart.bars == [("b", 0.8), ("a", 0.2)]
-    assert figures.importance({}, THREE) is None
+    assert chart.bars == [("b", 0.8), ("a", 0.2), ("c", 0.0)]
+    assert chart.title == "b and a matter"
+    assert importance({}, THREE, {}) is None
+    none = importance({"a": 0.2}, THREE, {"a": effect(real=False)})
+    assert none is not None
+    assert none.title == "No parameter has a clear effect"
+
+
+def effect(real: bool, where: Any = "inside", best: Any = 0.031) -> Effect:
+    return Effect(0.0, real, best, where, [0.01, 0.1], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("found", "title"),
+    [(None, "lr: too few trials to tell"), (effect(real=False), "no clear effect of lr"),
+     (effect(real=True), "lr is best near 0.031"),
+     (effect(real=True, where="low"), "lower lr is better"),
+     (effect(real=True, where="high"), "higher lr is better"),
+     (effect(real=True, where="choice", best="gelu"), "lr=gelu is best")],
+)  # fmt: skip
+def test_a_slice_claims_what_the_effect_says(found: Effect | None, title: str) -> None:
+    assert effect_title("lr", found) == title
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_trend_is_drawn_where_it_is_real(real: bool) -> None:
+    space = {"lr": {"name": "FloatDistribution", "attributes": {"log": True}}}
+    seen = study(*(attempt(k, 2.0 - k, params={"lr": 0.1 + k}) for k in range(2)))
+    (chart,) = slices(seen, space, "loss", {"lr": effect(real)})
+    assert len(chart.curves) == int(real)
+    assert [p.style for p in chart.points] == ["winner", "complete"]
+
+
+class TestParallel:
+    SPACE: Mapping[str, Mapping[str, Any]] = {
+        "lr": {"attributes": {"low": 0.001, "high": 1.0, "log": True}},
+        "act": {"attributes": {"choices": ["relu", "tanh", "gelu"]}},
+    }
+
+    def chart(self, *rows: tuple[float, float, str], answer: int | None = None) -> Chart:
+        trials = [
+            attempt(k, value, params={"lr": lr, "act": act})
+            for k, (value, lr, act) in enumerate(rows)
+        ]
+        drawn = parallel(study(*trials), self.SPACE, "loss", answer)
+        assert drawn is not None
+        return drawn
+
+    def test_heights_by_hand(self) -> None:
+        """lr on a log scale between the tried 0.01 and 1; choices in order; the best on top."""
+        chart = self.chart((1.0, 0.1, "tanh"), (3.0, 0.01, "relu"), (2.0, 1.0, "gelu"))
+        assert [curve.trial for curve in chart.curves] == [0, 2, 1]
+        heights = {curve.trial: list(curve.y) for curve in chart.curves}
+        assert heights[0] == pytest.approx([0.5, 0.5, 1.0])
+        assert heights[1] == pytest.approx([0.0, 0.0, 0.0])
+        assert heights[2] == pytest.approx([1.0, 1.0, 0.5])
+        assert [scale.name for scale in chart.scales] == ["lr", "act", "loss"]
+        assert [text for _, text in chart.scales[2].ticks] == ["1", "3"]
+        assert [curve.style for curve in chart.curves] == ["winner", "other", "other"]
+
+    def test_the_confirmed_winner_is_marked(self) -> None:
+        chart = self.chart((1.0, 0.1, "tanh"), (3.0, 0.01, "relu"), answer=1)
+        assert {curve.trial: curve.style for curve in chart.curves} == {0: "best", 1: "winner"}
+
+    def test_what_the_best_tenth_shares(self) -> None:
+        rows = [(float(k), 0.01 * (k + 1), "gelu" if k < 3 else "relu") for k in range(30)]
+        assert self.chart(*rows).title == "The best 3 trials share act=gelu"
+
+    def test_a_single_parameter_has_no_parallel_coordinates(self) -> None:
+        seen = study(attempt(0, 1.0, params={"lr": 0.1}), attempt(1, 2.0, params={"lr": 0.2}))
+        assert parallel(seen, {"lr": self.SPACE["lr"]}, "loss") is None
+
+    def test_lines_are_linked_with_their_trials(self) -> None:
+        chart = self.chart((1.0, 0.1, "tanh"), (3.0, 0.01, "relu"))
+        text = drawing.svg(drawing.draw([chart]), [chart])
+        assert sorted(re.findall(r'<g id="parallel-line-[^"]*" data-trial="(\d+)"', text)) == [
+            "0", "1",
+        ]  # fmt: skip
 
 
 def test_slices_place_choices_by_their_order_and_numbers_by_value() -> None:
@@ -130,7 +236,7 @@ def test_slices_place_choices_by_their_order_and_numbers_by_value() -> None:
     }
     seen = study(attempt(0, 2.0, params={"n": 8, "lr": 0.1}),
                  attempt(1, 1.0, params={"n": 32, "lr": 0.01}))  # fmt: skip
-    by_choice, by_rate = figures.slices(seen, space, "loss")
+    by_choice, by_rate = slices(seen, space, "loss", {})
     assert {(p.x, p.y) for p in by_choice.points} == {(1, 2.0), (0, 1.0)}
     assert (by_choice.categories, by_choice.log_x) == (["32", "8"], False)
     assert {(p.x, p.y) for p in by_rate.points} == {(0.1, 2.0), (0.01, 1.0)}
@@ -175,15 +281,27 @@ def test_trials_with_the_parameters_of_an_earlier_one() -> None:
 def test_confirmed_marks_the_winner_and_the_tied() -> None:
     rows = tuple(WinnerRow(k, {}, 1.0, 1.0 + k, 0.5, k < 2) for k in range(3))
     chart = figures.confirmed(Winner(Path(), trial=1, rows=rows, seeds=4), "loss")
-    assert chart.y_label == "loss, mean of 4 fresh seeds"
-    assert [p.style for p in chart.points] == ["tied", "winner", "complete"]
-    assert [(p.x, p.y) for p in chart.points] == [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]
+    assert (chart.title, chart.x_label) == ("Trial 1 is tied with 1 of 2", "loss")
+    assert chart.subtitle == "mean of 4 fresh seeds each, 95 % intervals"
+    assert [(row.style, row.mean, row.searched) for row in chart.rows] == [
+        ("tied", 1.0, 1.0), ("winner", 2.0, 1.0), ("complete", 3.0, 1.0),
+    ]  # fmt: skip
     axes = drawing.draw([chart]).axes[0]
     legend = axes.get_legend()
     assert legend is not None
     assert {text.get_text() for text in legend.get_texts()} == set(chart.legend.values())
-    bars = [path.vertices for bar in axes.containers for path in bar[2][0].get_paths()]
-    assert sorted((low[1], high[1]) for low, high in bars) == [(0.5, 1.5), (1.5, 2.5), (2.5, 3.5)]
+    drawn = [np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()]
+    spans = [ends for ends in drawn if len(ends) == 2]
+    assert sorted(spans) == [[0.5, 1.5], [1.5, 2.5], [2.5, 3.5]]
+    assert [label.get_text().split(":")[0] for label in axes.get_yticklabels()] == [
+        "trial 2", "trial 1", "trial 0",
+    ]  # fmt: skip
+
+
+def test_a_winner_alone_is_better_beyond_chance() -> None:
+    rows = tuple(WinnerRow(k, {}, 1.0, 1.0 + k, 0.5, k < 1) for k in range(2))
+    chart = figures.confirmed(Winner(Path(), trial=0, rows=rows, seeds=4), "loss")
+    assert chart.title == "Trial 0 is better than the others beyond chance"
 
 
 def test_a_dashed_curve_has_the_colour_of_the_one_before() -> None:
@@ -222,13 +340,15 @@ class TestDrawn:
 
     def test_text_is_text_in_the_colour_of_the_page(self) -> None:
         text = drawing.svg(drawing.draw([CHART]), [CHART])
-        assert ">a title</text>" in text
+        assert ">line</text>" in text
+        assert ">a title</text>" not in text  # the page writes it above the figure
         assert "#000000" not in text
 
     def test_a_few_bad_trials_do_not_press_the_others_together(self) -> None:
         points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
-        axes = drawing.draw([Chart("c", "", "x", "y", points)]).axes[0]
-        assert axes.get_title(loc="left").endswith(" · 1 above")
+        chart = Chart("c", "", "x", "y", points)
+        axes = drawing.draw([chart]).axes[0]
+        assert drawing.without_outliers(chart).subtitle.endswith(" · 1 above")
         low, high = axes.get_ylim()
         assert low < 2
         assert 2.19 < high < 3
@@ -246,14 +366,13 @@ class TestDrawn:
         seen = study(*trials, directions=(directions,))
         space: dict[str, dict[str, Any]] = {"n": {"attributes": {}}}
         params = [replace(trial, params={"n": trial.number}) for trial in trials]
-        (by_n,) = figures.slices(replace(seen, attempts=tuple(params)), space, "score")
-        for chart in (figures.history(seen, "score"), by_n):
-            shown = drawing.without_outliers(chart)
-            assert {p.y for p in chart.points} - {p.y for p in shown.points} == {value}
-            assert shown.title == f"{chart.title} · 1 {where}"
-            low, high = drawing.draw([chart]).axes[0].get_ylim()
-            assert low < best < high
-            assert not low < value < high
+        (chart,) = slices(replace(seen, attempts=tuple(params)), space, "score", {})
+        shown = drawing.without_outliers(chart)
+        assert {p.y for p in chart.points} - {p.y for p in shown.points} == {value}
+        assert shown.subtitle == f"{chart.subtitle} · 1 {where}"
+        low, high = drawing.draw([chart]).axes[0].get_ylim()
+        assert low < best < high
+        assert not low < value < high
 
     def test_both_losses_are_cut_at_the_fence_of_each(self) -> None:
         kept = [{"train_loss": 2 + k / 100, "dev_loss": 2.1 + k / 100} for k in range(20)]
@@ -265,8 +384,8 @@ class TestDrawn:
         assert [(p.x, p.y) for p in shown.points] == [
             (one["train_loss"], one["dev_loss"]) for one in kept[:20]
         ]
-        assert shown.title == f"{chart.title} · 2 beyond"
-        assert "n = 22 trials" in shown.title
+        assert shown.subtitle == f"{chart.subtitle} · 2 beyond"
+        assert "n = 22 trials" in shown.subtitle
 
     def test_where_neither_end_is_better_nothing_is_left_out(self) -> None:
         points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import termios
@@ -52,9 +53,9 @@ def test_one_signal_hands_the_trials_back(
         process.send_signal(signum)
         out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 128 + signum, out + err
-        told = f"{n_jobs} unfinished {'trial' if n_jobs == 1 else 'trials'}"
+        told = rf"\d+ trials? to go, {n_jobs} of them begun"
         last = out.splitlines()[-2:]
-        assert last[0] == f"stopped: {told}; to continue, rerun:"
+        assert re.fullmatch(rf"stopped: {told}; to continue, rerun:", last[0])
         assert last[1].startswith(f"         python {app.folder / 'app.py'} -m ")
         assert "next: " not in out
         assert "Traceback" not in err

@@ -1,0 +1,100 @@
+"""Kinds of figure that have a drawing of their own, and how marks look in all of them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
+from sweepmore.report.chart import Chart
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# name, colour, marker, opacity
+STYLES = (
+    ("labelled", BLUE, "o", 0.15),
+    ("pruned", GREY, "x", 0.6),
+    ("failed", PINK, "|", 0.9),
+    ("far", BLUE, "^", 0.4),
+    ("complete", BLUE, "o", 0.65),
+    ("tied", GREEN, "o", 0.9),
+    ("winner", ORANGE, "D", 1.0),
+)
+
+
+def parallel(axes: Axes, chart: Chart) -> None:
+    """Draw a line for each trial across the scales; the marked one last, on top of the others."""
+    order = ("other", "best", "winner")
+    looks = {"other": (GREY, 0.35, 0.8), "best": (BLUE, 0.9, 1.4), "winner": (ORANGE, 1.0, 2.4)}
+    for curve in sorted(chart.curves, key=lambda curve: order.index(curve.style)):
+        colour, alpha, width = looks[curve.style]
+        (line,) = axes.plot(curve.x, curve.y, color=colour, alpha=alpha, linewidth=width)
+        line.set_gid(f"line-{chart.name}-{curve.trial}")
+    for k, scale in enumerate(chart.scales):
+        axes.axvline(k, color=GREY, linewidth=0.8, zorder=0)
+        for height, text in scale.ticks:
+            axes.annotate(text, (k, height), xytext=(4, 0), textcoords="offset points", va="center",
+                          fontsize=9, parse_math=False)  # fmt: skip
+    axes.set_xticks(range(len(chart.scales)), [scale.name for scale in chart.scales])
+    axes.set_yticks([])
+    axes.margins(x=0.06)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def forest(axes: Axes, chart: Chart) -> None:
+    """Draw a named row for each mean and its interval, the best on top, the search's own hollow."""
+    looks = {name: (colour, marker) for name, colour, marker, _ in STYLES}
+    for k, row in enumerate(reversed(chart.rows)):
+        colour, marker = looks[row.style]
+        if math.isfinite(row.half):
+            axes.plot([row.mean - row.half, row.mean + row.half], [k, k], color=colour,
+                      linewidth=1.6)  # fmt: skip
+        (mark,) = axes.plot([row.mean], [k], color=colour, marker=marker, markersize=8)
+        mark.set_gid(f"row-{chart.name}-{row.trial}")
+        axes.plot([row.searched], [k], color=colour, marker="o", fillstyle="none", markersize=7)
+    _bracket(axes, chart)
+    for name, text in chart.legend.items():
+        if name == "searched":
+            axes.plot([], [], color=GREY, marker="o", fillstyle="none", linestyle="", label=text)
+        elif any(row.style == name for row in chart.rows):
+            axes.plot([], [], color=looks[name][0], marker=looks[name][1], linestyle="", label=text)
+    axes.set_yticks(range(len(chart.rows)), [row.label for row in reversed(chart.rows)])
+    axes.set_ylim(-0.7, len(chart.rows) - 0.3)
+    axes.set_xlabel(chart.x_label)
+    axes.ticklabel_format(axis="x", useOffset=False)
+    axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _bracket(axes: Axes, chart: Chart) -> None:
+    """Join the winner and what is tied with it by a line at the right rim."""
+    last = len(chart.rows) - 1
+    tied = [last - k for k, row in enumerate(chart.rows) if row.style in ("winner", "tied")]
+    if len(tied) > 1:
+        ends = {"arrowstyle": "|-|, widthA=.3, widthB=.3", "color": GREEN}
+        rim = ("axes fraction", "data")
+        axes.annotate("", (1.01, min(tied)), (1.01, max(tied)), xycoords=rim, textcoords=rim,
+                      arrowprops=ends)  # fmt: skip
+
+
+def heat_map(axes: Axes, chart: Chart) -> None:
+    """Draw counts by the darkness of their logarithm: a few pairs are far more frequent."""
+    values = np.log1p(np.array(chart.counts, dtype=float))
+    axes.imshow(values, cmap="Blues", aspect="auto")
+    places = range(len(chart.categories))
+    axes.set_xticks(places, chart.categories, fontsize=8)
+    axes.set_yticks(places, chart.categories, fontsize=8)
+    axes.tick_params(length=0)
+    for row, column in np.ndindex(values.shape):
+        dark = values[row, column] > 0.6 * values.max()
+        axes.text(column, row, f"{chart.counts[row][column]}", ha="center", va="center",
+                  fontsize=4, color="#ffffff" if dark else "#333333",
+                  gid=f"count-{chart.name}-{row}-{column}")  # fmt: skip
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
