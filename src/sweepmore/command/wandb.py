@@ -115,5 +115,5 @@ def _opened(name: str, place: Place) -> Iterator[tuple[optuna.Study, Subject]]:
     with opened_study(name, place) as (study, found):
         added = additions_of(found)
         seen = read_study(study, added, found)
-        warnings = tell(added.of(seen.application), seen.winning_run).warnings
-        yield study, Subject.of(study, seen, warnings)
+        told = tell(added.of(seen.application), seen.winning_run)
+        yield study, Subject.of(study, seen, told)

@@ -79,6 +79,10 @@ class Told:
     chips: Sequence[str] = ()
 
 
+# What an application adds that is not asked.
+NOTHING = Told()
+
+
 def tell(additions: Additions, run: Path) -> Told:
     """Ask the application about the run in a folder.
 

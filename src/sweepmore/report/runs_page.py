@@ -77,7 +77,7 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
                 where="",
             )
         ],
-        verdict=_verdict(application.curves, named_results, remarks),
+        verdict=verdict_of(application.curves, named_results, remarks),
         number=_number(application.curves, results[0]) if len(folders) == 1 else None,
         chips=list(dict.fromkeys(chip for remark in remarks for chip in remark.chips)),
     )
@@ -91,7 +91,7 @@ def _number(curves: Curves, result: Mapping[str, Any]) -> tuple[str, str] | None
     return None
 
 
-def _verdict(curves: Curves, results: Results, remarks: Sequence[Told]) -> str:
+def verdict_of(curves: Curves, results: Results, remarks: Sequence[Told]) -> str:
     """Say in a sentence how the run ended, or which of two runs ended better."""
     values = [_number(curves, result) for _, result in results]
     if len(results) == 1:

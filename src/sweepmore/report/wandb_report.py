@@ -16,7 +16,8 @@ from wandb_workspaces.reports.v2 import interface as wr
 
 from sweepmore.errors import ConfigError, StudyError, first_line
 from sweepmore.report import comparison
-from sweepmore.report.runs_page import differing, ended
+from sweepmore.report.additions import NOTHING
+from sweepmore.report.runs_page import differing, ended, verdict_of
 from sweepmore.report.study import Study
 from sweepmore.report.wandb_panels import Place, Runs, panels, run_set
 from sweepmore.report.wandb_text import Subject, about_studies, config_of, section
@@ -120,7 +121,9 @@ def publish_runs(folders: Sequence[Path], application: Application, wanted: Want
         raise ConfigError("Nothing says by what runs are compared.", value=names, cure=cure)
     metric = wanted.metric or _in_summary(curves.drawn[0], folders[0])
     results = [read_json(folder / "result.json") for folder in folders]
-    lines = [f"**{name}**: {ended(curves, result)}." for name, result in zip(names, results)]
+    better = verdict_of(curves, [*zip(names, results)], [NOTHING for _ in folders])
+    lines = [f"**{better}**"] if better else []
+    lines += [f"**{name}**: {ended(curves, result)}." for name, result in zip(names, results)]
     blocks: list[wr.BlockTypes] = [wr.MarkdownBlock(text="\n\n".join(lines))]
     if len(folders) > 1:
         blocks += section("What differs", differing(folders))

@@ -11,17 +11,19 @@ import optuna
 from wandb_workspaces.reports.v2 import interface as wr
 
 from sweepmore.report import comparison
+from sweepmore.report.additions import NOTHING, Told
 from sweepmore.report.confirmation import seeds_title, winner_table
 from sweepmore.report.document import Table, cell, markdown
 from sweepmore.report.study import Study
+from sweepmore.report.study_page import warnings_of
 from sweepmore.report.upload import folders_of, superseded_in
 from sweepmore.report.wandb_panels import Runs
 from sweepmore.runs.record import read_config
 from sweepmore.study.attempts import words
 from sweepmore.study.attributes import Winner
 from sweepmore.study.parts import parts_of
-from sweepmore.study.verdict import found_in, verdict
-from sweepmore.study.winners import TESTED_BEFORE, reported
+from sweepmore.study.verdict import verdict
+from sweepmore.study.winners import reported
 from sweepmore.sweep.command_lines import command_line
 from sweepmore.typed import dotted
 
@@ -36,8 +38,9 @@ class Subject:
     warnings: Sequence[str] = ()
 
     @classmethod
-    def of(cls, stored: optuna.Study, study: Study, warnings: Sequence[str] = ()) -> Subject:
-        """Read what a report needs beside the page's record of a study."""
+    def of(cls, stored: optuna.Study, study: Study, told: Told = NOTHING) -> Subject:
+        """Read what a report needs beside the page's record of a study; ``told`` is what the
+        application adds to its page."""
         runs = Runs(
             study.seen.name,
             groups=[study.seen.name, *(part.study_name for part in parts_of(stored))],
@@ -46,7 +49,8 @@ class Subject:
             config=config_of(study.winning_run),
             sign=study.sign,
         )
-        return cls(study, verdict(found_in(stored)), runs, warnings)
+        warnings = [*warnings_of(study), *told.warnings]
+        return cls(study, verdict(study.found, *told.clauses), runs, warnings)
 
     @property
     def key(self) -> str:
@@ -107,10 +111,6 @@ def answer(subject: Subject) -> str:
         lines.append(f"**Best trial**: {best}.")
     if study.winner is not None:
         lines.append(f"**Winner**: {words(study.winner.params)}: {reported(study.winner)}.")
-    if study.since is not None:
-        lines.append(f"{study.since[0]}.")
-    if study.tested == "another":
-        lines.append(f"{TESTED_BEFORE}.")
     if subject.warnings:
         listed = [f"- {warning}" for warning in subject.warnings]
         lines.append("\n".join(["Check these:", "", *listed]))

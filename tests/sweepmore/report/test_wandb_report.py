@@ -290,7 +290,8 @@ def test_two_runs_are_compared_in_one_report(stub: Stub, few_names: Path, tmp_pa
     assert views == ["Run History Line Plot"] * 4 + ["Run Comparer"]
     assert not any("groupBy" in line for line in lines_of(block["metadata"]))
     told, differs = map(text_of, blocks_of(saved, "markdown-block"))
-    assert told.startswith("**a**: dev ")
+    assert told.startswith("**b ends with a dev loss ")
+    assert "**a**: dev " in told
     assert "| optim.lr | 0.1 | 0.2 |" in differs.splitlines()
     weights = [name for name in stub.files if name.endswith("model.safetensors")]
     assert len(weights) == 2
@@ -306,6 +307,20 @@ def test_the_answer_begins_with_the_verdict(
     subject = Subject.of(study, seen)
     assert "luck" not in answer(subject)  # of two seeds each
     assert answer(subject).startswith(f"**{subject.verdict}**")
+
+
+def test_studies_of_other_data_get_no_report(study: optuna.Study, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
+        from sweepmore.report.wandb_report import Wanted, require_reportable
+        from sweepmore.report.wandb_text import Subject
+    seen = read_study(study, Additions(), Place(Path("/elsewhere")))
+    other = replace(seen, attrs=replace(seen.attrs, question={**seen.question, "identity": "b"}))
+    subjects = [Subject.of(study, each) for each in (seen, other)]
+    with pytest.raises(StudyError, match="have other data"):
+        require_reportable(subjects, Wanted(tmp_path))
+    assert require_reportable(subjects[:1], Wanted(tmp_path)) == "result.dev_loss"
+    assert require_reportable(subjects[:1], Wanted(tmp_path, metric="delay")) == "delay"
 
 
 def text_of(block: dict[str, Any]) -> str:
