@@ -160,7 +160,7 @@ def _resumed(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
     bucket = {"id": f"storage-{name}", "name": name, "displayName": begun[-1]["displayName"],
               "summaryMetrics": json.dumps(summary[-1] if summary else {}),
               "config": begun[-1]["config"], "tags": begun[-1]["tags"], "notes": None,
-              "wandbConfig": "{}", "group": begun[0]["groupName"], "jobType": None,
+              "wandbConfig": json.dumps({"t": 1}), "group": begun[0]["groupName"], "jobType": None,
               "logLineCount": 0, "historyLineCount": len(rows), "eventsLineCount": 0,
               "historyTail": json.dumps([json.dumps(row) for row in rows[-1:]]),
               "eventsTail": "[]"}  # fmt: skip

@@ -102,8 +102,17 @@ class Tracker:
         return None if self._run is None else str(self._run.id)
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Log a row of metrics at its ``step``."""
-        self._attempt(lambda run: run.log(dict(row), step=row["step"]))
+        """Log a row of metrics at its ``step``.
+
+        After a kill, a run repeats its last steps to the same bits. Online, W&B would warn that it
+        has them; offline, it gets them twice.
+        """
+
+        def send(run: Any) -> None:
+            if row["step"] >= run.starting_step:
+                run.log(dict(row), step=row["step"])
+
+        self._attempt(send)
 
     def summarise(self, summary: Mapping[str, Any]) -> None:
         """Set values of the run's summary, which is nested as its config is."""

@@ -272,28 +272,45 @@ def test_a_resumed_run_is_one_run_on_the_server(few_names: Path, tmp_path: Path)
         ]
 
 
-def test_online_a_resumed_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+RESUMING = """
+import sys; from pathlib import Path
+from sweepmore.runs import record
+from sweepmore.runs.tracking import *
+folder, mode, begin, end = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+empty = dict(config={}, overrides=[], facts={}, packages=[])
+opened = record.reopen(folder, begin) if begin else record.create(folder, **empty)
+with track(Tracking(mode=mode), opened, About(best={"loss": "min"})) as tracker:
+    for step in range(begin, end, 2):
+        tracker.log({"step": step, "loss": 30.0 - step})
+"""
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_that_repeats_steps_after_a_kill_is_one_run(mode: str, tmp_path: Path) -> None:
     """In processes of their own, as a run and its continuation are."""
-    code = (
-        "import sys; from pathlib import Path; from sweepmore.runs import record;"
-        "from sweepmore.runs.tracking import *; folder, step = Path(sys.argv[1]), int(sys.argv[2]);"
-        "about = dict(config={}, overrides=[], facts={}, packages=[]);"
-        "opened = record.reopen(folder, step - 1) if step else record.create(folder, **about);\n"
-        "with track(Tracking(mode='online'), opened, About(best={'loss': 'min'})) as tracker:\n"
-        "    tracker.log({'step': step, 'loss': 2.0 - step}); tracker.status = sys.argv[3]"
-    )
+    folder = tmp_path / "run"
     with serve() as stub:
         env = environment({**stub.env(), "HOME": str(tmp_path)})
-        for step, status in ((0, "interrupted"), (1, "ok")):
-            words = [sys.executable, "-c", code, str(tmp_path / "run"), str(step), status]
+        for begin, end in ((0, 12), (6, 18)):
+            words = [sys.executable, "-c", RESUMING, str(folder), mode, str(begin), str(end)]
             done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=PATIENCE)
             assert done.returncode == 0, done.stderr
             assert "recording offline" not in done.stderr
-        assert len({v["name"] for v in stub.variables_of("UpsertBucket")}) == 1
-        (run,) = stub.streams
+            assert "ignored" not in done.stderr
+        if mode == "offline":
+            until(lambda: len([*folder.glob("wandb/offline-run-*/*.wandb")]) == 2)
+            sync = [sys.executable, "-m", "wandb", "sync", *map(str, offline_runs(folder))]
+            subprocess.run(sync, env=env, cwd=tmp_path, capture_output=True, timeout=PATIENCE)
+        (run,) = {v["name"] for v in stub.variables_of("UpsertBucket")}
         rows = stub.streamed(run, "wandb-history.jsonl")
-        assert [(row["step"], row["loss"]) for row in rows] == [(0, 2.0), (1, 1.0)]
-        assert stub.variables_of("UpsertBucket")[-1]["tags"] == ["ok"]
+        bodies = [body.get("files", {}).get("wandb-history.jsonl") for body in stub.streams[run]]
+    repeated = [] if mode == "online" else [6, 8, 10]
+    assert [row["step"] for row in rows] == [0, 2, 4, 6, 8, 10, *repeated, 12, 14, 16]
+    assert {row["step"]: row["loss"] for row in rows} == {k: 30.0 - k for k in range(0, 18, 2)}
+    before = 0
+    for chunk in filter(None, bodies):  # each is written behind what is there
+        assert chunk["offset"] == before
+        before += len(chunk["content"])
 
 
 def test_an_attempt_that_begins_again_is_another_run(tmp_path: Path) -> None:
