@@ -30,11 +30,16 @@ def start() -> dict[str, Any]:
     }
 
 
+def code_folder() -> Path:
+    """The folder of the running script."""
+    here = Path(os.environ.get("SWEEPMORE_ROOT") or sys.argv[0]).resolve()
+    return here if here.is_dir() else here.parent
+
+
 @functools.cache  # what a process runs does not change while it runs
 def code() -> Mapping[str, Any]:
     """Commit and uncommitted changes of the Git checkout that holds the running script, if any."""
-    here = Path(os.environ.get("SWEEPMORE_ROOT") or sys.argv[0]).resolve()
-    here = here if here.is_dir() else here.parent
+    here = code_folder()
     commit = _git(here, "rev-parse", "HEAD")
     diff = _git(here, "diff", "HEAD") if commit else None
     return {

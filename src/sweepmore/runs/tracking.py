@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from sweepmore.errors import first_line
 from sweepmore.runs.names import searched_name
-from sweepmore.runs.provenance import code_diff
+from sweepmore.runs.provenance import code_diff, code_folder
 from sweepmore.runs.record import Record, Status
 from sweepmore.trial import SweepTrial
 from sweepmore.typed import dotted, setting
@@ -245,6 +245,8 @@ def _fast(job_type: str) -> Any:
     import wandb
 
     return wandb.Settings(
+        # the commit is that of the code, wherever the command is typed
+        git_root=str(code_folder()) if job_type in COMPUTING else None,
         console="wrap" if job_type == "train" else "off",
         silent=True,
         init_timeout=30,

@@ -232,6 +232,8 @@ def test_changed_code_is_kept_and_changed_data_is_not(
     until(partial(exit_codes, record.folder))
     (patch,) = record.folder.glob("wandb/offline-run-*/files/diff.patch")
     assert set(re.findall(r"\+changed (.*)", patch.read_text())) == {"app.py", "conf.yaml"}
+    run, _ = records_of(record.folder, "run")
+    assert run.git.commit == read_json(record.folder / "provenance.json")["commit"]
     saved = [
         r.files.files
         for r in wandb_records(record.folder)
