@@ -21,6 +21,7 @@ from typing import Literal, cast
 import html5lib
 import optuna
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from hydra import compose, initialize_config_dir
 from optuna.distributions import IntDistribution, distribution_to_json
 from optuna.study import StudyDirection
@@ -328,6 +329,24 @@ def test_fresh_seeds_are_told_by_the_search_s_numbers(outputs: Path) -> None:
         assert row.trial == numbers[key_of(row.params)]
     assert study.answer.params == study.winner.params
     assert best_run(open_study(outputs, "a")) == study.winning_run
+
+
+def always(run: Path) -> bool:
+    return True
+
+
+def never(run: Path) -> bool:
+    return False
+
+
+def test_a_split_that_another_study_opened_is_not_offered(outputs: Path) -> None:
+    ours, study = additions(ROOT, None), open_study(outputs, "a")
+    asks = {}
+    for spent in (False, True):
+        told = replace(ours, is_spent={True: always, False: never}[spent])
+        page = study_page(read_study(study, told, PLACE), told)
+        asks[spent] = any("evaluate_test" in command for _, command in page.commands)
+    assert asks == {False: True, True: False}
 
 
 def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
@@ -864,10 +883,22 @@ def seen(browser: Browser) -> Iterator[Seen]:
     page.close()
 
 
+# The size of each text in pixels, of a figure's as it is scaled.
+SIZES = """() => [...document.querySelectorAll("body *")]
+    .filter(one => !["SCRIPT", "STYLE", "title"].includes(one.tagName))
+    .filter(one => [...one.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
+    .map(one => {
+        const size = parseFloat(getComputedStyle(one).fontSize);
+        const scale = one.getScreenCTM ? one.getScreenCTM() : {a: 1, b: 0};
+        return size * Math.hypot(scale.a, scale.b);
+    })"""
+
+
 # Kind → how many of the marks have an extent and lie in their figure, for each kind there is.
 MARKS = """figure => {
     const frame = figure.querySelector("svg").getBoundingClientRect();
-    const kinds = {point: "[id*='-points-'] use", curve: "[id*='-curve-'] path, [id*='-line-'] path",
+    const kinds = {point: "[id*='-points-'] use",
+                   curve: "[id*='-curve-'] path, [id*='-line-'] path",
                    row: "[id*='-row-'] use",
                    bar: "[id*='-bar-'] path", count: "[id*='-count-']"};
     return Object.entries(kinds).map(([kind, query]) => [kind,
@@ -899,6 +930,48 @@ class TestInABrowser:
         seen.page.goto(page_of_a.as_uri(), wait_until="networkidle")
         assert seen.complaints == []
         assert [url for url in seen.requests if not url.startswith("data:")] == [page_of_a.as_uri()]
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_anybody_can_use_and_read_it(
+        self, seen: Seen, page_of_a: Path, width: int, scheme: Literal["light", "dark"]
+    ) -> None:
+        """By axe-core: WCAG 2.1 AA, contrast included. No text is small, and nothing is cut."""
+        seen.page.set_viewport_size({"width": width, "height": 900})
+        seen.page.emulate_media(color_scheme=scheme)
+        seen.page.goto(page_of_a.as_uri())
+        rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}
+        found = Axe().run(seen.page, options=rules)
+        assert found.violations_count == 0, found.generate_report()
+        assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        sizes = seen.page.evaluate(SIZES)
+        assert len(sizes) > 100
+        assert min(sizes) >= 10
+
+    @pytest.mark.parametrize("by", ["hover", "focus"])
+    def test_a_trial_is_lit_wherever_it_appears(self, seen: Seen, page_of_a: Path, by: str) -> None:
+        seen.page.goto(page_of_a.as_uri())
+        row = seen.page.locator("#the-trials tbody tr").first
+        row.hover() if by == "hover" else row.focus()
+        trial = row.get_attribute("data-trial")
+        lit = seen.page.locator(".lit")
+        assert {lit.nth(k).get_attribute("data-trial") for k in range(lit.count())} == {trial}
+        figures = seen.page.locator("figure:has(.lit)")
+        names = {figures.nth(k).get_attribute("id") for k in range(figures.count())}
+        assert {"history", "parallel", "slices"} <= names
+        seen.page.locator("h1").hover()
+        if by == "hover":
+            assert lit.count() == 0
+
+    def test_rows_are_filtered(self, seen: Seen, page_of_a: Path, tmp_path: Path) -> None:
+        rows = [[number, number / 7] for number in range(100, 120)]
+        table = Table(["trial", "loss"], rows)
+        page = write(WebPage("p", "", [], [], [Section("s", tables=[table])]), tmp_path)
+        seen.page.goto(page.as_uri())
+        seen.page.get_by_label("Filter rows").fill("107")
+        visible = seen.page.locator("tbody tr:visible")
+        assert visible.count() == 1
+        assert visible.first.get_attribute("data-trial") == "107"
 
     def test_every_figure_draws_what_it_is_of(
         self, seen: Seen, page_of_a: Path, outputs: Path

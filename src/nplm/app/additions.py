@@ -51,4 +51,11 @@ def additions(root: Path, url: URL | None) -> Additions:
 
         return report.chips(folder, root, url)
 
-    return Additions(describe, numbers, note, facts, warnings, sections, clauses, chips, root)
+    def is_spent(folder: Path) -> bool:
+        from nplm.app import report
+
+        return report.looks_of(folder, root, url).own > 0
+
+    return Additions(
+        describe, numbers, note, facts, warnings, sections, clauses, chips, is_spent, root
+    )

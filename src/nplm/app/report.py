@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nplm import sampling
-from nplm.app.looks import looks_at
+from nplm.app.looks import Looks, looks_at
 from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
 from nplm.data import Splits, load_splits
@@ -86,12 +86,18 @@ def gains(folder: Path) -> list[tuple[str, Estimate]]:
 
 
 def chips(folder: Path, root: Path, url: URL | None) -> list[str]:
-    """Return the run's data, and how many looks its test split has had.
+    """Return the run's data, and how many looks its test split has had; see ``looks_of``."""
+    _, splits, _ = opened(folder)
+    return [splits.name, f"{looks_of(folder, root, url)} at test"]
 
-    Looks are counted by the receipts under ``root`` and by the rows of the database ``url``.
+
+def looks_of(folder: Path, root: Path, url: URL | None) -> Looks:
+    """Return the looks at the run's test split.
+
+    They are counted by the receipts under ``root`` and by the rows of the database ``url``.
     """
     _, splits, _ = opened(folder)
-    return [splits.name, f"{looks_at(splits, root / LOOKS, url)} at test"]
+    return looks_at(splits, root / LOOKS, url)
 
 
 def clauses(folder: Path) -> list[str]:

@@ -131,13 +131,16 @@ def database_of(study: optuna.Study) -> optuna.storages.BaseStorage:
 
 def print_next(study: optuna.Study, place: Place) -> None:
     """Print how to see the winner, and the application's own commands for it."""
+    from sweepmore.command.application import additions_of
+    from sweepmore.report.additions import is_spent
     from sweepmore.study.application import Application
     from sweepmore.study.attributes import StudyAttributes
     from sweepmore.study.parts import application_of, confirmation_of
     from sweepmore.study.winners import tested
 
     confirmed = confirmation_of(study)
-    is_tested = confirmed is not None and tested(StudyAttributes.of(confirmed)) is not None
+    outcome = StudyAttributes() if confirmed is None else StudyAttributes.of(confirmed)
+    is_tested = tested(outcome) is not None
     application = application_of(study) or Application()
     own, root = application.commands, application.root
     where = place.settings(None if root is None else Path(root))
@@ -149,5 +152,7 @@ def print_next(study: optuna.Study, place: Place) -> None:
     ways = [place.verb("report", study.study_name)]
     ways += [] if shows is None else [shows[1]]
     print(f"next     {' · '.join(ways)}")
-    if number is not None and not is_tested:  # the split was opened once
+    if number is None or is_tested or outcome.winner is None:
+        return
+    if not is_spent(additions_of(place).of(application), outcome.winner.run):  # by another study
         print(f"         {number[1]}, once")

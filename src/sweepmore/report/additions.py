@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,8 @@ class Additions:
     versions need it, because they store no description. ``numbers`` adds facts from a run's
     ``result.json``, and ``note`` says how to read the curves of runs. ``facts``, ``warnings`` and
     ``sections`` open the run in a folder; so do ``clauses``, which end the page's first sentence,
-    and ``chips``, a few words each on what the run is about. ``scripts`` is the folder of the
+    and ``chips``, a few words each on what the run is about. ``is_spent`` says whether its test
+    split has been looked at, so that nobody is told to look again. ``scripts`` is the folder of the
     scripts that a page may name.
     """
 
@@ -42,6 +44,7 @@ class Additions:
     sections: Callable[[Path], Sequence[Section]] = nothing
     clauses: Callable[[Path], Sequence[str]] = nothing
     chips: Callable[[Path], Sequence[str]] = nothing
+    is_spent: Callable[[Path], bool] = lambda run: False
     scripts: Path | None = None
 
     def of(self, application: Application) -> Additions:
@@ -81,6 +84,13 @@ class Told:
 
 # What an application adds that is not asked.
 NOTHING = Told()
+
+
+def is_spent(additions: Additions, run: Path) -> bool:
+    """Whether the test split of a run has been looked at; False where nobody can tell."""
+    with contextlib.suppress(UserError):
+        return (run / "result.json").exists() and additions.is_spent(run)
+    return False
 
 
 def tell(additions: Additions, run: Path) -> Told:

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from sweepmore.compose.question import digest
-from sweepmore.report.additions import Additions
+from sweepmore.report.additions import Additions, is_spent
 from sweepmore.report.study import Study
 from sweepmore.runs.names import searched_name
 from sweepmore.study.seeds import seed_key
@@ -33,7 +33,9 @@ def commands_of(study: Study, additions: Additions) -> list[tuple[str, str]]:
     if study.since is not None:
         what = "What was found since, into the same confirmation:"
         commands.append((what, study.since[1]))
-    elif study.winner is not None and not study.tested:
+    elif (
+        study.winner is not None and not study.tested and not is_spent(additions, study.winner.run)
+    ):
         commands += additions.own(application, own.number, which="winner", **words)
     elif study.winner is None and len(study.seen.directions) == 1 and has_seed:
         what = "Is the best better than the next ones?"

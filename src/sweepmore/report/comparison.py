@@ -79,10 +79,12 @@ def require_comparable(studies: Sequence[Study]) -> None:
 
 def _answer(facts: Sequence[tuple[str, str]]) -> str:
     """Write the first fact as a sentence."""
+    if not facts:
+        return "One of them has no complete trial yet."
     label, text = facts[0]
     if label.endswith(" is"):
         return f"{label} {text}."
-    return f"{label[0].upper()}{label[1:]}: {text}. Nothing is confirmed, so it may be luck."
+    return f"{label[0].upper()}{label[1:]}: {text}. Not all are confirmed, so it may be luck."
 
 
 def _told(value: Any) -> str:
@@ -169,10 +171,11 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
 
     # the leader of each comparison becomes a fact, and its row is marked
     leading = [(label, values, best_first(values, studies[0].sign)) for label, values in equal]
+    leading = [row for row in leading if len(row[2]) == len(studies)]  # else nothing is compared
     if not facts:
         facts = [(label, f"{decimals(values[order[0]] or 0.0)} ({rows[order[0]][0]})")
-                 for label, values, order in leading if order]  # fmt: skip
-    marked = sorted({order[0] for *_, order in leading if order})
+                 for label, values, order in leading]  # fmt: skip
+    marked = sorted({order[0] for *_, order in leading})
     return facts, Table(head, rows, marked=marked)
 
 

@@ -71,7 +71,7 @@ def winner_table(winner: Winner) -> Table:
     """
     mean = f"mean of {plural(winner.seeds, 'fresh seed')}"
     return Table(
-        ["trial", "in the search", mean, "± (95 %)", "", "parameters"],
+        ["trial", "in the search", mean, "± (95 %)", "standing", "parameters"],
         [[row.trial, row.searched, row.mean, row.half_width, standing_of(row, winner),
           words(row.params)] for row in winner.rows],
         marked=[k for k, row in enumerate(winner.rows) if row.trial == winner.trial],

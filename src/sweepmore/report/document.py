@@ -131,10 +131,12 @@ def cell(value: Any, typed: bool = False) -> str:
 
 
 def digits(value: Any, typed: bool = False) -> str:
-    """Return a value as a page's table shows it: a float has four significant digits."""
-    if isinstance(value, float) and not typed and math.isfinite(value):
-        text = f"{value:,.0f}" if 1_000 <= abs(value) < 1e7 else f"{value:#.4g}"
-        return real_minus(text.removesuffix("."))
+    """Return a value as a page's table shows it: from 10 on a float has four significant digits.
+
+    Smaller ones have four decimals, so that losses and their intervals line up.
+    """
+    if isinstance(value, float) and not typed and 10 <= abs(value) < 1e7:
+        return real_minus(f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:#.4g}")
     return cell(value, typed)
 
 

@@ -164,6 +164,10 @@ def _leads(curves: Sequence[Curve], best: Better, by: str) -> str:
     if not all(len(curve.x) for curve in curves):
         return "One of them has no complete trial"
     end = min(curve.x[-1] for curve in curves)
+    late = [curve for curve in curves if curve.x[0] > end]
+    if late:
+        where = f"{end:,.0f} {'trials' if by == 'trials' else 's'}"
+        return f"{late[0].label.rpartition(', n = ')[0]} has no complete trial after {where}"
     values = [curve.y[sum(x <= end for x in curve.x) - 1] for curve in curves]
     ahead = (min if best == "low" else max)(range(len(curves)), key=lambda k: values[k])
     where = f"{end:,.0f} trials" if by == "trials" else f"{end:,.0f} s"
@@ -301,8 +305,25 @@ def logged(
     if uneven:  # a logarithm has no step 0
         drawn = [replace(c, x=[x for x in c.x if x > 0], y=c.y[sum(x <= 0 for x in c.x) :])
                  for c in drawn]  # fmt: skip
-    return Chart(safe_name(curves.title.lower()), curves.title, "step", curves.label(),
+    return Chart(safe_name(curves.title.lower()), _ends(drawn), "step", curves.label(),
                  curves=drawn, log_x=uneven, log_y=True, subtitle=subtitle)  # fmt: skip
+
+
+def _ends(drawn: Sequence[Curve]) -> str:
+    """Say where the curves end: the lowest of several runs, or how far apart those of one are."""
+    ended = [curve for curve in drawn if len(curve.y) and math.isfinite(curve.y[-1])]
+    if not ended:
+        return "Nothing finite was logged"
+    lowest = min((c for c in ended if not c.dashed), key=lambda c: c.y[-1], default=ended[0])
+    name, what = lowest.label.rpartition(": ")[::2]
+    if name:
+        return f"{name} ends lowest in {what}, at {decimals(lowest.y[-1])}"
+    others = [curve for curve in ended if curve is not lowest]
+    if not others:
+        return f"{what} ends at {decimals(lowest.y[-1])}"
+    gap = lowest.y[-1] - others[0].y[-1]
+    side = "above" if gap >= 0 else "below"
+    return f"{what} ends {decimals(abs(gap), lowest.y[-1])} {side} {others[0].label}"
 
 
 def confirmed(winner: Winner, metric: str) -> Chart:

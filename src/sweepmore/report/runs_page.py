@@ -13,6 +13,7 @@ from sweepmore.errors import RunError
 from sweepmore.report import figures
 from sweepmore.report.additions import Additions, Results, Told, tell
 from sweepmore.report.document import Page, Picture, Section, Table
+from sweepmore.report.figures import brief
 from sweepmore.runs.files import read_json
 from sweepmore.runs.names import name_of
 from sweepmore.runs.record import read_config, read_metrics
@@ -44,7 +45,9 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
     if len(folders) > 1:
         sections.append(Section("What differs", tables=[differing(folders)]))
     if application.curves.drawn:
-        chart = figures.logged(application.curves, _logged(names, folders), results[0]["data"])
+        labels = labels_of(names, folders) if len(folders) > 1 else [""]
+        runs = [(label, read_metrics(folder)) for label, folder in zip(labels, folders)]
+        chart = figures.logged(application.curves, runs, results[0]["data"])
         pictures = [Picture([chart], additions.note(named_results))]
         sections.append(Section(application.curves.title, pictures=pictures))
     sections += side_by_side(names, remarks) if len(folders) > 1 else remarks[0].sections
@@ -111,14 +114,11 @@ def verdict_of(curves: Curves, results: Results, remarks: Sequence[Told]) -> str
     return ""
 
 
-def _logged(
-    names: Sequence[str], folders: Sequence[Path]
-) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
-    """Return each run's name and the rows of its journal. A single run needs no name."""
-    return [
-        (name if len(folders) > 1 else "", read_metrics(folder))
-        for name, folder in zip(names, folders)
-    ]
+def labels_of(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Return what tells runs apart in a legend: the settings that differ, else their names."""
+    rows = differing(folders).rows
+    labels = [brief({row[0]: row[k + 1] for row in rows}) for k in range(len(names))]
+    return labels if all(labels) and len(set(labels)) == len(labels) else list(names)
 
 
 def ended(curves: Curves, result: Mapping[str, Any]) -> str:

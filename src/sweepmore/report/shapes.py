@@ -66,7 +66,10 @@ def forest(axes: Axes, chart: Chart) -> None:
     axes.set_ylim(-0.7, len(chart.rows) - 0.3)
     axes.set_xlabel(chart.x_label)
     axes.ticklabel_format(axis="x", useOffset=False)
-    axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    figure = axes.get_figure()
+    assert figure is not None
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=9, ncols=4,
+                  loc="outside upper left")  # fmt: skip
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -94,7 +97,7 @@ def heat_map(axes: Axes, chart: Chart) -> None:
     for row, column in np.ndindex(values.shape):
         dark = values[row, column] > 0.6 * values.max()
         axes.text(column, row, f"{chart.counts[row][column]}", ha="center", va="center",
-                  fontsize=4, color="#ffffff" if dark else "#333333",
+                  fontsize=5, color="#ffffff" if dark else "#333333",
                   gid=f"count-{chart.name}-{row}-{column}")  # fmt: skip
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)

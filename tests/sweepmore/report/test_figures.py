@@ -286,9 +286,8 @@ def test_confirmed_marks_the_winner_and_the_tied() -> None:
     assert [(row.style, row.mean, row.searched) for row in chart.rows] == [
         ("tied", 1.0, 1.0), ("winner", 2.0, 1.0), ("complete", 3.0, 1.0),
     ]  # fmt: skip
-    axes = drawing.draw([chart]).axes[0]
-    legend = axes.get_legend()
-    assert legend is not None
+    figure = drawing.draw([chart])
+    axes, (legend,) = figure.axes[0], figure.legends
     assert {text.get_text() for text in legend.get_texts()} == set(chart.legend.values())
     drawn = [np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()]
     spans = [ends for ends in drawn if len(ends) == 2]
