@@ -69,7 +69,6 @@ def main(node: DictConfig) -> float | list[float]:
             except Exception as error:
                 record.finish(result_json(config, splits, ending.failed(run, error)))
                 raise
-            tracker.exit_code = 0 if result.status in ("ok", "pruned") else 1
     if trial is None:
         console.answer(config, splits, result, samples[:PRINTED])
         console.ways_on(record.folder, config, result)

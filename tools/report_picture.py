@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "report.png"
-WIDTH, HEIGHT = 1100, 1120
+WIDTH, HEIGHT = 1100, 1140
 # What README's legend is about, in its order.
 NUMBERED = (".verdict", ".headline", ".chips", ".warnings", "#confirmed")
 # A number in a circle at the left of each.

@@ -29,8 +29,8 @@ from nplm.result import Progress as Report
 from nplm.result import Result
 from nplm.state import State
 from nplm.vocabulary import Unit
+from sweepmore.runs.offline import is_synced, offline_runs
 from sweepmore.runs.places import Place, find_place
-from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.wording import decimals, fitted, plural, shown_path
 
 # The fingerprint of the split behind the lecture's loss of 2.17: data=names with its defaults.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepmore.values import reported
+from sweepmore.wording import last_parts, short
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class SweepTrial:
     a death or an interruption. ``repeat`` holds the repeated settings of this run (``{}`` without
     repeats). ``run_id`` is permanently unique and is a valid W&B id. ``earlier`` lists the folders
     of this run's earlier attempts, the latest first, where they differ from its own: an
-    application that writes checkpoints finds them there.
+    application that writes checkpoints finds them there. ``params`` are the values of the settings
+    that the study searches.
     """
 
     study: str
@@ -33,10 +35,18 @@ class SweepTrial:
     run_id: str
     repeat: Mapping[str, Any] = field(default_factory=dict)
     earlier: tuple[Path, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
     _report: Callable[[int, float], bool] = lambda step, value: False
     _set: Callable[[str, Any], None] = lambda key, value: None
     _attach: Callable[[Path], None] = lambda path: None
     _name: Callable[[Sequence[str]], None] = lambda names: None
+
+    @property
+    def title(self) -> str:
+        """What tells this run from the study's others: ``STUDY-52 emb=10 hidden=200 · s1``."""
+        repeat = [f"s{v}" if k == "seed" else f"{k}={short(v)}" for k, v in self.repeat.items()]
+        settings = [f"{name}={short(v)}" for name, v in last_parts(self.params).items()]
+        return " · ".join([" ".join([f"{self.study}-{self.root}", *settings]), *repeat])
 
     def report(self, step: int, value: Any) -> bool:
         """Report the objective's value at ``step``; True asks the run to stop and return.

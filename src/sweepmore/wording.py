@@ -7,7 +7,9 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def decimals(value: float, beside: float = 0.0, *, sign: str = "", places: int = 4) -> str:
@@ -40,6 +42,29 @@ def bounds(mean: float, low: float, high: float, *, sign: str = "") -> str:
     scale = max(mean, low, high, key=abs)
     middle, *ends = (decimals(value, scale, sign=sign) for value in (mean, low, high))
     return f"{middle} [{', '.join(ends)}]"
+
+
+def short(value: Any) -> str:
+    """A value as Hydra writes it (null, true, the empty text in quotes), floats to three digits."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.3g}" if isinstance(value, float) else str(value) or "''"
+
+
+def last_parts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` by the last part of their dotted keys: ``hidden`` for ``model.hidden``.
+
+    A key has as many of its last parts as tell it from the others.
+    """
+
+    def named(key: str) -> str:
+        parts = key.split(".")
+        ends = (".".join(parts[-n:]) for n in range(1, len(parts) + 1))
+        return next((e for e in ends if sum(f".{k}".endswith(f".{e}") for k in settings) == 1), key)
+
+    return {named(key): value for key, value in settings.items()}
 
 
 def plural(number: int, noun: str, more: str | None = None) -> str:

@@ -54,6 +54,7 @@ from tests.support.helpers import (
     run_command,
     run_script,
     wandb_records,
+    wandb_summary,
 )
 
 # In no name, and in every test line of the canary's file.
@@ -903,14 +904,10 @@ class TestStory:
     def test_wandb_has_a_run_of_its_own(self, story: Story) -> None:
         run = Path(story.winner["run"])
         found = list(wandb_records(run, "*-test1"))
-        (opened,) = [r.run for r in found if r.WhichOneof("record_type") == "run"]
+        opened, _ = [r.run for r in found if r.WhichOneof("record_type") == "run"]
         assert (opened.job_type, opened.run_group) == ("test", "s.confirm")
-        summary = {
-            ".".join([item.key] if item.key else item.nested_key): json.loads(item.value_json)
-            for r in found
-            if r.WhichOneof("record_type") == "summary"
-            for item in r.summary.update
-        }
+        assert opened.display_name == f"s.confirm-final/0000/{run.name} · test 1"
+        summary = wandb_summary(found)
         test = files.read_json(run / "result.json")["test"]
         assert summary["test.loss.mean"] == pytest.approx(test["loss"]["mean"])
         assert summary["test.difference.high"] == pytest.approx(test["difference"]["high"])

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -51,11 +52,10 @@ def train(tmp_path: Path, few_names: Path) -> Train:
     return train
 
 
-def config_of(folder: Path) -> tuple[dict[str, object], str, str]:
-    """What W&B was told of a run: config, group, job type."""
-    (run,) = [r.run for r in wandb_records(folder) if r.WhichOneof("record_type") == "run"]
-    config = {item.key: json.loads(item.value_json) for item in run.config.update}
-    return config, run.run_group, run.job_type
+def told_of(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """What W&B was told of a run at its end, and its config."""
+    *_, run = [r.run for r in wandb_records(folder) if r.WhichOneof("record_type") == "run"]
+    return run, {item.key: json.loads(item.value_json) for item in run.config.update}
 
 
 def test_a_bare_grid_is_a_named_resumable_study(train: Train) -> None:
@@ -72,10 +72,16 @@ def test_a_bare_grid_is_a_named_resumable_study(train: Train) -> None:
         folder = Path(trial.user_attrs["folder"])
         result = json.loads((folder / "result.json").read_text())
         assert trial.value == result["dev_loss"]
-        config, group, job_type = config_of(folder)
-        assert (group, job_type) == (name, "trial")
-        assert (config["study"], config["trial"]) == (name, trial.number)
-        (run,) = [r.run for r in wandb_records(folder) if r.WhichOneof("record_type") == "run"]
+        run, config = told_of(folder)
+        assert (run.run_group, run.job_type, list(run.tags)) == (name, "trial", [name, "ok"])
+        emb, hidden = trial.params["model.emb"], trial.params["model.hidden"]
+        assert run.display_name == f"{name}-{trial.number} hidden={hidden} emb={emb}"
+        assert config["study"] == {
+            "name": name, "trial": trial.number, "attempt": 0, "seed": result["seed"],
+            "settings": f"emb={emb} hidden={hidden}",
+        }  # fmt: skip
+        assert config["model"]["emb"] == emb
+        assert not {"wandb", "resume"} & config.keys()
         assert trial.user_attrs["wandb_id"] == run.run_id
         assert trial.user_attrs[TRIAL_KEY] == f"wandb sync {folder}/wandb/offline-run-*"
         assert_small(folder)
@@ -114,7 +120,8 @@ def assert_small(folder: Path) -> None:
     assert sizes["checkpoints/last.safetensors"] < 2 * weights + HEADER + GENERATOR
     rows = rows_of(folder)
     assert sizes["metrics.jsonl"] < METRICS_ROW * len(rows)
-    assert len(of_wandb) <= 4
+    of_wandb = {name: of_wandb[name] for name in of_wandb if not name.endswith("diff.patch")}
+    assert len(of_wandb) <= 4  # without the changes of a checkout that is not clean
     evaluated = sum("dev_loss" in row for row in rows)
     assert sum(of_wandb.values()) < WANDB_BYTES + WANDB_ROW * evaluated
     assert sum(sizes[name] for name in ("config.yaml", "overrides.yaml", "result.json")) < 4_000

@@ -10,7 +10,7 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +27,7 @@ from nplm.data import Split
 from nplm.vocabulary import Vocabulary
 from sweepmore.command.main import app as command
 from sweepmore.compose import cli
+from sweepmore.typed import dotted
 
 ROOT = Path(__file__).resolve().parents[2]
 # A port on which nothing listens: whoever goes to the network is refused at once.
@@ -179,14 +180,19 @@ def shown(split: Split, vocabulary: Vocabulary) -> list[str]:
 
 
 def wandb_records(folder: Path, named: str = "*") -> Iterator[Any]:
-    """The protobuf records of a run's offline W&B file, in order; ``named`` tells several apart.
+    """The protobuf records of a run's offline W&B file, in order; ``named`` tells several apart."""
+    (path,) = folder.glob(f"wandb/offline-run-*/run-{named}.wandb")
+    yield from wandb_log(path)
+
+
+def wandb_log(path: Path) -> Iterator[Any]:
+    """The records of one ``.wandb`` file.
 
     The file is a LevelDB log: 7 bytes of header, then blocks of 32 KiB of (crc, length, kind)
     chunks; kinds 1 and 4 end a record.
     """
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at import
 
-    (path,) = folder.glob(f"wandb/offline-run-*/run-{named}.wandb")
     content, at, whole = path.read_bytes(), 7, b""
     while at + 7 <= len(content):
         if (left := 32_768 - at % 32_768) < 7:
@@ -197,6 +203,17 @@ def wandb_records(folder: Path, named: str = "*") -> Iterator[Any]:
         if kind in (1, 4):
             yield Record.FromString(whole)
             whole = b""
+
+
+def wandb_summary(records: Iterable[Any]) -> dict[str, Any]:
+    """The last values of a W&B summary, by dotted keys."""
+    summary: dict[str, Any] = {}
+    for record in records:
+        if record.WhichOneof("record_type") == "summary":
+            for item in record.summary.update:
+                name = item.key or ".".join(item.nested_key)
+                summary |= dotted({name: json.loads(item.value_json)})
+    return summary
 
 
 def wandb_history(folder: Path) -> list[dict[str, Any]]:

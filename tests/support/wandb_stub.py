@@ -21,11 +21,15 @@ ENTITY, PROJECT, VIEW = "someone", "sweepmore", "VmlldzoxMjM="
 
 @dataclass
 class Stub:
-    """What the client sent. ``refused`` runs, by id, are answered with an error that is final."""
+    """What the client sent. ``refused`` runs, by id, are answered with an error that is final.
+
+    ``deleted``: somebody has deleted the report.
+    """
 
     url: str = ""
     projects: tuple[str, ...] = (PROJECT,)
     refused: set[str] = field(default_factory=set)
+    deleted: bool = False
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     streams: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -38,8 +42,8 @@ class Stub:
         return [variables for name, variables in self.asked if name == operation]
 
     def runs_begun(self) -> list[str]:
-        """Ids, once for each upload; a run's later updates carry no group."""
-        begun = [v for v in self.variables_of("UpsertBucket") if v["groupName"] is not None]
+        """Ids, once for each upload; a run's later updates name its place in the storage."""
+        begun = [v for v in self.variables_of("UpsertBucket") if v.get("id") is None]
         return [variables["name"] for variables in begun]
 
     def streamed(self, run: str, name: str) -> list[dict[str, Any]]:
@@ -87,6 +91,43 @@ def _project_id(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
     return _data(project={"id": "project", "internalId": "42"})
 
 
+def _artifact(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
+    name = variables["input"]["artifactCollectionName"]
+    artifact = {"id": f"artifact-{name}", "state": "PENDING",
+                "artifactSequence": {"id": f"sequence-{name}", "latestArtifact": None}}  # fmt: skip
+    return _data(createArtifact={"artifact": artifact})
+
+
+def _manifest(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
+    of = variables.get("artifactID") or variables.get("artifactManifestID")
+    file = {"id": "file", "uploadUrl": f"{stub.url}/storage/{of}/manifest.json",
+            "uploadHeaders": []}  # fmt: skip
+    manifest = {"artifactManifest": {"id": of, "file": file}}
+    return _data(createArtifactManifest=manifest, updateArtifactManifest=manifest)
+
+
+def _artifact_files(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
+    edges: list[dict[str, Any]] = [
+        {"node": {"storagePath": None, "uploadHeaders": [], "uploadMultipartUrls": None,
+                  "uploadUrl": f"{stub.url}/storage/{file['artifactID']}/{file['name']}",
+                  "artifact": {"id": file["artifactID"]}}}
+        for file in variables["input"]["artifactFiles"]
+    ]  # fmt: skip
+    return _data(createArtifactFiles={"files": {"edges": edges}})
+
+
+def _commit(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
+    return _data(commitArtifact={"artifact": {"id": variables["artifactID"], "digest": "digest"}})
+
+
+def _saved_view(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """A report as it was saved last, unless somebody has deleted it."""
+    if stub.deleted or not stub.variables_of("upsertView"):
+        return _data(view=None)
+    view = _view(stub, stub.variables_of("upsertView")[-1])["data"]["upsertView"]["view"]
+    return _data(view={**view, "createdAt": "2026-01-01T00:00:00Z"})
+
+
 def _view(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
     project = {"id": "project", "name": variables["projectName"],
                "entityName": variables["entityName"]}  # fmt: skip
@@ -108,6 +149,25 @@ def _run(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
     return _data(upsertBucket={"bucket": bucket, "inserted": True})
 
 
+def _resumed(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there of a run that continues: its rows, its config and its summary."""
+    name = variables["name"]
+    begun = [v for v in stub.variables_of("UpsertBucket") if v["name"] == name and v["config"]]
+    if not begun:
+        return _data(model=None)
+    rows = stub.streamed(name, "wandb-history.jsonl")
+    summary = stub.streamed(name, "wandb-summary.json")
+    bucket = {"id": f"storage-{name}", "name": name, "displayName": begun[-1]["displayName"],
+              "summaryMetrics": json.dumps(summary[-1] if summary else {}),
+              "config": begun[-1]["config"], "tags": begun[-1]["tags"], "notes": None,
+              "wandbConfig": json.dumps({"t": 1}), "group": begun[0]["groupName"], "jobType": None,
+              "logLineCount": 0, "historyLineCount": len(rows), "eventsLineCount": 0,
+              "historyTail": json.dumps([json.dumps(row) for row in rows[-1:]]),
+              "eventsTail": "[]"}  # fmt: skip
+    model = {"id": "project", "name": PROJECT, "entity": {"id": "entity", "name": ENTITY}}
+    return _data(model={**model, "bucket": bucket})
+
+
 def _files(stub: Stub, variables: Mapping[str, Any]) -> dict[str, Any]:
     run = variables["run"]
     files = [{"name": name, "uploadUrl": f"{stub.url}/storage/{run}/{name}"}
@@ -121,7 +181,14 @@ ANSWERS = {
     "GetProjects": _projects,
     "ProjectInternalId": _project_id,
     "upsertView": _view,
+    "SpecificReport": _saved_view,
+    "CreateArtifact": _artifact,
+    "CreateArtifactManifest": _manifest,
+    "UpdateArtifactManifest": _manifest,
+    "CreateArtifactFiles": _artifact_files,
+    "CommitArtifact": _commit,
     "UpsertBucket": _run,
+    "RunResumeStatus": _resumed,
     "CreateRunFiles": _files,
 }
 

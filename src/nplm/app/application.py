@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nplm.config import objectives as read_objectives
+from nplm.run_files import WEIGHTS
 from sweepmore.study.application import Application, Command, Commands, Curve, Curves
 
 CURVES = Curves(
@@ -55,6 +56,7 @@ def describe(config: Mapping[str, Any]) -> Application:
         columns={"net_dev_loss": "the net alone"},
         commands=COMMANDS,
         begin="python train.py experiment=quick",
+        weights=WEIGHTS,
         evaluators=EVALUATORS,
     )
 

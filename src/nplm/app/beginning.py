@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from nplm import lineage
+from nplm.app.application import CURVES
 from nplm.config import Config, from_hydra, to_plain
 from nplm.result import about_data
 from nplm.run_files import WEIGHTS
@@ -22,14 +23,15 @@ from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs import files, finding
 from sweepmore.runs import record as records
 from sweepmore.runs.record import Record
-from sweepmore.runs.tracking import TRIAL_KEY, Tracker, track
+from sweepmore.runs.tracking import TRIAL_KEY, About, Tracker, of_trial, track
 from sweepmore.trial import SweepTrial
-from sweepmore.typed import dotted
 
 if TYPE_CHECKING:  # torch is imported once a run is certain to begin
     from nplm.data import Splits
     from nplm.state import State
 
+# Settings that say nothing about what a run computes: W&B is not told of them.
+UNTOLD = ("wandb", "resume")
 PACKAGES = ("sweepmore", "torch", "numpy", "hydra-core", "omegaconf", "wandb", "safetensors")
 
 
@@ -161,12 +163,16 @@ def open_record(asked: Asked, splits: Splits, state: State, trial: SweepTrial | 
 @contextmanager
 def mirrored(run: Run) -> Iterator[Tracker]:
     """Yield the run's W&B mirror; the trials of a study form a group."""
-    settings, about, job_type = run.config.wandb, dotted(to_plain(run.config)), "train"
+    about = About(
+        {key: value for key, value in to_plain(run.config).items() if key not in UNTOLD},
+        best={curve.key: curve.best for curve in CURVES.drawn},
+    )
+    sweep = HydraConfig.get().runtime.choices.get("sweeps")
+    settings = run.config.wandb
+    settings = dataclasses.replace(settings, tags=(*settings.tags, *([sweep] if sweep else ())))
     if (trial := run.trial) is not None:
-        settings = dataclasses.replace(settings, group=trial.study)
-        about |= {"study": trial.study, "trial": trial.root, "attempt": trial.attempt}
-        job_type = "trial"
-    with track(settings, run.record, about, job_type) as tracker:
+        about, settings = of_trial(about, settings, trial, run.config.seed)
+    with track(settings, run.record, about) as tracker:
         if trial is not None and tracker.run_id is not None:
             trial.set("wandb_id", tracker.run_id)
             if tracker.url is not None:

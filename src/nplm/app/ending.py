@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nplm.app.beginning import Run
 from nplm.config import Objective
 from nplm.result import Progress, Result, finite_perplexity, result_json
+from nplm.run_files import WEIGHTS
 from nplm.vocabulary import Unit
 from sweepmore.runs import files
 from sweepmore.runs.tracking import Tracker
-from sweepmore.typed import dotted
+
+if TYPE_CHECKING:
+    from nplm.data import Splits
 
 # Samples per run: enough for the share that appears in train to mean something (guess).
 SAMPLES = 100
@@ -56,6 +59,7 @@ def save(run: Run, tracker: Tracker, result: Result) -> list[str]:
             figures = run_figures.draw_run(record.folder, result.model, splits.vocabulary, title)
             tracker.images(figures)
             tracker.table("samples", ["sample"], [[line] for line in samples])
+            tracker.model(record.folder / WEIGHTS, about_weights(splits, result.dev_loss))
         else:
             figure = run_figures.draw_trial(record.folder, title)
             if figure is not None:
@@ -66,9 +70,15 @@ def save(run: Run, tracker: Tracker, result: Result) -> list[str]:
         fields = ("parameters", "steps", "seconds", "dev_loss", "train_loss")
         alone = {"net_dev_loss": summary["mix"]["net_dev_loss"]} if "mix" in summary else {}
         trial.set("result", {key: summary[key] for key in fields} | alone)
-    tracker.summarise(dotted(summary))
+    tracker.summarise({"result": summary})
+    tracker.status = result.status
     record.finish(summary)
     return samples
+
+
+def about_weights(splits: Splits, dev_loss: float | None) -> dict[str, Any]:
+    """Return what W&B shows of weights; they hold no line of the data."""
+    return {"dev_loss": dev_loss, "data": splits.name, "fingerprint": splits.fingerprint}
 
 
 def failed(run: Run, error: Exception) -> Result:

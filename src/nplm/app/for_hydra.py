@@ -24,6 +24,7 @@ RARE = {
     "device", "start_from", "model.emb_dropout", "optim.decay_factor", "optim.decay_rate",
     "optim.beta1", "optim.beta2", "data.path", "data.split", "data.order", "data.lower",
     "data.min_count", "wandb.project", "wandb.entity", "wandb.group", "wandb.tags", "wandb.notes",
+    "wandb.artifact",
 }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from nplm.config import from_hydra
 from nplm.result import TestFacts, TestResult
 from sweepmore.runs import files
 from sweepmore.runs import record as records
+from sweepmore.runs.names import name_of
 from sweepmore.seal.receipts import Look
-from sweepmore.typed import dotted
 
 if TYPE_CHECKING:
     import optuna
@@ -55,13 +55,16 @@ def facts_of(look: Look) -> TestFacts:
 
 def send(asked: Asked, look: Look, test: TestFacts) -> None:
     """Send the look to W&B as a separate run, in the group of its study."""
-    from sweepmore.runs.tracking import track
+    from sweepmore.runs.tracking import About, track
 
     settings = from_hydra(records.read_config(asked.folder)).wandb
     settings = dataclasses.replace(settings, group=asked.study_name or settings.group)
     record = records.Record(asked.folder, f"{run_id(asked.folder)[:50]}-test{look.number}")
-    with track(settings, record, look.about, "test") as tracker:
-        tracker.summarise(dotted({"test": test.as_json()}))
+    config = {**look.about, "study": {"name": asked.study_name}}  # nested as a trial's is
+    name = f"{name_of(asked.folder)} · test {look.number}"
+    about = About(config, job_type="test", name=name)
+    with track(settings, record, about) as tracker:
+        tracker.summarise({"test": test.as_json()})
 
 
 def keep_in_study(study: optuna.Study, attributes: StudyAttributes, url: URL) -> None:

@@ -16,10 +16,10 @@ from sweepmore.compose.overrides import override_text
 from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
 from sweepmore.report.lists import state_of
 from sweepmore.runs.names import ending
+from sweepmore.runs.offline import is_synced, offline_runs
 from sweepmore.runs.places import Place
-from sweepmore.runs.tracking import is_synced, offline_runs
 from sweepmore.statistics.intervals import told_apart_from
-from sweepmore.study.attempts import runs_each, short, words
+from sweepmore.study.attempts import runs_each, words
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.noise import known_noise
@@ -32,7 +32,7 @@ from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_line, single_run
 from sweepmore.sweep.failures import print_failures
 from sweepmore.sweep.sparkline import drawn, history, told
-from sweepmore.wording import bounds, decimals, fitted, plural, shown_path
+from sweepmore.wording import bounds, decimals, fitted, plural, short, shown_path
 
 
 def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> None:

@@ -18,4 +18,6 @@ __all__ = [
     "study_page",
     "upload",
     "wandb_report",
+    "wandb_text",
+    "wandb_winner",
 ]

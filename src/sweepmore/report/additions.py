@@ -82,6 +82,10 @@ class Told:
     chips: Sequence[str] = ()
 
 
+# What an application adds that is not asked.
+NOTHING = Told()
+
+
 def is_spent(additions: Additions, run: Path) -> bool:
     """Whether the test split of a run has been looked at; False where nobody can tell."""
     with contextlib.suppress(UserError):

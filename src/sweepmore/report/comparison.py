@@ -22,24 +22,10 @@ from sweepmore.wording import decimals, plural, plus_minus
 def compare_studies(studies: Sequence[Study]) -> Page:
     """Return a page that compares studies at equal numbers of trials and at equal seconds of work.
 
-    Raises StudyError if the studies differ in their data, objectives or directions: their values
-    mean different things.
+    Raises StudyError as ``require_comparable`` does.
     """
     first = studies[0]
-    for other in studies[1:]:
-        for what, mine, theirs in (
-            ("data", first.question["identity"], other.question["identity"]),
-            ("objectives", first.metrics, other.metrics),
-            ("directions", first.seen.directions, other.seen.directions),
-        ):
-            if mine != theirs:
-                raise StudyError(
-                    f"{first.seen.name} and {other.seen.name} have other {what}: {_told(mine)} "
-                    f"and {_told(theirs)}.",
-                    value=[mine, theirs],
-                    cure="Only values of the same question on the same data can be compared.",
-                )
-
+    require_comparable(studies)
     views, metric = [study.seen for study in studies], first.metrics[0]
     pictures = [
         Picture(
@@ -70,6 +56,25 @@ def compare_studies(studies: Sequence[Study]) -> Page:
         ],
         verdict=_answer(facts),
     )
+
+
+def require_comparable(studies: Sequence[Study]) -> None:
+    """Raise StudyError if studies differ in their data, objectives or directions: their values
+    mean different things."""
+    first = studies[0]
+    for other in studies[1:]:
+        for what, mine, theirs in (
+            ("data", first.question["identity"], other.question["identity"]),
+            ("objectives", first.metrics, other.metrics),
+            ("directions", first.seen.directions, other.seen.directions),
+        ):
+            if mine != theirs:
+                raise StudyError(
+                    f"{first.seen.name} and {other.seen.name} have other {what}: {_told(mine)} "
+                    f"and {_told(theirs)}.",
+                    value=[mine, theirs],
+                    cure="Only values of the same question on the same data can be compared.",
+                )
 
 
 def _answer(facts: Sequence[tuple[str, str]]) -> str:

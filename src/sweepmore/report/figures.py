@@ -17,10 +17,10 @@ from optuna.trial import TrialState
 from sweepmore.report.chart import Better, Chart, Curve, Point, Row
 from sweepmore.runs.names import safe_name
 from sweepmore.study.application import Curves
-from sweepmore.study.attempts import Attempt, short
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import Winner
 from sweepmore.study.view import StudyView
-from sweepmore.wording import decimals, plural, real_minus
+from sweepmore.wording import decimals, plural, real_minus, short
 
 # How many learning curves are drawn as lines; the others form a band.
 BEST_CURVES = 10

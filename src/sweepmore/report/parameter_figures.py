@@ -10,9 +10,9 @@ from sweepmore.report.chart import Chart, Curve, Point, Scale
 from sweepmore.report.figures import better, brief, tooltip_of, value_of
 from sweepmore.statistics.effects import Effect
 from sweepmore.statistics.importance import fence
-from sweepmore.study.attempts import Attempt, short
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.view import StudyView
-from sweepmore.wording import plural
+from sweepmore.wording import plural, short
 
 # Lines of parallel coordinates: more could not be told apart.
 MOST_LINES = 300

@@ -57,7 +57,7 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
         fact
         for name, result in named_results
         for fact in (
-            (name, _ended(application.curves, result)),
+            (name, ended(application.curves, result)),
             *((f"{name}: the {label}", text) for label, text in additions.numbers(result)),
         )
     ]
@@ -80,7 +80,7 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
                 where="",
             )
         ],
-        verdict=_verdict(application.curves, named_results, remarks),
+        verdict=verdict_of(application.curves, named_results, remarks),
         number=_number(application.curves, results[0]) if len(folders) == 1 else None,
         chips=list(dict.fromkeys(chip for remark in remarks for chip in remark.chips)),
     )
@@ -94,12 +94,12 @@ def _number(curves: Curves, result: Mapping[str, Any]) -> tuple[str, str] | None
     return None
 
 
-def _verdict(curves: Curves, results: Results, remarks: Sequence[Told]) -> str:
+def verdict_of(curves: Curves, results: Results, remarks: Sequence[Told]) -> str:
     """Say in a sentence how the run ended, or which of two runs ended better."""
     values = [_number(curves, result) for _, result in results]
     if len(results) == 1:
         name, result = results[0]
-        told = _ended(curves, result) if values[0] is None else f"{values[0][0]}"
+        told = ended(curves, result) if values[0] is None else f"{values[0][0]}"
         what = f"It ended with {values[0][1].split(',')[0]} " if values[0] else f"{name} "
         steps = f"{what}{told} after {plural(result['steps'], 'step')}"
         return f"{'; '.join([steps, *remarks[0].clauses])}."
@@ -121,7 +121,7 @@ def labels_of(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
     return labels if all(labels) and len(set(labels)) == len(labels) else list(names)
 
 
-def _ended(curves: Curves, result: Mapping[str, Any]) -> str:
+def ended(curves: Curves, result: Mapping[str, Any]) -> str:
     """Say how a run ended: by its final losses if it is ok, else by its status and the reason."""
     if result["status"] != "ok":
         return f"{result['status']}: {result['reason']}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 
 from sweepmore.errors import StudyError
-from sweepmore.runs.tracking import is_synced, offline_runs
+from sweepmore.runs.offline import id_of, is_synced, offline_runs, superseded_ids
+from sweepmore.runs.tracking import SUPERSEDED, UNFINISHED
 from sweepmore.study.parts import parts_of
 from sweepmore.study.view import view
 from sweepmore.wording import plural
@@ -19,6 +20,11 @@ from sweepmore.wording import plural
 # One start of W&B's program takes 0.5 s, and it uploads five runs at a time (both wandb 0.31):
 # a batch takes it a few rounds, and progress is printed after each batch.
 BATCH = 20
+# Whatever an attempt said of its end, another one began again.
+SUPERSEDING = (
+    "--replace-tags",
+    ",".join(f"{tag}={SUPERSEDED}" for tag in (UNFINISHED, "interrupted", "error")),
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Uploads:
 
     done: Sequence[Path]
     left: Sequence[Path]
+    superseded: Sequence[str] = ()  # ids of attempts that a later one began again
 
 
 def uploads(study: optuna.Study) -> Uploads:
@@ -40,7 +47,17 @@ def uploads_in(folders: Sequence[Path]) -> Uploads:
     return Uploads(
         done=[run for run in runs if is_synced(run)],
         left=[run for run in runs if not is_synced(run)],
+        superseded=superseded_in(folders),
     )
+
+
+def superseded_in(folders: Sequence[Path]) -> list[str]:
+    """Return the W&B ids of attempts at these runs that a later attempt began again.
+
+    The runs of a trial's repeats lie one level below its folder.
+    """
+    runs = [run for folder in folders for run in (folder, *folder.glob("[0-9]*/"))]
+    return list(dict.fromkeys(name for run in runs for name in superseded_ids(run)))
 
 
 def folders_of(study: optuna.Study) -> list[Path]:
@@ -76,11 +93,11 @@ def sync_runs(name: str, runs: Uploads) -> None:
         raise StudyError(problem, value=name, cure=cure)
     if runs.done:
         print(f"W&B      {len(runs.done)} of {plural(total, 'run')} uploaded before")
-    for start in range(0, len(runs.left), BATCH):
-        batch = runs.left[start : start + BATCH]
-        said = upload(batch)
+    so_far = len(runs.done)
+    for batch, are_superseded in _batches(runs):
+        said = upload(batch, SUPERSEDING if are_superseded else ())
         failed = [run for run in batch if not is_synced(run)]
-        so_far = len(runs.done) + start + len(batch) - len(failed)
+        so_far += len(batch) - len(failed)
         print(f"W&B      {so_far} of {plural(total, 'run')} uploaded", flush=True)
         if failed:
             raise StudyError(
@@ -90,13 +107,21 @@ def sync_runs(name: str, runs: Uploads) -> None:
             )
 
 
-def upload(runs: Sequence[Path]) -> str:
+def _batches(runs: Uploads) -> Iterator[tuple[Sequence[Path], bool]]:
+    """Yield batches of what is left, and whether they are superseded attempts."""
+    old = [run for run in runs.left if id_of(run) in runs.superseded]
+    for part in (old, [run for run in runs.left if run not in old]):
+        for start in range(0, len(part), BATCH):
+            yield part[start : start + BATCH], part is old
+
+
+def upload(runs: Sequence[Path], options: Sequence[str] = ()) -> str:
     """Upload runs and return what ``wandb sync`` printed.
 
     Only the marks in the runs' folders show whether it worked: it may fail and exit with 0.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "wandb", "sync", *(str(run.resolve()) for run in runs)],
+        [sys.executable, "-m", "wandb", "sync", *options, *(str(run.resolve()) for run in runs)],
         cwd=runs[0].parent.parent,  # its log goes into wandb/ there, not into one in our own
         stdin=subprocess.DEVNULL,  # it would ask a terminal for a key
         stdout=subprocess.PIPE,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 from sweepmore.process.identity import this_process
 
+# What is code or settings, and never data.
+CODE = (".py", ".toml", ".yaml", ".yml")
 # A longer diff is cut (guess: four times the longest diff that anybody would call small).
 MAX_DIFF_CHARACTERS = 400_000
 
@@ -27,11 +30,16 @@ def start() -> dict[str, Any]:
     }
 
 
+def code_folder() -> Path:
+    """The folder of the running script."""
+    here = Path(os.environ.get("SWEEPMORE_ROOT") or sys.argv[0]).resolve()
+    return here if here.is_dir() else here.parent
+
+
 @functools.cache  # what a process runs does not change while it runs
 def code() -> Mapping[str, Any]:
     """Commit and uncommitted changes of the Git checkout that holds the running script, if any."""
-    here = Path(os.environ.get("SWEEPMORE_ROOT") or sys.argv[0]).resolve()
-    here = here if here.is_dir() else here.parent
+    here = code_folder()
     commit = _git(here, "rev-parse", "HEAD")
     diff = _git(here, "diff", "HEAD") if commit else None
     return {
@@ -39,6 +47,21 @@ def code() -> Mapping[str, Any]:
         "dirty_diff": diff[:MAX_DIFF_CHARACTERS] if diff else None,
         "diff_cut": bool(diff and len(diff) > MAX_DIFF_CHARACTERS),
     }
+
+
+def code_diff(named: Sequence[Any] = ()) -> str:
+    """Uncommitted changes of code and settings, without those of any file that ``named`` names.
+
+    It may leave the machine. A file of data may not, so other kinds of files are left out.
+    """
+    diff = str(code()["dirty_diff"] or "")
+    parts = re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE)
+    return "".join(part for part in parts if _is_code(part.partition("\n")[0], named))
+
+
+def _is_code(header: str, named: Sequence[Any]) -> bool:
+    path = header.rpartition(" b/")[2]
+    return path.endswith(CODE) and not any(str(name).endswith(path) for name in named)
 
 
 def _git(folder: Path, *words: str) -> str | None:

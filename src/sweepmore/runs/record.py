@@ -31,11 +31,21 @@ Status = Literal["ok", "diverged", "pruned", "interrupted", "error"]
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """An open run folder. ``run_id`` is permanently unique; ``attempt`` counts resumptions."""
+    """An open run folder. ``run_id`` is permanently unique; ``attempt`` counts what came before.
+
+    ``began`` is the attempt that began at the first step; later ones, ``resumed``, continue it.
+    """
 
     folder: Path
     run_id: str
     attempt: int = 0
+    began: int = 0
+    resumed: bool = False
+
+    @property
+    def tracked_id(self) -> str:
+        """What W&B calls the run: an attempt that begins again is another run, see ``began``."""
+        return tracked_id(self.run_id, self.began)
 
     @property
     def metrics_path(self) -> Path:
@@ -95,8 +105,10 @@ def create(
     write_atomic(folder / "overrides.yaml", yaml.safe_dump(list(overrides)))
     history = [start()]
     record = {"run_id": run_id, **facts, **code(), **versions(tuple(packages)), "starts": history}
+    if attempt:
+        record["began"] = attempt
     write_json(folder / "provenance.json", record)
-    return Record(folder, run_id, attempt)
+    return Record(folder, run_id, attempt, began=attempt)
 
 
 def reopen(folder: Path, last_step: int) -> Record:
@@ -112,7 +124,14 @@ def reopen(folder: Path, last_step: int) -> Record:
     write_atomic(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     with contextlib.suppress(FileNotFoundError):
         (folder / "result.json").unlink()
-    return Record(folder, provenance["run_id"], attempt=len(provenance["starts"]) - 1)
+    began = provenance.get("began", 0)
+    attempt = began + len(provenance["starts"]) - 1
+    return Record(folder, provenance["run_id"], attempt, began, resumed=True)
+
+
+def tracked_id(run_id: str, began: int) -> str:
+    """What W&B calls the run ``run_id`` whose attempt ``began`` began at the first step."""
+    return f"{run_id}-r{began}" if began else run_id
 
 
 def take_over(earlier: Sequence[Path], folder: Path, holding: Path) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sweepmore.errors import first_line
-from sweepmore.runs.record import Record
-from sweepmore.typed import setting
+from sweepmore.runs.names import searched_name
+from sweepmore.runs.provenance import code_diff, code_folder
+from sweepmore.runs.record import Record, Status
+from sweepmore.trial import SweepTrial
+from sweepmore.typed import dotted, setting
+from sweepmore.wording import last_parts
 
 # Offline data are flushed every 15 s by default (wandb 0.31): a killed run would lose as much.
 FLUSH_SECONDS = 2.0
@@ -28,6 +31,14 @@ INHERITED = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_NAME", "WANDB_RUN_GROUP", "W
 # The key under which a trial keeps the URL of its W&B run, or the command that uploads it. It is
 # sorted before all others, of which the dashboard shows six without scrolling.
 TRIAL_KEY = "W&B"
+
+
+# What W&B takes of a tag and of a run's name (its server refuses longer ones).
+LONGEST_TAG, LONGEST_NAME = 64, 128
+# Jobs whose process runs the application's code; others only report on a run.
+COMPUTING = ("train", "trial")
+# Tags of a run that has not ended (it may have been killed), and of one that another has replaced.
+UNFINISHED, SUPERSEDED = "unfinished", "superseded"
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,41 @@ class Tracking:
     group: str | None = setting(None, "runs that W&B shows together; a study sets it")
     tags: tuple[str, ...] = setting((), "labels to filter runs by")
     notes: str | None = setting(None, "free text")
+    artifact: Literal["auto", "never"] = setting(
+        "auto", "auto: weights of single runs and confirmed winners | never"
+    )
+
+
+@dataclass(frozen=True)
+class About:
+    """What W&B is told of a run when it begins.
+
+    ``config`` is nested, because W&B cannot filter by keys with dots. ``best`` says of a curve
+    whether its least or its greatest value counts. The job type ``trial`` is for one run of many:
+    it starts faster, without W&B's list of installed packages and without the run's console.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    best: Mapping[str, Literal["min", "max"]] = field(default_factory=dict)
+    job_type: str = "train"
+    name: str | None = None  # None: the folder's
+
+
+def of_trial(
+    about: About, settings: Tracking, trial: SweepTrial, seed: Any = None
+) -> tuple[About, Tracking]:
+    """Return what W&B is told of a trial's run: whose it is, and what sets it apart from others.
+
+    ``study.settings`` in its config is equal for all seeds of a configuration, in the search and
+    in its confirmation: W&B groups by it.
+    """
+    params = [f"{name}={value}" for name, value in sorted(last_parts(trial.params).items())]
+    study = {"name": trial.study, "trial": trial.root, "attempt": trial.attempt, "seed": seed,
+             "settings": " ".join(params)}  # fmt: skip
+    config = {**about.config, "study": study}
+    tags = (*settings.tags, searched_name(trial.study))
+    told = dataclasses.replace(about, config=config, job_type="trial", name=trial.title)
+    return told, dataclasses.replace(settings, group=trial.study, tags=tags)
 
 
 @dataclass
@@ -49,7 +95,8 @@ class Tracker:
     """One W&B run, or none. At the first failure it warns, and then does nothing more."""
 
     _run: Any = None
-    exit_code: int = 0  # what the W&B run ends with, unless an exception ends it
+    status: Status = "ok"  # the tag that the W&B run ends with, unless an exception ends it
+    sends_artifacts: bool = True
     _lost: bool = field(default=False)
 
     @property
@@ -65,11 +112,20 @@ class Tracker:
         return url[0] if url else None
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Log a row of metrics at its ``step``."""
-        self._attempt(lambda run: run.log(dict(row), step=row["step"]))
+        """Log a row of metrics at its ``step``.
+
+        After a kill, a run repeats its last steps to the same bits. Online, W&B would warn that it
+        has them; offline, it gets them twice.
+        """
+
+        def send(run: Any) -> None:
+            if row["step"] >= run.starting_step:
+                run.log(dict(row), step=row["step"])
+
+        self._attempt(send)
 
     def summarise(self, summary: Mapping[str, Any]) -> None:
-        """Set values of the run's summary."""
+        """Set values of the run's summary, which is nested as its config is."""
         self._attempt(lambda run: run.summary.update(dict(summary)))
 
     def images(self, files: Mapping[str, Path]) -> None:
@@ -92,9 +148,31 @@ class Tracker:
 
         self._attempt(send)
 
-    def finish(self, exit_code: int) -> None:
-        """End the W&B run; any ``exit_code`` but 0 marks it as failed."""
-        self._attempt(lambda run: run.finish(exit_code=exit_code))
+    def model(self, path: Path, metadata: Mapping[str, Any]) -> None:
+        """Log a file of weights as an artifact, unless ``wandb.artifact=never``.
+
+        Its file is uploaded from where it lies, without a copy in W&B's cache.
+        """
+
+        def send(run: Any) -> None:
+            import wandb
+
+            artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=dict(metadata))
+            artifact.add_file(str(path), policy="immutable", skip_cache=True)
+            run.log_artifact(artifact)
+
+        if self.sends_artifacts:
+            self._attempt(send)
+
+    def finish(self, status: Status) -> None:
+        """End the W&B run with a tag for its status; all but ``ok`` and ``pruned`` are failures."""
+
+        def end(run: Any) -> None:
+            kept = tuple(tag for tag in run.tags or () if tag != UNFINISHED)
+            run.tags = (*kept, status)
+            run.finish(exit_code=0 if status in ("ok", "pruned") else 1)
+
+        self._attempt(end)
 
     def _attempt(self, action: Callable[[Any], object]) -> None:
         if self._run is None or self._lost:
@@ -109,27 +187,22 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def track(
-    settings: Tracking, record: Record, config: Mapping[str, Any], job_type: str = "train"
-) -> Iterator[Tracker]:
+def track(settings: Tracking, record: Record, about: About) -> Iterator[Tracker]:
     """Yield a tracker whose W&B run ends with the block.
 
-    It ends with exit code 1 if the block raises, else with the tracker's own. ``config`` is flat
-    (dotted keys). Files go into the record's folder. The job type ``trial`` is for one run of many:
-    it starts faster, without W&B's list of installed packages.
+    It ends as ``error`` if the block raises, else with the tracker's status. Files go into the
+    record's folder.
     """
-    tracker = Tracker(_open(settings, record, config, job_type))
+    tracker = Tracker(_open(settings, record, about), sends_artifacts=settings.artifact == "auto")
     try:
         yield tracker
     except BaseException:
-        tracker.finish(exit_code=1)
+        tracker.finish("error")
         raise
-    tracker.finish(tracker.exit_code)
+    tracker.finish(tracker.status)
 
 
-def _open(
-    settings: Tracking, record: Record, config: Mapping[str, Any], job_type: str
-) -> Any | None:
+def _open(settings: Tracking, record: Record, about: About) -> Any | None:
     if settings.mode == "disabled":
         return None
     for name in INHERITED:
@@ -145,63 +218,75 @@ def _open(
                 stacklevel=2,
             )
             mode = "offline"
-        suffix = f"-r{record.attempt}" if record.attempt else ""
-        return wandb.init(
+        run = wandb.init(
             mode=mode,
             project=settings.project,
             entity=settings.entity,
             group=settings.group,
-            tags=list(settings.tags) or None,
+            tags=_tags(settings.tags, UNFINISHED),
             notes=settings.notes,
-            job_type=job_type,
-            id=record.run_id + suffix,
-            name=record.folder.name + suffix,
-            config=dict(config),
+            job_type=about.job_type,
+            id=record.tracked_id,
+            # a resumed run continues the W&B run; offline, wandb sync joins the two
+            resume="allow" if record.resumed else None,
+            name=(about.name or record.folder.name)[:LONGEST_NAME],
+            config=dict(about.config),
             dir=str(record.folder),
             reinit="create_new",
-            settings=wandb.Settings(
-                console="off",
-                silent=True,
-                init_timeout=30,
-                x_transaction_log_flush_interval=FLUSH_SECONDS,
-                # that list takes a third of init's time; a trial's record has versions anyway
-                x_save_requirements=job_type != "trial",
-            ),
+            settings=_fast(about.job_type),
         )
+        _define(run, about.best)
+        if about.job_type in COMPUTING:
+            _keep_diff(run, about.config)
+        return run
     except Exception as error:
         if settings.mode == "online":  # no network, or the key was refused: record for later
             warnings.warn(
                 f"wandb.mode=online failed, recording offline: {first_line(error)}", stacklevel=2
             )
             offline = dataclasses.replace(settings, mode="offline")
-            return _open(offline, record, config, job_type)
+            return _open(offline, record, about)
         _warn(error)
         return None
 
 
-def offline_runs(folder: Path) -> list[Path]:
-    """The folders of a run that ``wandb sync`` takes: one for each attempt that logged anything.
+def _fast(job_type: str) -> Any:
+    """Return W&B's settings. A trial keeps its start short and its files few."""
+    import wandb
 
-    Those of a trial's repeats, one level below it, are included.
-    """
-    folders = [*folder.glob("wandb/offline-run-*"), *folder.glob("*/wandb/offline-run-*")]
-    return sorted(run for run in folders if any(run.glob("*.wandb")))
-
-
-def sync_command(folder: Path) -> str | None:
-    """Return the command that uploads what a trial recorded offline; None where it did not.
-
-    That of a trial with repeats uploads all of its runs.
-    """
-    for runs in ("wandb/offline-run-*", "*/wandb/offline-run-*"):
-        if any(folder.glob(f"{runs}/*.wandb")):
-            return f"wandb sync {shlex.quote(str(folder))}/{runs}"
-    return None
+    return wandb.Settings(
+        # the commit is that of the code, wherever the command is typed
+        git_root=str(code_folder()) if job_type in COMPUTING else None,
+        console="wrap" if job_type == "train" else "off",
+        silent=True,
+        init_timeout=30,
+        x_transaction_log_flush_interval=FLUSH_SECONDS,
+        # that list takes a third of init's time; a trial's record has versions anyway
+        x_save_requirements=job_type != "trial",
+    )
 
 
-def is_synced(run: Path) -> bool:
-    """Whether ``wandb sync`` left its mark (wandb 0.31), once everything was uploaded."""
-    return any(run.glob("*.wandb.synced"))
+def _tags(*groups: Sequence[str] | str) -> list[str]:
+    """Return tags that W&B accepts, each once."""
+    tags = [tag for group in groups for tag in ([group] if isinstance(group, str) else group)]
+    return list(dict.fromkeys(tag[:LONGEST_TAG] for tag in tags if tag))
+
+
+def _define(run: Any, best: Mapping[str, Literal["min", "max"]]) -> None:
+    """Let all curves be over ``step``, and the summary keep the best of some."""
+    run.define_metric("*", step_metric="step")
+    for key, summary in best.items():
+        run.define_metric(key, step_metric="step", summary=summary)
+
+
+def _keep_diff(run: Any, config: Mapping[str, Any]) -> None:
+    """Keep uncommitted changes of code where ``wandb restore`` looks for them: offline, W&B's own
+    record of Git has the commit alone (0.31)."""
+    diff = "" if run.settings.disable_git else code_diff([*dotted(config).values()])
+    if diff:
+        path = Path(run.dir, "diff.patch")
+        path.write_text(diff, encoding="utf-8")
+        run.save(str(path), base_path=run.dir, policy="now")
 
 
 def _is_dead(error: Exception) -> bool:

@@ -20,7 +20,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import python
@@ -91,12 +91,14 @@ class Commands:
 class Curve:
     """A number that runs log under ``key`` at each evaluation and leave in ``result.json``.
 
-    ``examples`` is the key of the result's ``data`` that says how many examples it is over.
+    ``examples`` is the key of the result's ``data`` that says how many examples it is over, and
+    ``best`` says which value W&B's summary keeps.
     """
 
     name: str
     key: str
     examples: str | None = None
+    best: Literal["min", "max"] = "min"
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,10 @@ class Application:
     ``name`` tells applications apart. ``objectives`` are the names of a study's values, with their
     units, as many as it has directions. ``columns`` are keys of what trials keep as ``result``,
     each with the head of its column. ``begin`` is what to type where there is nothing yet.
-    ``evaluators`` are files that decide what a value means: where
-    one changes, values are not comparable. They and the scripts of commands are looked for in
-    ``root``, the folder of the task's file, which the parent of a sweep fills in.
+    ``weights`` is the file of a run that W&B keeps of a confirmed winner. ``evaluators`` are files
+    that decide what a value means: where one changes, values are not comparable. They and the
+    scripts of commands are looked for in ``root``, the folder of the task's file, which the parent
+    of a sweep fills in.
     """
 
     name: str = ""
@@ -140,6 +143,7 @@ class Application:
     columns: Mapping[str, str] = field(default_factory=dict)
     commands: Commands = Commands()
     begin: str | None = None
+    weights: str | None = None
     evaluators: tuple[str, ...] = ()
     root: str | None = None
 

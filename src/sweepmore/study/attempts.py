@@ -19,6 +19,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.study.attributes import Reason, TrialAttributes
+from sweepmore.wording import short
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,3 @@ def runs_each(repeats: Mapping[str, Sequence[Any]] | None) -> int:
 def words(params: Mapping[str, Any]) -> str:
     """Parameters as ``name=value`` words, floats with three significant digits."""
     return " ".join(f"{name}={short(value)}" for name, value in params.items())
-
-
-def short(value: Any) -> str:
-    """A value as Hydra writes it (null, true, the empty text in quotes), floats to three digits."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.3g}" if isinstance(value, float) else str(value) or "''"

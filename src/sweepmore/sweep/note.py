@@ -10,7 +10,6 @@ from typing import Any
 import optuna
 
 from sweepmore.storage.optuna_internals import storage_of, study_id
-from sweepmore.study.attempts import short
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.edges import searched
 from sweepmore.study.verdict import Found, found_in, verdict
@@ -18,6 +17,7 @@ from sweepmore.study.view import directions_of
 from sweepmore.study.winners import reported
 from sweepmore.sweep.command_lines import command_line
 from sweepmore.sweep.preview import described
+from sweepmore.wording import short
 
 # The key and the length of a part, as in optuna_dashboard.save_note. Importing that takes over a
 # second; instead, a test reads the note back with the dashboard's own function.

@@ -25,7 +25,8 @@ from sweepmore.compose.overrides import override_text
 from sweepmore.errors import Interrupted, StudyError, is_disk_failure
 from sweepmore.process.signals import Stop, unbroken
 from sweepmore.runs.names import run_stem, safe_name
-from sweepmore.runs.tracking import TRIAL_KEY, sync_command
+from sweepmore.runs.offline import sync_command
+from sweepmore.runs.tracking import TRIAL_KEY
 from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.patience import DatabaseAway, StudyGone
 from sweepmore.study.attributes import TrialAttributes
@@ -238,6 +239,7 @@ class OneTrial:
                 for folder in folders.earlier(place.study, attempt)
                 if folder != self.folder
             ),
+            params=dict(self.claimed.trial.params),
             _report=self._report if run.is_alone else self._ask_only,
             _set=self.claimed.set,
             _attach=self.claimed.attach,

@@ -7,7 +7,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import pytest
 from sweepmore.errors import StudyError
 from sweepmore.report.additions import Additions
 from sweepmore.report.study import read_study
-from sweepmore.report.upload import sync_study, uploads
-from sweepmore.runs.files import read_json
+from sweepmore.report.upload import folders_of, superseded_in, sync_study, uploads
+from sweepmore.runs.files import read_json, write_json
 from sweepmore.runs.places import Place
+from sweepmore.runs.tracking import SUPERSEDED
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.urls import storage_url
@@ -70,11 +71,19 @@ def confirmed_study(few_names: Path, folder: Path) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Published:
+    """The request that saves a report, as variables; what was printed, and the server."""
+
+    saved: dict[str, Any]
+    out: str
+    stub: Stub
+    outputs: Path
+    env: dict[str, str]
+
+
 @pytest.fixture(scope="module")
-def published(
-    other_outputs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """The request that saves the report, as variables, and what was printed."""
+def published(other_outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     with serve() as stub:
         env = {**stub.env(), "HOME": str(tmp_path_factory.mktemp("home"))}
         done = run_command("wandb", NAME, f"--outputs={other_outputs}", env=env)
@@ -82,7 +91,7 @@ def published(
         (saved,) = stub.variables_of("upsertView")
         url = f"{stub.url}/{ENTITY}/sweepmore/reports/{NAME}--{VIEW}"
         assert done.stdout.splitlines()[-1] == f"report   {url}"
-        yield saved, done.stdout
+        yield Published(saved, done.stdout, stub, other_outputs, env)
 
 
 @pytest.fixture
@@ -109,21 +118,21 @@ def blocks_of(saved: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def test_report_shows_the_runs_of_the_study_in_the_panels_of_a_sweep(
-    published: tuple[dict[str, Any], str],
+    published: Published,
 ) -> None:
-    saved, _ = published
+    saved = published.saved
     assert (saved["entityName"], saved["projectName"]) == (ENTITY, "sweepmore")
     assert saved["displayName"] == NAME
     (block,) = blocks_of(saved, "panel-grid")
     grid = block["metadata"]
 
     (runs,) = grid["runSets"]
-    (group,) = runs["filters"]["filters"]
-    assert group["key"] == {"section": "run", "name": "group"}
-    assert (group["op"], group["value"]) == ("=", NAME)
+    assert filters_of(runs) == [
+        ("run", "group", "IN", [NAME, f"{NAME}.confirm"]), ("run", "tags", "NIN", ["superseded"]),
+    ]  # fmt: skip
     assert runs["project"]["id"] == "42"
     assert runs["runFeed"]["columnOrder"] == [
-        "run:displayName", "summary:dev_loss", "config:optim.lr.value"
+        "run:displayName", "summary:result.dev_loss", "tags:__ALL__", "config:optim.value.lr"
     ]  # fmt: skip
 
     panels = {panel["viewType"]: panel["config"] for panel in grid_panels(grid)}
@@ -132,11 +141,59 @@ def test_report_shows_the_runs_of_the_study_in_the_panels_of_a_sweep(
         "Run Comparer",
     }  # fmt: skip
     columns = [c["accessor"] for c in panels["Parallel Coordinates Plot"]["columns"]]
-    assert columns == ["config:optim.lr.value", "summary:dev_loss"]
-    assert panels["Parameter Importance"]["targetKey"] == "dev_loss"
-    lines = [p["config"] for p in grid_panels(grid) if p["viewType"] == "Run History Line Plot"]
-    assert [line["metrics"] for line in lines] == [["dev_loss"], ["train_loss"]]
-    assert {line["xAxis"] for line in lines} == {"_step"}
+    assert columns == ["config:optim.value.lr", "summary:result.dev_loss"]
+    assert panels["Parameter Importance"]["targetKey"] == "result.dev_loss"
+    lines = lines_of(grid)
+    assert [(*line["metrics"], line["xAxis"]) for line in lines] == [
+        ("dev_loss", "step"), ("dev_loss", "_runtime"),
+        ("train_loss", "step"), ("train_loss", "_runtime"),
+    ]  # fmt: skip
+    grouped = {(line["groupBy"], line["groupAgg"], line["groupArea"]) for line in lines}
+    assert grouped == {("study.value.settings", "mean", "stderr")}
+
+
+def filters_of(runs: dict[str, Any]) -> list[tuple[str, str, str, Any]]:
+    """The filters of a run set, all of which a run must meet."""
+    filters = runs["filters"]["filters"]
+    assert {each.get("connector", "AND") for each in filters} <= {"AND"}
+    return [
+        (each["key"]["section"], each["key"]["name"], each["op"], each["value"]) for each in filters
+    ]
+
+
+def lines_of(grid: dict[str, Any]) -> list[dict[str, Any]]:
+    return [p["config"] for p in grid_panels(grid) if p["viewType"] == "Run History Line Plot"]
+
+
+def at(path: str, content: Any) -> Any:
+    """What lies there in nested mappings; KeyError where nothing does."""
+    for part in path.split("."):
+        content = content[part]
+    return content
+
+
+def test_what_the_report_asks_for_is_what_the_runs_sent(published: Published) -> None:
+    (block,) = blocks_of(published.saved, "panel-grid")
+    (runs,) = block["metadata"]["runSets"]
+    panels = {panel["viewType"]: panel["config"] for panel in grid_panels(block["metadata"])}
+    wanted = [c["accessor"] for c in panels["Parallel Coordinates Plot"]["columns"]]
+    settings = [name.removeprefix("config:") for name in wanted if name.startswith("config:")]
+    numbers = [name.removeprefix("summary:") for name in wanted if name.startswith("summary:")]
+    settings += [line["groupBy"] for line in lines_of(block["metadata"])]
+    stub = published.stub
+    trials = [run for run in stub.runs_begun() if not run.endswith("-winner")]
+    assert len(trials) == 4
+    for run in trials:
+        told = [v for v in stub.variables_of("UpsertBucket") if v["name"] == run]
+        for setting in settings:
+            assert at(setting, json.loads(told[-1]["config"])) is not None
+        summary = stub.streamed(run, "wandb-summary.json")[-1]
+        for number in [*numbers, panels["Parameter Importance"]["targetKey"]]:
+            assert at(number, summary) > 0
+        (row, *_) = stub.streamed(run, "wandb-history.jsonl")
+        for line in lines_of(block["metadata"]):
+            assert {line["xAxis"], *line["metrics"]} <= row.keys()
+        assert told[0]["groupName"] in filters_of(runs)[0][3]
 
 
 def grid_panels(grid: dict[str, Any]) -> list[dict[str, Any]]:
@@ -145,11 +202,11 @@ def grid_panels(grid: dict[str, Any]) -> list[dict[str, Any]]:
     return panels
 
 
-def test_report_tells_the_question_and_the_winner(
-    published: tuple[dict[str, Any], str],
-) -> None:
-    saved, out = published
+def test_report_tells_the_question_and_the_winner(published: Published) -> None:
+    saved, out = published.saved, published.out
     answer, table = map(text_of, blocks_of(saved, "markdown-block"))
+    verdict, *_ = answer.splitlines()
+    assert verdict.startswith("**Trial 1 wins at 2.5000 ± 0.1250 over 4 final seeds")
     assert "minimize dev loss (nats/token) over optim.lr" in answer
     assert "**Winner**: optim.lr=0.2: 2.5000 ± 0.1250 (95 %, over 4 final seeds)." in answer
     headings = [block["children"][0]["text"] for block in blocks_of(saved, "heading")]
@@ -157,23 +214,113 @@ def test_report_tells_the_question_and_the_winner(
     assert "mean of 4 fresh seeds" in table.splitlines()[0]
     assert table.splitlines()[2:] == [
         "| 0 | 2.2500 | 2.4375 | 0.2500 | tied | optim.lr=0.1 |",
-        "| **1** | **2.3750** | **2.5000** | **0.1250** | **yes** | **optim.lr=0.2** |",
+        "| **1** | **2.3750** | **2.5000** | **0.1250** | **winner** | **optim.lr=0.2** |",
     ]
     (command,) = map(text_of, blocks_of(saved, "code-block"))
     assert command.startswith("python train.py -m ")
-    assert "4 of 4 runs uploaded" in out
+    assert "5 of 5 runs uploaded" in out  # the winner's weights among them
 
 
-def test_the_best_of_single_seeds_may_be_luck_and_of_repeated_ones_less(
+def test_the_winners_weights_are_an_artifact(published: Published) -> None:
+    stub, run = published.stub, published.outputs / "studies" / NAME / "0001" / "0"
+    (artifact,) = [variables["input"] for variables in stub.variables_of("CreateArtifact")]
+    assert artifact["artifactTypeName"] == "model"
+    result = read_json(run / "result.json")
+    metadata = json.loads(artifact["metadata"])
+    assert metadata["dev_loss"] == result["dev_loss"]
+    assert metadata["data"]["fingerprint"] == result["data"]["fingerprint"]
+    assert metadata["confirmed"] == {"mean": 2.5, "half_width": 0.125, "seeds": 4}
+    name = f"artifact-{artifact['artifactCollectionName']}/model.safetensors"
+    assert stub.files[name] == (run / "model.safetensors").read_bytes()
+
+
+@pytest.mark.system
+def test_a_second_call_updates_the_report_unless_somebody_deleted_it(published: Published) -> None:
+    stub = published.stub
+    words = ("wandb", NAME, f"--outputs={published.outputs}")
+    begun = len(stub.runs_begun())
+    for deleted, view in ((False, VIEW), (True, None)):
+        stub.deleted = deleted
+        done = run_command(*words, env=published.env)
+        assert done.returncode == 0, done.stderr
+        assert stub.variables_of("upsertView")[-1]["id"] == view
+    stub.deleted = False
+    assert len(stub.runs_begun()) == begun  # nothing is uploaded again
+
+
+@pytest.mark.system
+def test_studies_are_compared_in_one_report(published: Published, few_names: Path) -> None:
+    words = ("data=text", f"data.path={few_names}", "experiment=smoke", "optim.steps=20")
+    sweeper = ("hydra.sweeper.study_name=widths", f"hydra.sweeper.outputs={published.outputs}")
+    done = run_script("train.py", "-m", *words, "model.hidden=8,16", *sweeper)
+    assert done.returncode == 0, done.stderr
+    place = f"--outputs={published.outputs}"
+    before = len(published.stub.variables_of("upsertView"))
+    done = run_command("wandb", NAME, "widths", place, env=published.env)
+    assert done.returncode == 0, done.stderr
+    (saved,) = published.stub.variables_of("upsertView")[before:]
+    assert (saved["displayName"], saved["id"]) == (f"{NAME} and widths", None)
+    (block,) = blocks_of(saved, "panel-grid")
+    groups = [filters_of(runs)[0][3] for runs in block["metadata"]["runSets"]]
+    assert groups == [[NAME, f"{NAME}.confirm"], ["widths"]]
+    differs = text_of(blocks_of(saved, "markdown-block")[0])
+    assert "model.hidden" in differs
+    assert "optim.lr" in differs
+    panels = {panel["viewType"]: panel["config"] for panel in grid_panels(block["metadata"])}
+    columns = [c["accessor"] for c in panels["Parallel Coordinates Plot"]["columns"]]
+    assert columns[:2] == ["config:optim.value.lr", "config:model.value.hidden"]
+
+
+@pytest.mark.system
+def test_two_runs_are_compared_in_one_report(stub: Stub, few_names: Path, tmp_path: Path) -> None:
+    words = ("data=text", f"data.path={few_names}", "experiment=smoke", "optim.steps=20")
+    for name, lr in (("a", 0.1), ("b", 0.2)):
+        place = f"hydra.run.dir={tmp_path}/runs/{name}"
+        done = run_script("train.py", *words, f"optim.lr={lr}", place)
+        assert done.returncode == 0, done.stderr
+    env = {**stub.env(), "HOME": str(tmp_path)}
+    done = run_command("wandb", "a", "b", f"--outputs={tmp_path}", env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("1 of 1 run uploaded") == 2
+    (saved,) = stub.variables_of("upsertView")
+    (block,) = blocks_of(saved, "panel-grid")
+    (runs,) = block["metadata"]["runSets"]
+    assert filters_of(runs) == [("run", "name", "IN", stub.runs_begun())]
+    views = [panel["viewType"] for panel in grid_panels(block["metadata"])]
+    assert views == ["Run History Line Plot"] * 4 + ["Run Comparer"]
+    assert not any("groupBy" in line for line in lines_of(block["metadata"]))
+    told, differs = map(text_of, blocks_of(saved, "markdown-block"))
+    assert told.startswith("**b ends with a dev loss ")
+    assert "**a**: dev " in told
+    assert "| optim.lr | 0.1 | 0.2 |" in differs.splitlines()
+    weights = [name for name in stub.files if name.endswith("model.safetensors")]
+    assert len(weights) == 2
+
+
+def test_the_answer_begins_with_the_verdict(
     study: optuna.Study,
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
-        from sweepmore.report.wandb_report import answer
+        from sweepmore.report.wandb_text import Subject, answer
     seen = replace(read_study(study, Additions(), Place(Path("/elsewhere"))), winner=None)
-    assert "luck" not in answer(seen, ())  # of two seeds each
-    once = replace(seen.attrs, question={**seen.question, "repeats": None})
-    assert "One seed a trial" in answer(replace(seen, attrs=once), ())
+    subject = Subject.of(study, seen)
+    assert "luck" not in answer(subject)  # of two seeds each
+    assert answer(subject).startswith(f"**{subject.verdict}**")
+
+
+def test_studies_of_other_data_get_no_report(study: optuna.Study, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of wandb-workspaces about itself
+        from sweepmore.report.wandb_report import Wanted, require_reportable
+        from sweepmore.report.wandb_text import Subject
+    seen = read_study(study, Additions(), Place(Path("/elsewhere")))
+    other = replace(seen, attrs=replace(seen.attrs, question={**seen.question, "identity": "b"}))
+    subjects = [Subject.of(study, each) for each in (seen, other)]
+    with pytest.raises(StudyError, match="have other data"):
+        require_reportable(subjects, Wanted(tmp_path))
+    assert require_reportable(subjects[:1], Wanted(tmp_path)) == "result.dev_loss"
+    assert require_reportable(subjects[:1], Wanted(tmp_path, metric="delay")) == "delay"
 
 
 def text_of(block: dict[str, Any]) -> str:
@@ -267,6 +414,24 @@ def test_a_refused_run_stops_the_upload_which_goes_on_later(
     sync_study(study)
     assert online.runs_begun() == [refused]
     assert capsys.readouterr().out.endswith("4 of 4 runs uploaded\n")
+
+
+@pytest.mark.system
+def test_attempts_that_began_again_are_marked_and_left_out(
+    online: Stub, study: optuna.Study
+) -> None:
+    """The first attempt at a run was killed before its first checkpoint."""
+    trial = study.get_trials(deepcopy=False)[1]
+    folder, name = Path(trial.user_attrs["folder"], "1"), trial.user_attrs["wandb_id"]
+    provenance = read_json(folder / "provenance.json")
+    write_json(folder / "provenance.json", {**provenance, "began": 1})
+    sync_study(study)
+    tags: dict[str, list[list[str]]] = {}
+    for told in online.variables_of("UpsertBucket"):
+        tags.setdefault(told["name"], []).append(told["tags"])
+    assert tags.pop(name)[0] == [NAME, SUPERSEDED]
+    assert not [each for each in tags.values() if [NAME, SUPERSEDED] in each]
+    assert superseded_in(folders_of(study)) == [name]
 
 
 def test_a_trial_that_runs_is_left_for_later(study: optuna.Study) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,14 +17,20 @@ from typing import Any, cast
 import pytest
 
 from nplm import console, training
+from nplm.app.beginning import UNTOLD
 from nplm.config import from_hydra
 from nplm.result import Result
 from sweepmore.command.pages import meant
 from sweepmore.process.invocation import sweepmore
-from sweepmore.runs import files
+from sweepmore.runs import files, provenance
 from sweepmore.runs import record as records
+from sweepmore.runs.files import read_json
+from sweepmore.runs.offline import id_of, is_synced, offline_runs, superseded_ids, sync_command
 from sweepmore.runs.places import Place
-from sweepmore.runs.tracking import Tracking, sync_command, track
+from sweepmore.runs.record import read_config
+from sweepmore.runs.tracking import UNFINISHED, About, Tracking, of_trial, track
+from sweepmore.trial import SweepTrial
+from sweepmore.typed import dotted
 from tests.support import held_train
 from tests.support.helpers import (
     CLOSED,
@@ -36,14 +43,18 @@ from tests.support.helpers import (
     start,
     wandb_history,
     wandb_records,
+    wandb_summary,
     weights_of,
 )
 from tests.support.sweep_apps import PATIENCE, until
+from tests.support.wandb_stub import serve
 
 ABSENT = (  # train.py as if the package were not installed
     "import runpy, sys; sys.modules['wandb'] = None; "
     "sys.argv[0] = sys.argv.pop(1); runpy.run_path(sys.argv[0], run_name='__main__')"
 )
+
+AUTHOR = ("-c", "user.name=a", "-c", "user.email=a@b")
 
 
 def words_of(few_names: Path, folder: Path) -> list[str]:
@@ -93,7 +104,7 @@ def test_offline_run_is_the_run_without_wandb(offline: tuple[Path, str], finishe
 @pytest.mark.system
 def test_offline_run_holds_every_row_of_the_record(offline: tuple[Path, str]) -> None:
     folder, _ = offline
-    logged = {row["step"]: row for row in wandb_history(folder) if "step" in row}
+    logged = {row["step"]: row for row in wandb_history(folder) if "lr" in row}
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) == 301
     for row in rows:
@@ -105,23 +116,227 @@ def test_offline_run_holds_config_summary_figure_and_samples(offline: tuple[Path
     content = list(wandb_records(folder))
     run = next(record.run for record in content if record.WhichOneof("record_type") == "run")
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
-    assert (config["model.hidden"], config["optim.name"], config["seed"]) == (16, "sgd", 7)
-    assert not any(isinstance(value, dict) for key, value in config.items() if key != "_wandb")
-    assert (run.project, run.job_type, list(run.tags)) == ("sweepmore", "train", ["a", "b"])
+    told = {key: value for key, value in read_config(folder).items() if key not in UNTOLD}
+    assert {key: value for key, value in config.items() if key != "_wandb"} == told
+    assert config["model"]["hidden"] == 16
+    assert (run.project, run.job_type) == ("sweepmore", "train")
     media = {key for row in wandb_history(folder) for key in row}
     for name in ("loss", "embeddings", "samples"):
         assert any(key.split(".")[0] == name for key in media)
 
 
-def test_offline_run_has_the_result_as_its_summary(offline: tuple[Path, str]) -> None:
-    summary: dict[str, Any] = {}
-    for record in wandb_records(offline[0]):
-        for item in record.summary.update:
-            summary[item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
-    result = result_of(offline[0])
-    assert summary["status"] == "ok"
-    assert summary["train_loss"] == result["train_loss"]
-    assert summary["data.fingerprint"] == result["data"]["fingerprint"]
+def test_offline_run_has_its_result_and_its_least_losses_as_its_summary(
+    offline: tuple[Path, str],
+) -> None:
+    folder, _ = offline
+    summary = wandb_summary(wandb_records(folder))
+    result = dotted({"result": result_of(folder)})
+    assert {key: summary[key] for key in result} == result
+    for key in ("dev_loss", "train_loss"):
+        assert summary[f"{key}.min"] == min(row[key] for row in rows_of(folder) if key in row)
+        assert key not in summary
+    steps = {m.name or m.glob_name: m.step_metric for m in records_of(folder, "metric")}
+    assert steps == {"*": "step", "dev_loss": "step", "train_loss": "step"}
+
+
+def tags_of(folder: Path) -> list[list[str]]:
+    """The tags of a run whenever they were told."""
+    return [list(run.tags) for run in records_of(folder, "run")]
+
+
+def test_offline_run_ends_with_its_status_as_a_tag(offline: tuple[Path, str]) -> None:
+    assert tags_of(offline[0]) == [["a", "b", UNFINISHED], ["a", "b", "ok"]]
+
+
+def test_a_single_run_keeps_its_console(offline: tuple[Path, str]) -> None:
+    folder, out = offline
+    kept = [
+        r.output_raw.line
+        for r in wandb_records(folder)
+        if r.WhichOneof("record_type") == "output_raw"
+    ]
+    (log,) = folder.glob("wandb/offline-run-*/files/output.log")
+    for text in ("".join(kept), log.read_text()):
+        assert "start    dev loss" in text
+        assert "step 300/300" in text
+    assert "step 300/300" in out
+
+
+def test_the_weights_are_an_artifact_with_what_they_reach(offline: tuple[Path, str]) -> None:
+    folder, _ = offline
+    (model,) = [each for each in records_of(folder, "artifact") if each.type == "model"]
+    (entry,) = model.manifest.contents
+    result = result_of(folder)
+    assert (entry.path, Path(entry.local_path)) == (
+        "model.safetensors",
+        folder / "model.safetensors",
+    )
+    assert json.loads(model.metadata) == {
+        "dev_loss": result["dev_loss"], "data": result["data"]["name"],
+        "fingerprint": result["data"]["fingerprint"],
+    }  # fmt: skip
+
+
+def test_an_artifact_can_be_declined(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.touch()
+    for artifact, number in (("auto", 1), ("never", 0)):
+        record = records.create(tmp_path / artifact, config={}, overrides=[], facts={}, packages=[])
+        with track(Tracking(artifact=cast(Any, artifact)), record, About()) as tracker:
+            tracker.model(path, {})
+        until(partial(exit_codes, record.folder))
+        assert len(records_of(record.folder, "artifact")) == number
+
+
+# Names that 300 steps of a model with three tokens of context do not write by chance.
+LINES = [f"xqzv{a}{b}{c}jkwxqzv" for a in "abcdefgh" for b in "ijklmnop" for c in "qrstuv"]
+
+
+@pytest.mark.system
+def test_no_data_line_is_uploaded(tmp_path: Path) -> None:
+    """Neither of test nor of the others: not in the log, its files, or an artifact's."""
+    data, folder = tmp_path / "lines.txt", tmp_path / "run"
+    data.write_text("\n".join(LINES) + "\n")
+    words = ("data=text", f"data.path={data}", "experiment=smoke", f"hydra.run.dir={folder}")
+    done = run_script("train.py", *words)
+    assert done.returncode == 0, done.stderr
+    content = list(wandb_records(folder))
+    artifacts = [each.manifest for each in records_of(folder, "artifact")]
+    sent = [Path(entry.local_path) for manifest in artifacts for entry in manifest.contents]
+    kept = [path for path in (folder / "wandb").rglob("*") if path.is_file()]
+    assert folder / "model.safetensors" in sent
+    assert any(path.suffix == ".wandb" for path in kept)
+    texts = [str(record) for record in content]
+    texts += [path.read_bytes().decode(errors="replace") for path in {*sent, *kept}]
+    assert not [line for line in LINES for text in texts if line in text]
+    assert any(line in done.stdout for line in LINES)  # the terminal shows one as an example
+
+
+def test_changed_code_is_kept_and_changed_data_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("app.py", "conf.yaml", "lines.txt", "lines.yaml")
+    for name in names:
+        (tmp_path / name).write_text("before\n")
+    for words in (["init", "-q"], ["add", "."], [*AUTHOR, "commit", "-qm", "begin"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    for name in names:
+        (tmp_path / name).write_text(f"changed {name}\n")
+    monkeypatch.setenv("SWEEPMORE_ROOT", str(tmp_path))
+    provenance.code.cache_clear()
+    config = {"data": {"path": str(tmp_path / "lines.yaml")}}
+    record = records.create(tmp_path / "run", config={}, overrides=[], facts={}, packages=[])
+    with track(Tracking(), record, About(config)) as tracker:
+        assert tracker.run_id
+    provenance.code.cache_clear()
+    until(partial(exit_codes, record.folder))
+    (patch,) = record.folder.glob("wandb/offline-run-*/files/diff.patch")
+    assert set(re.findall(r"\+changed (.*)", patch.read_text())) == {"app.py", "conf.yaml"}
+    run, _ = records_of(record.folder, "run")
+    assert run.git.commit == read_json(record.folder / "provenance.json")["commit"]
+    saved = [
+        r.files.files
+        for r in wandb_records(record.folder)
+        if r.WhichOneof("record_type") == "files"
+    ]
+    assert "diff.patch" in [file.path for files in saved for file in files]
+
+
+@pytest.mark.system
+def test_a_resumed_run_is_one_run_on_the_server(few_names: Path, tmp_path: Path) -> None:
+    folder, gate = tmp_path / "run", tmp_path / "gate"
+    more = ("optim.steps=5000", "model.hidden=4", "eval_every=0.05")
+    env = held_train.environment(1_230, gate)
+    process = start("tests/support/held_train.py", *words_of(few_names, folder), *more, env=env)
+    until(lambda: held_train.waiting(gate))
+    process.send_signal(signal.SIGINT)
+    gate.touch()
+    process.communicate(timeout=PATIENCE)
+    assert run_script("train.py", f"resume={folder}").returncode == 0
+    parts = offline_runs(folder)
+    assert len(parts) == 2
+    assert {id_of(part) for part in parts} == {read_json(folder / "provenance.json")["run_id"]}
+    with serve() as stub:
+        said = subprocess.run(
+            [sys.executable, "-m", "wandb", "sync", *map(str, parts)], cwd=tmp_path,
+            env=environment({**stub.env(), "HOME": str(tmp_path)}), capture_output=True, text=True,
+        )  # fmt: skip
+        assert all(map(is_synced, parts)), said.stderr
+        (run,) = {v["name"] for v in stub.variables_of("UpsertBucket")}
+        rows = stub.streamed(run, "wandb-history.jsonl")
+        steps = [row["step"] for row in rows if "dev_loss" in row]
+        assert steps == sorted({row["step"] for row in rows_of(folder) if "dev_loss" in row})
+        tags = [v["tags"] for v in stub.variables_of("UpsertBucket")]
+        assert list(dict.fromkeys(tag for each in tags for tag in each)) == [
+            UNFINISHED,
+            "interrupted",
+            "ok",
+        ]
+
+
+RESUMING = """
+import sys; from pathlib import Path
+from sweepmore.runs import record
+from sweepmore.runs.tracking import *
+folder, mode, begin, end = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+empty = dict(config={}, overrides=[], facts={}, packages=[])
+opened = record.reopen(folder, begin) if begin else record.create(folder, **empty)
+with track(Tracking(mode=mode), opened, About(best={"loss": "min"})) as tracker:
+    for step in range(begin, end, 2):
+        tracker.log({"step": step, "loss": 30.0 - step})
+"""
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_that_repeats_steps_after_a_kill_is_one_run(mode: str, tmp_path: Path) -> None:
+    """In processes of their own, as a run and its continuation are."""
+    folder = tmp_path / "run"
+    with serve() as stub:
+        env = environment({**stub.env(), "HOME": str(tmp_path)})
+        for begin, end in ((0, 12), (6, 18)):
+            words = [sys.executable, "-c", RESUMING, str(folder), mode, str(begin), str(end)]
+            done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=PATIENCE)
+            assert done.returncode == 0, done.stderr
+            assert "recording offline" not in done.stderr
+            assert "ignored" not in done.stderr
+        if mode == "offline":
+            until(lambda: len([*folder.glob("wandb/offline-run-*/*.wandb")]) == 2)
+            sync = [sys.executable, "-m", "wandb", "sync", *map(str, offline_runs(folder))]
+            subprocess.run(sync, env=env, cwd=tmp_path, capture_output=True, timeout=PATIENCE)
+        (run,) = {v["name"] for v in stub.variables_of("UpsertBucket")}
+        rows = stub.streamed(run, "wandb-history.jsonl")
+        bodies = [body.get("files", {}).get("wandb-history.jsonl") for body in stub.streams[run]]
+    repeated = [] if mode == "online" else [6, 8, 10]
+    assert [row["step"] for row in rows] == [0, 2, 4, 6, 8, 10, *repeated, 12, 14, 16]
+    assert {row["step"]: row["loss"] for row in rows} == {k: 30.0 - k for k in range(0, 18, 2)}
+    before = 0
+    for chunk in filter(None, bodies):  # each is written behind what is there
+        assert chunk["offset"] == before
+        before += len(chunk["content"])
+
+
+def test_an_attempt_that_begins_again_is_another_run(tmp_path: Path) -> None:
+    def begun(attempt: int) -> records.Record:
+        return records.create(
+            tmp_path, config={}, overrides=[], facts={}, packages=[], run_id="s-1", attempt=attempt
+        )
+
+    assert [begun(k).tracked_id for k in (0, 1, 2)] == ["s-1", "s-1-r1", "s-1-r2"]
+    assert superseded_ids(tmp_path) == ["s-1", "s-1-r1"]
+    again = records.reopen(tmp_path, -1)
+    assert (again.tracked_id, again.attempt, again.resumed) == ("s-1-r2", 3, True)
+
+
+def test_what_w_and_b_refuses_is_cut(tmp_path: Path) -> None:
+    record = records.create(tmp_path / "run", config={}, overrides=[], facts={}, packages=[])
+    trial = SweepTrial("s" * 100, 0, 0, "id", params={"a.b": "x" * 100})
+    about, settings = of_trial(About(), Tracking(), trial)
+    with track(settings, record, about) as tracker:
+        assert tracker.run_id
+    until(partial(exit_codes, record.folder))
+    run, _ = records_of(record.folder, "run")
+    assert len(run.display_name) == 128
+    assert max(map(len, run.tags)) == 64
 
 
 def test_offline_run_ends_with_exit_code_0_and_a_line_to_upload_it(
@@ -170,9 +385,13 @@ def test_the_end_of_a_run_says_its_name_once(
 
 
 def exit_codes(folder: Path) -> list[int]:
-    return [
-        r.exit.exit_code for r in wandb_records(folder) if r.WhichOneof("record_type") == "exit"
-    ]
+    return [record.exit_code for record in records_of(folder, "exit")]
+
+
+def records_of(folder: Path, kind: str) -> list[Any]:
+    """What W&B was told of one kind, in order."""
+    content = list(wandb_records(folder))
+    return [getattr(record, kind) for record in content if record.WhichOneof("record_type") == kind]
 
 
 @pytest.mark.system
@@ -197,7 +416,7 @@ def test_two_runs_of_one_process_are_two_wandb_runs(here: TrainHere, tmp_path: P
     for name in ("one", "two"):
         until(partial(exit_codes, tmp_path / name))
     for name in ("one", "two"):
-        logged = [row["step"] for row in wandb_history(tmp_path / name) if "step" in row]
+        logged = [row["step"] for row in wandb_history(tmp_path / name) if "lr" in row]
         assert logged == list(range(101))
 
 
@@ -343,7 +562,7 @@ def test_a_tracker_warns_once_and_then_is_silent(tmp_path: Path) -> None:
     record = records.create(tmp_path / "run", config={}, overrides=[], facts={}, packages=[])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with track(Tracking(), record, {}) as tracker:
+        with track(Tracking(), record, About()) as tracker:
             for _ in range(3):
                 tracker.log({"step": "not a number"})
                 tracker.log({"no step": 1})
