@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 from rich.console import Console, Group
@@ -19,7 +19,7 @@ from rich.text import Text
 from sweepmore.study.attempts import Attempt, runs_each, words
 from sweepmore.study.view import StudyView
 from sweepmore.sweep.strip import BEST, kinds_of, legend, strip
-from sweepmore.wording import decimals, duration, plural
+from sweepmore.wording import decimals, duration, last_parts, plural
 
 if TYPE_CHECKING:
     from sweepmore.compose.settings import Sweep
@@ -142,7 +142,7 @@ def best_lines(best: Attempt, width: int, label: str = f"{BEST.mark} best") -> l
     Where one line does not suffice, the settings lose the group in front of their names, and the
     value its spread.
     """
-    value, params = value_of(best), short_names(best.params)
+    value, params = value_of(best), last_parts(best.params)
     mean = value.partition(" (sd")[0]
     texts = [
         f"{label} {shown} · trial {best.root} · {words(settings)}"
@@ -152,15 +152,6 @@ def best_lines(best: Attempt, width: int, label: str = f"{BEST.mark} best") -> l
     if fitting is not None:
         return [fitting]
     return textwrap.wrap(texts[1], width, subsequent_indent="  ", break_on_hyphens=False)
-
-
-def short_names(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters by the last part of their names, where that is no other's as well."""
-    last = [name.rpartition(".")[2] for name in params]
-    return {
-        short if last.count(short) == 1 else name: value
-        for (name, value), short in zip(params.items(), last)
-    }
 
 
 def value_of(attempt: Attempt) -> str:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from sweepmore.study.view import StudyView
-from sweepmore.sweep.live_line import Shown, best_lines, short_names
+from sweepmore.sweep.live_line import Shown, best_lines
 from tests.support.attempts import attempt
 from tests.support.screen import on_terminal
 from tests.support.sweep_apps import App
@@ -113,8 +113,9 @@ def test_a_sweep_that_stops_says_so() -> None:
 
 
 def test_names_that_two_settings_share_keep_their_groups() -> None:
-    params = {"a.lr": 1, "b.lr": 2, "model.emb": 3, "seed": 4}
-    assert short_names(params) == {"a.lr": 1, "b.lr": 2, "emb": 3, "seed": 4}
+    best = attempt(0, 0, values=(2.0,), params={"a.lr": 1, "b.lr": 2, "model.emb": 3})
+    (line,) = best_lines(best, 50)
+    assert line == "★ best 2.0000 · trial 0 · a.lr=1 b.lr=2 emb=3"
 
 
 def test_the_spread_goes_before_a_setting_does() -> None:
