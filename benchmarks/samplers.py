@@ -28,6 +28,7 @@ from scipy import stats
 from benchmarks.common import ROOT, commit, machine
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK
 from sweepmore.runs.files import write_atomic
+from sweepmore.study.attributes import stored
 
 BUDGET = 60.0  # seconds: forty trials and more
 SEEDS = range(5)
@@ -231,7 +232,7 @@ def results(every: dict[str, list[list[Trial]]]) -> str:
                     f"| {' | '.join(cells)} | {min(finals[name]):.4f} |")  # fmt: skip
     study = study_of(name_of("random", 0))
     assert study is not None
-    data = study.user_attrs["question"]["identity"]["fingerprint"]
+    data = stored(study)["question"]["identity"]["fingerprint"]
     return f"""# samplers
 
 {datetime.now(UTC):%Y-%m-%d} · {len(every)} samplers × {len(SEEDS)} seeds × {BUDGET:.0f} s

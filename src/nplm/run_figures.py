@@ -36,12 +36,16 @@ class LossCurves:
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """A point (x, y) for each token; the axes' labels say what x and y are."""
+    """A point (x, y) for each token; the axes' labels say what x and y are.
+
+    ``explained`` is the share of the embeddings' variance that both axes show.
+    """
 
     tokens: Sequence[str]
     points: Sequence[tuple[float, float]]
     axes: tuple[str, str]
     title: str
+    explained: float = 1.0
 
 
 def draw_run(
@@ -95,7 +99,7 @@ def prepare_embeddings(embeddings: Tensor, vocabulary: Vocabulary, title: str) -
     the most frequent. With more than two dimensions, the points are the first two principal
     components."""
     table = embeddings[:MOST_DRAWN].detach().cpu().double()
-    axes = ("embedding, first number", "embedding, second number")
+    axes, explained = ("embedding, first number", "embedding, second number"), 1.0
     if table.shape[1] == 1:
         table = torch.cat([table, torch.zeros_like(table)], dim=1)
         axes = ("embedding, its only number", "")
@@ -108,9 +112,14 @@ def prepare_embeddings(embeddings: Tensor, vocabulary: Vocabulary, title: str) -
             f"principal component {i + 1} of {embeddings.shape[1]} ({shares[i]:.0%} of variance)"
             for i in range(2)
         )
-        axes = (first, second)
+        axes, explained = (first, second), sum(shares[:2])
     points = [(float(x), float(y)) for x, y in table.tolist()]
-    return EmbeddingMap(vocabulary.tokens[:MOST_DRAWN], points, axes, title)
+    return EmbeddingMap(vocabulary.tokens[:MOST_DRAWN], points, axes, title, explained)
+
+
+def is_vowel(token: str) -> bool:
+    """Whether a token is one of the vowels, which the lecture finds apart from other letters."""
+    return token in {*"aeiouy"}
 
 
 def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
@@ -189,7 +198,7 @@ def _colour(token: str) -> str:
     the boundary is grey."""
     if token == ".":
         return GREY
-    return ORANGE if token in "aeiouy" else BLUE
+    return ORANGE if is_vowel(token) else BLUE
 
 
 def _figure(square: bool = False, small: bool = False) -> tuple[Any, Any]:

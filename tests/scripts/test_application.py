@@ -33,7 +33,7 @@ from sweepmore.study.application import (
     register,
     registered_by,
 )
-from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.attributes import StudyAttributes, stored
 from sweepmore.study.loading import load
 from sweepmore.sweep.command_lines import command_line
 from tests.support.helpers import ROOT, call_command, environment, run_command
@@ -111,7 +111,7 @@ def test_a_study_keeps_the_whole_record_as_json(application: Application) -> Non
     study = optuna.create_study(study_name="s")
     assert kept(study) is None
     keep(study, application)
-    assert json.loads(json.dumps(study.user_attrs["application"])) == application.written()
+    assert json.loads(json.dumps(stored(study)["application"])) == application.written()
     assert kept(study) == application
 
 
@@ -206,7 +206,7 @@ class Made:
             "confirm": self.confirmed,
             "page": self.page,
             "note": get_note(self.study),
-            "attributes": json.dumps(self.study.user_attrs),
+            "attributes": json.dumps(stored(self.study)),
             "W&B": self.upload,
         }
 
@@ -311,7 +311,7 @@ def test_a_page_needs_no_application(flights: Made) -> None:
 @pytest.mark.system
 def test_a_study_of_an_older_version_takes_what_its_confirmation_keeps(flights: Made) -> None:
     older = optuna.create_study(study_name="old")
-    for key, value in flights.study.user_attrs.items():
+    for key, value in stored(flights.study).items():
         if key != "application":
             older.set_user_attr(key, value)
     older.add_trials(flights.study.get_trials())

@@ -42,6 +42,7 @@ from sweepmore.seal.receipts import Look, receipts
 from sweepmore.seal.refusals import Refused
 from sweepmore.seal.rows import Rows
 from sweepmore.storage.opening import open_storage
+from sweepmore.study.attributes import stored
 from tests.support.door import VALID, Called, Door, assert_complete, door_in
 from tests.support.fault_shim.loop import Ended, forked
 from tests.support.fault_shim.shim import Faults, install
@@ -648,8 +649,8 @@ def test_the_winner_of_a_stale_confirmation_named_as_a_run(
     (look,) = door.looks
     assert (look.about["study"], look.about["stale"]) == ("s.confirm", stale)
     study = optuna.load_study(study_name="s.confirm", storage=open_storage(door.ledger.url))
-    assert study.user_attrs["test"]["look"] == 1
-    assert study.user_attrs["tested_run"] == str(door.run)
+    assert stored(study)["test"]["look"] == 1
+    assert stored(study)["tested_run"] == str(door.run)
 
 
 @pytest.mark.parametrize("study", ["s", "s.confirm"])
@@ -670,7 +671,7 @@ def test_another_run_of_a_confirmed_study(
     assert (look.about["study"], look.about["stale"], look.about["note"]) == (None, stale, note)
     assert f"note     {note}\n" in door.call(f"run={other}").out
     confirmed = optuna.load_study(study_name="s.confirm", storage=open_storage(door.ledger.url))
-    assert "test" not in confirmed.user_attrs
+    assert "test" not in stored(confirmed)
 
 
 def test_a_run_of_another_study_of_that_name(door: Door, here: TrainHere, stale: str) -> None:
@@ -734,10 +735,10 @@ def test_a_study_that_cannot_take_the_number_gets_it_later(
     assert "nothing was read now" in calls[1].err
     assert receipts(door.place / "looks", door.fingerprint) == door.looks
     assert [look.result is None for look in door.looks] == [False, False]
-    assert "test" not in {**confirmed.user_attrs, **door.result()}
+    assert "test" not in {**stored(confirmed), **door.result()}
     again = door.call("study=s")
     assert (again.code, reads) == (0, []), again
-    assert confirmed.user_attrs["test"] == door.result()["test"]
+    assert stored(confirmed)["test"] == door.result()["test"]
     assert door.result()["test"]["look"] == 2
 
 
@@ -896,9 +897,9 @@ class TestStory:
         url = URL.create("sqlite", database=str(story.door.place / "outputs" / "studies.db"))
         study = optuna.load_study(study_name="s.confirm", storage=open_storage(url))
         result = files.read_json(Path(story.winner["run"]) / "result.json")
-        assert study.user_attrs["test"] == result["test"]
-        assert study.user_attrs["tested_run"] == story.winner["run"]
-        assert study.user_attrs["winner"] == story.winner
+        assert stored(study)["test"] == result["test"]
+        assert stored(study)["tested_run"] == story.winner["run"]
+        assert stored(study)["winner"] == story.winner
 
     def test_wandb_has_a_run_of_its_own(self, story: Story) -> None:
         run = Path(story.winner["run"])

@@ -64,7 +64,7 @@ from sweepmore.runs.places import Place
 from sweepmore.runs.record import read_config
 from sweepmore.study.application import Application
 from sweepmore.study.attempts import key_of
-from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.attributes import StudyAttributes, Winner, store, stored
 from sweepmore.study.parts import best_run
 from sweepmore.study.view import view
 from sweepmore.study.winners import TESTED_BEFORE
@@ -201,7 +201,7 @@ def test_a_study_has_its_budget_before_its_sources_are_kept(
     with pytest.raises(SystemExit):
         here(tmp_path / "run", "optim.lr=0.1,0.2,0.3", *place, "-m")
     study = open_study(tmp_path, "s")
-    assert study.user_attrs["budget"] == {"n_trials": 3, "grid": True, "n_jobs": 1}
+    assert stored(study)["budget"] == {"n_trials": 3, "grid": True, "n_jobs": 1}
     (row,) = list_studies(study._storage, PLACE)
     assert Listing([row], []).studies_table().rows[0][:3] == ["s", "stopped", "0 of 3"]
 
@@ -358,7 +358,7 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     ours, study = additions(ROOT, None), open_study(moved, "a")
     confirmed = open_study(moved, "a.confirm")
     test = {"look": 1, "loss": {"mean": 2.15234, "low": 2.13, "high": 2.1701}}
-    confirmed.set_user_attr("test", test)
+    store(confirmed, "test", test)
     path = best_run(study) / "result.json"
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "test": test}))
@@ -374,7 +374,7 @@ def test_after_the_look_the_page_has_its_number_and_no_longer_asks_for_it(
     assert not any("evaluate_test" in command for _, command in page.commands)
     rows = Listing(list_studies(study._storage, PLACE), []).studies_table().rows
     states = {row[0]: row[1:4] for row in rows}
-    winner = confirmed.user_attrs["winner"]
+    winner = stored(confirmed)["winner"]
     assert states["a"] == ["tested", 10, f"{winner['mean']:.4f} ± {winner['half_width']:.4f}"]
     assert states["b"] == ["done", 2, open_study(outputs, "b").best_value]
 
@@ -386,14 +386,14 @@ def test_a_look_at_an_earlier_winner_is_not_one_at_this(outputs: Path, tmp_path:
     shutil.copy(outputs / "studies.db", moved)
     ours, study = additions(ROOT, None), open_study(moved, "a")
     confirmed = open_study(moved, "a.confirm")
-    confirmed.set_user_attr("tested_run", str(moved / "of an earlier winner"))
-    confirmed.set_user_attr("test", {"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
+    store(confirmed, "tested_run", str(moved / "of an earlier winner"))
+    store(confirmed, "test", {"look": 1, "loss": {"mean": 2.1, "low": 2.0, "high": 2.2}})
     page = study_page(read_study(study, ours, PLACE), ours)
     assert TESTED_BEFORE in page.warnings
     assert not any(name.startswith("test loss") for name, _ in page.facts)
     states = {row.name: row.state for row in list_studies(study._storage, PLACE)}
     assert states["a"] == "confirmed anew"
-    confirmed.set_user_attr("tested_run", confirmed.user_attrs["winner"]["run"])
+    store(confirmed, "tested_run", stored(confirmed)["winner"]["run"])
     page = study_page(read_study(study, ours, PLACE), ours)
     assert TESTED_BEFORE not in page.warnings
 

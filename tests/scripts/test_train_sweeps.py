@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from sweepmore.runs.tracking import TRIAL_KEY
 from tests.support import held_train
 from tests.support.helpers import rows_of, run_command, run_script, start, wandb_records, weights_of
 from tests.support.sweep_apps import PATIENCE, App, slots_of, until
+from tests.support.wandb_stub import serve
 
 # Evaluated every 50th step, and held between an evaluation and its checkpoint.
 STEPS, HELD = 1_000, 450
@@ -36,8 +39,8 @@ class Train(App):
             *full,
         ]
 
-    def sweep(self, *words: str) -> str:
-        done = run_script("train.py", *self.words(*words))
+    def sweep(self, *words: str, env: Mapping[str, str] | None = None) -> str:
+        done = run_script("train.py", *self.words(*words), env=env)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -80,6 +83,7 @@ def test_a_bare_grid_is_a_named_resumable_study(train: Train) -> None:
         assert config["model"]["emb"] == emb
         assert not {"wandb", "resume"} & config.keys()
         assert trial.user_attrs["wandb_id"] == run.run_id
+        assert trial.user_attrs[TRIAL_KEY] == f"wandb sync {folder}/wandb/offline-run-*"
         assert_small(folder)
     assert len({t.user_attrs["wandb_id"] for t in trials}) == 4
     assert train.study(name).metric_names == ["dev loss (nats/token)"]
@@ -125,6 +129,16 @@ def assert_small(folder: Path) -> None:
     told = ("config.yaml", "overrides.yaml", "provenance.json", "result.json", "samples.txt")
     assert sum(sizes[name] for name in told) - len(json.dumps(changes)) < 8_000
     assert sizes["figures/loss.png"] < 40_000
+
+
+@pytest.mark.system
+def test_a_trial_says_where_its_wandb_run_is(train: Train, tmp_path: Path) -> None:
+    with serve() as stub:
+        env = {**stub.env(), "HOME": str(tmp_path)}
+        train.sweep("seed=1", ":study_name=s", "wandb.mode=online", env=env)
+        (trial,) = train.trials("s")
+        link = f"{stub.url}/someone/sweepmore/runs/{trial.user_attrs['wandb_id']}"
+        assert trial.user_attrs[TRIAL_KEY] == link
 
 
 def test_a_winner_that_holds_null_is_confirmed(train: Train) -> None:

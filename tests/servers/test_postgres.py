@@ -38,6 +38,7 @@ from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage, start
 from sweepmore.storage.urls import LIBPQ
 from sweepmore.study import slots
+from sweepmore.study.attributes import store, stored
 from sweepmore.study.view import view
 from tests.support.helpers import run_command, run_script
 from tests.support.postgres import Lossy, Server, free_port
@@ -155,7 +156,7 @@ class TestTwoMachines:
         long_ago = time.time() - 2 * slots.LEASE_SECONDS
         storage.set_trial_user_attr(left._trial_id, "lease", long_ago)
         study = optuna.load_study(study_name="s", storage=storage)
-        study.set_user_attr("leader", {**study.user_attrs["leader"], "time": long_ago})
+        store(study, "leader", {**stored(study)["leader"], "time": long_ago})
         here = App.copied(tmp_path / "here")
         here.open_gate()
         here.ok(*words, env=server.environment)

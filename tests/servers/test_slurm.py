@@ -24,6 +24,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from nplm.checkpoint import load_last
+from sweepmore.study.attributes import store, stored
 from tests.support import sweep_apps
 from tests.support.helpers import ROOT, rows_of, weights_of
 from tests.support.slurm_cluster import INSTALL, Cluster, missing, started
@@ -284,7 +285,7 @@ def test_after_kill_9_of_the_parent_the_same_command_completes(
         process.kill()
         process.wait()
         study = app.study()
-        study.set_user_attr("leader", {**study.user_attrs["leader"], "time": 0.0})
+        store(study, "leader", {**stored(study)["leader"], "time": 0.0})
         app.open_gate()
         until_empty(cluster)
         left = [t for t in app.trials() if not t.state.is_finished()]

@@ -23,7 +23,7 @@ from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs import files, finding
 from sweepmore.runs import record as records
 from sweepmore.runs.record import Record
-from sweepmore.runs.tracking import About, Tracker, of_trial, track
+from sweepmore.runs.tracking import TRIAL_KEY, About, Tracker, of_trial, track
 from sweepmore.trial import SweepTrial
 
 if TYPE_CHECKING:  # torch is imported once a run is certain to begin
@@ -175,4 +175,6 @@ def mirrored(run: Run) -> Iterator[Tracker]:
     with track(settings, run.record, about) as tracker:
         if trial is not None and tracker.run_id is not None:
             trial.set("wandb_id", tracker.run_id)
+            if tracker.url is not None:
+                trial.set(TRIAL_KEY, tracker.url)
         yield tracker

@@ -21,7 +21,7 @@ from nplm.estimates import Floats, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import kneser_ney
 from nplm.losses import token_losses
 from nplm.result import Estimate
-from nplm.run_figures import MOST_DRAWN, prepare_embeddings
+from nplm.run_figures import MOST_DRAWN, is_vowel, prepare_embeddings
 from nplm.run_files import LOOKS
 from nplm.vocabulary import Vocabulary
 from sweepmore.report.chart import Chart, Point
@@ -159,16 +159,20 @@ def bigrams(splits: Splits) -> Section:
 def embeddings(table: Tensor, splits: Splits) -> Section:
     """Return a map of the embeddings ``table`` (V, m), and a table of nearest tokens."""
     chart = prepare_embeddings(table, splits.vocabulary, "embeddings")
-    points = [Point(x, y, token, "labelled") for (x, y), token in zip(chart.points, chart.tokens)]
-    title = f"the embedding of each token, n = {len(points)}"
+    points = [
+        Point(x, y, token, "accent" if is_vowel(token) else "labelled")
+        for (x, y), token in zip(chart.points, chart.tokens)
+    ]
+    subtitle = f"n = {len(points)} tokens"
     if len(points) < len(table):
-        title = f"the embeddings of the first {len(points)} of {len(table):,} tokens"
-    figure = Chart("embeddings", title, *chart.axes, points=points, better=None)
+        subtitle = f"the first {len(points)} of {len(table):,} tokens"
+    title = f"Two axes show {chart.explained:.0%} of the variance of the embeddings"
+    figure = Chart("embeddings", title, *chart.axes, points=points, better=None, subtitle=subtitle)
     rows = [[token, " ".join(near)] for token, near in neighbours(table, splits.vocabulary)]
     return Section(
         "Embeddings",
         "Tokens with similar uses lie close together. The table compares all dimensions.",
-        [Picture([figure])],
+        [Picture([figure], detail=chart.explained < 0.5)],
         [Table(["token", "nearest first"], rows)],
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
+from rich.console import Console
 
 from sweepmore.compose.overrides import override_text
 from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
@@ -29,6 +31,7 @@ from sweepmore.study.winners import reported
 from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_line, single_run
 from sweepmore.sweep.failures import print_failures
+from sweepmore.sweep.sparkline import drawn, history, told
 from sweepmore.wording import bounds, decimals, fitted, plural, short, shown_path
 
 
@@ -37,6 +40,7 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
     seen, attrs = view(study), StudyAttributes.of(study)
     print_state(record, study, seen)
     print_failures(seen)
+    print_history(seen)
     if seen.ranked:
         print_ranked(seen, study, record.winner)
     if record.winner is not None:
@@ -78,6 +82,15 @@ def print_state(record: StudyRecord, study: optuna.Study, seen: StudyView) -> No
     goals = " and ".join(f"{way} {name}" for way, name in zip(record.directions, record.objectives))
     print(f"study    {record.name}: {state}; {goals}")
     print(f"trials   {len(seen.counted):,}{of} done{f': {ended}' if ended else ''}")
+
+
+def print_history(seen: StudyView) -> None:
+    """Print the values of the trials as a sparkline, as wide as the terminal."""
+    label = "history  "
+    if (shown := history(seen, shutil.get_terminal_size().columns - len(label))) is None:
+        return
+    Console(highlight=False).print(label, drawn(shown), sep="", soft_wrap=True)
+    print(fitted(f"{' ' * len(label)}{told(shown)}"))
 
 
 def print_ranked(seen: StudyView, study: optuna.Study, winner: Winner | None) -> None:

@@ -100,6 +100,7 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
             raise nothing_left(searched.study_name + NOISE)
         deviation = statistics.stdev(measured[0].values)
         StudyAttributes(noise=deviation, noise_freedom=seeds - 1).write(searched)
+        write_note(searched)  # its verdict can now tell which trials are tied
         trials = len(view(searched).counted)
         print_noise(deviation, seeds, trials=trials, beside=measured[0].mean)
         return searched.study_name
@@ -122,7 +123,7 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
     winner = winner_of(outcome, confirmed.study_name, chosen, plans)
     keep_tested_run(confirmed)
     StudyAttributes(winner=winner).write(confirmed)
-    write_note(searched, winner)
+    write_note(searched)
     write_json(folder_of(confirmed).parent / "winner.json", winner.written())
     # Say what came of it, and of which configurations nothing did.
     print_outcome(outcome, winner)

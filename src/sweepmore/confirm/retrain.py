@@ -20,7 +20,7 @@ from sweepmore.compose.question import call
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.storage.optuna_internals import fix, storage_of
 from sweepmore.study.attempts import Attempt
-from sweepmore.study.attributes import StudyAttributes, TrialAttributes
+from sweepmore.study.attributes import StudyAttributes, TrialAttributes, store, stored
 from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import study_folder
 from sweepmore.sweep.processes import frozen_command
@@ -42,14 +42,14 @@ class Plan:
     @classmethod
     def kept(cls, study: optuna.Study, suffix: str) -> Plan | None:
         """Read the plan of a part, such as ``.confirm``; None when the search has none."""
-        plan = study.user_attrs.get(f"plan{suffix}")
+        plan = stored(study).get(f"plan{suffix}")
         if plan is None:
             return None
         return cls(**{**plan, "roots": tuple(plan["roots"]), "seeds": tuple(plan["seeds"])})
 
     def write(self, study: optuna.Study, suffix: str) -> None:
         """Keep the plan of a part with the search."""
-        study.set_user_attr(f"plan{suffix}", vars(self))
+        store(study, f"plan{suffix}", vars(self))
 
     def chosen(self, study: optuna.Study) -> list[Attempt]:
         """Return the trials of the search that run again, in the plan's order."""

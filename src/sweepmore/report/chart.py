@@ -24,7 +24,7 @@ class Point:
     x: float
     y: float
     tooltip: str
-    style: str = "complete"  # or pruned, failed, tied, winner; labelled: its tooltip is drawn on it
+    style: str = "complete"  # or pruned, failed, tied, winner; labelled or accent: drawn on it
     half: float | None = None  # half the width of the interval of y
     trial: int | None = None
 

@@ -35,11 +35,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of one or more charts; ``caption`` says how to read it."""
+    """A figure of one or more charts; ``caption`` says how to read it.
+
+    A ``detail`` shows little by itself: a page folds it away.
+    """
 
     charts: Sequence[Chart]
     caption: str = ""
     columns: int = 1
+    detail: bool = False
 
     @property
     def shown(self) -> Chart:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
 from sweepmore.report.shapes import STYLES, forest, heat_map, parallel
@@ -65,7 +65,8 @@ def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
     for style_name, colour, marker, alpha in STYLES:
         group = [p for p in chart.points if p.style == style_name]
         if group:
-            area = 160 if style_name == "labelled" else 14 if small else 24
+            labelled = style_name in ("labelled", "accent")
+            area = 160 if labelled else 14 if small else 24
             area *= 2 if style_name == "winner" else 1
             bars = [p for p in group if p.half is not None and math.isfinite(p.half)]
             axes.errorbar([p.x for p in bars], [p.y for p in bars], [p.half or 0.0 for p in bars],
@@ -74,7 +75,7 @@ def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
                                 color=colour, marker=marker, alpha=alpha,
                                 label=chart.legend.get(style_name),
                                 linewidths=1.2 if marker in "x|" else 0)  # fmt: skip
-            if style_name == "labelled":
+            if labelled:
                 for p in group:
                     axes.annotate(p.tooltip, (p.x, p.y), ha="center", va="center", parse_math=False)
             dots.set_gid(f"points-{chart.name}-{style_name}")
@@ -87,6 +88,8 @@ def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
     if chart.counts:
         heat_map(axes, chart)
         return
+
+    _hide_overlaps(axes)
 
     # scales, which depend on the limits of the data drawn so far
     if chart.diagonal and chart.points:
@@ -126,6 +129,17 @@ def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
                     bbox_to_anchor=(0, 1.08 if small else 1), ncols=2 if small else 4)  # fmt: skip
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _hide_overlaps(axes: Axes) -> None:
+    """Hide labels of points that overlap an earlier one; the tooltip still tells them."""
+    shown = list[Any]()
+    for label in axes.texts:
+        box = label.get_window_extent()
+        if any(box.overlaps(other) for other in shown):
+            label.set_visible(False)
+        else:
+            shown.append(box)
 
 
 def _has_logarithm(interval: Sequence[float]) -> bool:

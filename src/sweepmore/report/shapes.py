@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # name, colour, marker, opacity
 STYLES = (
     ("labelled", BLUE, "o", 0.15),
+    ("accent", ORANGE, "o", 0.25),
     ("pruned", GREY, "x", 0.6),
     ("failed", PINK, "|", 0.9),
     ("far", BLUE, "^", 0.4),
@@ -77,12 +78,13 @@ def forest(axes: Axes, chart: Chart) -> None:
 
 def _bracket(axes: Axes, chart: Chart) -> None:
     """Join the winner and what is tied with it by a line at the right rim."""
+    axes.margins(x=0.08)
     last = len(chart.rows) - 1
     tied = [last - k for k, row in enumerate(chart.rows) if row.style in ("winner", "tied")]
     if len(tied) > 1:
         ends = {"arrowstyle": "|-|, widthA=.3, widthB=.3", "color": GREEN}
         rim = ("axes fraction", "data")
-        axes.annotate("", (1.01, min(tied)), (1.01, max(tied)), xycoords=rim, textcoords=rim,
+        axes.annotate("", (0.99, min(tied)), (0.99, max(tied)), xycoords=rim, textcoords=rim,
                       arrowprops=ends)  # fmt: skip
 
 

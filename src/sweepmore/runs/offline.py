@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from sweepmore.runs.files import read_json
@@ -15,6 +16,17 @@ def offline_runs(folder: Path) -> list[Path]:
     """
     folders = [*folder.glob("wandb/offline-run-*"), *folder.glob("*/wandb/offline-run-*")]
     return sorted(run for run in folders if any(run.glob("*.wandb")))
+
+
+def sync_command(folder: Path) -> str | None:
+    """Return the command that uploads what a trial recorded offline; None where it did not.
+
+    That of a trial with repeats uploads all of its runs.
+    """
+    for runs in ("wandb/offline-run-*", "*/wandb/offline-run-*"):
+        if any(folder.glob(f"{runs}/*.wandb")):
+            return f"wandb sync {shlex.quote(str(folder))}/{runs}"
+    return None
 
 
 def is_synced(run: Path) -> bool:

@@ -28,6 +28,9 @@ FLUSH_SECONDS = 2.0
 # Variables by which an enclosing W&B run would claim or rename ours: only the config decides.
 INHERITED = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_NAME", "WANDB_RUN_GROUP", "WANDB_SWEEP_ID",
              "WANDB_MODE", "WANDB_DIR", "WANDB_JOB_TYPE", "WANDB_SERVICE")  # fmt: skip
+# The key under which a trial keeps the URL of its W&B run, or the command that uploads it. It is
+# sorted before all others, of which the dashboard shows six without scrolling.
+TRIAL_KEY = "W&B"
 
 
 # What W&B takes of a tag and of a run's name (its server refuses longer ones).
@@ -100,6 +103,13 @@ class Tracker:
     def run_id(self) -> str | None:
         """The W&B run's id; None without a run."""
         return None if self._run is None else str(self._run.id)
+
+    @property
+    def url(self) -> str | None:
+        """Where the W&B run is shown; None offline and without a run."""
+        url: list[str | None] = []
+        self._attempt(lambda run: url.append(None if run.offline else run.url))
+        return url[0] if url else None
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Log a row of metrics at its ``step``.

@@ -3,6 +3,9 @@
 Optuna keeps attributes as JSON under keys. Each kind is a frozen record here, whose fields are the
 keys; no other module spells them. A record is written without the fields that are None, so that a
 record of one part only (how a trial ended) leaves the rest as it was.
+
+A study's are among Optuna's system attributes. Its user attributes are a table on the dashboard's
+first page, which is for people: ``sweep.note`` writes those.
 """
 
 from __future__ import annotations
@@ -16,10 +19,13 @@ from typing import Any, Literal, Self, TypeVar
 
 import optuna
 
+from sweepmore.storage.optuna_internals import storage_of, study_id
 from sweepmore.study.application import Application
 
 # It is incremented when a key changes its meaning; a study older than versions has 0.
 VERSION = 1
+# What the keys of our system attributes begin with; other programs keep theirs beside them.
+OURS = "sweepmore:"
 # How a trial ended, beside Optuna's state.
 Reason = Literal["exception", "died", "handed_back", "void"]
 
@@ -174,6 +180,7 @@ class StudyAttributes:
     winner: Winner | None = None  # of a confirmation
     tested_run: str | None = None  # of a confirmation: the folder of the run that was tested
     test: Mapping[str, Any] | None = None  # the result of that test
+    note: str | None = None  # what was last written into the dashboard's
     question: Mapping[str, Any] = field(default_factory=dict)  # written last, see is_introduced
 
     @classmethod
@@ -181,7 +188,7 @@ class StudyAttributes:
         """The attributes of ``study``, as the storage has them now."""
         return _read(
             cls,
-            study.user_attrs,
+            stored(study),
             as_text=tuple,
             budget=lambda budget: _read(Budget, budget),
             sweep_dir=lambda sweep_dir: _read(SweepDir, sweep_dir),
@@ -200,7 +207,24 @@ class StudyAttributes:
             name = attribute.name
             value, absent = getattr(self, name), getattr(_NOTHING, name)
             if value != absent:
-                study.set_user_attr(name, None if value == {} else _plain(value))
+                store(study, name, None if value == {} else _plain(value))
+
+
+def stored(study: optuna.Study) -> dict[str, Any]:
+    """All that a study keeps, by key, as JSON.
+
+    Older versions kept it among the user attributes, where what they wrote stays until it changes.
+    """
+    system = storage_of(study).get_study_system_attrs(study_id(study))
+    ours = {k.removeprefix(OURS): value for k, value in system.items() if k.startswith(OURS)}
+    return ours if "question" in ours else {**study.user_attrs, **ours}
+
+
+def store(study: optuna.Study, key: str, value: Any) -> None:
+    """Store a JSON value with a study, and empty what an older version stored in its place."""
+    storage_of(study).set_study_system_attr(study_id(study), f"{OURS}{key}", value)
+    if study.user_attrs.get(key) is not None:
+        study.set_user_attr(key, None)
 
 
 _NOTHING = StudyAttributes()

@@ -15,5 +15,6 @@ __all__ = [
     "parent",
     "preview",
     "processes",
+    "sparkline",
     "trials_csv",
 ]

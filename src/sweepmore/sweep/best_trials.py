@@ -9,6 +9,7 @@ from sweepmore.study.attributes import Winner
 from sweepmore.study.view import SHOWN, StudyView
 from sweepmore.sweep.live_line import value_of
 from sweepmore.sweep.noise_words import tied_mark
+from sweepmore.wording import fitted
 
 
 def print_best(seen: StudyView, least: float | None, winner: Winner | None = None) -> Attempt:
@@ -18,16 +19,20 @@ def print_best(seen: StudyView, least: float | None, winner: Winner | None = Non
     difference that is not chance; None where the noise is unknown. Where fresh seeds named a
     ``winner``, they say what is tied.
     """
-    confirmed = {} if winner is None else standings(winner)
     console = Console(highlight=False, markup=False)
     many = len(seen.directions) > 1
-    rows = seen.front if many else seen.ranked[:SHOWN]
+    rows = (seen.front if many else seen.ranked[:SHOWN])[: 2 * SHOWN]
+    confirmed = {} if winner is None else standings(winner)
+    values = [
+        value_of(attempt)
+        + (confirmed.get(key_of(attempt.params), "") or tied_mark(attempt, rows[0], least))
+        for attempt in rows
+    ]
     console.print("no trial beats these in every objective:" if many else "the best:")
-    for attempt in rows[: 2 * SHOWN]:
-        mark = tied_mark(attempt, rows[0], least) if winner is None else ""
-        value = f"{value_of(attempt)}{mark or confirmed.get(key_of(attempt.params), '')}"
-        line = f"  trial {attempt.root:>4}  {value}  {words(attempt.params)}"
+    for attempt, value in zip(rows, values):
+        start = f"  trial {attempt.root:>4}  {value.ljust(max(map(len, values)))}  "
         style = "bold" if attempt is rows[0] and not many else None
+        line = fitted(f"{start}{words(attempt.params)}", len(start))
         console.print(line, style=style, soft_wrap=True)
     return rows[0]
 

@@ -1,15 +1,16 @@
-"""How far a sweep is, in one line: refreshed on a terminal, printed now and then elsewhere."""
+"""How far a sweep is: a few lines, refreshed on a terminal; elsewhere one, printed now and then."""
 
 from __future__ import annotations
 
+import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from sweepmore.study.attempts import Attempt, runs_each, words
 from sweepmore.study.view import StudyView
+from sweepmore.sweep.strip import BEST, kinds_of, legend, strip
 from sweepmore.wording import decimals, duration, plural
 
 if TYPE_CHECKING:
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
 LINE_SECONDS = 5.0
 # Columns of the bar on a terminal, as wide as that of a run.
 BAR_WIDTH = 15
+# Where the strip would be narrower, its legend is without words (a guess).
+LEAST_STRIP = 10
 
 
 @dataclass
 class Shown:
-    """The state of a sweep in one line, refreshed in place or printed anew."""
+    """The state of a sweep, refreshed in place or printed anew."""
 
     asked: Sweep
     workers: int
@@ -42,19 +46,26 @@ class Shown:
     def update(self, snapshot: StudyView) -> None:
         """Show the study as it is now; without a terminal at most every ``LINE_SECONDS``."""
         if self.live is not None:
-            self.live.update(self.bar(snapshot, self.live.console.width))
+            self.live.update(self.lines(snapshot, self.live.console.width))
             return
         line = self.line(snapshot)
         if line != self.last_line and time.monotonic() - self.last_time >= LINE_SECONDS:
             print(line, flush=True)
             self.last_line, self.last_time = line, time.monotonic()
 
-    def bar(self, snapshot: StudyView, width: int) -> Table:
-        """Return a bar and the line beside it; a narrow terminal shows less of the best."""
-        lines = [self.line(snapshot, best) for best in ("settings", "number", "value", "mean")]
-        room = width - BAR_WIDTH - 1
-        line = next((line for line in lines if len(line) <= room), lines[-1])
-        row = Table.grid(padding=(0, 1, 0, 0))
+    def lines(self, snapshot: StudyView, width: int) -> Group:
+        """Draw the bar, the trials as a strip, and the best trial, for a terminal."""
+        many = len(snapshot.directions) > 1
+        label = "best in the first objective" if many else f"{BEST.mark} best"
+        best = best_lines(snapshot.ranked[0], width, label) if snapshot.ranked else ()
+        return Group(
+            self._bar(snapshot),
+            self._strip(snapshot, width),
+            *(Text(line, "bold", no_wrap=True) for line in best),
+        )
+
+    def _bar(self, snapshot: StudyView) -> Table:
+        """Draw how much is done, and write it beside the bar, with the time that is left."""
         done = ProgressBar(
             self.asked.n_trials,
             len(snapshot.counted),
@@ -62,58 +73,94 @@ class Shown:
             complete_style="cyan",
             finished_style="green",
         )
-        row.add_row(done, Text(line, overflow="ellipsis", no_wrap=True))
+        row = Table.grid(padding=(0, 1, 0, 0))
+        text = " · ".join([self._done(snapshot), *self._left(snapshot)])
+        row.add_row(done, Text(text, overflow="ellipsis", no_wrap=True))
         return row
 
-    def line(
-        self,
-        snapshot: StudyView,
-        best_by: Literal["settings", "number", "value", "mean"] = "settings",
-    ) -> str:
-        """Write the line: trials done, those that ended otherwise, the best, and the time left."""
+    def _strip(self, snapshot: StudyView, width: int) -> Text:
+        """Draw the trials, and explain beside them what the characters mean."""
+        kinds = kinds_of(snapshot)
+        explained = legend(kinds)
+        if width - len(explained) - 2 < LEAST_STRIP:
+            explained = legend(kinds, short=True)
+        cells = strip(kinds, self.asked.n_trials, max(1, width - len(explained) - 2))
+        line = Text("  ").join([cells, explained]) if explained else cells
+        line.no_wrap, line.overflow = True, "crop"
+        return line
+
+    def line(self, snapshot: StudyView) -> str:
+        """Write all in one line: trials done, those that ended otherwise, the best, time left."""
         counts = {
             "running": len(snapshot.running),
             "pruned": snapshot.count(TrialState.PRUNED),
             "failed": len(snapshot.failed),
             "diverged": len(snapshot.infeasible),
         }
-        parts = [f"{len(snapshot.counted)}/{self.asked.n_trials} done{self._runs(snapshot)}"]
+        parts = [self._done(snapshot)]
         parts += [f"{number} {what}" for what, number in counts.items() if number]
         if snapshot.ranked:
             best = snapshot.ranked[0]
-            number = f"trial {best.root}"
-            which = {"settings": f" ({number}: {words(best.params)})", "number": f" ({number})"}
-            value = value_of(best).partition(" (sd")[0] if best_by == "mean" else value_of(best)
-            parts.append(f"best {value}{which.get(best_by, '')}")
-        seconds = snapshot.seconds_left(self.asked.n_trials)
-        if self.stopping:
-            parts.append("stopping")
-        elif seconds is not None and seconds > 0:
-            parts.append(f"{duration(seconds / self.workers)} left")
-        return " · ".join(parts)
+            parts.append(f"best {value_of(best)} (trial {best.root}: {words(best.params)})")
+        return " · ".join([*parts, *self._left(snapshot)])
 
-    def _runs(self, snapshot: StudyView) -> str:
-        """Say how many runs are done, where trials are repeated.
+    def _done(self, snapshot: StudyView) -> str:
+        """Say how many trials are done, and how many runs where trials are repeated.
 
         A trial of several runs takes long, so the number of trials alone would hardly ever change.
         """
+        trials = f"{len(snapshot.counted):,}/{self.asked.n_trials:,} done"
         if (each := runs_each(self.asked.settings.repeats)) == 1:
-            return ""
+            return trials
         done = each * len(snapshot.counted) + sum(
             len(a.attrs.repeats or ()) for a in snapshot.running
         )
-        return f" ({done} of {plural(each * self.asked.n_trials, 'run')})"
+        return f"{trials} ({done:,} of {plural(each * self.asked.n_trials, 'run')})"
+
+    def _left(self, snapshot: StudyView) -> list[str]:
+        """Say how long the rest will take, in a list that is empty where that is unknown."""
+        if self.stopping:
+            return ["stopping"]
+        seconds = snapshot.seconds_left(self.asked.n_trials)
+        return [f"{duration(seconds / self.workers)} left"] if seconds else []
 
 
 @contextmanager
 def live(asked: Sweep) -> Iterator[Shown]:
-    """Yield a line that is refreshed on a terminal, and printed now and then elsewhere."""
+    """Yield lines that are refreshed on a terminal, or one that is printed now and then."""
     console = Console()
     if not console.is_terminal:
         yield Shown(asked, asked.settings.n_jobs)
         return
-    with Live(console=console, refresh_per_second=4, transient=True) as bar:
-        yield Shown(asked, asked.settings.n_jobs, bar)
+    with Live(console=console, refresh_per_second=4, transient=True) as shown:
+        yield Shown(asked, asked.settings.n_jobs, shown)
+
+
+def best_lines(best: Attempt, width: int, label: str = f"{BEST.mark} best") -> list[str]:
+    """Write the best trial with all its settings, in as few lines as ``width`` allows.
+
+    Where one line does not suffice, the settings lose the group in front of their names, and the
+    value its spread.
+    """
+    value, params = value_of(best), short_names(best.params)
+    mean = value.partition(" (sd")[0]
+    texts = [
+        f"{label} {shown} · trial {best.root} · {words(settings)}"
+        for shown, settings in ((value, best.params), (value, params), (mean, params))
+    ]
+    fitting = next((text for text in texts if len(text) <= width), None)
+    if fitting is not None:
+        return [fitting]
+    return textwrap.wrap(texts[1], width, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def short_names(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters by the last part of their names, where that is no other's as well."""
+    last = [name.rpartition(".")[2] for name in params]
+    return {
+        short if last.count(short) == 1 else name: value
+        for (name, value), short in zip(params.items(), last)
+    }
 
 
 def value_of(attempt: Attempt) -> str:

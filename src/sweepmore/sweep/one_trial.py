@@ -25,6 +25,8 @@ from sweepmore.compose.overrides import override_text
 from sweepmore.errors import Interrupted, StudyError, is_disk_failure
 from sweepmore.process.signals import Stop, unbroken
 from sweepmore.runs.names import run_stem, safe_name
+from sweepmore.runs.offline import sync_command
+from sweepmore.runs.tracking import TRIAL_KEY
 from sweepmore.storage.opening import FAILURES, removed
 from sweepmore.storage.patience import DatabaseAway, StudyGone
 from sweepmore.study.attributes import TrialAttributes
@@ -115,6 +117,7 @@ class OneTrial:
             if self.is_asked_to_stop:
                 self._end_early()
             else:
+                self._keep_sync_command()
                 claimed.complete(values)
 
     def _end_early(self) -> None:
@@ -122,6 +125,7 @@ class OneTrial:
         if self.place.stop.signum is not None and self.is_asked_to_stop:
             self.claimed.hand_back()
         else:
+            self._keep_sync_command()
             self.claimed.write(TrialAttributes(status="pruned"))
             self.claimed.tell(TrialState.PRUNED)
 
@@ -139,11 +143,17 @@ class OneTrial:
         if shared.is_without_folder:
             claimed.hand_back()
             raise removed([shared.folder]) from error
+        self._keep_sync_command()
         claimed.write(TrialAttributes(status="error", reason="exception"))
         if isinstance(error, NoObjective):
             claimed.write(TrialAttributes(no_objective=True))
         claimed.keep_error(error, self.folder)
         claimed.tell(TrialState.FAIL)
+
+    def _keep_sync_command(self) -> None:
+        """Write how the trial's runs get to W&B, where the task recorded them offline."""
+        if (command := sync_command(self.folder)) is not None:
+            self.claimed.set(TRIAL_KEY, command)
 
     def _values(self) -> list[float]:
         """Suggest values, run once for each repeat, and return each objective's mean over runs."""

@@ -35,6 +35,7 @@ from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_f
 from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
 from sweepmore.sweep.jobs import Jobs
+from sweepmore.sweep.note import write_note
 from sweepmore.sweep.preview import preview
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes, resources, starts_again
 from sweepmore.sweep.results import write_results
@@ -133,6 +134,7 @@ class Parent:
         if not ending(study.study_name):
             folders = {shared.folder, *([sweep_dir] if sweep_dir.is_dir() else [])}
             write_results(view(study), asked.space, *folders)
+            write_note(study)
         closing(asked, study, shared, follower.elapsed, stopped is not None)
         self.conclude(study, shared, stopped)
 

@@ -175,6 +175,9 @@ def test_show_prints_the_closing_table(folder: Path) -> None:
     assert "study    s: done; minimize objective" in out
     assert "trials   4 of 4 done: 3 complete, 1 fail" in out
     assert "failed:  1 × ValueError: x is three" in out
+    history = out[out.index("history  ") :].splitlines()
+    assert history[0] == "history  █▁█"
+    assert history[1].endswith("; the best is number 2 of 3 complete")
     best = [line for line in out.splitlines() if line.startswith("  trial ")]
     assert best[0].split()[1] == "1"
     assert "next     sweepmore confirm s · sweepmore report s" in out
@@ -261,7 +264,8 @@ class TestRemoving:
         swept(folder, *words, "hydra.sweeper.n_trials=2", "hydra/sweeper/sampler=grid")
         with sqlite_of(folder) as database:
             database.execute(
-                "UPDATE study_user_attributes SET value_json = ? WHERE key = 'budget' AND "
+                "UPDATE study_system_attributes SET value_json = ? "
+                "WHERE key = 'sweepmore:budget' AND "
                 "study_id = (SELECT study_id FROM studies WHERE study_name = 'u')",
                 ('{"n_trials": 4, "grid": true}',),
             )

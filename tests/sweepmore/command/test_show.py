@@ -64,12 +64,13 @@ def facts(*words: str) -> Any:
 
 
 def test_several_objectives_have_a_front(folder: Path) -> None:
-    sweep(folder, "cfg.x, -cfg.x", "x=0,1", "hydra.sweeper.direction=[minimize,minimize]")
+    sweep(folder, "cfg.x, -cfg.x", "x=0,1,2", "hydra.sweeper.direction=[minimize,minimize]")
     out = shown("s")
     assert "no trial beats these in every objective:" in out
     assert "confirm" not in out
+    assert "history" not in out
     study = sweepmore.load_study("s")
-    assert [trial.values for trial in study.trials] == [(0.0, 0.0), (1.0, -1.0)]
+    assert [trial.values for trial in study.trials] == [(0.0, 0.0), (1.0, -1.0), (2.0, -2.0)]
     assert study.directions == ("minimize", "minimize")
     assert facts("s") == json.loads(json.dumps(study.as_json()))
 

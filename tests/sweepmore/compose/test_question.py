@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from sweepmore.compose.question import agreed, ask, barred
 from sweepmore.compose.space_syntax import parse_space
+from sweepmore.study.attributes import stored
 from tests.support.sweep_apps import App
 
 
@@ -85,7 +86,7 @@ def test_a_missing_value_that_is_searched(tmp_path: Path) -> None:
     for line in ((*words, ":study_name=s"), (*words, *heard)):
         app.ok(*line)
     assert len(app.trials()) == len(app.trials("heard")) == 4
-    told = app.study().user_attrs["question"]["identity"]
+    told = stored(app.study())["question"]["identity"]
     assert told == [{"x": 1, "seed": 3}, {"x": 2, "seed": 3}]
 
 

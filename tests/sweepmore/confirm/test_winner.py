@@ -41,7 +41,7 @@ from sweepmore.report.upload import folders_of
 from sweepmore.runs.places import Place
 from sweepmore.statistics import intervals
 from sweepmore.statistics.intervals import Interval, Noise, t_interval
-from sweepmore.study.attributes import FinalSeeds, StudyAttributes, Winner, WinnerRow
+from sweepmore.study.attributes import FinalSeeds, Winner, WinnerRow, stored
 from sweepmore.study.noise import known_noise
 from sweepmore.study.view import view
 from sweepmore.study.winners import TESTED_BEFORE, contradicted
@@ -414,10 +414,10 @@ class TestFoundSince:
     ) -> None:
         study = searched(1.0, 1.5)
         name_winner(study, 2, [0, 1], final=final)
-        confirmed = optuna.load_study(study_name="s.confirm", storage=study._storage)
-        write_note(study, StudyAttributes.of(confirmed).winner)
+        write_note(study)
         note = get_note(study)
-        assert note.endswith(f"**Winner**: `x=0.0`, 1.1000 ± 0.2000 (95 %, over 3 {over}")
+        assert note.startswith("**Trial 0 wins at 1.1000 ± 0.2000 over 3 ")
+        assert f"\n**Winner**: `x=0`, 1.1000 ± 0.2000 (95 %, over 3 {over}\n" in note
 
     def test_the_page_says_it_and_asks_for_the_round_first(self) -> None:
         study = searched(1.0, 1.5)
@@ -536,7 +536,7 @@ def winner_of(app: App, name: str = "s") -> dict[str, Any]:
     path = app.folder / "outputs" / "studies" / f"{name}.confirm" / "winner.json"
     found = json.loads(path.read_text())
     assert isinstance(found, dict)
-    assert found == app.study(f"{name}.confirm").user_attrs["winner"]
+    assert found == stored(app.study(f"{name}.confirm"))["winner"]
     return found
 
 
@@ -709,7 +709,7 @@ def test_noise_is_printed_stored_and_used_by_the_sweeps_table(app: App) -> None:
     rows = app.seen()[3:]
     assert [row["x"] for row in rows] == ["1"] * 4  # the best: a bad setting is noisier
     deviation = 0.001 * statistics.stdev(row["seed"] for row in rows)
-    assert app.study().user_attrs["noise"] == pytest.approx(deviation)
+    assert stored(app.study())["noise"] == pytest.approx(deviation)
     assert f"standard deviation is {decimals(deviation)} over 4 fresh seeds" in out
     apart = decimals(intervals.smallest_difference(deviation, 4))
     assert f"with 4 seeds each, differences of {apart} or more can be told apart; with one" in out

@@ -25,7 +25,7 @@ from sweepmore.process.invocation import sweepmore
 from sweepmore.runs import files, provenance
 from sweepmore.runs import record as records
 from sweepmore.runs.files import read_json
-from sweepmore.runs.offline import id_of, is_synced, offline_runs, superseded_ids
+from sweepmore.runs.offline import id_of, is_synced, offline_runs, superseded_ids, sync_command
 from sweepmore.runs.places import Place
 from sweepmore.runs.record import read_config
 from sweepmore.runs.tracking import UNFINISHED, About, Tracking, of_trial, track
@@ -538,6 +538,24 @@ def test_online_with_a_key_that_is_none(few_names: Path, finished: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning:") == 1
     assert_unharmed(folder, finished)
+
+
+@pytest.mark.parametrize("runs", ["wandb/offline-run-*", "*/wandb/offline-run-*"])
+def test_one_command_uploads_a_trial_and_all_its_repeats(tmp_path: Path, runs: str) -> None:
+    trial = tmp_path / "my trials" / "0001"
+    assert sync_command(trial) is None
+    made = [trial / runs.replace("*", name) for name in ("0", "1")]
+    for run in made:
+        (run / "media").mkdir(parents=True)
+    assert sync_command(trial) is None  # nothing was logged
+    for run in made:
+        (run / "run.wandb").touch()
+    command = sync_command(trial)
+    assert command is not None
+    listed = subprocess.run(
+        command.replace("wandb sync", "ls -d", 1), shell=True, capture_output=True, text=True
+    )
+    assert listed.stdout.splitlines() == list(map(str, made))
 
 
 def test_a_tracker_warns_once_and_then_is_silent(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from sweepmore.storage import patience as patience_module
 from sweepmore.storage.opening import open_storage
 from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.storage.patience import DatabaseAway, Outage, Patience, StudyGone, is_away, is_locked
+from sweepmore.study.attributes import StudyAttributes
 
 NOBODY_THERE = "postgresql+psycopg://me@127.0.0.1:1/d"  # a port on which nothing listens
 
@@ -159,6 +160,7 @@ def test_a_study_that_was_deleted_is_gone_and_a_name_unknown(tmp_path: Path) -> 
     asked: list[Callable[[], object]] = [
         study.get_trials,
         lambda: study.user_attrs,
+        lambda: StudyAttributes.of(study),
         lambda: study.enqueue_trial({}),
         lambda: storage_of(study).set_trial_user_attr(1, "key", 0),
         lambda: storage_of(study).set_trial_state_values(1, TrialState.RUNNING),

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from sweepmore.runs.finding import find_trial
 from sweepmore.runs.names import safe_name
+from sweepmore.study.attributes import stored
 from tests.support.stock_example import HEAD, SPHERE_CONFIG, TAIL, example
 from tests.support.sweep_apps import PATIENCE, App, errors, refusal, until
 
@@ -35,9 +36,9 @@ class TestSampler:
             assert ended[line].returncode == 0, errors(ended[line])
         assert "sampler tpe" in ended[()].stdout
         assert "sampler grid" in ended[unseeded].stdout
-        asked = app.study("sphere").user_attrs["question"]["sampler"]
+        asked = stored(app.study("sphere"))["question"]["sampler"]
         assert asked == {**TPE, "seed": 123}
-        asked = app.study("typed").user_attrs["question"]["sampler"]
+        asked = stored(app.study("typed"))["question"]["sampler"]
         assert asked == {**TPE, "seed": 124, "multivariate": False}
         assert len(app.trials("sphere")) == len(app.trials("typed")) == 6
         again = (":study_name=again",)

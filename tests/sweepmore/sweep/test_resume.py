@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sweepmore.process.invocation import sweepmore
+from sweepmore.study.attributes import stored
 from sweepmore.sweep.command_lines import command_line
 from tests.support.sweep_apps import PATIENCE, App, Done, Words, refusal, slots_of, until
 
@@ -43,8 +44,8 @@ def test_a_full_study_says_how_to_go_on_or_start_afresh(app: App) -> None:
     assert "another hydra.sweeper.study_name starts a new study" in out
     assert "2 of 2 trials done, no more in " in out
     assert "3 of 3 trials done, 1 more in " in app.ok(*words[:2], ":n_trials=3")
-    assert app.study("s").user_attrs["budget"] == {"n_trials": 3, "grid": False}
-    command = app.study("s").user_attrs["command"]
+    assert stored(app.study("s"))["budget"] == {"n_trials": 3, "grid": False}
+    command = stored(app.study("s"))["command"]
     assert "hydra.sweeper.n_trials=3" in shlex.split(command_line(command))
     assert len(app.seen()) == 3
 
