@@ -139,9 +139,10 @@ def test_the_wheel_is_enough_for_a_foreign_application(built: Path, tmp_path: Pa
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert "No module named" in subprocess.run(
-        [str(python), "-c", "import torch"], capture_output=True, text=True, check=False
-    ).stderr  # fmt: skip
+    for absent in ("torch", "wandb", "nplm"):
+        words = [str(python), "-c", f"import {absent}"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert "No module named" in done.stderr, absent
     process = subprocess.Popen(
         ["python", "app.py", "-m"], cwd=folder, env=env, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -26,6 +26,7 @@ from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.records import StudyRecord, TrialRecord
 from sweepmore.study.seeds import seed_key
+from sweepmore.study.verdict import found_in, verdict
 from sweepmore.study.view import StudyView, view
 from sweepmore.study.winners import reported
 from sweepmore.sweep.best_trials import print_best
@@ -39,6 +40,8 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
     """Print a study's state, its best trials, its winner, its failures and the next command."""
     seen, attrs = view(study), StudyAttributes.of(study)
     print_state(record, study, seen)
+    if seen.ranked and not ending(record.name):
+        print(fitted(f"verdict  {verdict(found_in(study))}"))
     print_failures(seen)
     print_history(seen)
     if seen.ranked:

@@ -118,5 +118,5 @@ def told(shown: History) -> str:
     parts = [f"▁ {low} · █ {high}"]
     if shown.each > 1:
         parts.append(f"a block is the best of {plural(shown.each, 'trial')}")
-    parts.append(f"the best is number {shown.found:,} of {shown.complete:,} complete")
+    parts.append(f"the best came after {shown.found:,} of {plural(shown.complete, 'trial')}")
     return "; ".join(parts)

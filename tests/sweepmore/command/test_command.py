@@ -177,7 +177,7 @@ def test_show_prints_the_closing_table(folder: Path) -> None:
     assert "failed:  1 × ValueError: x is three" in out
     history = out[out.index("history  ") :].splitlines()
     assert history[0] == "history  █▁█"
-    assert history[1].endswith("; the best is number 2 of 3 complete")
+    assert history[1].endswith("; the best came after 2 of 3 trials")
     best = [line for line in out.splitlines() if line.startswith("  trial ")]
     assert best[0].split()[1] == "1"
     assert "next     sweepmore confirm s · sweepmore report s" in out

@@ -34,7 +34,7 @@ def test_the_height_is_the_value() -> None:
     assert blocks([8, 7, 6, 5, 4, 3, 2, 1]) == BLOCKS[::-1]
     assert blocks([1, 2, 3, 4, 5, 6, 7, 8], "maximize") == BLOCKS
     assert words([3.0, 1.0, 2.0]) == (
-        "▁ 1.0000 · █ 2.5000 or worse; the best is number 2 of 3 complete"
+        "▁ 1.0000 · █ 2.5000 or worse; the best came after 2 of 3 trials"
     )
 
 
@@ -81,7 +81,7 @@ def test_a_long_study_is_binned_by_its_best() -> None:
     assert len(drawing) == math.ceil(1000 / 15)
     assert drawing.index("▁") == 500 // 15
     assert words(values, room=71).endswith(
-        "a block is the best of 15 trials; the best is number 501 of 1,000 complete"
+        "a block is the best of 15 trials; the best came after 501 of 1,000 trials"
     )
 
 
