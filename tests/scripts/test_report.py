@@ -275,7 +275,7 @@ def test_the_answer_comes_first(outputs: Path, page_of_a: Path) -> None:
     top, head = body[: body.index("How the search went")], body[body.rindex(" Facts ") :]
     number = f"{winner['mean']:.4f} ± {winner['half_width']:.4f}"
     assert re.search(rf"Trial \d+ wins at {re.escape(number)} over 2 final seeds", top)
-    assert f"{number} dev loss (nats/token), 2 final seeds, 95 %" in top
+    assert f"{number} dev loss (nats/token), lower is better, 2 final seeds, 95 %" in top
     assert "0 looks at test" in top
     assert (
         f"best dev loss (nats/token) {study.best_value:.4f} (trial {study.best_trial.number})"
@@ -577,8 +577,8 @@ def test_the_larger_value_is_best_where_it_is_maximized() -> None:
                  for name, value in (("low", 1.0), ("high", 2.0)))  # fmt: skip
     page = compare_studies([low, high])
     assert page.facts == [
-        ("best after 1 trial", "2.0000 (high)"),
-        ("best after 1.0 s", "2.0000 (high)"),
+        ("best after 1 trial", "2.0000 (high), 1.0000 (low)"),
+        ("best after 1.0 s", "2.0000 (high), 1.0000 (low)"),
     ]
     assert page.sections[1].tables[0].marked == [1]
 
@@ -589,8 +589,8 @@ def test_studies_are_compared_at_the_least_trials_and_the_least_work() -> None:
     slow = made_up("slow", (2.75, 6.0), (2.0, 4.5))
     page = compare_studies([long, slow])
     assert page.facts == [
-        ("best after 2 trials", "2.0000 (slow)"),
-        ("best after 10.5 s", "2.0000 (slow)"),
+        ("best after 2 trials", "2.0000 (slow), 2.5000 (long)"),
+        ("best after 10.5 s", "2.0000 (slow), 2.4000 (long)"),
     ]
     (table,) = page.sections[1].tables
     assert table.head[:6] == ["study", "trials", "seconds", "best after 2 trials",
@@ -614,7 +614,7 @@ def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
     assert page.sections[1].tables[0].marked == [1]
     assert page.warnings == []
     half = compare_studies([replace(one, winner=None), two])
-    assert half.facts[0] == ("best after 1 trial", "1.7500 (two)")
+    assert half.facts[0] == ("best after 1 trial", "1.7500 (two), 2.0000 (one)")
     assert [warning.split(" is not")[0] for warning in half.warnings] == ["one"]
 
 

@@ -41,9 +41,12 @@ def compare_studies(studies: Sequence[Study]) -> Page:
         subtitle=f"{len(views)} studies of the same data and objective",
         facts=facts,
         warnings=[
-            f"{name} is not confirmed: the best of many is partly luck, the more so the more "
-            "trials there are"
-            for name in left
+            *unlike(studies),
+            *(
+                f"{name} is not confirmed: the best of many is partly luck, the more so the more "
+                "trials there are"
+                for name in left
+            ),
         ],
         sections=[
             Section("What differs", tables=[differing(studies)]),
@@ -104,6 +107,18 @@ def differing(studies: Sequence[Study]) -> Table:
     rows = [[key, *(settings.get(key) for settings in asked)] for key in keys]
     names = [study.seen.name for study in studies]
     return Table(["setting", *names], [row for row in rows if len(set(row[1:])) > 1], typed=[1, 2])
+
+
+def unlike(studies: Sequence[Study]) -> list[str]:
+    """Warn of fixed settings that differ: the studies are compared with them, not without."""
+    fixed = [study.question["config"] for study in studies]
+    keys = [
+        k for k in fixed[0] if all(k in other and other[k] != fixed[0][k] for other in fixed[1:])
+    ]
+    if not keys:
+        return []
+    named = ", ".join(keys[:3]) + (" and others" if len(keys) > 3 else "")
+    return [f"they fix {named} differently: what is compared is all of that at once"]
 
 
 def _asked(study: Study) -> dict[str, str]:
@@ -173,8 +188,10 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
     leading = [(label, values, best_first(values, studies[0].sign)) for label, values in equal]
     leading = [row for row in leading if len(row[2]) == len(studies)]  # else nothing is compared
     if not facts:
-        facts = [(label, f"{decimals(values[order[0]] or 0.0)} ({rows[order[0]][0]})")
-                 for label, values, order in leading]  # fmt: skip
+        facts = [
+            (label, ", ".join(f"{decimals(values[k] or 0.0)} ({rows[k][0]})" for k in order))
+            for label, values, order in leading
+        ]
     marked = sorted({order[0] for *_, order in leading})
     return facts, Table(head, rows, marked=marked)
 

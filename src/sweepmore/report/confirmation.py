@@ -19,7 +19,7 @@ def confirmed_section(study: Study) -> Section:
     picture = Picture(
         [figures.confirmed(winner, study.metrics[0])],
         "The bracket joins what is tied. Hollow circles are the search's own values: the best of "
-        "many look better than they are.",
+        "many look better than they are. The number above is of final seeds, not of these.",
     )
     pictures = [picture] if len(winner.rows) > 1 else []  # a single point says nothing
     text = _what_seeds_say(winner, study.sign)

@@ -53,7 +53,10 @@ def effect_title(name: str, effect: Effect | None) -> str:
     if not effect.is_real:
         return f"no clear effect of {name}"
     if effect.where == "choice":
-        return f"{name}={short(effect.best)} is best"
+        if len(effect.worse) == len(effect.x) - 1:
+            return f"{name}={short(effect.best)} is best"
+        worse, are = ", ".join(map(short, effect.worse)), "is" if len(effect.worse) == 1 else "are"
+        return f"{name}: {worse} {are} worse" if worse else f"{name} matters"
     ends = {"low": f"lower {name} is better", "high": f"higher {name} is better"}
     return ends.get(effect.where, f"{name} is best near {effect.best:.2g}")
 

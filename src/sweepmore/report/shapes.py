@@ -84,6 +84,9 @@ def _bracket(axes: Axes, chart: Chart) -> None:
     if len(tied) > 1:
         ends = {"arrowstyle": "|-|, widthA=.3, widthB=.3", "color": GREEN}
         rim = ("axes fraction", "data")
+        middle = (min(tied) + max(tied)) / 2
+        axes.annotate("tied", (0.985, middle), xycoords=("axes fraction", "data"), ha="right",
+                      va="center", fontsize=9, color=GREEN)  # fmt: skip
         axes.annotate("", (0.99, min(tied)), (0.99, max(tied)), xycoords=rim, textcoords=rim,
                       arrowprops=ends)  # fmt: skip
 

@@ -71,12 +71,13 @@ def number_of(study: Study) -> tuple[str, str] | None:
     """Return the value to remember, with its interval if fresh seeds gave one, and what it is."""
     if len(study.seen.directions) > 1:
         return None
+    metric = f"{study.metrics[0]}, {'lower' if study.sign > 0 else 'higher'} is better"
     if study.winner is not None:
         value = plus_minus(study.winner.mean, study.winner.half_width)
-        return value, f"{study.metrics[0]}, {seeds_of(study.winner)}, 95 %"
+        return value, f"{metric}, {seeds_of(study.winner)}, 95 %"
     value = cell((study.best.values or (math.nan,))[0])
     each = "one run" if study.runs_each == 1 else f"mean of {study.runs_each} runs"
-    return value, f"{study.metrics[0]}, {each}, not confirmed"
+    return value, f"{metric}, {each}, not confirmed"
 
 
 def chips_of(study: Study) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from sweepmore.statistics.directions import sign_of
 from sweepmore.statistics.importance import DEGREE, FEWEST, Floats, clipped, columns
+from sweepmore.statistics.intervals import t_quantile
 
 # Of all parameters together: one study of twenty without any effect shows one.
 LEVEL = 0.05
@@ -33,6 +34,7 @@ class Effect:
     ``is_real`` tells whether noise explains it badly enough. ``best`` is the tried value with the
     best fitted one, and ``where`` the part of the tried range in which that lies. ``x`` and ``y``
     are the fitted curve, in the objective's unit; a choice has a point for each of its members.
+    ``worse`` holds those members of a choice that are worse than the best one beyond chance.
     """
 
     p: float
@@ -41,6 +43,7 @@ class Effect:
     where: Literal["low", "high", "inside", "choice"]
     x: Sequence[Any]
     y: Sequence[float]
+    worse: Sequence[Any] = ()
 
 
 def effects(
@@ -80,8 +83,9 @@ def _effect(
     design = np.hstack([np.ones((len(values), 1)), *blocks])
     before = 1 + sum(block.shape[1] for block in blocks[:k])
     own = slice(before, before + blocks[k].shape[1])
-    fitted = np.linalg.lstsq(design, values)[0]
-    p = _p_value(values, design, np.asarray(fitted, float), own)
+    fitted: Floats = np.asarray(np.linalg.lstsq(design, values)[0], np.float64)
+    fit = _Fit(fitted[own], *_variance(values, design, fitted, own))
+    p = fit.p()
     # the parameter's own part of the fit, at each value that was tried
     part = blocks[k] @ fitted[own] + values.mean()
     is_choice = "choices" in about["attributes"]
@@ -91,27 +95,61 @@ def _effect(
     best = min(points, key=lambda point: sign * point[1])[0]
     where = "choice" if is_choice else _part_of_range(best, points, about["attributes"])
     real = p < LEVEL / len(blocks)
-    return Effect(p, real, best, where, [x for x, _ in points], [y for _, y in points])
+    xs = [x for x, _ in points]
+    worse = [xs[k] for k in fit.behind(xs.index(best))] if is_choice and real else []
+    return Effect(p, real, best, where, xs, [y for _, y in points], worse)
 
 
-def _p_value(values: Floats, design: Floats, fitted: Floats, own: slice) -> float:
-    """The p of no effect of the ``own`` columns: by Wald's F; 1 if there are none.
+@dataclass(frozen=True)
+class _Fit:
+    """A parameter's coefficients (q), their variance (q, q) and its degrees of freedom."""
+
+    coefficients: Floats
+    variance: Floats
+    freedom: int
+
+    def p(self) -> float:
+        """The p of no effect, by Wald's F; 1 where there are no coefficients or no freedom."""
+        from scipy import stats
+
+        number = len(self.coefficients)
+        if not number or self.freedom <= 0:
+            return 1.0
+        if not self.variance.any():  # a perfect fit: what is left are roundings
+            return 0.0 if np.abs(self.coefficients).max() > 1e-9 else 1.0
+        wald = self.coefficients @ np.linalg.pinv(self.variance) @ self.coefficients
+        return float(stats.f.sf(wald / number, number, self.freedom))
+
+    def behind(self, best: int) -> list[int]:
+        """Which members of a choice differ from the one at ``best``, at ``LEVEL`` together.
+
+        Bonferroni over the other members. The first member has no coefficient: it is 0.
+        """
+        members = len(self.coefficients) + 1
+        quantile = t_quantile(1 - LEVEL / 2 / max(1, members - 1), self.freedom)
+        found = []
+        for other in set(range(members)) - {best}:
+            contrast = np.zeros(members)
+            contrast[[other, best]] = 1.0, -1.0
+            gap = contrast[1:] @ self.coefficients
+            variance = float(contrast[1:] @ self.variance @ contrast[1:])
+            if abs(gap) > quantile * math.sqrt(max(0.0, variance)):
+                found.append(other)
+        return sorted(found)
+
+
+def _variance(values: Floats, design: Floats, fitted: Floats, own: slice) -> tuple[Floats, int]:
+    """The variance HC3 of the ``own`` coefficients, 0 for a perfect fit, and degrees of freedom.
 
     ``design`` is (trials, columns) with a column of ones, ``fitted`` its least squares solution.
     """
-    from scipy import stats
-
+    inverse, rest = np.linalg.pinv(design), values - design @ fitted
     number, freedom = own.stop - own.start, len(values) - design.shape[1]
-    if not number or freedom <= 0:
-        return 1.0
-    inverse = np.linalg.pinv(design)
-    rest = values - design @ fitted
-    if rest @ rest <= 1e-20 * float(values @ values):  # a perfect fit leaves no variance
-        return float(np.abs(design[:, own] @ fitted[own]).max() <= 1e-9 * np.abs(values).max())
+    if rest @ rest <= 1e-20 * float(values @ values):
+        return np.zeros((number, number)), freedom
     leverage = np.clip((design * inverse.T).sum(1), 0.0, 1 - 1e-9)
     scaled = inverse[own] * (rest / (1 - leverage))
-    wald = fitted[own] @ np.linalg.pinv(scaled @ scaled.T) @ fitted[own]
-    return float(stats.f.sf(wald / number, number, freedom))
+    return scaled @ scaled.T, freedom
 
 
 def _part_of_range(

@@ -130,12 +130,12 @@ def _gained(found: Found) -> str:
     if over is None or not math.isfinite(over.mean):
         return ""
     if math.isinf(over.half):
-        return f"{decimals(over.mean)} better than where it began" if over.mean > 0 else ""
+        return f"it is {decimals(over.mean)} better than the first trial" if over.mean > 0 else ""
     if over.includes_zero:
-        return f"no clear gain over where it began ({plus_minus(over.mean, over.half)})"
+        return f"no clear gain over the first trial: {plus_minus(over.mean, over.half)}"
     if over.mean < 0:
-        return f"where it began was better ({decimals(-over.mean)})"
-    return f"the gain over where it began ({decimals(over.mean)}) is real"
+        return f"the first trial was {decimals(-over.mean)} better"
+    return f"a real gain of {decimals(over.mean)} over the first trial"
 
 
 def _edges(found: Found) -> str:

@@ -167,7 +167,10 @@ def effect(real: bool, where: Any = "inside", best: Any = 0.031) -> Effect:
      (effect(real=True), "lr is best near 0.031"),
      (effect(real=True, where="low"), "lower lr is better"),
      (effect(real=True, where="high"), "higher lr is better"),
-     (effect(real=True, where="choice", best="gelu"), "lr=gelu is best")],
+     (effect(real=True, where="choice", best="gelu"), "lr matters"),
+     (replace(effect(real=True, where="choice", best="gelu"), worse=["relu"]), "lr=gelu is best"),
+     (replace(effect(real=True, where="choice", best=3), x=[1, 2, 3, 4], worse=[1, 2]),
+      "lr: 1, 2 are worse")],
 )  # fmt: skip
 def test_a_slice_claims_what_the_effect_says(found: Effect | None, title: str) -> None:
     assert effect_title("lr", found) == title

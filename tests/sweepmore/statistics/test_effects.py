@@ -70,6 +70,15 @@ def test_a_choice_has_its_best_member() -> None:
     assert levels["relu"] - levels["gelu"] == pytest.approx(1.0, abs=0.1)
 
 
+def test_only_members_that_are_worse_beyond_chance_are_called_so() -> None:
+    """gelu and tanh are level, relu is far behind: neither of the first two is the best."""
+    found = of(lambda p: 1.0 * (p["act"] == "relu"))["act"]
+    assert found.is_real
+    assert list(found.worse) == ["relu"]
+    alone = of(lambda p: {"gelu": 0.0, "tanh": 1.0, "relu": 2.0}[p["act"]])["act"]
+    assert (alone.best, sorted(alone.worse)) == ("gelu", ["relu", "tanh"])
+
+
 def test_what_goes_along_with_a_cause_is_no_effect() -> None:
     """n is large where lr is small: by itself it would look like an effect."""
     random = np.random.default_rng(1)

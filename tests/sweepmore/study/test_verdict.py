@@ -23,7 +23,7 @@ class TestUnconfirmed:
     def test_one_run_each_is_partly_luck(self) -> None:
         text = "Trial 2 is the best of 3 at 1.0000, in one run, so partly by luck; "
         assert told(made_study(values(2.0, 1.5, 1.0))) == (
-            f"{text}1.0000 better than where it began."
+            f"{text}it is 1.0000 better than the first trial."
         )
 
     def test_without_a_seed_nothing_is_luck(self) -> None:
@@ -33,7 +33,7 @@ class TestUnconfirmed:
     def test_the_larger_is_better_where_it_is_maximized(self) -> None:
         study = made_study(values(1.0, 1.5), directions=["maximize"], config={})
         assert told(study) == (
-            "Trial 1 is the best of 2 at 1.5000; 0.5000 better than where it began."
+            "Trial 1 is the best of 2 at 1.5000; it is 0.5000 better than the first trial."
         )
 
     def test_one_trial_is_the_best_of_nothing(self) -> None:
@@ -65,9 +65,9 @@ class TestUnconfirmed:
 class TestConfirmed:
     @pytest.mark.parametrize(
         ("start", "told_of"),
-        [(2.5, "the gain over where it began (0.5000) is real"),
-         (2.01, "no clear gain over where it began (0.0100 ± 0.1118)"),
-         (1.5, "where it began was better (0.5000)")],
+        [(2.5, "a real gain of 0.5000 over the first trial"),
+         (2.01, "no clear gain over the first trial: 0.0100 ± 0.1118"),
+         (1.5, "the first trial was 0.5000 better")],
     )  # fmt: skip
     def test_a_gain_is_real_beyond_its_interval(self, start: float, told_of: str) -> None:
         """± 0.05 over 4 seeds, of a difference to a single run: 0.05 √5 = 0.1118."""
