@@ -249,6 +249,7 @@ def svg(figure: Figure, charts: Sequence[Chart]) -> str:
     text = f'<svg viewBox="{box}" role="img" aria-label="{label}">' + text[text.index(">") + 1 :]
     text = text.replace("xlink:href=", "href=")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # a hundredth of a point cannot be seen
     text = re.sub(r"(stroke|fill): #000000", r"\1: currentColor", text)
     text = text.replace("<text ", '<text fill="currentColor" ')
     text = text.replace(BLUE.lower(), "var(--accent)")  # the page's: lighter on a dark ground

@@ -110,7 +110,7 @@ class _Fit:
 
     def p(self) -> float:
         """The p of no effect, by Wald's F; 1 where there are no coefficients or no freedom."""
-        from scipy import stats
+        from scipy.special import fdtrc  # scipy.stats takes a second to import
 
         number = len(self.coefficients)
         if not number or self.freedom <= 0:
@@ -118,7 +118,7 @@ class _Fit:
         if not self.variance.any():  # a perfect fit: what is left are roundings
             return 0.0 if np.abs(self.coefficients).max() > 1e-9 else 1.0
         wald = self.coefficients @ np.linalg.pinv(self.variance) @ self.coefficients
-        return float(stats.f.sf(wald / number, number, self.freedom))
+        return float(fdtrc(number, self.freedom, wald / number))
 
     def behind(self, best: int) -> list[int]:
         """Which members of a choice differ from the one at ``best``, at ``LEVEL`` together.

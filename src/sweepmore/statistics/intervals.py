@@ -82,9 +82,9 @@ def half_width(values: Floats, level: float = LEVEL) -> Floats:
 @functools.cache
 def t_quantile(share: float, freedom: float) -> float:
     """The quantile of Student's t distribution at ``share``."""
-    from scipy import stats  # takes a second, which a list of studies need not wait for
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
-    return float(stats.t.ppf(share, freedom))
+    return float(stdtrit(freedom, share))
 
 
 @functools.cache
