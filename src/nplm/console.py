@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from nplm import config
@@ -29,6 +28,7 @@ from nplm.result import Progress as Report
 from nplm.result import Result
 from nplm.state import State
 from nplm.vocabulary import Unit
+from sweepmore.consoles import stdout_console
 from sweepmore.runs.offline import is_synced, offline_runs
 from sweepmore.runs.places import Place, find_place
 from sweepmore.wording import decimals, fitted, plural, shown_path
@@ -296,7 +296,7 @@ def silent() -> Iterator[Callable[[Report], None]]:
 @contextmanager
 def following(config: Config, splits: Splits, state: State) -> Iterator[Follower]:
     """Yield a follower, with a live bar where stdout is a terminal."""
-    console, steps = Console(), config.optim.steps
+    console, steps = stdout_console(), config.optim.steps
     uniform = math.log(len(splits.vocabulary))
     if not console.is_terminal:
         yield Follower(steps, uniform)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from rich.console import Console
 
 from sweepmore.compose.overrides import override_text
 from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
+from sweepmore.consoles import stdout_console
 from sweepmore.report.lists import state_of
 from sweepmore.runs.names import ending
 from sweepmore.runs.offline import is_synced, offline_runs
@@ -92,7 +92,7 @@ def print_history(seen: StudyView) -> None:
     label = "history  "
     if (shown := history(seen, shutil.get_terminal_size().columns - len(label))) is None:
         return
-    Console(highlight=False).print(label, drawn(shown), sep="", soft_wrap=True)
+    stdout_console().print(label, drawn(shown), sep="", soft_wrap=True)
     print(fitted(f"{' ' * len(label)}{told(shown)}"))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as Lines
+
+from sweepmore.consoles import stdout_console
 
 if TYPE_CHECKING:
     from sweepmore.report.document import Table
@@ -19,7 +20,7 @@ def print_table(table: Table) -> None:
     """Print a table as wide as the terminal; the last column takes what is left, and wraps."""
     from sweepmore.report.document import cell
 
-    console = Console(highlight=False, markup=False)  # objective=[a,b] would be read as markup
+    console = stdout_console()
     console.width = min(WIDEST, console.width) if console.is_terminal else WIDEST
     lines = Lines(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     for k, name in enumerate(table.head):

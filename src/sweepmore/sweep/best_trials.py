@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
+from sweepmore.consoles import stdout_console
 from sweepmore.study.attempts import Attempt, key_of, words
 from sweepmore.study.attributes import Winner
 from sweepmore.study.view import SHOWN, StudyView
@@ -19,7 +18,7 @@ def print_best(seen: StudyView, least: float | None, winner: Winner | None = Non
     difference that is not chance; None where the noise is unknown. Where fresh seeds named a
     ``winner``, they say what is tied.
     """
-    console = Console(highlight=False, markup=False)
+    console = stdout_console()
     many = len(seen.directions) > 1
     rows = (seen.front if many else seen.ranked[:SHOWN])[: 2 * SHOWN]
     confirmed = {} if winner is None else standings(winner)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweepmore.consoles import stdout_console
 from sweepmore.study.attempts import Attempt, runs_each, words
 from sweepmore.study.view import StudyView
 from sweepmore.sweep.strip import BEST, kinds_of, legend, strip
@@ -128,7 +129,7 @@ class Shown:
 @contextmanager
 def live(asked: Sweep) -> Iterator[Shown]:
     """Yield lines that are refreshed on a terminal, or one that is printed now and then."""
-    console = Console()
+    console = stdout_console()
     if not console.is_terminal:
         yield Shown(asked, asked.settings.n_jobs)
         return
