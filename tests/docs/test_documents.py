@@ -92,6 +92,15 @@ def test_the_architecture_has_fifteen_changes() -> None:
     assert changes == [str(number) for number in range(1, 16)]
 
 
+def test_the_badges_are_true() -> None:
+    badges = script_of(ROOT / "tools" / "badges.py")
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, (label, text) in badges.facts().items():
+        drawn = badges.badge(label, text)
+        assert drawn == badges.path_of(name).read_text(encoding="utf-8"), "python tools/badges.py"
+        assert f"(docs/images/badge-{name}.svg)" in page
+
+
 def test_the_picture_of_the_rooms_is_current() -> None:
     drawn = rooms.draw()
     assert drawn == rooms.PICTURE.read_text(encoding="utf-8"), "run: python tools/draw_rooms.py"
