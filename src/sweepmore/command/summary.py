@@ -28,7 +28,7 @@ from sweepmore.study.records import StudyRecord, TrialRecord
 from sweepmore.study.seeds import seed_key
 from sweepmore.study.verdict import found_in, verdict
 from sweepmore.study.view import StudyView, view
-from sweepmore.study.winners import reported
+from sweepmore.study.winners import TESTED_BEFORE, reported, tested
 from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_line, single_run
 from sweepmore.sweep.failures import print_failures
@@ -50,7 +50,10 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
         print(f"winner   {words(record.winner.params)}")
         print(f"report   {reported(record.winner)}")
     if record.test is not None:
-        print(f"test     {tested_of(record.test)}")
+        confirmed = confirmation_of(study)
+        whose = None if confirmed is None else tested(StudyAttributes.of(confirmed))
+        earlier = f"; {TESTED_BEFORE}" if whose == "another" else ""
+        print(fitted(f"test     {tested_of(record.test)}{earlier}"))
     ways = [place.verb("report", record.name)]
     if news := told_unconfirmed(unconfirmed(study)):
         print(f"since    {news}")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 from sweepmore.report.chart import Chart, Point
 
+# Attributes that hold places. A page rounds them: a hundredth of a point cannot be seen.
+PLACES = re.compile(r' (?:d|x|y|transform|points)="[^"]*"')
+
 COLOURS = (ORANGE, BLUE, GREEN, PINK, SKY, YELLOW)
 
 
@@ -249,7 +252,7 @@ def svg(figure: Figure, charts: Sequence[Chart]) -> str:
     text = f'<svg viewBox="{box}" role="img" aria-label="{label}">' + text[text.index(">") + 1 :]
     text = text.replace("xlink:href=", "href=")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # a hundredth of a point cannot be seen
+    text = re.sub(PLACES, lambda places: re.sub(r"(\d\.\d\d)\d+", r"\1", places[0]), text)
     text = re.sub(r"(stroke|fill): #000000", r"\1: currentColor", text)
     text = text.replace("<text ", '<text fill="currentColor" ')
     text = text.replace(BLUE.lower(), "var(--accent)")  # the page's: lighter on a dark ground

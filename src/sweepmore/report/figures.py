@@ -91,7 +91,7 @@ def history(
     running = Curve("best so far", [a.root for a in done], stairs)
     ends = [(len(cut), "pruned"), (len(lost), "failed or diverged"), (len(far), "beyond the rim")]
     others = "".join(f", {number} {how}" for number, how in ends if number)
-    return Chart("history", _improved(better_at, len(view.counted)), "trial", metric, points,
+    return Chart("history", _improved(better_at), "trial", metric, points,
                  [running], steps=True, better=None, whole_x=True,
                  subtitle=f"n = {plural(len(done), 'complete trial')}{others}",
                  legend={"complete": "a trial", "pruned": "pruned", "winner": which,
@@ -110,7 +110,7 @@ def _rim(values: Sequence[float], sign: float) -> float:
     return sign * max((loss for loss in losses if loss <= limit), default=losses[-1])
 
 
-def _improved(better_at: Sequence[int], trials: int) -> str:
+def _improved(better_at: Sequence[int]) -> str:
     """Say when the search last found something better."""
     if not better_at:
         return "No trial is complete"
@@ -118,7 +118,7 @@ def _improved(better_at: Sequence[int], trials: int) -> str:
         return f"No later trial was better than trial {better_at[0]}"
     times = plural(len(better_at) - 1, "time")
     last = better_at[-1]
-    return f"The search improved {times}, last at trial {last} of {trials:,}"
+    return f"The search improved {times}, last at trial {last}"
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def _shared(best: Sequence[Attempt], names: Sequence[str]) -> str:
         if len({repr(a.params[name]) for a in best}) == 1
     }
     number = f"The best {len(best)} trials"
-    return f"{number} share {brief(same)}" if same else f"{number} have no value in common"
+    return f"{number} share {brief(same)}" if same else f"Where the best {len(best)} trials lie"
 
 
 def _scale(name: str, about: Mapping[str, Any], values: Sequence[Any]) -> tuple[Scale, list[float]]:

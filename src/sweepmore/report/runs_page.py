@@ -114,11 +114,16 @@ def verdict_of(curves: Curves, results: Results, remarks: Sequence[Told]) -> str
     return ""
 
 
+# Characters of a legend's entry: two runs have four entries in a row.
+LEGEND = 24
+
+
 def labels_of(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """Return what tells runs apart in a legend: the settings that differ, else their names."""
     rows = differing(folders).rows
     labels = [brief({row[0]: row[k + 1] for row in rows}) for k in range(len(names))]
-    return labels if all(labels) and len(set(labels)) == len(labels) else list(names)
+    fit = all(0 < len(label) <= LEGEND for label in labels)
+    return labels if fit and len(set(labels)) == len(labels) else list(names)
 
 
 def ended(curves: Curves, result: Mapping[str, Any]) -> str:

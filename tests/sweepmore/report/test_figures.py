@@ -53,7 +53,7 @@ def test_history_has_each_trial_and_the_running_best() -> None:
         (0, 3.0, "complete"), (1, 1.0, "winner"), (2, 2.0, "complete"), (3, 2.5, "pruned"),
     ]  # fmt: skip
     assert [p.trial for p in chart.points] == [0, 1, 2, 3]
-    assert chart.title == "The search improved 1 time, last at trial 1 of 4"
+    assert chart.title == "The search improved 1 time, last at trial 1"
     assert chart.subtitle == "n = 3 complete trials, 1 pruned"
     assert chart.curves == [Curve("best so far", [0, 1, 2], [3.0, 1.0, 1.0])]
     assert chart.y_label == "loss"
@@ -339,6 +339,16 @@ class TestDrawn:
         assert len(ids) == len(set(ids))
         for used in re.findall(r'href="#([^"]+)"', pages):
             assert used in ids
+
+    def test_places_are_rounded_and_labels_are_not(self) -> None:
+        points = [Point(x, y, "") for x, y in ((0.00167, 0.0012), (0.1, 0.0045))]
+        chart = Chart("c", "at 0.12345", "x", "y", points, log_x=True, better=None)
+        text = drawing.svg(drawing.draw([chart]), [chart])
+        labels = re.findall(r">([^<]+)</text>", text)
+        assert "0.002" in labels
+        assert any(re.fullmatch(r"0\.00\d+", label) for label in labels)
+        assert 'aria-label="at 0.12345"' in text
+        assert not re.search(r' (?:d|x|y)="[^"]*\d\.\d{3}', text)
 
     def test_text_is_text_in_the_colour_of_the_page(self) -> None:
         text = drawing.svg(drawing.draw([CHART]), [CHART])

@@ -27,12 +27,12 @@ class TestText:
     def test_it_begins_with_the_verdict(self) -> None:
         study = study_of(2.0, 1.0, 1.5)
         write_note(study)
-        sentence = "Trial 1 is the best of 3 at 1.0000; 1.0000 better than where it began."
+        sentence = "Trial 1 is the best of 3 at 1.0000; it is 1.0000 better than the first trial."
         assert get_note(study) == f"**{sentence}**\n\n**Best**: `n=3`\n\n{QUESTION}"
         lines = study.user_attrs[VERDICT].split(" ")
         assert [line.replace("\u00a0", " ") for line in lines] == [
-            "Trial 1 is the best of 3 at 1.0000; 1.0000 better than where",
-            "it began.",
+            "Trial 1 is the best of 3 at 1.0000; it is 1.0000 better than",
+            "the first trial.",
         ]
 
     def test_a_long_command_is_one_that_a_shell_reads(self) -> None:
