@@ -118,7 +118,8 @@ def unlike(studies: Sequence[Study]) -> list[str]:
     if not keys:
         return []
     named = ", ".join(keys[:3]) + (" and others" if len(keys) > 3 else "")
-    return [f"they fix {named} differently: what is compared is all of that at once"]
+    are = "are" if len(keys) > 1 else "is"
+    return [f"{named} {are} fixed at other values, from which a difference may come"]
 
 
 def _asked(study: Study) -> dict[str, str]:
