@@ -5,8 +5,10 @@ Hydra imports this module at every start of every application, so it imports alm
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -54,13 +56,13 @@ class SweepmoreSweeper(Sweeper):
 
 if find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
     # A config for the stock plugin may name that plugin's class, so ours answers to it where that
-    # is not installed. Hydra knows a plugin's class by __module__ and __name__, and then imports
-    # what __module__ and __qualname__ name (Plugins._register and instantiate of 1.3.8 and 1.4).
-    OptunaSweeper = type(
-        "hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
-        (SweepmoreSweeper,),
-        {"__module__": "hydra_plugins", "__qualname__": TARGET.partition(".")[2]},
-    )
+    # is not installed. Hydra knows a plugin's class by __module__ and __name__, and then looks it
+    # up from hydra_plugins on, attribute by attribute (1.3.8 and 1.4).
+    names = {"__module__": "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper"}
+    OptunaSweeper = type("OptunaSweeper", (SweepmoreSweeper,), names)
+    module = SimpleNamespace(OptunaSweeper=OptunaSweeper)
+    place: Any = sys.modules["hydra_plugins"]
+    place.hydra_optuna_sweeper = SimpleNamespace(optuna_sweeper=module)
 
 
 def _defaults() -> dict[str, Any]:

@@ -50,7 +50,9 @@ BELOW, THROUGH = {*sys.stdlib_module_names, "wandb"}, "sweepmore"
 # before it asks our sweeper: where only hydra.main is around it, the message is Hydra's own.
 STOCK_CLASS = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 # What Hydra says of an override of a group below the package of its file.
-_RELATIVE = re.compile(r"Could not override '(?:(\w+)@(\w+)\.\1|(\w+)/(\w+))'")
+_RELATIVE = re.compile(
+    r"(?:Could not override|Group Default for) '(?:(\w+)@(\w+)\.\1|(\w+)/(\w+))'"
+)
 _HELP = "--help lists the keys and groups."
 _OPTION = f"A group takes the name of an option; {_HELP}"
 
