@@ -287,4 +287,8 @@ def _with_titles(text: str, gid: str, points: Sequence[Point]) -> str:
         return f"<use {match.group(1)}{trial}><title>{escape(point.tooltip)}</title></use>"
 
     changed = re.sub(r"<use ([^>]*?)/>", titled, text[begin:end])
+    styles = set(re.findall(r'<use [^>]*?( style="[^"]*")', changed))
+    if len(styles) == 1:  # what all marks share is said once: it is a tenth of a page
+        (style,) = styles
+        changed = changed.replace(style, "").replace("<g ", f"<g{style} ", 1)
     return text[:begin] + changed + text[end:]
