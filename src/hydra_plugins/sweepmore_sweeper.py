@@ -54,15 +54,22 @@ class SweepmoreSweeper(Sweeper):
             sweep(arguments, self.config, self.hydra_context, task)
 
 
-if find_spec("hydra_plugins.hydra_optuna_sweeper") is None:
-    # A config for the stock plugin may name that plugin's class, so ours answers to it where that
-    # is not installed. Hydra knows a plugin's class by __module__ and __name__, and then looks it
-    # up from hydra_plugins on, attribute by attribute (1.3.8 and 1.4).
+def _stock_class() -> type[SweepmoreSweeper]:
+    """Our class under the name of the stock plugin's, which a config for that plugin may hold.
+
+    Hydra knows a plugin's class by ``__module__`` and ``__name__``, and then looks it up from
+    ``hydra_plugins`` on, attribute by attribute (1.3.8 and 1.4).
+    """
     names = {"__module__": "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper"}
-    OptunaSweeper = type("OptunaSweeper", (SweepmoreSweeper,), names)
-    module = SimpleNamespace(OptunaSweeper=OptunaSweeper)
-    place: Any = sys.modules["hydra_plugins"]
-    place.hydra_optuna_sweeper = SimpleNamespace(optuna_sweeper=module)
+    stock = type("OptunaSweeper", (SweepmoreSweeper,), names)
+    package: Any = sys.modules["hydra_plugins"]
+    module = SimpleNamespace(OptunaSweeper=stock)
+    package.hydra_optuna_sweeper = SimpleNamespace(optuna_sweeper=module)
+    return stock
+
+
+if find_spec("hydra_plugins.hydra_optuna_sweeper") is None:  # else that name is the stock plugin's
+    OptunaSweeper = _stock_class()
 
 
 def _defaults() -> dict[str, Any]:

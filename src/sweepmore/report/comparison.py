@@ -106,7 +106,7 @@ def differing(studies: Sequence[Study]) -> Table:
     keys = dict.fromkeys(key for settings in asked for key in settings)
     rows = [[key, *(settings.get(key) for settings in asked)] for key in keys]
     names = [study.seen.name for study in studies]
-    return Table(["setting", *names], [row for row in rows if len(set(row[1:])) > 1], typed=[1, 2])
+    return Table(["setting", *names], [row for row in rows if len(set(row[1:])) > 1])
 
 
 def unlike(studies: Sequence[Study]) -> list[str]:
@@ -135,7 +135,7 @@ def _asked(study: Study) -> dict[str, str]:
     return {**ranges, **fixed, **repeats, **search, **trials}
 
 
-def verdict(first: Study, second: Study) -> str:
+def against(first: Study, second: Study) -> str:
     """Say whether the first of two confirmed studies is better than the second."""
     one, two = first.winner, second.winner
     assert one is not None
@@ -182,7 +182,7 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
             assert winner is not None  # it has a mean
             facts.append((f"{rows[k][0]}, confirmed", reported(winner)))
         best, next_best, *_ = best_first(means, studies[0].sign)
-        facts.insert(0, (f"{rows[best][0]} is", verdict(studies[best], studies[next_best])))
+        facts.insert(0, (f"{rows[best][0]} is", against(studies[best], studies[next_best])))
         equal = [("", means)]
 
     # the leader of each comparison becomes a fact, and its row is marked

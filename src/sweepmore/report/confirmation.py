@@ -7,8 +7,8 @@ from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.study import Study
 from sweepmore.statistics.intervals import HOLDS
 from sweepmore.study.attempts import words
-from sweepmore.study.attributes import Winner, WinnerRow
-from sweepmore.study.winners import reported, seeds_of
+from sweepmore.study.attributes import Winner
+from sweepmore.study.winners import reported, seeds_of, standing_of
 from sweepmore.wording import decimals, plural
 
 
@@ -55,13 +55,6 @@ def _what_seeds_say(winner: Winner, sign: float) -> str:
 def seeds_title(winner: Winner) -> str:
     """Return the title of the section about a confirmation."""
     return f"What fresh {'' if winner.final is None else 'and final '}seeds say"
-
-
-def standing_of(row: WinnerRow, winner: Winner) -> str:
-    """Return what fresh seeds say of a configuration, in a word."""
-    if row.trial == winner.trial:
-        return "winner"
-    return "tied" if row.tied else "worse"
 
 
 def winner_table(winner: Winner) -> Table:

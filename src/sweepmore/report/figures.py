@@ -20,7 +20,7 @@ from sweepmore.study.application import Curves
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import Winner
 from sweepmore.study.view import StudyView
-from sweepmore.wording import decimals, plural, real_minus, short
+from sweepmore.wording import decimals, last_parts, plural, real_minus, short
 
 # How many learning curves are drawn as lines; the others form a band.
 BEST_CURVES = 10
@@ -48,7 +48,7 @@ def tooltip_of(attempt: Attempt) -> str:
 
 def brief(params: Mapping[str, Any], width: int = 44) -> str:
     """Return parameters by the last parts of their names, cut where a figure has no room."""
-    text = " ".join(f"{name.rpartition('.')[2]}={short(v)}" for name, v in params.items())
+    text = " ".join(f"{name}={short(value)}" for name, value in last_parts(params).items())
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

@@ -90,7 +90,7 @@ def better(subjects: Sequence[Subject]) -> str:
         return ""
     first, second, *_ = comparison.best_first(means, subjects[0].study.sign)
     better, other = subjects[first].study, subjects[second].study
-    return f"**{better.seen.name}** is {comparison.verdict(better, other)}."
+    return f"**{better.seen.name}** is {comparison.against(better, other)}."
 
 
 def section(title: str, table: Table) -> list[wr.BlockTypes]:

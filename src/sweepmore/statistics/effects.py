@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sweepmore.statistics.directions import sign_of
-from sweepmore.statistics.importance import DEGREE, FEWEST, Floats, clipped, columns
+from sweepmore.statistics.importance import Floats, blocks_of, clipped
 from sweepmore.statistics.intervals import t_quantile
 
 # Of all parameters together: one study of twenty without any effect shows one.
@@ -56,19 +56,14 @@ def effects(
 
     Empty where there are too few trials for so many parameters, or all values are equal.
     """
-    names = [name for name in space if all(name in trial for trial in params)]
     values = clipped(objective, direction)
-    if len(params) < FEWEST or not names or np.ptp(values) == 0:
-        return {}
-    drawn = {name: [trial[name] for trial in params] for name in names}
-    for degree in range(DEGREE, 0, -1):
-        blocks = [columns(drawn[name], space[name]["attributes"], degree) for name in names]
-        if 2 * sum(block.shape[1] for block in blocks) < len(params):
-            return {
-                name: _effect(k, drawn[name], blocks, values, space[name], direction)
-                for k, name in enumerate(names)
-            }
-    return {}
+    blocks = blocks_of(params, values, space)
+    return {
+        name: _effect(
+            k, [trial[name] for trial in params], [*blocks.values()], values, space[name], direction
+        )
+        for k, name in enumerate(blocks)
+    }
 
 
 def _effect(
@@ -80,6 +75,9 @@ def _effect(
     direction: str,
 ) -> Effect:
     """Judge the parameter with the ``k``-th block of columns beside all others."""
+    # in units of their range, so that roundings are small beside 1 at any scale
+    centre, unit = float(values.mean()), float(np.ptp(values))
+    values = (values - centre) / unit
     design = np.hstack([np.ones((len(values), 1)), *blocks])
     before = 1 + sum(block.shape[1] for block in blocks[:k])
     own = slice(before, before + blocks[k].shape[1])
@@ -87,7 +85,7 @@ def _effect(
     fit = _Fit(fitted[own], *_variance(values, design, fitted, own))
     p = fit.p()
     # the parameter's own part of the fit, at each value that was tried
-    part = blocks[k] @ fitted[own] + values.mean()
+    part = blocks[k] @ fitted[own] * unit + centre
     is_choice = "choices" in about["attributes"]
     curve = {repr(x): (x, float(y)) for x, y in zip(drawn, part)}
     points = list(curve.values()) if is_choice else sorted(curve.values())

@@ -49,16 +49,31 @@ def shares(
     below it. Returns ``{}`` where there are too few trials for so many parameters, or all values
     are equal.
     """
-    names = [name for name in space if all(name in trial for trial in params)]
     values = clipped(objective, direction)
+    blocks = blocks_of(params, values, space)
+    if not blocks:
+        return {}
+    return dict(zip(blocks, _joining([*blocks.values()], values - values.mean())))
+
+
+def blocks_of(
+    params: Sequence[Mapping[str, Any]], values: Floats, space: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Floats]:
+    """Each parameter's columns of the additive model, by its name.
+
+    They are the most detailed curves that leave half the degrees of freedom to the noise. Empty
+    where there are too few trials for so many parameters, or all ``values`` are equal.
+    """
+    names = [name for name in space if all(name in trial for trial in params)]
     if len(params) < FEWEST or not names or np.ptp(values) == 0:
         return {}
-    # the most detailed curves that leave half the degrees of freedom to the noise
-    drawn = {name: [trial[name] for trial in params] for name in names}
     for degree in range(DEGREE, 0, -1):
-        blocks = [columns(drawn[name], space[name]["attributes"], degree) for name in names]
-        if 2 * sum(block.shape[1] for block in blocks) < len(params):
-            return dict(zip(names, _joining(blocks, values - values.mean())))
+        blocks = {
+            name: columns([trial[name] for trial in params], space[name]["attributes"], degree)
+            for name in names
+        }
+        if 2 * sum(block.shape[1] for block in blocks.values()) < len(params):
+            return blocks
     return {}
 
 

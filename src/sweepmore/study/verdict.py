@@ -19,7 +19,7 @@ from sweepmore.study.parts import confirmation_of
 from sweepmore.study.seeds import seed_key
 from sweepmore.study.view import StudyView, view
 from sweepmore.study.winners import as_searched, seeds_of
-from sweepmore.wording import decimals, plural, plus_minus
+from sweepmore.wording import decimals, last_parts, plural, plus_minus
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,9 @@ def _gained(found: Found) -> str:
 
 def _edges(found: Found) -> str:
     """Name the parameters whose value is at an end of their range."""
-    names = [
-        name.rpartition(".")[2]
-        for name, value in found.answer.params.items()
-        if at_edge({name: value}, searched(found.question))
-    ]
+    params, space = found.answer.params, searched(found.question)
+    brief = last_parts({name: name for name in params})
+    names = [short for short, name in brief.items() if at_edge({name: params[name]}, space)]
     if not names:
         return ""
     are = "is" if len(names) == 1 else "are"

@@ -36,6 +36,13 @@ def reported(winner: Winner) -> str:
     return f"{plus_minus(winner.mean, winner.half_width)} (95 %, over {over})"
 
 
+def standing_of(row: WinnerRow, winner: Winner) -> Literal["winner", "tied", "worse"]:
+    """What fresh seeds say of a configuration."""
+    if key_of(row.params) == key_of(winner.params):
+        return "winner"
+    return "tied" if row.tied else "worse"
+
+
 def contradicted(winner: Winner, sign: float) -> str:
     """Say that the final seeds gave a worse mean than those that chose the winner; empty if not.
 

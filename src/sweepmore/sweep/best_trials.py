@@ -6,6 +6,7 @@ from sweepmore.consoles import stdout_console
 from sweepmore.study.attempts import Attempt, key_of, words
 from sweepmore.study.attributes import Winner
 from sweepmore.study.view import SHOWN, StudyView
+from sweepmore.study.winners import standing_of
 from sweepmore.sweep.live_line import value_of
 from sweepmore.sweep.noise_words import tied_mark
 from sweepmore.wording import fitted
@@ -38,7 +39,4 @@ def print_best(seen: StudyView, least: float | None, winner: Winner | None = Non
 
 def standings(winner: Winner) -> dict[str, str]:
     """Return what fresh seeds said of each configuration, as a mark behind its value."""
-    marks = {key_of(row.params): " (tied)" if row.tied else " (worse)" for row in winner.rows}
-    if winner.tied == 1:
-        marks = {key: mark for key, mark in marks.items() if mark != " (tied)"}
-    return {**marks, key_of(winner.params): " (winner)"}
+    return {key_of(row.params): f" ({standing_of(row, winner)})" for row in winner.rows}

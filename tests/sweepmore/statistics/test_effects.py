@@ -103,8 +103,11 @@ def test_too_few_trials_or_one_value_say_nothing() -> None:
     assert of(lambda p: 1.0, noise=0.0) == {}
 
 
-def test_a_perfect_fit_is_real() -> None:
-    assert real(of(lambda p: float(p["n"]), noise=0.0)) == {"n"}
+@pytest.mark.parametrize("scale", [1e-61, 1.0, 1e13])
+def test_a_perfect_fit_is_real_at_any_scale(scale: float) -> None:
+    found = of(lambda p: scale * p["n"], noise=0.0)
+    assert real(found) == {"n"}
+    assert found["n"].y == pytest.approx([scale * n for n in found["n"].x])
 
 
 def test_the_p_value_of_two_groups_by_hand() -> None:
