@@ -25,6 +25,9 @@ from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import study_folder
 from sweepmore.sweep.processes import frozen_command
 
+# The path of ``as_found``.
+AS_FOUND = f"{__name__}.as_found"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -81,38 +84,65 @@ def train_again(
     command, question = attributes.command, attributes.question
     searched, points = choices(chosen, list(question["space"]))
     ours = {
-        "study_name": name,
+        **of_again(name, points, directions_of(study)[0], workers),
         "n_trials": len(points),
         "n_jobs": min(workers.n_jobs, len(points)),  # a worker takes whole configurations
-        "enqueue": points,
         "repeats": {plan.seed_key: list(plan.seeds)},
-        "custom_search_space": question["custom_search_space"] and f"{__name__}.as_found",
+        "custom_search_space": question["custom_search_space"] and AS_FOUND,
+        "max_failure_rate": 0.0,
+        "keep": "all",  # the winner's run may be that of any seed
+    }
+    # Run it from where it was typed.
+    words = again(study, own_start(command), searched, ours, workers)
+    done = subprocess.run(words, cwd=own_folder(command), env=os.environ, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+def of_again(
+    name: str, points: Sequence[Mapping[str, Any]], direction: str, workers: Workers
+) -> dict[str, Any]:
+    """The settings of a study that only trains ``points``: nothing is proposed or pruned."""
+    return {
+        "study_name": name,
+        "enqueue": list(points),
         "pruner": "none",
         "sampler": "random",
         "storage": from_anywhere(workers.storage, workers.outputs),
         "outputs": str(workers.outputs),
-        "direction": directions_of(study)[0],  # winners are confirmed by the first
-        "max_failure_rate": 0.0,
+        "direction": direction,  # of the first objective, by which winners are confirmed
         "layout": "study",  # its trials lie in its own folder, not among the search's
-        "keep": "all",  # the winner's run may be that of any seed
     }
+
+
+def sweeper_words(settings: Mapping[str, Any]) -> list[str]:
+    """The overrides that set these keys of ``hydra.sweeper``."""
+    return [f"hydra.sweeper.{key}={override_text(value)}" for key, value in settings.items()]
+
+
+def again(
+    study: optuna.Study,
+    start: Sequence[str],
+    searched: Sequence[str],
+    settings: Mapping[str, Any],
+    workers: Workers,
+) -> list[str]:
+    """A study's own command, with other ``searched`` words and ``settings`` of the sweeper.
+
+    It composes the config files as the search froze them: an edit since then would make this
+    another experiment.
+    """
+    command = StudyAttributes.of(study).command
     replaced = tuple(
         f"hydra{mark}sweeper{mark}{key}"
-        for key in (*ours, *RETIRED, "params", "on_change", "dry")
+        for key in (*settings, *RETIRED, "n_trials", "n_jobs", "params", "on_change", "dry")
         for mark in "./"
     )
-    # Repeat the rest of the search's own command.
     kept = [word for word in command["hydra"] if not word.lstrip("+").startswith(replaced)]
     words = [*command.get("flags", ()), "-m", *command["fixed"], *kept, *searched]
-    words += [f"hydra.sweeper.{key}={override_text(value)}" for key, value in ours.items()]
-    # Run it from where it was typed, with the config files as the search froze them: an edit since
-    # then would make this another experiment.
+    words += sweeper_words(settings)
     frozen = FrozenConfig(study_folder(workers.outputs, study) / "conf", "", ())
-    start = own_start(command)
-    words = frozen_command(start, words, frozen) if frozen.exists else [*start, *words]
-    done = subprocess.run(words, cwd=own_folder(command), env=os.environ, check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)
+    return frozen_command(start, words, frozen) if frozen.exists else [*start, *words]
 
 
 def own_start(command: Mapping[str, Any]) -> list[str]:
