@@ -51,13 +51,13 @@ class Snapshot:
     def digest(self) -> str:
         """Eight hex digits over the copied files and their names."""
         total = hashlib.sha256()
-        for name in sorted(self._files()):
+        for name in sorted(self.files()):
             total.update(f"{name}\0".encode() + (self.folder / name).read_bytes() + b"\0")
         return total.hexdigest()[:8]
 
     def changed(self, since: Snapshot) -> tuple[str, ...]:
         """The files that differ from those of an earlier snapshot, or that only one of them has."""
-        mine, theirs = set(self._files()), set(since._files())
+        mine, theirs = set(self.files()), set(since._files())
         both = {n for n in mine & theirs if _bytes(self.folder / n) != _bytes(since.folder / n)}
         return tuple(sorted((mine ^ theirs) | both))
 
@@ -91,7 +91,8 @@ class Snapshot:
         # Git would otherwise note in its index when it looked at the copy's files.
         return {**os.environ, "PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
 
-    def _files(self) -> Iterator[str]:
+    def files(self) -> Iterator[str]:
+        """The names of the copied files, without those that are linked."""
         for folder, inside, files in os.walk(self.folder):
             inside[:] = [name for name in inside if not os.path.islink(Path(folder, name))]
             for name in files:
