@@ -57,7 +57,7 @@ class Snapshot:
 
     def changed(self, since: Snapshot) -> tuple[str, ...]:
         """The files that differ from those of an earlier snapshot, or that only one of them has."""
-        mine, theirs = set(self.files()), set(since._files())
+        mine, theirs = set(self.files()), set(since.files())
         both = {n for n in mine & theirs if _bytes(self.folder / n) != _bytes(since.folder / n)}
         return tuple(sorted((mine ^ theirs) | both))
 
