@@ -103,7 +103,9 @@ class Ground:
         snapshot = self.snapshot(challenge.number)
         direction = directions_of(self.searched)[0]
         settings = of_again(name, [], direction, self.workers)
-        typed = of_typed(snapshot.words(challenge.words), campaign.seed_key, settings, seeds)
+        typed = of_typed(
+            self.searched, snapshot.words(challenge.words), campaign.seed_key, settings, seeds
+        )
         return self._seeded(
             name, typed, snapshot.folder / challenge.folder, challenge.number, campaign
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,17 +132,22 @@ def again(
     It composes the config files as the search froze them: an edit since then would make this
     another experiment.
     """
-    command = StudyAttributes.of(study).command
+    command, kept = StudyAttributes.of(study).command, own_hydra_words(study, settings)
+    words = [*command.get("flags", ()), "-m", *command["fixed"], *kept, *searched]
+    words += sweeper_words(settings)
+    frozen = FrozenConfig(study_folder(workers.outputs, study) / "conf", "", ())
+    return frozen_command(start, words, frozen) if frozen.exists else [*start, *words]
+
+
+def own_hydra_words(study: optuna.Study, settings: Iterable[str]) -> list[str]:
+    """A study's own overrides of Hydra's keys, without those of the sweeper that are replaced."""
     replaced = tuple(
         f"hydra{mark}sweeper{mark}{key}"
         for key in (*settings, *RETIRED, "n_trials", "n_jobs", "params", "on_change", "dry")
         for mark in "./"
     )
-    kept = [word for word in command["hydra"] if not word.lstrip("+").startswith(replaced)]
-    words = [*command.get("flags", ()), "-m", *command["fixed"], *kept, *searched]
-    words += sweeper_words(settings)
-    frozen = FrozenConfig(study_folder(workers.outputs, study) / "conf", "", ())
-    return frozen_command(start, words, frozen) if frozen.exists else [*start, *words]
+    words: list[str] = StudyAttributes.of(study).command["hydra"]
+    return [word for word in words if not word.lstrip("+").startswith(replaced)]
 
 
 def own_start(command: Mapping[str, Any]) -> list[str]:

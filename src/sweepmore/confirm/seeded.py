@@ -25,6 +25,7 @@ from sweepmore.confirm.retrain import (
     again,
     choices,
     of_again,
+    own_hydra_words,
     own_start,
     sweeper_words,
 )
@@ -154,14 +155,27 @@ def _followed(child: subprocess.Popen[bytes], stop: Callable[[], int | None]) ->
 
 
 def of_typed(
-    typed: Sequence[str], seed_key: str, settings: Mapping[str, Any], seeds: Sequence[int]
+    searched: optuna.Study,
+    typed: Sequence[str],
+    seed_key: str,
+    settings: Mapping[str, Any],
+    seeds: Sequence[int],
 ) -> tuple[str, ...]:
-    """The words that search a typed command of a single run over ``seeds``, in their order."""
+    """The words that search a typed command of a single run over ``seeds``, in their order.
+
+    Its sweeper and launcher are those of the study that it challenges.
+    """
     flags, others = split_flags(typed)
     points = [{seed_key: seed} for seed in seeds]
     ours = {**settings, **_OF_SEEDS, "params": None, "custom_search_space": None, "enqueue": points}
-    row = ["hydra/sweeper=sweepmore", _choice(seed_key, seeds), *sweeper_words(ours)]
+    keys = {_key(word) for word in others}
+    own = [word for word in own_hydra_words(searched, ours) if _key(word) not in keys]
+    row = [*own, _choice(seed_key, seeds), *sweeper_words(ours)]
     return (*others, *row, *flag_words(flags), "--multirun")
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 def of_winner(
