@@ -236,4 +236,5 @@ def _runs(counted: Sequence[Attempt], seed_key: str) -> Runs:
 def _ended(attempt: Attempt) -> str:
     if attempt.state is TrialState.COMPLETE:
         return "it diverged"
-    return f"it failed: {(attempt.attrs.error or 'its worker died').splitlines()[0]}"
+    # of a syntax error, the first lines are the place
+    return f"it failed: {(attempt.attrs.error or 'its worker died').splitlines()[-1].strip()}"
