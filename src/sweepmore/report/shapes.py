@@ -148,13 +148,13 @@ def heat_map(axes: Axes, chart: Chart, numbers: bool = True) -> None:
     values = np.log1p(np.array(chart.counts, dtype=float))
     axes.imshow(values, cmap="Blues", aspect="auto")
     places = range(len(chart.categories))
-    axes.set_xticks(places, chart.categories, fontsize=8)
-    axes.set_yticks(places, chart.categories, fontsize=8)
+    axes.set_xticks(places, chart.categories, fontsize=9)
+    axes.set_yticks(places, chart.categories, fontsize=9)
     axes.tick_params(length=0)
     for row, column in np.ndindex(values.shape) if numbers else ():
         dark = values[row, column] > 0.6 * values.max()
         axes.text(column, row, f"{chart.counts[row][column]}", ha="center", va="center",
-                  fontsize=5, color="#ffffff" if dark else "#333333",
+                  fontsize=5.2, color="#ffffff" if dark else "#333333",
                   gid=f"count-{chart.name}-{row}-{column}")  # fmt: skip
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
