@@ -75,6 +75,17 @@ def test_what_is_far_worse_and_what_has_no_value_stand_at_the_rim() -> None:
     assert {(p.y, p.style) for p in points} == {(9.0, "winner"), (8.0, "complete"), (8.0, "far")}
 
 
+def test_the_best_so_far_beyond_the_rim_does_not_press_the_trials_together() -> None:
+    """The rim is 1 + 3 · 0.5 or what is next to it below: 2. The first best, 900, lies beyond."""
+    seen = study(*(attempt(k, v) for k, v in enumerate([900.0, 1.0, 1.2, 1.5, 2.0])))
+    chart = figures.history(seen, "loss")
+    assert (chart.top, chart.bottom) == (2.0, None)
+    low, high = drawing.draw([chart]).axes[0].get_ylim()
+    assert 0.9 < low < 1.0
+    assert 2.0 < high < 2.1
+    assert figures.history(THREE, "loss").top is None
+
+
 def test_the_history_of_one_trial_and_of_none() -> None:
     assert figures.history(study(attempt(0, 3.0)), "loss").title == (
         "No later trial was better than trial 0"
@@ -360,19 +371,20 @@ class TestDrawn:
         points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
         chart = Chart("c", "", "x", "y", points)
         axes = drawing.draw([chart]).axes[0]
-        assert drawing.without_outliers(chart).subtitle.endswith(" · 1 above")
+        # quartiles 2.045 and 2.155; the fence is three times their distance beyond the upper one
+        assert drawing.without_outliers(chart).subtitle == "1 above 2.485 left out"
         low, high = axes.get_ylim()
         assert low < 2
         assert 2.19 < high < 3
 
     @pytest.mark.parametrize(
         ("directions", "value", "best", "where"),
-        [("maximize", 0.0, 0.9, "below"), ("minimize", 1.0, 0.1, "above")],
+        [("maximize", 0.0, 0.9, "below 0.4693"), ("minimize", 1.0, 0.1, "above 0.5497")],
     )
     def test_what_is_left_out_is_bad_and_never_the_best(
         self, directions: str, value: float, best: float, where: str
     ) -> None:
-        """Twenty near 0.5, one very bad and one very good."""
+        """Twenty near 0.5, one very bad and one very good; quartiles 0.50375 and 0.51525."""
         trials = [attempt(k, 0.5 + k / 1000) for k in range(20)]
         trials += [attempt(20, value), attempt(21, best)]
         seen = study(*trials, directions=(directions,))
@@ -381,10 +393,22 @@ class TestDrawn:
         (chart,) = slices(replace(seen, attempts=tuple(params)), space, "score", {})
         shown = drawing.without_outliers(chart)
         assert {p.y for p in chart.points} - {p.y for p in shown.points} == {value}
-        assert shown.subtitle == f"{chart.subtitle} · 1 {where}"
+        assert shown.subtitle == f"1 {where} left out"
         low, high = drawing.draw([chart]).axes[0].get_ylim()
         assert low < best < high
         assert not low < value < high
+
+    @pytest.mark.parametrize(("worst", "is_cut"), [(9.0, True), (2.3, False)])
+    def test_a_curve_goes_on_beyond_a_cut_that_is_marked(self, worst: float, is_cut: bool) -> None:
+        curve = Curve("", list(range(21)), [worst, *(2 + k / 100 for k in range(20))])
+        chart = Chart("c", "", "x", "y", curves=[curve], subtitle="n = 1")
+        shown = drawing.without_outliers(chart)
+        assert shown.subtitle == ("n = 1 · cut above 2.485" if is_cut else "n = 1")
+        axes = drawing.draw([chart]).axes[0]
+        top = axes.get_ylim()[1]
+        assert (top < worst) == is_cut
+        assert top > 2.485 or not is_cut  # room for a mark that lies on the end
+        assert len(axes.get_lines()) == 1 + is_cut
 
     def test_both_losses_are_cut_at_the_fence_of_each(self) -> None:
         kept = [{"train_loss": 2 + k / 100, "dev_loss": 2.1 + k / 100} for k in range(20)]
@@ -426,6 +450,17 @@ class TestDrawn:
         places = [float(x) for x, _ in sorted(told, key=lambda one: int(one[1]))]
         assert places == sorted(places)
         assert "outlier" not in text
+
+    def test_the_narrow_form_has_the_same_marks_and_other_ids(self) -> None:
+        forms = [
+            drawing.svg(drawing.draw([CHART]), [CHART]),
+            drawing.svg(drawing.draw([CHART], narrow=True), [CHART], "-narrow"),
+        ]
+        marks, ids = zip(
+            *((form.count("</use>"), set(re.findall(r'\bid="([^"]+)"', form))) for form in forms)
+        )
+        assert marks == (2, 2)
+        assert not ids[0] & ids[1]
 
     def test_a_pruned_trial_is_a_cross_that_can_be_seen(self) -> None:
         axes = drawing.draw([CHART]).axes[0]
