@@ -21,6 +21,8 @@ from sweepmore.runs.places import Place
 from sweepmore.statistics.intervals import told_apart_from
 from sweepmore.study.attempts import runs_each, words
 from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.campaigns import Campaign, challenges_of
+from sweepmore.study.championship import standing
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
@@ -54,6 +56,8 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
         whose = None if confirmed is None else tested(StudyAttributes.of(confirmed))
         earlier = f"; {TESTED_BEFORE}" if whose == "another" else ""
         print(fitted(f"test     {tested_of(record.test)}{earlier}"))
+    if (campaign := Campaign.of(study)) is not None:
+        print(fitted(f"campaign {standing(campaign, challenges_of(study))}"))
     ways = [place.verb("report", record.name)]
     if news := told_unconfirmed(unconfirmed(study)):
         print(f"since    {news}")

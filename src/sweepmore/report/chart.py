@@ -25,6 +25,7 @@ class Point:
     y: float
     tooltip: str
     style: str = "complete"  # or pruned, failed, tied, winner; labelled or accent: drawn on it
+    name: str = ""  # written beside it, in the figure of a campaign
     half: float | None = None  # half the width of the interval of y
     trial: int | None = None
 
@@ -97,3 +98,5 @@ class Chart:
     rows: Sequence[Row] = ()
     scales: Sequence[Scale] = ()
     whole_x: bool = False  # ticks at whole numbers, such as trials
+    strip: Sequence[tuple[float, float]] = ()  # of a campaign: bars below, by x and height
+    strip_top: float = 0.0  # the greatest height that a bar may have

@@ -60,12 +60,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of a page: text, then pictures, then tables."""
+    """A titled part of a page: text, then pictures, then tables.
+
+    A page folds a long text away, unless it is ``opened``: facts, not how to read them.
+    """
 
     title: str
     text: str = ""
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
+    opened: bool = False
 
 
 @dataclass(frozen=True)

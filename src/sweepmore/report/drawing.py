@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
+from sweepmore.report.campaign_drawing import campaign
 from sweepmore.report.chart import Chart, Point
 from sweepmore.report.labels import label
 from sweepmore.report.shapes import (
@@ -62,7 +63,9 @@ def draw(
                     dpi=110, layout="constrained")  # fmt: skip
     for index, chart in enumerate(charts):
         axes = figure.add_subplot(rows, beside, index + 1)
-        if chart.scales:
+        if chart.strip:
+            campaign(axes, chart, narrow)
+        elif chart.scales:
             (stacked if narrow else parallel)(axes, chart)
         elif chart.rows:
             forest(axes, chart, above=narrow)
@@ -86,6 +89,8 @@ def _size(chart: Chart, columns: int, narrow: bool) -> tuple[float, float]:
     A page shows 65 to 145 pixels an inch, so that the smallest text, 9 points, has at least 10.
     """
     number = len(chart.bars) + len(chart.rows)
+    if chart.strip:
+        return (4.0, 5.2) if narrow else (9.0, 5.4)
     if narrow:
         heights = {
             4.0: chart.counts, 0.6 + 0.75 * len(chart.scales): chart.scales,
@@ -209,7 +214,7 @@ def without_outliers(chart: Chart) -> Chart:
     SVG has no mark for a clipped point, and ``svg`` gives tooltips to marks in their order.
     """
     values = [p.y for p in chart.points] or [y for c in chart.curves for y in [*c.y, *c.high]]
-    if chart.better is None or chart.bars or chart.counts or len(values) < 8:
+    if chart.better is None or chart.bars or chart.counts or chart.strip or len(values) < 8:
         return chart
     if chart.diagonal:
         return _without_corner(chart)

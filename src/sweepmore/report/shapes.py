@@ -25,6 +25,11 @@ STYLES = (
     ("complete", BLUE, "o", 0.65),
     ("tied", GREEN, "o", 0.9),
     ("winner", ORANGE, "D", 1.0),
+    # how challenges ended
+    ("begun", BLUE, "o", 0.9),
+    ("discard", GREY, "o", 0.9),
+    ("undecided", ORANGE, "s", 0.9),
+    ("keep", GREEN, "D", 1.0),
 )
 
 

@@ -20,6 +20,7 @@ from sweepmore.statistics.intervals import Noise
 from sweepmore.study.application import Application
 from sweepmore.study.attempts import Attempt, run_of, runs_each
 from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.campaigns import Campaign, Challenge, challenges_of
 from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import application_of, confirmation_of
 from sweepmore.study.records import unnamed
@@ -36,6 +37,7 @@ class Study:
     numbered as in the study. ``tested`` says whether it, or an earlier winner, has had a look at
     the test split. ``since`` says what the search found after the winner was named, and the command
     that confirms it. ``reports`` holds each trial's reported values by its number and step.
+    ``campaign`` is what the ``challenges`` against its winner have declared, None before the first.
     """
 
     place: Place
@@ -50,6 +52,8 @@ class Study:
     since: tuple[str, str] | None = None
     noise: Noise | None = None
     effects: Mapping[str, Effect] = field(default_factory=dict)
+    campaign: Campaign | None = None
+    challenges: Sequence[Challenge] = ()
 
     @property
     def question(self) -> Mapping[str, Any]:
@@ -58,7 +62,7 @@ class Study:
     @property
     def found(self) -> Found:
         """Return what the study's verdict is about."""
-        return Found(self.seen, self.question, self.winner, self.noise)
+        return Found(self.seen, self.question, self.winner, self.noise, self.challenges)
 
     @property
     def best(self) -> Attempt:
@@ -135,6 +139,8 @@ def read_study(study: optuna.Study, additions: Additions, place: Place) -> Study
         since,
         known_noise(study),
         effects(*ranked),
+        Campaign.of(study),
+        challenges_of(study),
     )
 
 

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 
 from sweepmore.report import figures, parameter_figures
 from sweepmore.report.additions import Additions, tell
+from sweepmore.report.campaign import campaign_section
 from sweepmore.report.commands import commands_of
 from sweepmore.report.confirmation import confirmed_section
 from sweepmore.report.document import Page, Picture, Section, cell
@@ -47,6 +48,8 @@ def study_page(study: Study, additions: Additions) -> Page:
         evidence.insert(0, front_section(study))
     if study.winner is not None:
         evidence.insert(0, confirmed_section(study))
+    if study.campaign is not None:
+        evidence.insert(0, campaign_section(study, study.campaign))
     curves = figures.learning_curves(view, study.reports, metric)
     if curves is not None and not study.question.get("repeats"):  # they report runs, not steps
         evidence.append(Section("How the trials learnt", pictures=[Picture([curves])]))

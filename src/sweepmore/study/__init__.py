@@ -1,7 +1,7 @@
 """One study: the attributes that it keeps, its trials as attempts at slots, and how they count.
 
 ``attributes`` is the schema, ``view`` is the study at one moment, ``slots`` changes it, and
-``campaigns`` are the challenges against its winner.
+``campaigns`` are the challenges against its winner, ``championship`` says how they stand.
 """
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "attempts",
     "attributes",
     "campaigns",
+    "championship",
     "edges",
     "loading",
     "noise",

@@ -13,6 +13,8 @@ from optuna.trial import TrialState
 from sweepmore.statistics.intervals import Interval, Noise, gain, told_apart_from
 from sweepmore.study.attempts import Attempt, runs_each
 from sweepmore.study.attributes import StudyAttributes, Winner
+from sweepmore.study.campaigns import Challenge, challenges_of
+from sweepmore.study.championship import better_than_winner
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
@@ -27,12 +29,14 @@ class Found:
     """What a verdict is about: a search, its question, and what is known of its noise.
 
     ``winner`` is None until fresh seeds have named one; its trial has the number of the search.
+    ``challenges`` are those against it.
     """
 
     seen: StudyView
     question: Mapping[str, Any]
     winner: Winner | None = None
     noise: Noise | None = None
+    challenges: Sequence[Challenge] = ()
 
     @property
     def answer(self) -> Attempt:
@@ -87,6 +91,7 @@ def found_in(study: optuna.Study) -> Found:
         StudyAttributes.of(study).question,
         None if winner is None else as_searched(winner, seen),
         known_noise(study),
+        challenges_of(study),
     )
 
 
@@ -99,7 +104,8 @@ def verdict(found: Found, *more: str) -> str:
         front, number = len(seen.front), plural(len(seen.ranked), "trial")
         beaten = "is" if front == 1 else "are"
         return _sentence(f"{front} of {number} {beaten} beaten by none in every objective", *more)
-    return _sentence(_head(found), _gained(found), _edges(found), *more)
+    better = better_than_winner(found.challenges)
+    return _sentence(_head(found), _gained(found), better, _edges(found), *more)
 
 
 def _head(found: Found) -> str:
