@@ -146,7 +146,7 @@ def _names(axes: Axes, chart: Chart) -> None:
     frame = np.array(axes.get_window_extent().get_points())
     for text in texts:
         if text.get_window_extent().x0 < frame[0, 0]:  # no room before it
-            text.set_ha("left")
+            text.set_horizontalalignment("left")
             text.xyann = (7, side)
     # other dots first: they stay, and names go where they leave room
     dots = axes.transData.transform([(p.x, p.y) for p in chart.points if not p.name] or [(0, 0)])

@@ -167,7 +167,7 @@ def tooltip_of(each: Challenge) -> str:
         f"challenge {each.number}",
         LEGEND[each.verdict or "begun"],
         "" if gain is None else f"gain {real_minus(plus_minus(gain.mean, gain.half, sign='+'))}",
-        plural(len(each.seeds), "seed") if each.verdict else "",
+        plural(len(each.seeds), "seed") if each.seeds else "",
         each.reason,
     ]
     return " · ".join(part for part in parts if part)
