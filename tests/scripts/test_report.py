@@ -69,15 +69,12 @@ from sweepmore.study.parts import best_run
 from sweepmore.study.view import view
 from sweepmore.study.winners import TESTED_BEFORE
 from sweepmore.wording import shown_path
+from tests.support.browser import QUIET, SIZES
 from tests.support.helpers import ROOT, TrainHere, call_command, run_command, run_script
 from tests.support.sweep_apps import until
 
 PLACE = Place(Path("/elsewhere"))
 RECORDED = additions(ROOT, None).recorded()
-
-# without these Chromium asks its maker's servers for updates
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-         "--disable-component-update", "--no-first-run", "--disable-quic"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -910,17 +907,6 @@ def seen(browser: Browser) -> Iterator[Seen]:
     page.on("request", lambda request: seen.requests.append(request.url))
     yield seen
     page.close()
-
-
-# The size of each text in pixels, of a figure's as it is scaled.
-SIZES = """() => [...document.querySelectorAll("body *")]
-    .filter(one => !["SCRIPT", "STYLE", "title"].includes(one.tagName) && one.checkVisibility())
-    .filter(one => [...one.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
-    .map(one => {
-        const size = parseFloat(getComputedStyle(one).fontSize);
-        const scale = one.getScreenCTM ? one.getScreenCTM() : {a: 1, b: 0};
-        return size * Math.hypot(scale.a, scale.b);
-    })"""
 
 
 # Kind → how many of the marks have an extent and lie in their figure, for each kind there is.

@@ -31,7 +31,7 @@ from sweepmore.study.attributes import Winner
 from sweepmore.study.campaigns import Campaign, Challenge
 from sweepmore.study.championship import standing
 from sweepmore.study.terms import Terms
-from tests.scripts.test_report import QUIET, SIZES
+from tests.support.browser import QUIET, SIZES
 from tests.support.made_studies import made_study, name_winner
 
 PLACE = Place(Path("/elsewhere/outputs"))
@@ -161,6 +161,16 @@ def test_the_axis_is_not_stretched_by_intervals_of_two_seeds(sign: float) -> Non
         assert drawn.bottom < point.y - reach
         assert point.y + reach < drawn.top
     assert drawn.top - drawn.bottom < 0.6  # a gain of 0.18, and runs with an sd of 0.03
+
+
+def test_an_interval_is_whole_where_it_leaves_room_for_the_rest() -> None:
+    whole = chart([NO_OP, replace(FIRST, half=0.15)])
+    assert whole.bottom is not None
+    assert whole.bottom < 2.1 - 0.15
+    cut = chart([NO_OP, replace(OPEN, champion=0, half=9.0)])
+    assert cut.bottom is not None
+    assert cut.top is not None
+    assert cut.top - cut.bottom < 3
 
 
 def test_runs_without_noise_have_an_axis() -> None:
