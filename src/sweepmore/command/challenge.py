@@ -70,7 +70,7 @@ def challenge(
     from sweepmore.confirm import challenge as challenges
     from sweepmore.confirm import challenge_printing as printing
     from sweepmore.confirm.campaign import ground_of
-    from sweepmore.runs.names import campaign_of, searched_name
+    from sweepmore.runs.names import CHALLENGE, campaign_of, searched_name
     from sweepmore.runs.places import find_place
     from sweepmore.study.campaigns import challenges_of
     from sweepmore.study.loading import load
@@ -92,7 +92,8 @@ def challenge(
         elif decided is None:
             printing.print_campaign(searched.study_name, campaign, all_of_them)
         else:
+            own = f"{searched.study_name}{CHALLENGE}{decided.number}"
             is_new = decided.number not in before
-            printing.print_verdict(searched.study_name, campaign, decided, is_new)
+            printing.print_verdict(decided, place.verb("confirm", own), is_new)
     if decided is not None:
         raise typer.Exit(CODES[str(decided.verdict)])

@@ -20,7 +20,7 @@ from sweepmore.compose import question as questions
 from sweepmore.confirm.retrain import Plan, Workers, of_again
 from sweepmore.confirm.rounds import begun, begun_rounds, searched_seeds
 from sweepmore.confirm.seeded import Seeded, of_typed, of_winner
-from sweepmore.confirm.snapshot import Snapshot, hashes, root_of
+from sweepmore.confirm.snapshot import CODE, Snapshot, hashes, root_of
 from sweepmore.confirm.winner import fresh_seeds
 from sweepmore.errors import StudyError
 from sweepmore.runs.names import CHALLENGE, CHAMPION, CONFIRM, FINAL
@@ -67,7 +67,7 @@ class Ground:
 
     def snapshot(self, number: int) -> Snapshot:
         """The code of a challenge, or of champion 0."""
-        return Snapshot(self.root, self.folder / f"{number:03d}" / "code")
+        return Snapshot(self.root, self.folder / f"{number:03d}" / CODE)
 
     def challenger(self, challenge: Challenge, campaign: Campaign) -> Seeded:
         """The runs of a challenge, by the seeds of the champion that it meets."""
