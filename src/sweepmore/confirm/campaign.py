@@ -222,14 +222,6 @@ def noise_before(ground: Ground, challenges: Sequence[Challenge], champion: int)
     return Skewness.of(groups)
 
 
-def seconds_of_part(database: optuna.storages.BaseStorage, name: str) -> list[float]:
-    """What each run of a study took, in seconds; [] where there is no such study."""
-    if name not in optuna.get_all_study_names(database):
-        return []
-    study = optuna.load_study(study_name=name, storage=database)
-    return [attempt.seconds or 0.0 for attempt in view(study).counted]
-
-
 def forget(ground: Ground, challenge: Challenge) -> None:
     """Remove what a challenge has left that was refused before any of its runs began."""
     name = f"{ground.searched.study_name}{CHALLENGE}{challenge.number}"
