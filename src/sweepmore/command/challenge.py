@@ -83,7 +83,10 @@ def challenge(
         request = challenges.Request(champion, tuple(command), Path.cwd().resolve(), horizon, cap)
         tell = printing.silent() if json else rows.teller
         before = {c.number for c in challenges_of(searched) if c.verdict is not None}
-        campaign, decided = challenges.run(ground, request, tell)
+        try:
+            campaign, decided = challenges.run(ground, request, tell)
+        finally:
+            rows.status.stop()
         all_of_them = challenges_of(searched)
         if json:
             facts = {"campaign": printing.as_json(searched.study_name, campaign, all_of_them)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from pathlib import Path
 import optuna
 
 from sweepmore.compose import question as questions
-from sweepmore.confirm.retrain import Plan, Workers, of_again
+from sweepmore.confirm.retrain import Plan, Workers, of_again, own_folder
 from sweepmore.confirm.rounds import begun, begun_rounds, searched_seeds
 from sweepmore.confirm.seeded import Seeded, of_typed, of_winner
 from sweepmore.confirm.snapshot import CODE, Snapshot, hashes, root_of
@@ -119,8 +120,8 @@ class Ground:
 
 
 def ground_of(searched: optuna.Study, place: Place, jobs: int) -> Ground:
-    """The ground of a study's challenges, for a command that is typed here."""
-    root = root_of(Path.cwd())
+    """The ground of a study's challenges: the code is that of the folder where it was started."""
+    root = root_of(Path(own_folder(StudyAttributes.of(searched).command) or Path.cwd()).resolve())
     return Ground(searched, place, root, Workers(jobs, place.storage, place.outputs))
 
 
@@ -135,7 +136,7 @@ def turn(folder: Path, waiting: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(waiting, flush=True)
+            print(waiting, file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
