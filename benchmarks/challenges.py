@@ -41,7 +41,7 @@ def no_ops() -> Iterator[Proposal]:
     yield Proposal("another docstring", ((STATE, "minibatches must not", "batches must never"),))
     yield Proposal("a default given again", settings=("optim.beta1=0.9",))
     yield Proposal("an equal expression", ((MODEL, "len(contexts), -1", "contexts.shape[0], -1"),))
-    yield Proposal("a file renamed", ((MODEL, "", "src/nplm/network.py"),))
+    yield Proposal("a file renamed", (("src/nplm/gradients.py", "", "src/nplm/slopes.py"),))
     # other minibatches, other first weights
     old = 'derived_seed(config.seed, "minibatches")'
     for purpose in ("batches", "draws", "order", "sgd", "rows"):
