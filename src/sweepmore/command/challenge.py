@@ -70,7 +70,7 @@ def challenge(
     from sweepmore.confirm import challenge as challenges
     from sweepmore.confirm import challenge_printing as printing
     from sweepmore.confirm.campaign import ground_of
-    from sweepmore.runs.names import campaign_of, searched_name
+    from sweepmore.runs.names import CHALLENGE, campaign_of, searched_name
     from sweepmore.runs.places import find_place
     from sweepmore.study.campaigns import challenges_of
     from sweepmore.study.loading import load
@@ -83,7 +83,10 @@ def challenge(
         request = challenges.Request(champion, tuple(command), Path.cwd().resolve(), horizon, cap)
         tell = printing.silent() if json else rows.teller
         before = {c.number for c in challenges_of(searched) if c.verdict is not None}
-        campaign, decided = challenges.run(ground, request, tell)
+        try:
+            campaign, decided = challenges.run(ground, request, tell)
+        finally:
+            rows.status.stop()
         all_of_them = challenges_of(searched)
         if json:
             facts = {"campaign": printing.as_json(searched.study_name, campaign, all_of_them)}
@@ -92,7 +95,8 @@ def challenge(
         elif decided is None:
             printing.print_campaign(searched.study_name, campaign, all_of_them)
         else:
+            own = f"{searched.study_name}{CHALLENGE}{decided.number}"
             is_new = decided.number not in before
-            printing.print_verdict(searched.study_name, campaign, decided, is_new)
+            printing.print_verdict(decided, place.verb("confirm", own), is_new)
     if decided is not None:
         raise typer.Exit(CODES[str(decided.verdict)])

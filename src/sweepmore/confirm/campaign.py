@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,10 +18,10 @@ from pathlib import Path
 import optuna
 
 from sweepmore.compose import question as questions
-from sweepmore.confirm.retrain import Plan, Workers, of_again
+from sweepmore.confirm.retrain import Plan, Workers, of_again, own_folder
 from sweepmore.confirm.rounds import begun, begun_rounds, searched_seeds
 from sweepmore.confirm.seeded import Seeded, of_typed, of_winner
-from sweepmore.confirm.snapshot import Snapshot, hashes, root_of
+from sweepmore.confirm.snapshot import CODE, Snapshot, hashes, root_of
 from sweepmore.confirm.winner import fresh_seeds
 from sweepmore.errors import StudyError
 from sweepmore.runs.names import CHALLENGE, CHAMPION, CONFIRM, FINAL
@@ -67,7 +68,7 @@ class Ground:
 
     def snapshot(self, number: int) -> Snapshot:
         """The code of a challenge, or of champion 0."""
-        return Snapshot(self.root, self.folder / f"{number:03d}" / "code")
+        return Snapshot(self.root, self.folder / f"{number:03d}" / CODE)
 
     def challenger(self, challenge: Challenge, campaign: Campaign) -> Seeded:
         """The runs of a challenge, by the seeds of the champion that it meets."""
@@ -119,8 +120,8 @@ class Ground:
 
 
 def ground_of(searched: optuna.Study, place: Place, jobs: int) -> Ground:
-    """The ground of a study's challenges, for a command that is typed here."""
-    root = root_of(Path.cwd())
+    """The ground of a study's challenges: the code is that of the folder where it was started."""
+    root = root_of(Path(own_folder(StudyAttributes.of(searched).command) or Path.cwd()).resolve())
     return Ground(searched, place, root, Workers(jobs, place.storage, place.outputs))
 
 
@@ -135,7 +136,7 @@ def turn(folder: Path, waiting: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(waiting, flush=True)
+            print(waiting, file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -220,14 +221,6 @@ def noise_before(ground: Ground, challenges: Sequence[Challenge], champion: int)
         met = [c.champion_values for c in challenges if c.champion == number != champion]
         groups.append(max(met, key=len, default=()))
     return Skewness.of(groups)
-
-
-def seconds_of_part(database: optuna.storages.BaseStorage, name: str) -> list[float]:
-    """What each run of a study took, in seconds; [] where there is no such study."""
-    if name not in optuna.get_all_study_names(database):
-        return []
-    study = optuna.load_study(study_name=name, storage=database)
-    return [attempt.seconds or 0.0 for attempt in view(study).counted]
 
 
 def forget(ground: Ground, challenge: Challenge) -> None:

@@ -24,6 +24,7 @@ from sweepmore.confirm.campaign import (
     noise_before,
     now,
     turn,
+    winner_of,
 )
 from sweepmore.confirm.seeded import Runs
 from sweepmore.errors import ConfigError, StudyError, UserError
@@ -74,6 +75,7 @@ def run(ground: Ground, request: Request, tell: Teller) -> tuple[Campaign, Chall
     searched = ground.searched
     waiting = f"waiting  for another challenge of {searched.study_name} to end"
     check_words(request, ground.root)
+    winner_of(searched)  # raises where there is none
     with turn(ground.folder, waiting):
         campaign = Campaign.of(searched)
         if campaign is None:
@@ -127,7 +129,7 @@ def entered(ground: Ground, campaign: Campaign, request: Request) -> Challenge:
     try:
         if same is not None:
             if same.verdict is None and not ground.snapshot(same.number).exists:
-                snapshot.folder.rename(ground.snapshot(same.number).folder)
+                ground.snapshot(same.number).take()
             return same
         refuse_other_evaluators(ground, campaign, number)
         if len(earlier) >= campaign.horizon:
@@ -222,7 +224,9 @@ def check_words(request: Request, root: Path) -> None:
     if not words:
         return
     if not request.folder.is_relative_to(root):
-        raise ConfigError(f"{request.folder} is not in {root}.", value=str(root), cure="Go there.")
+        problem = f"The study was started in {root}, and this command in {request.folder}."
+        cure = f"Go there first: cd {root}"
+        raise ConfigError(problem, value=str(request.folder), cure=cure)
     if {"-m", "--multirun"} & {*words[2:]} or any("hydra.sweeper" in w for w in words):
         cure = "Give the command of one run, as you would type it, without -m."
         raise ConfigError("A challenge is one configuration, not a sweep.", value=words, cure=cure)

@@ -81,8 +81,11 @@ def changes(challenge: Challenge) -> str:
     return f"{plural(len(challenge.changed), 'file')} changed: {', '.join(named)}"
 
 
-def print_verdict(study: str, campaign: Campaign, challenge: Challenge, is_new: bool) -> None:
-    """Print the answer, what it rests on, and what it cost."""
+def print_verdict(challenge: Challenge, confirm: str, is_new: bool) -> None:
+    """Print the answer, what it rests on, and what it cost.
+
+    ``confirm`` is the command that gives the number to report of a challenge that is kept.
+    """
     verdict = str(challenge.verdict).upper()
     before = "" if is_new else f" (decided {challenge.ended}, nothing was trained)"
     print(fitted(f"{verdict:<8} {challenge.reason}{before}"))
@@ -95,7 +98,8 @@ def print_verdict(study: str, campaign: Campaign, challenge: Challenge, is_new: 
         )
     print(f"cost     {plural(challenge.runs, 'run')}, {duration(challenge.spent)}")
     if challenge.verdict == "keep":
-        print(f"champion is now challenge {challenge.number}: keep these settings and this code")
+        print(f"champion is now challenge {challenge.number}: keep its settings and its code")
+        print(f"next     for the number to report: {confirm}")
 
 
 def times(challenge: Challenge) -> str | None:

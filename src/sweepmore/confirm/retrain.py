@@ -18,6 +18,8 @@ from sweepmore.compose.keys import RETIRED
 from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.question import call
 from sweepmore.compose.script_storage import typed_url
+from sweepmore.confirm.snapshot import Snapshot
+from sweepmore.confirm.winner import without_seed
 from sweepmore.storage.optuna_internals import fix, storage_of
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import StudyAttributes, TrialAttributes, store, stored
@@ -56,7 +58,7 @@ class Plan:
 
     def chosen(self, study: optuna.Study) -> list[Attempt]:
         """Return the trials of the search that run again, in the plan's order."""
-        best = {attempt.root: attempt for attempt in view(study).ranked}
+        best = {attempt.root: attempt for attempt in without_seed(view(study), self.seed_key)}
         return [best[root] for root in self.roots]
 
 
@@ -82,7 +84,7 @@ def train_again(
     # nothing is proposed, pruned or forgiven here.
     attributes = StudyAttributes.of(study)
     command, question = attributes.command, attributes.question
-    searched, points = choices(chosen, list(question["space"]))
+    searched, points = choices(chosen, [k for k in question["space"] if k != plan.seed_key])
     ours = {
         **of_again(name, points, directions_of(study)[0], workers),
         "n_trials": len(points),
@@ -94,7 +96,8 @@ def train_again(
     }
     # Run it from where it was typed.
     words = again(study, own_start(command), searched, ours, workers)
-    done = subprocess.run(words, cwd=own_folder(command), env=os.environ, check=False)
+    folder = own_folder(command)
+    done = subprocess.run(words, cwd=folder, env=environment_in(folder), check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
 
@@ -162,6 +165,12 @@ def own_folder(command: Mapping[str, Any]) -> str | None:
     """
     folder = command.get("folder")
     return folder if folder is not None and Path(folder).is_dir() else None
+
+
+def environment_in(folder: str | None) -> dict[str, str]:
+    """The environment of a command that runs in ``folder``: the copy's, in a challenge's code."""
+    copy = None if folder is None else Snapshot.around(Path(folder))
+    return dict(os.environ) if copy is None else copy.environment()
 
 
 def from_anywhere(storage: str | None, outputs: Path) -> str | None:

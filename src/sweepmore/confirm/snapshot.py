@@ -19,8 +19,10 @@ from pathlib import Path
 
 from sweepmore.compose.frozen import NOT_SOURCES
 from sweepmore.errors import ConfigError
-from sweepmore.runs.files import make_whole
+from sweepmore.runs.files import make_whole, write_atomic
 
+# The name of a snapshot's folder, and of the file beside it that says what was copied.
+CODE, ORIGIN = "code", "copied-from"
 # What is copied: code, and the files that configure it. Data is not code, whatever its size.
 SUFFIXES = {".py", ".pyi", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh"}
 SUFFIXES |= {".yaml", ".yml", ".toml", ".json", ".cfg", ".ini", ".jinja", ".j2"}
@@ -37,6 +39,14 @@ class Snapshot:
     root: Path  # of the original
     folder: Path
 
+    @classmethod
+    def around(cls, folder: Path) -> Snapshot | None:
+        """The snapshot that holds ``folder``; None for a folder that is not copied."""
+        for parent in (folder, *folder.parents):
+            if (origin := parent.parent / ORIGIN).exists() and parent.name == CODE:
+                return cls(Path(origin.read_text()), parent)
+        return None
+
     @property
     def exists(self) -> bool:
         """Whether it has been taken, and not removed since."""
@@ -46,6 +56,7 @@ class Snapshot:
         """Copy the code. Raises ConfigError where there is too much of it."""
         copied = list(sources(self.root))
         self.folder.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.folder.parent / ORIGIN, str(self.root))
         make_whole(self.folder, lambda fresh: _fill(fresh, self.root, copied))
 
     def digest(self) -> str:
