@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,9 +51,10 @@ def _champions(axes: Axes, chart: Chart) -> None:
     for k, curve in enumerate(chart.curves):
         look = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (4, 3))} if curve.dashed else {
             "color": GREEN, "linewidth": 1.8}  # fmt: skip
-        if curve.low:
-            axes.fill_between(curve.x, curve.low, curve.high, step="post", color=GREEN, alpha=0.15,
-                              linewidth=0)  # fmt: skip
+        # a piece for each champion: where one has no interval, its neighbours keep theirs
+        for ends, low, high in zip(pairwise(curve.x), curve.low, curve.high):
+            if math.isfinite(low):
+                axes.fill_between(ends, low, high, color=GREEN, alpha=0.15, linewidth=0)
         (line,) = axes.plot(curve.x, curve.y, drawstyle="steps-post", label=curve.label,
                             zorder=1.5, **look)  # type: ignore[arg-type]  # fmt: skip
         line.set_gid(f"curve-{chart.name}-{k}")

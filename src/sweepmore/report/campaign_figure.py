@@ -217,7 +217,7 @@ def subtitle(
 ) -> str:
     """Of how many challenges and seeds, and what is drawn."""
     decided = [each for each in challenges if each.verdict is not None]
-    seeds = [len(each.seeds) for each in decided if each.seeds] or [0]
+    seeds = [len(each.seeds) for each in decided] or [0]
     many = plural(max(seeds), "seed") if min(seeds) == max(seeds) else (
         f"{min(seeds)} to {plural(max(seeds), 'seed')}")  # fmt: skip
     each = " each" if len(decided) > 1 else ""

@@ -15,6 +15,7 @@ from sweepmore.report.document import Page, Picture, Section, cell
 from sweepmore.report.study import Study
 from sweepmore.report.trials import front_section, parameter_sections, trials_section
 from sweepmore.runs.files import read_json
+from sweepmore.runs.names import campaign_of
 from sweepmore.statistics.intervals import gain
 from sweepmore.study.attempts import words
 from sweepmore.study.edges import at_edge, searched
@@ -137,6 +138,10 @@ def facts_of(study: Study) -> list[tuple[str, str]]:
         gained = decimals(better, start, sign="+")
         each = "one run" if study.runs_each == 1 else plural(study.runs_each, "run")
         facts.append((f"gain over trial {first.root}", f"{gained} ({each} each, not confirmed)"))
+
+    # the page that shows what this was part of
+    if campaign := campaign_of(view.name):
+        facts.append(("part of", f"a campaign: {study.place.verb('report', campaign)}"))
 
     # where the run is, and how many trials ended in which way
     if len(view.directions) == 1:

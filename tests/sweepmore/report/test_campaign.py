@@ -14,6 +14,7 @@ import numpy as np
 import optuna
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from matplotlib.collections import PolyCollection
 from optuna.distributions import FloatDistribution
 from playwright.sync_api import Browser, sync_playwright
 
@@ -22,6 +23,7 @@ from sweepmore.report.campaign_figure import campaign_chart, kept_by_a_loop
 from sweepmore.report.challenge_changes import changes
 from sweepmore.report.chart import Chart
 from sweepmore.report.document import Page, Section, write
+from sweepmore.report.drawing import draw
 from sweepmore.report.study import read_study
 from sweepmore.report.study_page import study_page
 from sweepmore.runs.places import Place
@@ -104,6 +106,15 @@ def test_the_line_steps_down_to_what_fresh_runs_of_a_champion_say() -> None:
     assert drawn.title == "2 of 4 challenges were kept, the last, 4, better by 0.2000 ± 0.0500"
     assert [height for _, height in drawn.strip] == [2, 4, 3, 2]
     assert drawn.subtitle.startswith("n = 4 decided challenges of 2 to 4 seeds each; loss, lower")
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_each_champion_has_its_band(narrow: bool) -> None:
+    """One that has not run has none, and takes none from the champion before it."""
+    drawn = draw([chart([NO_OP, FIRST])], narrow=narrow)
+    (band,) = [each for each in drawn.axes[0].collections if isinstance(each, PolyCollection)]
+    (path,) = band.get_paths()
+    assert path.get_extents().intervalx.tolist() == [0.5, 2]
 
 
 def test_none_kept() -> None:
@@ -288,6 +299,12 @@ def test_a_page_tells_who_is_champion_and_what_was_tried() -> None:
         "5 of at most 100 challenges: 1 kept, 1 undecided, 2 discarded, 1 not decided yet; the "
         "champion is challenge 2"
     )
+
+
+def test_the_page_of_a_challenge_names_the_page_of_its_campaign() -> None:
+    study = made_study([([2.0], {"n": 1})], name="s.challenge-2")
+    facts = dict(study_page(read_study(study, Additions(), PLACE), Additions()).facts)
+    assert facts["part of"].startswith("a campaign: sweepmore report s")
 
 
 def test_a_later_champion_is_named_with_the_one_that_it_beat() -> None:
