@@ -155,7 +155,8 @@ def bigrams(splits: Splits) -> Section:
                   counts=counts.tolist(), categories=splits.vocabulary.tokens)  # fmt: skip
     boundary = splits.vocabulary.unit.boundary
     text = f"All that a model with one token of context learns from; '{boundary}' is the boundary."
-    return Section("What follows what", text, [Picture([chart])])
+    caption = "The darker, the more often; a wide screen shows the numbers."
+    return Section("What follows what", text, [Picture([chart], caption)])
 
 
 def embeddings(table: Tensor, splits: Splits) -> Section:
