@@ -10,12 +10,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweepmore.report.chart import Chart
 from sweepmore.report.drawing import draw, save, svg, without_outliers
 from sweepmore.runs.files import write_atomic
 from sweepmore.wording import decimals, real_minus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class Picture:
     detail: bool = False
 
     @property
-    def shown(self) -> Chart:
-        """Return the first chart as it is drawn: its subtitle counts what is left out."""
-        return without_outliers(self.charts[0])
+    def shown(self) -> Sequence[Chart]:
+        """Return the charts as they are drawn: their subtitles count what is left out."""
+        return [without_outliers(chart) for chart in self.charts]
 
     @property
     def name(self) -> str:
@@ -95,20 +98,49 @@ def write(page: Page, folder: Path) -> Path:
         loader=PackageLoader("sweepmore.report", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    drawn: dict[str, str] = {}
+    drawn: dict[str, list[str]] = {}
     for section in page.sections:
         for picture in section.pictures:
             figure = draw(picture.charts, picture.columns)
-            drawn[picture.name] = svg(figure, picture.charts)
             save(figure, folder / f"{picture.name}.png")
+            drawn[picture.name] = _forms(picture, figure)
     for each in (cell, sorts_by_number, anchor, digits):
         environment.filters[each.__name__] = each
     text = environment.get_template("page.html.j2").render(page=page, drawn=drawn)
+    text = told_once(text)
     for old in folder.glob("*.png"):
         if old.stem not in drawn:
             old.unlink()
     write_atomic(folder / "index.html", text)
     return folder / "index.html"
+
+
+def _forms(picture: Picture, figure: Figure) -> list[str]:
+    """Return the SVG of each chart of several, or else the wide and the narrow form of the one."""
+    if len(picture.charts) == 1:
+        narrow = draw(picture.charts, narrow=True)
+        return [svg(figure, picture.charts), svg(narrow, picture.charts, "-narrow")]
+    return [
+        svg(draw([chart], picture.columns, legend=k == 0), [chart])
+        for k, chart in enumerate(picture.charts)
+    ]
+
+
+def told_once(text: str) -> str:
+    """Return a page's text with each trial's tooltip only at the first mark that has it.
+
+    A study's trials have marks in every figure. The page's script gives the words to the others: a
+    page of 1,000 trials would be a third larger with them.
+    """
+    seen = set[str]()
+
+    def first(match: re.Match[str]) -> str:
+        if match[0] in seen:
+            return f"{match[1]}/>"
+        seen.add(match[0])
+        return match[0]
+
+    return re.sub(r'( data-trial="\d+")><title>[^<]*</title></use>', first, text)
 
 
 def anchor(title: str) -> str:

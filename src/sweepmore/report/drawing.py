@@ -12,49 +12,94 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweepmore.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, YELLOW
-from sweepmore.report.shapes import STYLES, forest, heat_map, parallel
+from sweepmore.report.chart import Chart, Point
+from sweepmore.report.labels import label
+from sweepmore.report.shapes import (
+    LABELLED,
+    STYLES,
+    forest,
+    heat_map,
+    names_above,
+    parallel,
+    stacked,
+)
+from sweepmore.report.ticks import cut, has_logarithm, plain_ticks, separate_thousands
 from sweepmore.statistics.importance import fence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-from sweepmore.report.chart import Chart, Point
 
 # Attributes that hold places. A page rounds them: a hundredth of a point cannot be seen.
 PLACES = re.compile(r' (?:d|x|y|transform|points)="[^"]*"')
 
+# A cut that would save a smaller share of an axis is not worth its mark (guess).
+LITTLE = 0.2
+
 COLOURS = (ORANGE, BLUE, GREEN, PINK, SKY, YELLOW)
 
 
-def draw(charts: Sequence[Chart], columns: int = 1) -> Figure:
-    """Return one figure of the charts, ``columns`` side by side, without their outliers."""
+def draw(
+    charts: Sequence[Chart], columns: int = 1, *, narrow: bool = False, legend: bool = True
+) -> Figure:
+    """Return one figure of the charts, ``columns`` side by side, without their outliers.
+
+    A chart that is alone in more than one column is a panel: small, its title left to the page.
+    ``narrow`` is the form for a phone: rows are named above themselves, scales lie one under the
+    other.
+    """
     from matplotlib.figure import Figure
 
     charts = [without_outliers(chart) for chart in charts]
-    rows = -(-len(charts) // columns)
-    size = (9.0, 4.6) if columns == 1 else (max(9.0, 3.4 * columns), 2.9 * rows)
-    if charts[0].counts:
-        size = (7.2, 6.8)
-    elif charts[0].bars or charts[0].rows:
-        size = (9.0, 1.3 + 0.4 * (len(charts[0].bars) + len(charts[0].rows)))
-    figure = Figure(figsize=(size[0], size[1] * (rows if columns == 1 else 1)), dpi=110,
-                    layout="constrained")  # fmt: skip
+    beside = min(columns, len(charts))
+    rows = -(-len(charts) // beside)
+    width, height = _size(charts[0], columns, narrow)
+    shown = _has_legend(charts[0], columns > 1) and legend
+    figure = Figure(figsize=(width * beside, height * rows + 0.3 * (columns > 1 and shown)),
+                    dpi=110, layout="constrained")  # fmt: skip
     for index, chart in enumerate(charts):
-        axes = figure.add_subplot(rows, columns, index + 1)
+        axes = figure.add_subplot(rows, beside, index + 1)
         if chart.scales:
-            parallel(axes, chart)
+            (stacked if narrow else parallel)(axes, chart)
         elif chart.rows:
-            forest(axes, chart)
+            forest(axes, chart, above=narrow)
+        elif chart.counts:
+            heat_map(axes, chart, numbers=not narrow)
         else:
-            _draw(axes, chart, small=columns > 1, legend=columns == 1 or index == 0)
+            _draw(axes, chart, small=columns > 1, narrow=narrow)
+            if shown and index == 0:
+                _legend(axes, figure)
+        if len(charts) > 1:  # a page writes the title of a single chart above the figure
+            axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
+    for axes, chart in zip(figure.axes, charts):
+        if named := [p for p in chart.points if p.style in LABELLED]:
+            label(axes, [p.tooltip for p in named], [(p.x, p.y) for p in named])
     return figure
 
 
-def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
+def _size(chart: Chart, columns: int, narrow: bool) -> tuple[float, float]:
+    """Return inches of a chart's width and height.
+
+    A page shows 65 to 145 pixels an inch, so that the smallest text, 9 points, has at least 10.
+    """
+    number = len(chart.bars) + len(chart.rows)
+    if narrow:
+        heights = {
+            4.0: chart.counts, 0.6 + 0.75 * len(chart.scales): chart.scales,
+            0.9 + 0.5 * number: chart.bars, 1.3 + 0.7 * number: chart.rows,
+        }  # fmt: skip
+        return 4.0, next((height for height, given in heights.items() if given), 3.6)
+    if columns > 1:
+        return (4.2, 3.1) if columns == 2 else (3.4, 2.9)
+    if chart.counts:
+        return 6.4, 6.0
+    return 9.0, 1.3 + 0.4 * number if number else 4.6
+
+
+def _draw(axes: Axes, chart: Chart, small: bool, narrow: bool) -> None:
     # data; curves in reverse, so that the first lies on top
     for k, (curve, colour) in reversed([*enumerate(zip(chart.curves, colours_of(chart)))]):
         style = {"drawstyle": "steps-post"} if chart.steps else {}
@@ -68,7 +113,7 @@ def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
     for style_name, colour, marker, alpha in STYLES:
         group = [p for p in chart.points if p.style == style_name]
         if group:
-            labelled = style_name in ("labelled", "accent")
+            labelled = style_name in LABELLED
             area = 160 if labelled else 14 if small else 24
             area *= 2 if style_name == "winner" else 1
             bars = [p for p in group if p.half is not None and math.isfinite(p.half)]
@@ -78,21 +123,9 @@ def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
                                 color=colour, marker=marker, alpha=alpha,
                                 label=chart.legend.get(style_name),
                                 linewidths=1.2 if marker in "x|" else 0)  # fmt: skip
-            if labelled:
-                for p in group:
-                    axes.annotate(p.tooltip, (p.x, p.y), ha="center", va="center", parse_math=False)
             dots.set_gid(f"points-{chart.name}-{style_name}")
     if chart.bars:
-        names = [name for name, _ in reversed(chart.bars)]
-        bars_drawn = axes.barh(names, [v for _, v in reversed(chart.bars)], color=BLUE)
-        axes.bar_label(bars_drawn, fmt="{:.0%}", padding=4, fontsize=9)
-        for k, bar in enumerate(bars_drawn):
-            bar.set_gid(f"bar-{chart.name}-{k}")
-    if chart.counts:
-        heat_map(axes, chart)
-        return
-
-    _hide_overlaps(axes)
+        _bars(axes, chart, narrow)
 
     # scales, which depend on the limits of the data drawn so far
     if chart.diagonal and chart.points:
@@ -101,12 +134,12 @@ def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
         axes.update_datalim([(low, low), (high, high)])
         axes.axline((low, low), slope=1, color=GREY, linewidth=0.8, zorder=0)
         axes.ticklabel_format(useOffset=False)  # 2.0962, not 0.0002 with +2.096 in a corner
-    if chart.log_x and _has_logarithm(axes.dataLim.intervalx):
+    if chart.log_x and has_logarithm(axes.dataLim.intervalx):
         axes.set_xscale("log")
-        _plain_ticks(axes.xaxis, few=small)
-    if chart.log_y and _has_logarithm(axes.dataLim.intervaly):
+        plain_ticks(axes.xaxis, few=small or narrow)
+    if chart.log_y and has_logarithm(axes.dataLim.intervaly):
         axes.set_yscale("log")
-        _plain_ticks(axes.yaxis, few=small)
+        plain_ticks(axes.yaxis, few=small or narrow)
     if chart.categories:
         axes.set_xticks(range(len(chart.categories)), chart.categories)
         axes.margins(x=0.15)
@@ -115,69 +148,43 @@ def _draw(axes: Axes, chart: Chart, small: bool, legend: bool) -> None:
 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axis in (axes.xaxis, axes.yaxis):
-        _separate_thousands(axis)
+        separate_thousands(axis)
     if chart.top is not None or chart.bottom is not None:
-        axes.set_ylim(chart.bottom, chart.top)
+        cut(axes, chart.bottom, chart.top)
 
-    # words; a page writes the title of a single chart above the figure
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
-    if small:
-        axes.set_title(chart.title, fontsize=10, loc="left", parse_math=False)
-    named = len([curve for curve in chart.curves if curve.label]) > 1
-    if legend and (named or (chart.curves and chart.points and not small) or chart.legend):
-        # above the axes, where no mark lies
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9, loc="lower left",
-                    bbox_to_anchor=(0, 1.08 if small else 1), ncols=2 if small else 4)  # fmt: skip
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-def _hide_overlaps(axes: Axes) -> None:
-    """Hide labels of points that overlap an earlier one; the tooltip still tells them."""
-    shown = list[Any]()
-    for label in axes.texts:
-        box = label.get_window_extent()
-        if any(box.overlaps(other) for other in shown):
-            label.set_visible(False)
-        else:
-            shown.append(box)
+def _bars(axes: Axes, chart: Chart, narrow: bool) -> None:
+    """Draw a bar for each name, the first on top."""
+    names = [name for name, _ in reversed(chart.bars)]
+    lengths = [length for _, length in reversed(chart.bars)]
+    bars = axes.barh(names, lengths, 0.4 if narrow else 0.8, color=BLUE)
+    axes.bar_label(bars, fmt="{:.0%}", padding=4, fontsize=9)
+    axes.margins(x=0.1)  # room for the label of the longest
+    for k, bar in enumerate(bars):
+        bar.set_gid(f"bar-{chart.name}-{k}")
+    if narrow:
+        names_above(axes, names, 0.22)
 
 
-def _has_logarithm(interval: Sequence[float]) -> bool:
-    """Whether an axis may be logarithmic. A share, a gain or a reward may be 0 or less."""
-    return bool(min(interval) > 0)
+def _has_legend(chart: Chart, small: bool) -> bool:
+    named = len([curve for curve in chart.curves if curve.label]) > 1
+    return bool(named or (chart.curves and chart.points and not small) or chart.legend)
 
 
-def _separate_thousands(axis: Axis) -> None:
-    """Write 200,000 for 200000 on a linear axis; a logarithmic one has its own formatter."""
-    from matplotlib.ticker import FixedFormatter, ScalarFormatter
-
-    low, high = sorted(axis.get_view_interval())
-    formatter = axis.get_major_formatter()
-    if not isinstance(formatter, ScalarFormatter) or isinstance(formatter, FixedFormatter):
-        return
-    if 10_000 <= max(abs(low), abs(high)) < 1e9:
-        axis.set_major_formatter("{x:,.0f}")
-
-
-def _plain_ticks(axis: Axis, few: bool) -> None:
-    """Label 0.01, 0.02, 0.05 instead of powers of ten, and matplotlib's places within a decade.
-
-    Over many decades matplotlib labels every second or third, but none at all if 2 and 5 are asked
-    for, too.
-    """
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    within_a_decade = high / low < 10
-    axis.set_major_locator(
-        MaxNLocator(4 if few else 7) if within_a_decade
-        else LogLocator(subs=(1,) if high / low > (100 if few else 10_000) else (1, 2, 5))
-    )  # fmt: skip
-    axis.set_major_formatter(lambda x, _: f"{x:,.0f}" if 1_000 <= x < 1e9 else f"{x:.4g}")
-    axis.set_minor_formatter(NullFormatter())
+def _legend(axes: Axes, figure: Figure) -> None:
+    """Write the legend above the axes, where no mark lies, in as many columns as fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        # a letter has half its 9 points, a handle 35; the axes begin 50 points from the left
+        room = 72 * figure.get_figwidth() / len(figure.axes) - 50
+        columns = int(room // (4.8 * max(map(len, labels)) + 35))
+        axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9, loc="lower left",
+                    bbox_to_anchor=(0, 1), ncols=min(4, max(1, columns)))  # fmt: skip
 
 
 def colours_of(chart: Chart) -> list[str]:
@@ -207,14 +214,18 @@ def without_outliers(chart: Chart) -> Chart:
     if chart.diagonal:
         return _without_corner(chart)
     sign = -1.0 if chart.better == "high" else 1.0
-    worst = fence([sign * value for value in values])
-    if not any(sign * value > worst for value in values):
+    signed = [sign * value for value in values]
+    worst = fence(signed)
+    # curves that end a little above it need no cut
+    if max(signed) <= worst + (0 if chart.points else LITTLE * (worst - min(signed))):
         return chart
     kept = [p for p in chart.points if sign * p.y <= worst]
     left, end = len(chart.points) - len(kept), sign * worst
-    subtitle = chart.subtitle
-    if left:
-        subtitle += f" · {left} {'below' if sign < 0 else 'above'}"
+    beyond = "below" if sign < 0 else "above"
+    words = [chart.subtitle, f"{left} {beyond} {end:,.4g} left out" if left else ""]
+    if not left:  # curves go on beyond the end, where the axis has a break
+        words.append(f"cut {beyond} {end:,.4g}")
+    subtitle = " · ".join(word for word in words if word)
     if sign < 0:
         return replace(chart, points=kept, subtitle=subtitle, bottom=end)
     return replace(chart, points=kept, subtitle=subtitle, top=end)
@@ -236,8 +247,11 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path)
 
 
-def svg(figure: Figure, charts: Sequence[Chart]) -> str:
-    """Return a figure for a page: it scales, takes the text colour and has a tooltip a point."""
+def svg(figure: Figure, charts: Sequence[Chart], form: str = "") -> str:
+    """Return a figure for a page: it scales, takes the text colour and has a tooltip a point.
+
+    ``form`` tells apart the ids of two figures of the same charts.
+    """
     import matplotlib
 
     buffer = io.StringIO()
@@ -265,7 +279,7 @@ def svg(figure: Figure, charts: Sequence[Chart]) -> str:
     # curves and rows of a trial; points have theirs already
     of_trial = r'(<g id="(?:line-\w+|row-\w+|curve-\w+-\d+)-t?(\d+)")'
     text = re.sub(of_trial, r'\1 data-trial="\2"', text)
-    prefix = charts[0].name
+    prefix = charts[0].name + form
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'"#([^"]+)"', rf'"#{prefix}-\1"', text)
     return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)

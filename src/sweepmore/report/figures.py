@@ -89,11 +89,14 @@ def history(
         for a in lost
     ]  # fmt: skip
     running = Curve("best so far", [a.root for a in done], stairs)
+    beyond = any(sign * value > sign * rim for value in stairs)  # the axis is cut at the rim
     ends = [(len(cut), "pruned"), (len(lost), "failed or diverged"), (len(far), "beyond the rim")]
     others = "".join(f", {number} {how}" for number, how in ends if number)
     return Chart("history", _improved(better_at), "trial", metric, points,
                  [running], steps=True, better=None, whole_x=True,
                  subtitle=f"n = {plural(len(done), 'complete trial')}{others}",
+                 top=rim if beyond and sign > 0 else None,
+                 bottom=rim if beyond and sign < 0 else None,
                  legend={"complete": "a trial", "pruned": "pruned", "winner": which,
                          "failed": "failed or diverged", "far": "far worse"})  # fmt: skip
 

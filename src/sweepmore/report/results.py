@@ -52,7 +52,7 @@ def results_page(study: Study, page: Page, about: Sequence[tuple[str, str]]) -> 
         lines += [section.text, ""] if section.text and section.title != TRIALS else []
         for picture in section.pictures:
             if len(picture.charts) == 1:
-                lines += [f"**{picture.charts[0].title}** ({picture.shown.subtitle})", ""]
+                lines += [f"**{picture.charts[0].title}** ({picture.shown[0].subtitle})", ""]
             lines += [f"![{section.title}]({picture.name}.png)", ""]
         for table in section.tables:
             few = replace(table, rows=table.rows[:MOST_COMMITTED])

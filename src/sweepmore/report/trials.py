@@ -113,7 +113,7 @@ def parameter_sections(study: Study) -> list[Section]:
         sections.append(
             Section(
                 "Each parameter",
-                pictures=[Picture(charts, caption, columns=min(3, len(charts)))],
+                pictures=[Picture(charts, caption, columns=2 if len(charts) in (2, 4) else 3)],
                 tables=trial_lists(study),
             )
         )

@@ -90,8 +90,12 @@ def found_in(study: optuna.Study) -> Found:
     )
 
 
-def verdict(found: Found, *more: str) -> str:
-    """Return the sentence, with further clauses of the application behind ours."""
+def verdict(found: Found, *more: str, edges: bool = True) -> str:
+    """Return the sentence, with further clauses of the application behind ours.
+
+    Without ``edges`` it leaves out which parameters are at the edge of their range: for a page that
+    says so among its warnings.
+    """
     seen = found.seen
     if not seen.ranked:
         return f"No trial is complete{_ends(seen)}."
@@ -99,7 +103,7 @@ def verdict(found: Found, *more: str) -> str:
         front, number = len(seen.front), plural(len(seen.ranked), "trial")
         beaten = "is" if front == 1 else "are"
         return _sentence(f"{front} of {number} {beaten} beaten by none in every objective", *more)
-    return _sentence(_head(found), _gained(found), _edges(found), *more)
+    return _sentence(_head(found), _gained(found), _edges(found) if edges else "", *more)
 
 
 def _head(found: Found) -> str:

@@ -75,6 +75,17 @@ def test_what_is_far_worse_and_what_has_no_value_stand_at_the_rim() -> None:
     assert {(p.y, p.style) for p in points} == {(9.0, "winner"), (8.0, "complete"), (8.0, "far")}
 
 
+def test_the_best_so_far_beyond_the_rim_does_not_press_the_trials_together() -> None:
+    """The rim is 1 + 3 · 0.5 or what is next to it below: 2. The first best, 900, lies beyond."""
+    seen = study(*(attempt(k, v) for k, v in enumerate([900.0, 1.0, 1.2, 1.5, 2.0])))
+    chart = figures.history(seen, "loss")
+    assert (chart.top, chart.bottom) == (2.0, None)
+    low, high = drawing.draw([chart]).axes[0].get_ylim()
+    assert 0.9 < low < 1.0
+    assert 2.0 < high < 2.1
+    assert figures.history(THREE, "loss").top is None
+
+
 def test_the_history_of_one_trial_and_of_none() -> None:
     assert figures.history(study(attempt(0, 3.0)), "loss").title == (
         "No later trial was better than trial 0"
@@ -191,12 +202,17 @@ class TestParallel:
         "act": {"attributes": {"choices": ["relu", "tanh", "gelu"]}},
     }
 
-    def chart(self, *rows: tuple[float, float, str], answer: int | None = None) -> Chart:
+    def chart(
+        self,
+        *rows: tuple[float, float, str],
+        answer: int | None = None,
+        shares: Mapping[str, float] | None = None,
+    ) -> Chart:
         trials = [
             attempt(k, value, params={"lr": lr, "act": act})
             for k, (value, lr, act) in enumerate(rows)
         ]
-        drawn = parallel(study(*trials), self.SPACE, "loss", answer)
+        drawn = parallel(study(*trials), self.SPACE, "loss", shares or {}, answer)
         assert drawn is not None
         return drawn
 
@@ -212,6 +228,25 @@ class TestParallel:
         assert [text for _, text in chart.scales[2].ticks] == ["1", "3"]
         assert [curve.style for curve in chart.curves] == ["winner", "other", "other"]
 
+    def test_the_most_important_is_beside_the_value(self) -> None:
+        rows = [(1.0, 0.1, "tanh"), (3.0, 0.01, "relu")]
+        chart = self.chart(*rows, shares={"lr": 0.7, "act": 0.2})
+        assert [scale.name for scale in chart.scales] == ["act", "lr", "loss"]
+        assert list(chart.curves[0].y) == pytest.approx([0.5, 1.0, 1.0])  # tanh, 0.1, the best
+        assert chart.subtitle.endswith("; beside loss the most important parameter")
+
+    @pytest.mark.parametrize("narrow", [False, True])
+    def test_the_marked_line_is_on_top_of_faint_ones(self, narrow: bool) -> None:
+        """On a phone the scales lie below each other, the better end at the right."""
+        rows = [(float(k), 0.01 * (k + 1), "relu" if k else "gelu") for k in range(30)]
+        lines = drawing.draw([self.chart(*rows)], narrow=narrow).axes[0].get_lines()[:30]
+        alphas = [line.get_alpha() or 0.0 for line in lines]
+        assert alphas == sorted(alphas)
+        assert max(alphas[:27]) < 0.3
+        assert alphas[-1] == 1.0
+        ends = [np.asarray(line.get_xdata() if narrow else line.get_ydata())[-1] for line in lines]
+        assert ends[-1] == max(ends) == 1.0
+
     def test_the_confirmed_winner_is_marked(self) -> None:
         chart = self.chart((1.0, 0.1, "tanh"), (3.0, 0.01, "relu"), answer=1)
         assert {curve.trial: curve.style for curve in chart.curves} == {0: "best", 1: "winner"}
@@ -222,7 +257,7 @@ class TestParallel:
 
     def test_a_single_parameter_has_no_parallel_coordinates(self) -> None:
         seen = study(attempt(0, 1.0, params={"lr": 0.1}), attempt(1, 2.0, params={"lr": 0.2}))
-        assert parallel(seen, {"lr": self.SPACE["lr"]}, "loss") is None
+        assert parallel(seen, {"lr": self.SPACE["lr"]}, "loss", {}) is None
 
     def test_lines_are_linked_with_their_trials(self) -> None:
         chart = self.chart((1.0, 0.1, "tanh"), (3.0, 0.01, "relu"))
@@ -360,19 +395,20 @@ class TestDrawn:
         points = [Point(k, 2 + k / 100, "") for k in range(20)] + [Point(20, 1000.0, "")]
         chart = Chart("c", "", "x", "y", points)
         axes = drawing.draw([chart]).axes[0]
-        assert drawing.without_outliers(chart).subtitle.endswith(" · 1 above")
+        # quartiles 2.045 and 2.155; the fence is three times their distance beyond the upper one
+        assert drawing.without_outliers(chart).subtitle == "1 above 2.485 left out"
         low, high = axes.get_ylim()
         assert low < 2
         assert 2.19 < high < 3
 
     @pytest.mark.parametrize(
         ("directions", "value", "best", "where"),
-        [("maximize", 0.0, 0.9, "below"), ("minimize", 1.0, 0.1, "above")],
+        [("maximize", 0.0, 0.9, "below 0.4693"), ("minimize", 1.0, 0.1, "above 0.5497")],
     )
     def test_what_is_left_out_is_bad_and_never_the_best(
         self, directions: str, value: float, best: float, where: str
     ) -> None:
-        """Twenty near 0.5, one very bad and one very good."""
+        """Twenty near 0.5, one very bad and one very good; quartiles 0.50375 and 0.51525."""
         trials = [attempt(k, 0.5 + k / 1000) for k in range(20)]
         trials += [attempt(20, value), attempt(21, best)]
         seen = study(*trials, directions=(directions,))
@@ -381,10 +417,22 @@ class TestDrawn:
         (chart,) = slices(replace(seen, attempts=tuple(params)), space, "score", {})
         shown = drawing.without_outliers(chart)
         assert {p.y for p in chart.points} - {p.y for p in shown.points} == {value}
-        assert shown.subtitle == f"{chart.subtitle} · 1 {where}"
+        assert shown.subtitle == f"1 {where} left out"
         low, high = drawing.draw([chart]).axes[0].get_ylim()
         assert low < best < high
         assert not low < value < high
+
+    @pytest.mark.parametrize(("worst", "is_cut"), [(9.0, True), (2.3, False)])
+    def test_a_curve_goes_on_beyond_a_cut_that_is_marked(self, worst: float, is_cut: bool) -> None:
+        curve = Curve("", list(range(21)), [worst, *(2 + k / 100 for k in range(20))])
+        chart = Chart("c", "", "x", "y", curves=[curve], subtitle="n = 1")
+        shown = drawing.without_outliers(chart)
+        assert shown.subtitle == ("n = 1 · cut above 2.485" if is_cut else "n = 1")
+        axes = drawing.draw([chart]).axes[0]
+        top = axes.get_ylim()[1]
+        assert (top < worst) == is_cut
+        assert top > 2.485 or not is_cut  # room for a mark that lies on the end
+        assert len(axes.get_lines()) == 1 + is_cut
 
     def test_both_losses_are_cut_at_the_fence_of_each(self) -> None:
         kept = [{"train_loss": 2 + k / 100, "dev_loss": 2.1 + k / 100} for k in range(20)]
@@ -426,6 +474,17 @@ class TestDrawn:
         places = [float(x) for x, _ in sorted(told, key=lambda one: int(one[1]))]
         assert places == sorted(places)
         assert "outlier" not in text
+
+    def test_the_narrow_form_has_the_same_marks_and_other_ids(self) -> None:
+        forms = [
+            drawing.svg(drawing.draw([CHART]), [CHART]),
+            drawing.svg(drawing.draw([CHART], narrow=True), [CHART], "-narrow"),
+        ]
+        marks, ids = zip(
+            *((form.count("</use>"), set(re.findall(r'\bid="([^"]+)"', form))) for form in forms)
+        )
+        assert marks == (2, 2)
+        assert not ids[0] & ids[1]
 
     def test_a_pruned_trial_is_a_cross_that_can_be_seen(self) -> None:
         axes = drawing.draw([CHART]).axes[0]
