@@ -89,11 +89,16 @@ class Skewness:
 
 def _skewness(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
     n, centred = len(values), values - values.mean()
-    deviation = float(values.std(ddof=1))
+    deviation = _deviation(values)
     weight = (n - 2) * (n + 1) * (n + 3) / (6 * n * (n - 1))
     if not deviation:
         return 0.0, 0.0
     return float((centred**3).sum()) / deviation**3 * n / ((n - 1) * (n - 2)), weight
+
+
+def _deviation(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """Exactly 0 where all values are equal: rounding makes some of their means differ from them."""
+    return float(values.std(ddof=1)) if np.ptp(values) else 0.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ def decide(
     """Decide between values of the same seeds, in the order of the seeds; None asks for another.
 
     ``sign`` is 1 where a lower value is better, else -1. ``before`` is the skewness of noise as
-    earlier runs of the campaign show it. Values that come after the decision change nothing.
+    earlier runs of the campaign show it. Values that come after the decision change nothing. What
+    a run means that diverged is the caller's to say: values are finite, or ``ValueError``.
     """
     for n in range(2, min(len(champion), len(challenger), rules.cap) + 1):
         decision = _at(champion[:n], challenger[:n], sign, rules, before)
@@ -137,14 +143,18 @@ def _at(
     before: Skewness,
 ) -> Decision | None:
     n = len(champion)
+    if not np.isfinite([champion, challenger]).all():
+        raise ValueError(f"values of {n} seeds are finite: {champion[-1]}, {challenger[-1]}")
     gains = sign * (np.asarray(champion) - np.asarray(challenger))
-    mean, deviation = float(gains.mean()), float(gains.std(ddof=1))
+    mean, deviation = float(gains.mean()), _deviation(gains)
     gain = Interval(mean, always_valid(n, rules.cap) * deviation / math.sqrt(n))
     if not gains.any():
         return Decision("discard", "identical: the same values under every seed", n, gain)
     if mean <= 0:
         return Decision("discard", "no better on average", n, gain)
-    # At a look, keep what passes. Skewed noise has fewer looks, and at the last one it says so.
+    if n not in rules.looks(skewed=False):
+        return None
+    # At a look, keep what passes. Skewed noise has the last one alone, and there it says so.
     skewness = before + Skewness.of([champion, challenger])
     looks, skewed = rules.looks(skewness.is_sure), ""
     if skewness.is_sure:
@@ -163,7 +173,7 @@ def _at(
 
 def unequal(first: Sequence[float], second: Sequence[float]) -> float:
     """The larger standard deviation of the two over the smaller one; infinite over zero."""
-    low, high = sorted(float(np.std(values, ddof=1)) for values in (first, second))
+    low, high = sorted(_deviation(np.asarray(values)) for values in (first, second))
     if not high:
         return 1.0
     return high / low if low else math.inf
