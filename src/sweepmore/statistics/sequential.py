@@ -9,7 +9,7 @@ tests see Jennison and Turnbull 2000). Discarding early can only make fewer erro
 
 The test bears noise of any size on both sides, and skewed noise that is equal on both sides. It
 does not bear noise that is skewed and unequal, so skewed noise is decided more strictly, see
-``looks``. How often campaigns tell the truth is simulated by benchmarks/truth.py.
+``looks``. How often campaigns tell the truth is simulated by benchmarks/campaigns.py.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ Verdict = Literal["keep", "discard", "undecided"]
 # Where a challenge may be decided for the challenger: shares of the cap, and of its error. Of the
 # schedules tried, this one keeps large gains after half of the seeds and loses least power.
 SCHEDULE = ((1 / 2, 0.1), (3 / 4, 0.3), (1.0, 0.6))
-# With skewed noise there is one look, at the cap, at this share of the error.
-STRICT = 0.1
-# Skewed noise with standard deviations this far apart is left undecided.
-MOST_UNEQUAL = 2.0
+# With skewed noise there is one look, at the cap, at this share of the error: the largest of those
+# tried (1 to 0.003) with which 95 % of campaigns of no-ops keep none up to three times the noise.
+STRICT = 0.005
+# Skewed noise that is so many times as large on the side that fakes gains is left undecided: with
+# such noise, 93 to 95 % of campaigns would keep none, and with more fewer.
+MOST_UNEQUAL = 4.0
 # Fewer values say nothing about a shape.
 FEWEST_FOR_SHAPE = 5
 # A skewness that is so many standard errors from 0 counts; of normal noise 5 % does.
@@ -160,21 +162,23 @@ def _at(
     if skewness.is_sure:
         skewed = f"; noise is skewed ({skewness.value:+.1f}), so the test was stricter"
     passes = n in looks and mean * math.sqrt(n) >= t_quantile(1 - looks[n], n - 1) * deviation
-    apart = unequal(champion, challenger)
+    # Noise with a tail of bad runs fakes gains where it is the challenger's.
+    sides = (challenger, champion) if sign * skewness.value > 0 else (champion, challenger)
+    apart = unequal(*sides)
     if passes and not (skewed and apart > MOST_UNEQUAL):
         return Decision("keep", f"better beyond the noise of {n} seeds{skewed}", n, gain)
     if n < rules.cap:
         return None
     if passes:
-        reason = f"noise is skewed, and {apart:.1f} times as large on one side: no test bears that"
+        reason = f"noise is skewed, and on one side {apart:.1f} times as large: no test bears that"
         return Decision("undecided", reason, n, gain)
     return Decision("undecided", f"perhaps better, but not surely after {n} seeds{skewed}", n, gain)
 
 
 def unequal(first: Sequence[float], second: Sequence[float]) -> float:
-    """The larger standard deviation of the two over the smaller one; infinite over zero."""
-    low, high = sorted(_deviation(np.asarray(values)) for values in (first, second))
-    if not high:
+    """The standard deviation of the first over that of the second; infinite over zero."""
+    high, low = (_deviation(np.asarray(values)) for values in (first, second))
+    if not high and not low:
         return 1.0
     return high / low if low else math.inf
 
