@@ -43,3 +43,7 @@ NOISES = {
     "log-normal": log_normal,
     "bad runs in 5 %": bad_runs,
 }
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
