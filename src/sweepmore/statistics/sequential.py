@@ -127,8 +127,9 @@ def decide(
     """Decide between values of the same seeds, in the order of the seeds; None asks for another.
 
     ``sign`` is 1 where a lower value is better, else -1. ``before`` is the skewness of noise as
-    earlier runs of the campaign show it. Values that come after the decision change nothing. What
-    a run means that diverged is the caller's to say: values are finite, or ``ValueError``.
+    other runs of the campaign show it: these values are added here. Those that come after the
+    decision change nothing. What a run means that diverged is the caller's to say: values are
+    finite, or ``ValueError``.
     """
     for n in range(2, min(len(champion), len(challenger), rules.cap) + 1):
         decision = _at(champion[:n], challenger[:n], sign, rules, before)
