@@ -117,7 +117,7 @@ def table(rules: Rules) -> str:
         "\n\nWhat else could decide, with the same error, futility rule and cap of "
         f"{rules.cap}: the share of gains that is kept, and, behind *none*, the share of campaigns "
         "of no-ops that keep none, by how many times the champion's noise the challenger's is. "
-        f"`decide` is the first row, and where noise is skewed the one at {STRICT:g}: the largest "
-        "share with which 95 % of campaigns keep none in every column. Its price is in the gains "
-        "that skewed noise then hides."
+        f"`decide` is the first row, and where noise is skewed the one at {STRICT:g}: of those "
+        "tried the largest with which 95 % of campaigns keep none in every column. It was chosen "
+        "on these shapes of noise, and its price is in the gains that skewed noise then hides."
     )
