@@ -34,6 +34,8 @@ EVALUATORS = (
     "src/nplm/sealed.py",
     "evaluate_test.py",
 )
+# What a run may compute. Its seconds follow from the model, too, and each answer shows them.
+BUDGET = ("optim.steps",)
 
 
 # Settings that no other application has. A config with any of them is nplm's; there are several,
@@ -58,6 +60,7 @@ def describe(config: Mapping[str, Any]) -> Application:
         begin="python train.py experiment=quick",
         weights=WEIGHTS,
         evaluators=EVALUATORS,
+        budget=BUDGET,
     )
 
 

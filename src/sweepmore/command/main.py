@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sweepmore.command.challenge import challenge
 from sweepmore.command.confirm import confirm
 from sweepmore.command.dashboard import dashboard
 from sweepmore.command.doctor import doctor
@@ -15,10 +16,10 @@ from sweepmore.command.report import report
 from sweepmore.command.show import show
 from sweepmore.command.wandb import wandb
 
-VERBS = (ls, show, report, confirm, wandb, dashboard, doctor)
+VERBS = (ls, show, report, confirm, challenge, wandb, dashboard, doctor)
 
 CODES = """Exit codes: 0 done; 1 a bug, a failed sweep, or a problem that doctor found; 2 invalid
-input; 128 + N stopped by signal N."""
+input; 10 and 11 a challenge is discarded or undecided; 128 + N stopped by signal N."""
 
 app = typer.Typer(
     name="sweepmore",

@@ -17,7 +17,7 @@ from sweepmore.report.study import Study, read_study
 from sweepmore.report.study_page import study_page
 from sweepmore.runs import finding
 from sweepmore.runs.files import write_atomic
-from sweepmore.runs.names import ending, safe_name
+from sweepmore.runs.names import is_search, safe_name
 from sweepmore.runs.places import Place
 from sweepmore.sweep.trials_csv import write_csv
 
@@ -71,7 +71,7 @@ def runs_of(place: Place, holding: str) -> list[Path]:
 
 def no_such(name: str, studies: Collection[str], runs: Sequence[Path]) -> StudyError:
     """Return the error for a name that is neither a study's nor a run's."""
-    choices = [*(each for each in studies if not ending(each)), *(run.name for run in runs)]
+    choices = [*(each for each in studies if is_search(each)), *(run.name for run in runs)]
     cure = f"{finding.listed('Known', sorted(choices))}{did_you_mean(name, choices)}"
     return StudyError(f"There is no study or run {name}.", value=name, cure=cure)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,17 @@ from sweepmore.compose.keys import RETIRED
 from sweepmore.compose.overrides import override_text, read_overrides
 from sweepmore.compose.question import call
 from sweepmore.compose.script_storage import typed_url
+from sweepmore.confirm.snapshot import Snapshot
+from sweepmore.confirm.winner import without_seed
 from sweepmore.storage.optuna_internals import fix, storage_of
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import StudyAttributes, TrialAttributes, store, stored
 from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import study_folder
 from sweepmore.sweep.processes import frozen_command
+
+# The path of ``as_found``.
+AS_FOUND = f"{__name__}.as_found"
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Plan:
 
     def chosen(self, study: optuna.Study) -> list[Attempt]:
         """Return the trials of the search that run again, in the plan's order."""
-        best = {attempt.root: attempt for attempt in view(study).ranked}
+        best = {attempt.root: attempt for attempt in without_seed(view(study), self.seed_key)}
         return [best[root] for root in self.roots]
 
 
@@ -79,40 +84,73 @@ def train_again(
     # nothing is proposed, pruned or forgiven here.
     attributes = StudyAttributes.of(study)
     command, question = attributes.command, attributes.question
-    searched, points = choices(chosen, list(question["space"]))
+    searched, points = choices(chosen, [k for k in question["space"] if k != plan.seed_key])
     ours = {
-        "study_name": name,
+        **of_again(name, points, directions_of(study)[0], workers),
         "n_trials": len(points),
         "n_jobs": min(workers.n_jobs, len(points)),  # a worker takes whole configurations
-        "enqueue": points,
         "repeats": {plan.seed_key: list(plan.seeds)},
-        "custom_search_space": question["custom_search_space"] and f"{__name__}.as_found",
+        "custom_search_space": question["custom_search_space"] and AS_FOUND,
+        "max_failure_rate": 0.0,
+        "keep": "all",  # the winner's run may be that of any seed
+    }
+    # Run it from where it was typed.
+    words = again(study, own_start(command), searched, ours, workers)
+    folder = own_folder(command)
+    done = subprocess.run(words, cwd=folder, env=environment_in(folder), check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+def of_again(
+    name: str, points: Sequence[Mapping[str, Any]], direction: str, workers: Workers
+) -> dict[str, Any]:
+    """The settings of a study that only trains ``points``: nothing is proposed or pruned."""
+    return {
+        "study_name": name,
+        "enqueue": list(points),
         "pruner": "none",
         "sampler": "random",
         "storage": from_anywhere(workers.storage, workers.outputs),
         "outputs": str(workers.outputs),
-        "direction": directions_of(study)[0],  # winners are confirmed by the first
-        "max_failure_rate": 0.0,
+        "direction": direction,  # of the first objective, by which winners are confirmed
         "layout": "study",  # its trials lie in its own folder, not among the search's
-        "keep": "all",  # the winner's run may be that of any seed
     }
+
+
+def sweeper_words(settings: Mapping[str, Any]) -> list[str]:
+    """The overrides that set these keys of ``hydra.sweeper``."""
+    return [f"hydra.sweeper.{key}={override_text(value)}" for key, value in settings.items()]
+
+
+def again(
+    study: optuna.Study,
+    start: Sequence[str],
+    searched: Sequence[str],
+    settings: Mapping[str, Any],
+    workers: Workers,
+) -> list[str]:
+    """A study's own command, with other ``searched`` words and ``settings`` of the sweeper.
+
+    It composes the config files as the search froze them: an edit since then would make this
+    another experiment.
+    """
+    command, kept = StudyAttributes.of(study).command, own_hydra_words(study, settings)
+    words = [*command.get("flags", ()), "-m", *command["fixed"], *kept, *searched]
+    words += sweeper_words(settings)
+    frozen = FrozenConfig(study_folder(workers.outputs, study) / "conf", "", ())
+    return frozen_command(start, words, frozen) if frozen.exists else [*start, *words]
+
+
+def own_hydra_words(study: optuna.Study, settings: Iterable[str]) -> list[str]:
+    """A study's own overrides of Hydra's keys, without those of the sweeper that are replaced."""
     replaced = tuple(
         f"hydra{mark}sweeper{mark}{key}"
-        for key in (*ours, *RETIRED, "params", "on_change", "dry")
+        for key in (*settings, *RETIRED, "n_trials", "n_jobs", "params", "on_change", "dry")
         for mark in "./"
     )
-    # Repeat the rest of the search's own command.
-    kept = [word for word in command["hydra"] if not word.lstrip("+").startswith(replaced)]
-    words = [*command.get("flags", ()), "-m", *command["fixed"], *kept, *searched]
-    words += [f"hydra.sweeper.{key}={override_text(value)}" for key, value in ours.items()]
-    # Run it from where it was typed, with the config files as the search froze them: an edit since
-    # then would make this another experiment.
-    frozen = FrozenConfig(study_folder(workers.outputs, study) / "conf", "", ())
-    start = own_start(command)
-    words = frozen_command(start, words, frozen) if frozen.exists else [*start, *words]
-    done = subprocess.run(words, cwd=own_folder(command), env=os.environ, check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)
+    words: list[str] = StudyAttributes.of(study).command["hydra"]
+    return [word for word in words if not word.lstrip("+").startswith(replaced)]
 
 
 def own_start(command: Mapping[str, Any]) -> list[str]:
@@ -127,6 +165,12 @@ def own_folder(command: Mapping[str, Any]) -> str | None:
     """
     folder = command.get("folder")
     return folder if folder is not None and Path(folder).is_dir() else None
+
+
+def environment_in(folder: str | None) -> dict[str, str]:
+    """The environment of a command that runs in ``folder``: the copy's, in a challenge's code."""
+    copy = None if folder is None else Snapshot.around(Path(folder))
+    return dict(os.environ) if copy is None else copy.environment()
 
 
 def from_anywhere(storage: str | None, outputs: Path) -> str | None:

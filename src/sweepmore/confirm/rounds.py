@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import optuna
 
 from sweepmore.confirm.retrain import Plan
-from sweepmore.confirm.winner import Candidate, distinct_best, fresh_seeds
+from sweepmore.confirm.winner import Candidate, distinct_best, fresh_seeds, without_seed
 from sweepmore.errors import StudyError
 from sweepmore.runs.names import CONFIRM, FINAL, NOISE, run_stem, searched_name
 from sweepmore.runs.places import Place
@@ -87,7 +87,8 @@ def rounds(searched: optuna.Study, top: int, seeds: int, seed_key: str) -> list[
         refuse_other_seeds(searched.study_name + CONFIRM, plans[0], seeds, seed_key)
     # Configurations count as equal by their values, because a search may try the same ones twice.
     planned = {key_of(attempt.params) for plan in plans for attempt in plan.chosen(searched)}
-    new = [a for a in distinct_best(view(searched), top) if key_of(a.params) not in planned]
+    best = distinct_best(view(searched), top, seed_key)
+    new = [attempt for attempt in best if key_of(attempt.params) not in planned]
     if not new:
         return plans
     # Write the plan before anything is trained, so that an interrupted round continues by it.
@@ -123,7 +124,7 @@ def noise_plan(searched: optuna.Study, seeds: int, seed_key: str) -> Plan:
     if plan is not None:
         refuse_other_seeds(searched.study_name + NOISE, plan, seeds, seed_key)
         return plan
-    roots = tuple(attempt.root for attempt in distinct_best(view(searched), 1))
+    roots = tuple(attempt.root for attempt in distinct_best(view(searched), 1, seed_key))
     plan = Plan(1, roots, unused_seeds(searched, seeds, seed_key), seed_key)
     plan.write(searched, NOISE)
     return plan
@@ -149,8 +150,11 @@ def unused_seeds(
 
 
 def searched_seeds(study: optuna.Study, seed_key: str) -> list[int]:
-    """Return the seeds that the search ran with: the repeated ones, otherwise the fixed one."""
+    """Return the seeds that the search ran with: searched, repeated, or the fixed one."""
     question = StudyAttributes.of(study).question
+    if seed_key in question["space"]:
+        tried = [{**attempt.fixed, **attempt.params} for attempt in view(study).attempts]
+        return sorted({params[seed_key] for params in tried if seed_key in params})
     repeated = (question.get("repeats") or {}).get(seed_key)
     return list(repeated or [question["config"].get(seed_key, -1)])
 
@@ -165,13 +169,14 @@ def unconfirmed(searched: optuna.Study) -> list[Attempt]:
     if winner is None or plan is None:
         return []
     snapshot = view(searched)
-    key_of_root = {attempt.root: key_of(attempt.params) for attempt in snapshot.ranked}
+    trials = without_seed(snapshot, plan.seed_key)
+    key_of_root = {attempt.root: key_of(attempt.params) for attempt in trials}
     # Records of versions that knew no rounds have neither roots nor top: the plan says both.
     confirmed_keys = {key_of_root.get(root) for root in winner.roots or plan.roots}
     promised = snapshot.sign() * winner.searched
     return [
         attempt
-        for attempt in distinct_best(snapshot, winner.top or plan.top)
+        for attempt in distinct_best(snapshot, winner.top or plan.top, plan.seed_key)
         if key_of_root[attempt.root] not in confirmed_keys
         and snapshot.sign() * (attempt.values or (math.nan,))[0] < promised
     ]

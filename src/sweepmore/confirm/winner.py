@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -125,14 +125,34 @@ def confirm(candidates: Sequence[Candidate], sign: float = 1.0) -> Confirmation:
     return Confirmation(tuple(rows), sign)
 
 
-def distinct_best(snapshot: StudyView, top: int) -> list[Attempt]:
-    """Return the best ``top`` trials with different parameters, the best first.
+def without_seed(snapshot: StudyView, seed_key: str) -> list[Attempt]:
+    """Return a study's complete trials, best first; those that differ only in their seed are one.
+
+    Its value is their mean, and its number that of the best of them. A challenge searches over the
+    seed alone, and so do some people.
+    """
+    if not any(seed_key in attempt.params for attempt in snapshot.ranked):
+        return snapshot.ranked
+    same: dict[str, list[Attempt]] = {}
+    for attempt in snapshot.ranked:
+        rest = {key: value for key, value in attempt.params.items() if key != seed_key}
+        same.setdefault(key_of(rest), []).append(replace(attempt, params=rest))
+    sign = snapshot.sign()
+    means = [
+        replace(group[0], values=(float(np.mean([(a.values or (math.nan,))[0] for a in group])),))
+        for group in same.values()
+    ]
+    return sorted(means, key=lambda attempt: sign * (attempt.values or (math.nan,))[0])
+
+
+def distinct_best(snapshot: StudyView, top: int, seed_key: str) -> list[Attempt]:
+    """Return the best ``top`` trials with different parameters beside the seed, the best first.
 
     A search may try the same values twice, and confirming them twice would waste the runs. Raises
     StudyError when no trial is complete.
     """
     best_of: dict[str, Attempt] = {}
-    for attempt in snapshot.ranked:
+    for attempt in without_seed(snapshot, seed_key):
         best_of.setdefault(key_of(attempt.params), attempt)
     if not best_of:
         cure = "Let the sweep finish a trial with a finite value first."

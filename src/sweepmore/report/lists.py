@@ -16,7 +16,7 @@ from sweepmore.compose.studies import read_each
 from sweepmore.report.document import Table
 from sweepmore.runs.files import read_json
 from sweepmore.runs.finding import began as run_began
-from sweepmore.runs.names import ending
+from sweepmore.runs.names import is_search
 from sweepmore.runs.places import Place
 from sweepmore.runs.record import read_overrides
 from sweepmore.study.application import Application
@@ -152,7 +152,7 @@ def _run(folder: Path, application: Application) -> ListedRun:
 
 def list_studies(database: optuna.storages.BaseStorage, place: Place) -> list[ListedStudy]:
     """Return the studies that sweepmore ran in a database, confirmations aside."""
-    names = [name for name in optuna.get_all_study_names(database) if not ending(name)]
+    names = [name for name in optuna.get_all_study_names(database) if is_search(name)]
     studies = [optuna.load_study(study_name=name, storage=database) for name in names]
     return [_study(study, place) for study in studies if StudyAttributes.of(study).command]
 

@@ -11,7 +11,7 @@ from typing import Any
 from sweepmore.errors import ConfigError, RunError, did_you_mean
 from sweepmore.process.identity import is_alive, on_this_host
 from sweepmore.runs.files import read_json
-from sweepmore.runs.names import ending, safe_name
+from sweepmore.runs.names import is_search, safe_name
 
 # How many names a message lists.
 LISTED = 10
@@ -176,7 +176,7 @@ def last_begun(began: Mapping[str, Any]) -> str | None:
     ``began`` gives that time for each study, from runs' folders or from a database, in anything
     that can be compared. None where there is no study.
     """
-    searches = [name for name in began if not ending(name)]
+    searches = [name for name in began if is_search(name)]
     return max(searches, key=lambda name: (began[name], name), default=None)
 
 

@@ -11,6 +11,10 @@ from pathlib import Path
 CONFIRM, FINAL, NOISE = ".confirm", ".confirm-final", ".noise"
 _AGAIN = re.compile(r"\.(confirm(-final)?(-[0-9]+)?|noise)$")
 
+# Endings of the names of studies that a campaign trains: its challenges, and its champions' runs.
+CHALLENGE, CHAMPION = ".challenge-", ".champion-"
+_OF_CAMPAIGN = re.compile(r"\.(challenge|champion)-[0-9]+$")
+
 # A name that every system takes for a folder, and W&B for the beginning of a run's id.
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -19,6 +23,17 @@ def ending(study: str) -> str:
     """What the name of a study that confirms another adds to that one's; else an empty string."""
     match = _AGAIN.search(study)
     return match.group() if match else ""
+
+
+def campaign_of(study: str) -> str:
+    """The name of the study in whose campaign a study was trained; an empty string for others."""
+    match = _OF_CAMPAIGN.search(study)
+    return study[: match.start()] if match else ""
+
+
+def is_search(study: str) -> bool:
+    """Whether a study was asked for by itself: no confirmation, and no part of a campaign."""
+    return not ending(study) and not campaign_of(study)
 
 
 def searched_name(study: str) -> str:

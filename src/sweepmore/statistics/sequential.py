@@ -49,7 +49,7 @@ class Rules:
 
     horizon: int = 100
     cap: int = 24
-    alpha: float = 1 - LEVEL
+    alpha: float = 0.05
 
     def looks(self, skewed: bool) -> Mapping[int, float]:
         """The level of the one-sided test at each number of seeds where it may keep."""

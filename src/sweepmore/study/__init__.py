@@ -1,12 +1,14 @@
 """One study: the attributes that it keeps, its trials as attempts at slots, and how they count.
 
-``attributes`` is the schema, ``view`` is the study at one moment, ``slots`` changes it.
+``attributes`` is the schema, ``view`` is the study at one moment, ``slots`` changes it, and
+``campaigns`` are the challenges against its winner.
 """
 
 __all__ = [
     "application",
     "attempts",
     "attributes",
+    "campaigns",
     "edges",
     "loading",
     "noise",
@@ -14,6 +16,7 @@ __all__ = [
     "records",
     "seeds",
     "slots",
+    "terms",
     "verdict",
     "view",
     "winners",

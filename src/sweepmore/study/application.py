@@ -132,9 +132,10 @@ class Application:
     units, as many as it has directions. ``columns`` are keys of what trials keep as ``result``,
     each with the head of its column. ``begin`` is what to type where there is nothing yet.
     ``weights`` is the file of a run that W&B keeps of a confirmed winner. ``evaluators`` are files
-    that decide what a value means: where one changes, values are not comparable. They and the
-    scripts of commands are looked for in ``root``, the folder of the task's file, which the parent
-    of a sweep fills in.
+    that decide what a value means, and ``budget`` the settings that say how much a run may compute,
+    such as its steps: where one changes, values are not comparable. Evaluators and the scripts of
+    commands are looked for in ``root``, the folder of the task's file, which the parent of a sweep
+    fills in.
     """
 
     name: str = ""
@@ -145,6 +146,7 @@ class Application:
     begin: str | None = None
     weights: str | None = None
     evaluators: tuple[str, ...] = ()
+    budget: tuple[str, ...] = ()
     root: str | None = None
 
     @classmethod
@@ -164,6 +166,7 @@ class Application:
             ),
             "objectives": tuple(stored.get("objectives", ())),
             "evaluators": tuple(stored.get("evaluators", ())),
+            "budget": tuple(stored.get("budget", ())),
         }
         return cls(**{**_fields_in(cls, stored), **nested})
 

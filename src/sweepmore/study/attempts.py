@@ -120,4 +120,5 @@ def runs_each(repeats: Mapping[str, Sequence[Any]] | None) -> int:
 
 def words(params: Mapping[str, Any]) -> str:
     """Parameters as ``name=value`` words, floats with three significant digits."""
-    return " ".join(f"{name}={short(value)}" for name, value in params.items())
+    named = " ".join(f"{name}={short(value)}" for name, value in params.items())
+    return named or "its only configuration"

@@ -9,6 +9,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 
+from sweepmore.study.seeds import NAMES
+
 # A best value within this share of its range's end is "at the edge" (guess).
 EDGE = 0.02
 
@@ -21,8 +23,8 @@ def at_edge(params: Mapping[str, Any], space: Mapping[str, Any]) -> list[str]:
     phrases = []
     for name, value in params.items():
         ends = _ends(space.get(name))
-        if ends is None or not _is_number(value):
-            continue
+        if ends is None or not _is_number(value) or name.rpartition(".")[2] in NAMES:
+            continue  # a seed has no larger range to look into
         low, high, log = ends
         share = (value - low) / (high - low)
         if log:

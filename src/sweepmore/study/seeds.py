@@ -12,10 +12,10 @@ NAMES = ("seed", "random_seed", "random_state")
 def seed_key(question: Mapping[str, Any]) -> str | None:
     """Return the setting of a study that holds the seed: ``seed``, else the only one like it.
 
-    ``question`` has the fixed settings, flat, and those that are repeated. None where there is no
-    such setting, or where several could be meant.
+    ``question`` has the fixed settings, flat, and those that are searched or repeated. None where
+    there is no such setting, or where several could be meant.
     """
-    keys = {**question["config"], **(question.get("repeats") or {})}
+    keys = {**question["config"], **question["space"], **(question.get("repeats") or {})}
     if "seed" in keys:
         return "seed"
     like = [key for key in keys if key.rpartition(".")[2] in NAMES]

@@ -27,6 +27,7 @@ from sweepmore.storage.patience import Outage
 from sweepmore.study import slots
 from sweepmore.study.application import registered_by
 from sweepmore.study.attributes import Budget, StudyAttributes, SweepDir
+from sweepmore.study.terms import check_terms
 from sweepmore.study.view import view
 from sweepmore.sweep.checks import ask, base_config, check_named, check_rank
 from sweepmore.sweep.closing import closing
@@ -99,6 +100,7 @@ class Parent:
         loader = self.context.config_loader
         question = ask(asked, base_config(asked, self.config, loader), loader)
         application = registered_by(self.task, question["config"])
+        check_terms(question, application)
         versions = Versions(asked, question, self.placed(resolved), application)
         if asked.settings.dry:
             version = versions.choose(existing_storage(asked.url, asked.engine))

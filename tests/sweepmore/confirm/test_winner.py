@@ -736,10 +736,10 @@ def test_distinct_best(app: App) -> None:
     """A configuration that was tried twice is one; the better of its values counts."""
     app.ok("does=noisy", "x=interval(0,4)", ":study_name=s", ":n_trials=4",
            ":enqueue=[{x:1.0},{x:1.0},{x:0.5},{x:3.0}]")  # fmt: skip
-    found = winner.distinct_best(view(app.study()), top=3)
+    found = winner.distinct_best(view(app.study()), top=3, seed_key="seed")
     assert [attempt.params["x"] for attempt in found] == [0.5, 1.0, 3.0]
     assert [attempt.root for attempt in found] == [2, 0, 3]
-    assert len(winner.distinct_best(view(app.study()), top=9)) == 3
+    assert len(winner.distinct_best(view(app.study()), top=9, seed_key="seed")) == 3
 
 
 def test_candidates_need_every_seed() -> None:
