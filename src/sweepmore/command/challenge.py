@@ -63,7 +63,7 @@ def challenge(
     Rerun the same command to continue an interrupted challenge. Without a command it begins the
     campaign, which keeps the champion's code, or shows it.
 
-    Example: sweepmore challenge mine -- python train.py optim.lr=0.02
+    Example: sweepmore challenge mine -- python app.py lr=0.02
     """
     from sweepmore.command.confirm import database_of, jobs_of
     from sweepmore.compose.studies import opened_study
