@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import (
     breakdown,
+    campaigns,
     encode,
     growth,
     level,
@@ -89,6 +90,7 @@ SECTIONS = (
     Section("Words: 17,000 of them", words.report),
     Section("What a start costs", startup.table),
     Section("Intervals: how often they tell the truth", truth.report),
+    Section("Campaigns: how often they tell the truth", campaigns.report, full=True),
     Section("The same algorithm: sweeps", compared(stock.compare), full=True),
     Section(
         "Another algorithm: from the prompt", compared(shell.compare, study.compare), full=True

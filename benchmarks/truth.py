@@ -1,6 +1,8 @@
 """How often a confirmation tells the truth: studies in which no configuration is better.
 
-``python -m benchmarks.truth``. That is the hardest case, for whatever is found is luck: a search of
+``python -m benchmarks.truth``, which prints the tables of benchmarks/campaigns.py, too.
+
+A study in which nothing is better is the hardest case, for whatever is found is luck: a search of
 twice ``top`` trials, the best ``top`` of them with ``n`` fresh seeds, the best mean wins. Beside
 what a confirmation says now stands what it said before there were final seeds: the winner's
 interval by the seeds that chose it, and a paired t interval for each difference to the best, by
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import campaigns
 from sweepmore.statistics.intervals import LEVEL, Floats, gain, half_width, t_quantile, tie_margin
 
 # A share of 5 % is known to ± 0.2 points (two standard errors).
@@ -136,3 +139,4 @@ def row(top: int, seeds: int, name: str, noise: Noise, spread: float = 1.0) -> s
 
 if __name__ == "__main__":
     print(report())
+    print(f"\n{campaigns.report()}")

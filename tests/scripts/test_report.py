@@ -66,6 +66,7 @@ from sweepmore.study.application import Application
 from sweepmore.study.attempts import key_of
 from sweepmore.study.attributes import StudyAttributes, Winner, store, stored
 from sweepmore.study.parts import best_run
+from sweepmore.study.verdict import verdict
 from sweepmore.study.view import view
 from sweepmore.study.winners import TESTED_BEFORE
 from sweepmore.wording import shown_path
@@ -451,6 +452,24 @@ def test_a_list_tells_its_members_apart(outputs: Path) -> None:
     assert sum(row[1] for row in table.rows) == 10
 
 
+def test_a_page_says_each_doubt_once(outputs: Path) -> None:
+    """Its verdict, or a warning; the terminal, which has no warnings, says all in its verdict."""
+    ours = additions(ROOT, None)
+    study = read_study(open_study(outputs, "a"), ours, PLACE)
+    at_end = {**study.answer.params, "optim.lr": 0.1}
+    winner = replace(study.winner or Winner(Path()), params=at_end)
+    attempts = tuple(replace(a, params=at_end) if a is study.answer else a
+                     for a in study.seen.attempts)  # fmt: skip
+    edge = replace(study, winner=winner, seen=replace(study.seen, attempts=attempts))
+    page = study_page(edge, ours)
+    assert any("optim.lr=0.1 is the highest of its range" in each for each in page.warnings)
+    assert "edge" not in page.verdict
+    assert "lr" in verdict(edge.found)
+    assert "at the edge of" in verdict(edge.found)
+    doubted = [each for each in page.warnings if "counting with" in each]
+    assert bool(doubted) != ("counting" in page.verdict)
+
+
 def test_counting_that_is_better_is_a_warning(outputs: Path) -> None:
     ours = additions(ROOT, None)
     page = runs_page([outputs / "runs" / "one"], ours)
@@ -812,12 +831,15 @@ def test_a_page_written_anew_leaves_no_figure_of_the_old_one(tmp_path: Path) -> 
 def test_all_combinations_of_repeats_are_runs_of_a_trial() -> None:
     """Two seeds by three splits are six; and six runs of trial 0 are less noisy than one."""
     one = made_up("s", (2.0, 1.0), (1.5, 1.0))
-    repeats = {"repeats": {"seed": [1, 2], "data.seed": [1, 2, 3]}}
+    seeded = replace(
+        one, attrs=replace(one.attrs, question={**one.question, "config": {"seed": 0}})
+    )
+    one, repeats = seeded, {"repeats": {"seed": [1, 2], "data.seed": [1, 2, 3]}}
     repeated = replace(one, attrs=replace(one.attrs, question={**one.question, **repeats}))
     facts = dict(study_page(repeated, Additions()).facts)
     assert facts["gain over trial 0"] == "+0.5000 (6 runs each, not confirmed)"
-    assert not repeated.may_be_luck
-    assert one.may_be_luck
+    assert "luck" not in study_page(repeated, Additions()).verdict
+    assert "partly by luck" in study_page(one, Additions()).verdict
     winner = Winner(Path("gone"), trial=1, mean=1.75, half_width=0.1, seeds=18, searched=1.5,
                     selection_bias=0.25)  # fmt: skip
     confirmed = dict(study_page(replace(repeated, winner=winner), Additions()).facts)

@@ -23,7 +23,10 @@ CURVES = Curves(
 COMMANDS = Commands(
     study=Command("What the {which} writes:", "python sample.py study={study}{where}"),
     run=Command("New lines from {which}:", "python sample.py run={run}"),
-    number=Command("The number to report, once:", "python evaluate_test.py study={study}{where}"),
+    number=Command(
+        "Evaluate the winner on the test split, which can be done once:",
+        "python evaluate_test.py study={study}{where}",
+    ),
 )
 # The files that define what a loss means: its lines, its examples and how it is averaged.
 EVALUATORS = (

@@ -63,7 +63,7 @@ def challenge(
     Rerun the same command to continue an interrupted challenge. Without a command it begins the
     campaign, which keeps the champion's code, or shows it.
 
-    Example: sweepmore challenge mine -- python train.py optim.lr=0.02
+    Example: sweepmore challenge mine -- python app.py lr=0.02
     """
     from sweepmore.command.confirm import database_of, jobs_of
     from sweepmore.compose.studies import opened_study
@@ -77,12 +77,12 @@ def challenge(
 
     name = campaign_of(champion) or champion
     with opened_study(name, find_place(outputs, storage)) as (given, place):
-        searched = load(database_of(given), searched_name(given.study_name))
+        of_campaign = campaign_of(given.study_name) or given.study_name  # last may be a challenge
+        searched = load(database_of(given), searched_name(of_campaign))
         ground = ground_of(searched, place, jobs or jobs_of(searched))
         rows = printing.Rows(searched.study_name, ground.sign)
         request = challenges.Request(champion, tuple(command), Path.cwd().resolve(), horizon, cap)
         tell = printing.silent() if json else rows.teller
-        before = {c.number for c in challenges_of(searched) if c.verdict is not None}
         try:
             campaign, decided = challenges.run(ground, request, tell)
         finally:
@@ -96,7 +96,6 @@ def challenge(
             printing.print_campaign(searched.study_name, campaign, all_of_them)
         else:
             own = f"{searched.study_name}{CHALLENGE}{decided.number}"
-            is_new = decided.number not in before
-            printing.print_verdict(decided, place.verb("confirm", own), is_new)
+            printing.print_verdict(decided, place.verb("confirm", own), rows.begun)
     if decided is not None:
         raise typer.Exit(CODES[str(decided.verdict)])

@@ -68,7 +68,8 @@ class Ground:
 
     def snapshot(self, number: int) -> Snapshot:
         """The code of a challenge, or of champion 0."""
-        return Snapshot(self.root, self.folder / f"{number:03d}" / CODE)
+        outputs = self.place.outputs.resolve()
+        return Snapshot(self.root, self.folder / f"{number:03d}" / CODE, outputs)
 
     def challenger(self, challenge: Challenge, campaign: Campaign) -> Seeded:
         """The runs of a challenge, by the seeds of the champion that it meets."""
@@ -83,14 +84,15 @@ class Ground:
             return self._typed(made_it, campaign, name, seeds)
         # The winner's command, with the config files of its search and the code of the beginning.
         # The plan is what `as_found` reads in each trial of a study with a custom_search_space.
-        winner = winner_of(self.searched)
-        plan = Plan(1, (winner.trial,) * campaign.cap, seeds, campaign.seed_key)
-        if Plan.kept(self.searched, f"{CHAMPION}{number}") != plan:
+        plan = Plan.kept(self.searched, f"{CHAMPION}{number}")
+        if plan is None:  # kept from now on: a later confirmation may have another winner
+            roots = (winner_of(self.searched).trial,) * campaign.cap
+            plan = Plan(1, roots, seeds, campaign.seed_key)
             plan.write(self.searched, f"{CHAMPION}{number}")
         snapshot = self.snapshot(number)
         typed_in = Path(StudyAttributes.of(self.searched).command.get("folder") or self.root)
         words = of_winner(self.searched, plan, snapshot, self.workers, name)
-        return self._seeded(name, words, snapshot.place(typed_in), number, campaign)
+        return self._seeded(name, words, seeds, snapshot.place(typed_in), number, campaign)
 
     def seeds(self, champion: int, campaign: Campaign) -> tuple[int, ...]:
         """The seeds of a champion, as many as the cap: they are the campaign's, nobody's choice."""
@@ -107,16 +109,21 @@ class Ground:
         typed = of_typed(
             self.searched, snapshot.words(challenge.words), campaign.seed_key, settings, seeds
         )
-        return self._seeded(
-            name, typed, snapshot.folder / challenge.folder, challenge.number, campaign
-        )
+        folder = snapshot.folder / challenge.folder
+        return self._seeded(name, typed, tuple(seeds), folder, challenge.number, campaign)
 
     def _seeded(
-        self, name: str, words: tuple[str, ...], folder: Path, number: int, campaign: Campaign
+        self,
+        name: str,
+        words: tuple[str, ...],
+        seeds: tuple[int, ...],
+        folder: Path,
+        number: int,
+        campaign: Campaign,
     ) -> Seeded:
         end = name.removeprefix(self.searched.study_name).strip(".")
         log = self.folder / f"{number:03d}" / f"{end}.log"
-        return Seeded(name, words, folder, self.snapshot(number), campaign, log)
+        return Seeded(name, words, seeds, folder, self.snapshot(number), campaign, log)
 
 
 def ground_of(searched: optuna.Study, place: Place, jobs: int) -> Ground:
@@ -136,7 +143,7 @@ def turn(folder: Path, waiting: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(waiting, file=sys.stderr, flush=True)
+            print(waiting, file=sys.stderr, flush=True)  # stdout may be JSON
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -156,6 +163,7 @@ def begin(ground: Ground, rules: Rules) -> Campaign:
     used = {*searched_seeds(searched, plan.seed_key), *(s for part in parts for s in part.seeds)}
     snapshot = ground.snapshot(0)
     if not snapshot.exists:
+        shutil.rmtree(snapshot.folder.parent, ignore_errors=True)  # of a command that was killed
         snapshot.take()
     campaign = Campaign(
         horizon=rules.horizon,

@@ -8,6 +8,7 @@ next begins, so the same command continues what a kill has interrupted.
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,8 @@ from sweepmore.confirm.campaign import (
     turn,
     winner_of,
 )
-from sweepmore.confirm.seeded import Runs
+from sweepmore.confirm.seeded import Runs, Seeded
+from sweepmore.confirm.snapshot import Snapshot
 from sweepmore.errors import ConfigError, StudyError, UserError
 from sweepmore.runs.files import write_atomic
 from sweepmore.runs.names import CHALLENGE
@@ -35,12 +37,13 @@ from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.application import Application
 from sweepmore.study.campaigns import Campaign, Challenge, challenges_of, champions_of
 from sweepmore.study.parts import application_of
-from sweepmore.wording import plural
+from sweepmore.wording import plural, shown_path
 
 # What starting a command costs before its first run: Python, Hydra and torch (two cores, 1.5 to 3).
 START_SECONDS = 2.0
 # Not more at once than this, beside the number of workers: most challenges end early (a guess).
 MOST_AT_ONCE = 4
+_MODULE = re.compile(r"[^\W\d][\w.]*")
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def entered(ground: Ground, campaign: Campaign, request: Request) -> Challenge:
     snapshot, of_champion = ground.snapshot(number), ground.snapshot(champion)
     if not of_champion.exists:
         raise lost(searched, champion)
-    shutil.rmtree(snapshot.folder, ignore_errors=True)  # of a command that was killed here
+    shutil.rmtree(snapshot.folder.parent, ignore_errors=True)  # of a command that was killed here
     snapshot.take()
     challenge = Challenge(
         number=number,
@@ -131,6 +134,7 @@ def entered(ground: Ground, campaign: Campaign, request: Request) -> Challenge:
             if same.verdict is None and not ground.snapshot(same.number).exists:
                 ground.snapshot(same.number).take()
             return same
+        refuse_linked(snapshot, request.folder)
         refuse_other_evaluators(ground, campaign, number)
         if len(earlier) >= campaign.horizon:
             raise spent(searched, campaign)
@@ -149,7 +153,7 @@ def settled(ground: Ground, campaign: Campaign, challenge: Challenge, tell: Tell
     theirs = ground.champion(challenge.champion, campaign)
     earlier = [c for c in challenges_of(ground.searched) if c.number != challenge.number]
     before = noise_before(ground, earlier, challenge.champion)
-    had = len(theirs.trained(database).seconds)
+    had = sum(c.champion_runs for c in earlier if c.champion == challenge.champion)
     count = min(campaign.cap, max(2, jobs))
     while True:
         tell.trains("challenger", count)
@@ -162,6 +166,8 @@ def settled(ground: Ground, campaign: Campaign, challenge: Challenge, tell: Tell
         tell.goes_on([*zip(other.values, own.values)][:seeds])
         if decision is not None or own.failure or other.failure:
             break
+        if min(len(own.values), len(other.values)) < count:
+            raise missing(mine if len(own.values) < count else theirs, count)
         count = min(campaign.cap, count + more(own.seconds, jobs))
     decided = ended(challenge, decision, own, other, had)
     decided = replace(
@@ -176,7 +182,7 @@ def settled(ground: Ground, campaign: Campaign, challenge: Challenge, tell: Tell
 def ended(
     challenge: Challenge, decision: Decision | None, own: Runs, other: Runs, had: int
 ) -> Challenge:
-    """The record of a decided challenge. The champion had ``had`` runs before it.
+    """The record of a decided challenge. Earlier ones count ``had`` runs of the champion.
 
     A run that fails or diverges decides where the values before it do not.
     """
@@ -198,6 +204,7 @@ def ended(
         seconds=mean(own.seconds),
         champion_seconds=mean(other.seconds),
         runs=len(own.seconds) + len(other.seconds[had:]),
+        champion_runs=len(other.seconds[had:]),
         spent=sum(own.seconds) + sum(other.seconds[had:]),
         ended=now(),
     )
@@ -227,7 +234,7 @@ def check_words(request: Request, root: Path) -> None:
         problem = f"The study was started in {root}, and this command in {request.folder}."
         cure = f"Go there first: cd {root}"
         raise ConfigError(problem, value=str(request.folder), cure=cure)
-    if {"-m", "--multirun"} & {*words[2:]} or any("hydra.sweeper" in w for w in words):
+    if _is_sweep(words):
         cure = "Give the command of one run, as you would type it, without -m."
         raise ConfigError("A challenge is one configuration, not a sweep.", value=words, cure=cure)
     for override in read_overrides([word for word in words if _is_override(word)], {}):
@@ -244,6 +251,17 @@ def check_seed(words: Sequence[str], seed_key: str) -> None:
             problem = f"{word} chooses the seed."
             cure = "Leave it out: the campaign draws the seeds, the same for both sides."
             raise ConfigError(problem, value=word, cure=cure)
+
+
+def _is_sweep(words: Sequence[str]) -> bool:
+    """Whether the words ask Hydra for a sweep; the -m before a module's name is Python's."""
+    following = [*words[1:], ""]
+    return any(
+        word == "--multirun"
+        or (word == "-m" and not _MODULE.fullmatch(after))
+        or word.lstrip("+~").startswith(("hydra.sweeper", "hydra/sweeper"))
+        for word, after in zip(words, following, strict=True)
+    )
 
 
 def _is_override(word: str) -> bool:
@@ -271,6 +289,14 @@ def refuse_other_rules(campaign: Campaign, request: Request) -> None:
             raise StudyError(problem, value=given, cure=cure)
 
 
+def refuse_linked(snapshot: Snapshot, folder: Path) -> None:
+    """Raise ConfigError where the command's folder is not copied, such as a nested worktree's."""
+    if not snapshot.place(folder).resolve().is_relative_to(snapshot.folder.resolve()):
+        problem = f"{folder} is not part of the code in {snapshot.root}."
+        cure = f"Challenge where the study was started: cd {snapshot.root}"
+        raise ConfigError(problem, value=str(folder), cure=cure)
+
+
 def refuse_other_evaluators(ground: Ground, campaign: Campaign, number: int) -> None:
     """Raise StudyError where files that decide what a value means are not the champion's."""
     application = application_of(ground.searched) or Application()
@@ -282,6 +308,13 @@ def refuse_other_evaluators(ground: Ground, campaign: Campaign, number: int) -> 
             value=other,
             cure="Undo these changes. Values of another evaluator need a campaign of their own.",
         )
+
+
+def missing(seeded: Seeded, count: int) -> StudyError:
+    """The error for a command that ended well without all of its runs."""
+    problem = f"{seeded.name} ended well, but without a value for each of {plural(count, 'seed')}."
+    cure = f"Its output is in {shown_path(seeded.log)}. The same command continues."
+    return StudyError(problem, value=count, cure=cure)
 
 
 def spent(searched: optuna.Study, campaign: Campaign) -> StudyError:

@@ -27,11 +27,13 @@ class Rows:
 
     study: str
     sign: float
+    begun: bool = False  # whether something is trained for it
     shown: int = 0
     status: Status = field(default_factory=lambda: Status("", console=stdout_console()))
 
     def begins(self, campaign: Campaign, challenge: Challenge) -> None:
         """Print whom it meets, and what it changes."""
+        self.begun = True
         number = f"challenge {challenge.number} of at most {campaign.horizon}"
         print(f"campaign {self.study}: {against(challenge)}, {number}")
         print(f"command  {shlex.join(challenge.words)}")

@@ -8,6 +8,8 @@ for as many trials as seeds are wanted so far.
 from __future__ import annotations
 
 import math
+import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +44,8 @@ from sweepmore.wording import shown_path
 
 # How often a child process is looked at, in seconds.
 _LOOK = 0.05
+# What begins a message of ours, but not one of argparse: `app.py: error: …`.
+_OWN_ERROR = re.compile(r"^error: ", re.MULTILINE)
 # How many lines of a failed command's log a message repeats.
 _SHOWN = 12
 
@@ -65,6 +69,7 @@ class Seeded:
 
     name: str  # of the study
     words: tuple[str, ...]  # of a search over the seed, see `asking`
+    seeds: tuple[int, ...]  # in their order
     folder: Path  # where it runs
     snapshot: Snapshot
     campaign: Campaign
@@ -75,7 +80,7 @@ class Seeded:
         if not self._has_begun(database):
             return Runs((), ())
         study = optuna.load_study(study_name=self.name, storage=database)
-        return _runs(view(study).counted, self.campaign.seed_key)
+        return _runs(view(study).counted, self.campaign.seed_key, self.seeds)
 
     def train(self, database: optuna.storages.BaseStorage, count: int, jobs: int) -> Runs:
         """Run the command until ``count`` seeds have ended, and return all their runs.
@@ -106,6 +111,10 @@ class Seeded:
             raise Interrupted(signum)
         if child.returncode:
             raise self._failed(child.returncode, begins, has_begun())
+        if not has_begun():
+            problem = f"The command ended well, but it is no search: {shlex.join(words[:3])} …"
+            cure = "Give the command of a Hydra application, as you would type it for one run."
+            raise StudyError(problem, value=words[0], cure=cure)
 
     def _started(
         self, words: Sequence[str], environment: dict[str, str], log: Any
@@ -131,8 +140,8 @@ class Seeded:
     def _failed(self, code: int, begins: int, has_begun: bool) -> UserError:
         text = self.log.read_bytes()[begins:].decode(errors="replace").strip()
         lines = text.splitlines()
-        if code == UserError.exit_code:  # its own message, which names value and cure
-            *said, cure = text.rpartition("error: ")[2].splitlines()[-_SHOWN:]
+        *said, cure = _OWN_ERROR.split(text)[-1].splitlines()[-_SHOWN:] or [""]
+        if code == UserError.exit_code and said:  # its own message, which names value and cure
             return StudyError("\n".join(said), value=code, cure=cure.strip())
         problem = "\n    ".join([f"The command ended with exit code {code}:", *lines[-_SHOWN:]])
         cure = "Correct it; nothing was trained or recorded."
@@ -220,21 +229,27 @@ def _choice(seed_key: str, seeds: Sequence[int]) -> str:
     return f"{seed_key}=choice({','.join(map(str, seeds))})"
 
 
-def _runs(counted: Sequence[Attempt], seed_key: str) -> Runs:
+def _runs(counted: Sequence[Attempt], seed_key: str, seeds: Sequence[int]) -> Runs:
+    by_seed = {{**each.fixed, **each.params}.get(seed_key): each for each in counted}
+    begun = [seed for seed in seeds if seed in by_seed]
+    last = seeds.index(begun[-1]) + 1 if begun else 0
     values: list[float] = []
-    failure = ""
-    for attempt in sorted(counted, key=lambda attempt: attempt.slot):
-        value = (attempt.values or (math.nan,))[0]
-        if attempt.state is not TrialState.COMPLETE or not math.isfinite(value):
-            seed = {**attempt.fixed, **attempt.params}.get(seed_key)
-            failure = failure or f"with seed {seed} {_ended(attempt)}"
-        elif not failure:
-            values.append(value)
-    return Runs(tuple(values), tuple(a.seconds or 0.0 for a in counted), failure)
+    for seed in seeds[:last]:
+        if failure := _failure(by_seed.get(seed)):
+            return Runs(tuple(values), _seconds(by_seed, begun), f"with seed {seed} {failure}")
+        values.append((by_seed[seed].values or (math.nan,))[0])
+    return Runs(tuple(values), _seconds(by_seed, begun))
 
 
-def _ended(attempt: Attempt) -> str:
-    if attempt.state is TrialState.COMPLETE:
-        return "it diverged"
-    # of a syntax error, the first lines are the place
-    return f"it failed: {(attempt.attrs.error or 'its worker died').splitlines()[-1].strip()}"
+def _seconds(by_seed: Mapping[Any, Attempt], begun: Sequence[int]) -> tuple[float, ...]:
+    return tuple(by_seed[seed].seconds or 0.0 for seed in begun)
+
+
+def _failure(attempt: Attempt | None) -> str:
+    """How a run ended that has no finite value; an empty string for one that has."""
+    if attempt is None:  # and later ones have ended: it was given up
+        return "its worker died again and again"
+    if attempt.state is not TrialState.COMPLETE:
+        # of a syntax error, the first lines are the place
+        return f"it failed: {(attempt.attrs.error or 'its worker died').splitlines()[-1].strip()}"
+    return "" if math.isfinite((attempt.values or (math.nan,))[0]) else "it diverged"

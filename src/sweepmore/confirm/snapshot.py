@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -30,6 +31,8 @@ SUFFIXES |= {".yaml", ".yml", ".toml", ".json", ".cfg", ".ini", ".jinja", ".j2"}
 MOST_BYTES = 1_000_000
 # More files than this are no application's own code; the largest project looked at has 8,000.
 MOST_FILES = 20_000
+# Where a copy says which files were copied: what runs in it may write others.
+_COPIED = ".sweepmore-copied.json"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Snapshot:
 
     root: Path  # of the original
     folder: Path
+    skip: Path | None = None  # a folder below ``root`` that holds no sources, but these copies
 
     @classmethod
     def around(cls, folder: Path) -> Snapshot | None:
@@ -54,7 +58,7 @@ class Snapshot:
 
     def take(self) -> None:
         """Copy the code. Raises ConfigError where there is too much of it."""
-        copied = list(sources(self.root))
+        copied = list(sources(self.root, self.skip))
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.folder.parent / ORIGIN, str(self.root))
         make_whole(self.folder, lambda fresh: _fill(fresh, self.root, copied))
@@ -63,7 +67,7 @@ class Snapshot:
         """Eight hex digits over the copied files and their names."""
         total = hashlib.sha256()
         for name in sorted(self.files()):
-            total.update(f"{name}\0".encode() + (self.folder / name).read_bytes() + b"\0")
+            total.update(f"{name}\0".encode() + _bytes(self.folder / name) + b"\0")
         return total.hexdigest()[:8]
 
     def changed(self, since: Snapshot) -> tuple[str, ...]:
@@ -76,20 +80,33 @@ class Snapshot:
         """The unified diff from an earlier snapshot to this one."""
         lines: list[str] = []
         for name in self.changed(since):
-            before, after = (_lines(each.folder / name) for each in (since, self))
-            lines += difflib.unified_diff(before, after, f"a/{name}", f"b/{name}")
+            old, new = since.folder / name, self.folder / name
+            before = f"a/{name}" if old.exists() else os.devnull
+            after = f"b/{name}" if new.exists() else os.devnull
+            lines += difflib.unified_diff(_lines(old), _lines(new), before, after)
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
     def place(self, path: Path) -> Path:
         """Where a path of the original is in the copy; a path outside the root stays."""
-        return self.folder / path.relative_to(self.root) if _is_in(path, self.root) else path
+        real = path.resolve()
+        return self.folder / real.relative_to(self.root) if _is_in(path, self.root) else path
 
     def words(self, words: Sequence[str]) -> list[str]:
-        """A command's words, with absolute paths of the original replaced by those of the copy."""
-        return [
-            str(self.place(Path(word))) if os.path.isabs(word) and word.endswith(".py") else word
-            for word in words
-        ]
+        """A command's words, with absolute paths of copied files and folders replaced by their
+        copies', also behind ``--flag=``.
+
+        A setting stays: its value may be a part of what tells two configurations apart.
+        """
+        return [self._word(word) for word in words]
+
+    def _word(self, word: str) -> str:
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        placed = self.place(Path(value))
+        if not os.path.isabs(value) or not _is_in(
+            placed, self.folder.resolve()
+        ):  # such as a linked python
+            return word
+        return f"{flag}{equals}{placed}"
 
     def environment(self) -> dict[str, str]:
         """The environment of a command that runs in the copy.
@@ -102,14 +119,10 @@ class Snapshot:
         # Git would otherwise note in its index when it looked at the copy's files.
         return {**os.environ, "PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
 
-    def files(self) -> Iterator[str]:
-        """The names of the copied files, without those that are linked."""
-        for folder, inside, files in os.walk(self.folder):
-            inside[:] = [name for name in inside if not os.path.islink(Path(folder, name))]
-            for name in files:
-                path = Path(folder, name)
-                if not path.is_symlink():
-                    yield str(path.relative_to(self.folder))
+    def files(self) -> list[str]:
+        """The names of the copied files, without those that are linked or were made since."""
+        copied: list[str] = json.loads((self.folder / _COPIED).read_text(encoding="utf-8"))
+        return copied
 
 
 def root_of(folder: Path) -> Path:
@@ -122,11 +135,15 @@ def root_of(folder: Path) -> Path:
     return Path(done.stdout.strip()).resolve() if done.returncode == 0 else folder
 
 
-def sources(root: Path) -> Iterator[Path]:
-    """The files below ``root`` that are copied, relative to it."""
+def sources(root: Path, skip: Path | None = None) -> Iterator[Path]:
+    """The files below ``root`` that are copied, relative to it; none below ``skip``."""
     count = 0
     for folder, inside, files in os.walk(root):
-        inside[:] = sorted(name for name in inside if _may_hold_code(Path(folder, name)))
+        inside[:] = sorted(
+            name
+            for name in inside
+            if Path(folder, name) != skip and _may_hold_code(Path(folder, name))
+        )
         for name in sorted(files):
             path = Path(folder, name)
             if _is_code(path) and not path.is_symlink() and path.stat().st_size <= MOST_BYTES:
@@ -145,8 +162,9 @@ def import_folders(root: Path) -> list[Path]:
     """
     finders = [m for name, m in sys.modules.items() if name.startswith("__editable__")]
     packages = [Path(p) for m in finders for p in getattr(m, "MAPPING", {}).values()]
-    folders = [*(Path(entry) for entry in sys.path if entry), *(each.parent for each in packages)]
-    own = [f.resolve() for f in folders if _is_in(f, root) and f.resolve() != root]
+    # the first entry is this command's own: the working directory, or the folder of its script
+    folders = [*map(Path, sys.path[1:]), *(each.parent for each in packages)]
+    own = [folder.resolve() for folder in folders if _is_in(folder, root)]
     named = [f for f in own if not NOT_SOURCES & {*f.relative_to(root).parts} and f.is_dir()]
     return [
         f for f in dict.fromkeys(named) if not any(p[0] == "." for p in f.relative_to(root).parts)
@@ -167,17 +185,18 @@ def _fill(fresh: Path, root: Path, copied: Sequence[Path]) -> None:
     own = set(copied)
     for folder in sorted(holding):
         (fresh / folder).mkdir(exist_ok=True)
-        for entry in os.scandir(root / folder):
-            name = folder / entry.name
+        for path in (root / folder).iterdir():
+            name = folder / path.name
             if name in own:
-                shutil.copy2(entry.path, fresh / name)
+                shutil.copy2(path, fresh / name)
             # bytecode is made anew: of two versions saved in one second, Python may load the other
-            elif name not in holding and entry.name != "__pycache__":
-                (fresh / name).symlink_to(entry.path)
+            elif name not in holding and path.name != "__pycache__":
+                (fresh / name).symlink_to(path)
+    (fresh / _COPIED).write_text(json.dumps([str(path) for path in copied]), encoding="utf-8")
 
 
 def _may_hold_code(folder: Path) -> bool:
-    is_environment = (folder / "pyvenv.cfg").exists()
+    is_environment = any((folder / mark).exists() for mark in ("pyvenv.cfg", "conda-meta"))
     named = folder.name[0] == "." or folder.name in NOT_SOURCES
     return not (named or is_environment or folder.is_symlink())
 
@@ -195,4 +214,6 @@ def _bytes(path: Path) -> bytes:
 
 
 def _lines(path: Path) -> list[str]:
-    return _bytes(path).decode("utf-8", "replace").splitlines(keepends=True)
+    """Lines as Git counts them; two files that differ have different ones, whatever they hold."""
+    lines = _bytes(path).decode("utf-8", "backslashreplace").split("\n")
+    return [f"{line}\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]

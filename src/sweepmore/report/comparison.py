@@ -87,7 +87,7 @@ def _answer(facts: Sequence[tuple[str, str]]) -> str:
     label, text = facts[0]
     if label.endswith(" is"):
         return f"{label} {text}."
-    return f"{label[0].upper()}{label[1:]}: {text}. Not all are confirmed, so it may be luck."
+    return f"{label[0].upper()}{label[1:]}: {text}."
 
 
 def _told(value: Any) -> str:

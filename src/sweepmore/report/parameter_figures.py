@@ -113,14 +113,21 @@ def slices(
 
 
 def parallel(
-    view: StudyView, space: Mapping[str, Mapping[str, Any]], metric: str, answer: int | None = None
+    view: StudyView,
+    space: Mapping[str, Mapping[str, Any]],
+    metric: str,
+    shares: Mapping[str, float],
+    answer: int | None = None,
 ) -> Chart | None:
     """Return parallel coordinates: a line for each complete trial, a scale for each parameter.
 
-    The last scale is the value, the better end on top; its outliers stand at the worse end. Scales
-    of the parameters reach as far as the trials. None with fewer than two parameters or trials.
+    The scales of parameters reach as far as the trials. The more of the value one explains by its
+    ``shares``, the closer to the value it is: lines show only how two neighbours go together. The
+    last scale is the value, the better end on top; its outliers stand at the worse end. None with
+    fewer than two parameters or trials.
     """
     names = [name for name in space if all(name in a.params for a in view.ranked)]
+    names.sort(key=lambda name: shares.get(name, 0.0))
     if len(names) < 2 or len(view.ranked) < 2:
         return None
     chosen = view.ranked[:MOST_LINES]
@@ -145,6 +152,8 @@ def parallel(
     ]  # fmt: skip
     best = "the best trial" if tenth == 1 else f"the best {tenth}"
     subtitle = f"n = {plural(len(chosen), 'trial')}; in colour {best}, in orange the marked one"
+    if shares:
+        subtitle += f"; beside {metric} the most important parameter"
     return Chart("parallel", _shared(chosen[:tenth], names), "", metric, curves=curves,
                  scales=scales, better=None, subtitle=subtitle)  # fmt: skip
 

@@ -94,13 +94,6 @@ class Study:
         return searched_name(self.seen.name) == self.seen.name
 
     @property
-    def may_be_luck(self) -> bool:
-        """Whether the best trial may owe its place to its seed: one seed a trial, unconfirmed."""
-        seeds = "seed" in (self.question.get("repeats") or {})
-        single_objective = len(self.seen.directions) == 1
-        return self.winner is None and not seeds and single_objective and self.is_search
-
-    @property
     def winning_run(self) -> Path:
         """Return the folder of the confirmed winner's run, or else of the best trial's first."""
         return self.winner.run if self.winner else run_of(self.best)

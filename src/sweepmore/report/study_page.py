@@ -42,7 +42,7 @@ def study_page(study: Study, additions: Additions) -> Page:
         Section("How the search went", pictures=[Picture([history])]),
         trials_section(study),
     ]
-    lines = parameter_figures.parallel(view, study.question["space"], metric, answer)
+    lines = parameter_figures.parallel(view, study.question["space"], metric, study.shares, answer)
     if lines is not None:
         evidence.insert(1, Section("All trials at once", pictures=[Picture([lines])]))
     if len(view.directions) > 1:
@@ -65,7 +65,7 @@ def study_page(study: Study, additions: Additions) -> Page:
         warnings=[*warnings_of(study), *remarks.warnings],
         sections=[*evidence, *remarks.sections],
         commands=commands_of(study, additions),
-        verdict=verdict(study.found, *remarks.clauses),
+        verdict=verdict(study.found, *remarks.clauses, edges=False),
         number=number_of(study),
         chips=[*chips_of(study), *remarks.chips],
     )
@@ -161,7 +161,10 @@ def facts_of(study: Study) -> list[tuple[str, str]]:
 
 
 def warnings_of(study: Study) -> list[str]:
-    """Return what makes a study's answer doubtful, a sentence each."""
+    """Return what makes a study's answer doubtful, a sentence each.
+
+    That one run each is partly luck is said by the verdict, beside the value.
+    """
     view, space = study.seen, searched(study.question)
     # first what makes the answer out of date, then what limits it, then trials that were lost
     warnings = [] if study.since is None else [study.since[0]]
@@ -183,10 +186,5 @@ def warnings_of(study: Study) -> list[str]:
         warnings.append(
             f"{again} of {counted} have the parameters of an earlier one: with the same seed they "
             "tell nothing new"
-        )
-    if study.may_be_luck:
-        warnings.append(
-            "one seed a trial, and the best of many is partly luck: "
-            "sweepmore confirm tells how much"
         )
     return warnings

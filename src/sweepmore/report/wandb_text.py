@@ -50,7 +50,7 @@ class Subject:
             sign=study.sign,
         )
         warnings = [*warnings_of(study), *told.warnings]
-        return cls(study, verdict(study.found, *told.clauses), runs, warnings)
+        return cls(study, verdict(study.found, *told.clauses, edges=False), runs, warnings)
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ tests see Jennison and Turnbull 2000). Discarding early can only make fewer erro
 
 The test bears noise of any size on both sides, and skewed noise that is equal on both sides. It
 does not bear noise that is skewed and unequal, so skewed noise is decided more strictly, see
-``looks``. How often campaigns tell the truth is simulated by benchmarks/truth.py.
+``looks``. How often campaigns tell the truth is simulated by benchmarks/campaigns.py.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ Verdict = Literal["keep", "discard", "undecided"]
 # Where a challenge may be decided for the challenger: shares of the cap, and of its error. Of the
 # schedules tried, this one keeps large gains after half of the seeds and loses least power.
 SCHEDULE = ((1 / 2, 0.1), (3 / 4, 0.3), (1.0, 0.6))
-# With skewed noise there is one look, at the cap, at this share of the error.
-STRICT = 0.1
-# Skewed noise with standard deviations this far apart is left undecided.
-MOST_UNEQUAL = 2.0
+# With skewed noise there is one look, at the cap, at this share of the error: the largest of those
+# tried (1 to 0.003) with which 95 % of campaigns of no-ops keep none up to three times the noise.
+STRICT = 0.005
+# Skewed noise that is so many times as large on the side that fakes gains is left undecided: with
+# such noise, 93 to 95 % of campaigns would keep none, and with more fewer.
+MOST_UNEQUAL = 4.0
 # Fewer values say nothing about a shape.
 FEWEST_FOR_SHAPE = 5
 # A skewness that is so many standard errors from 0 counts; of normal noise 5 % does.
@@ -89,11 +91,16 @@ class Skewness:
 
 def _skewness(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
     n, centred = len(values), values - values.mean()
-    deviation = float(values.std(ddof=1))
+    deviation = _deviation(values)
     weight = (n - 2) * (n + 1) * (n + 3) / (6 * n * (n - 1))
     if not deviation:
         return 0.0, 0.0
     return float((centred**3).sum()) / deviation**3 * n / ((n - 1) * (n - 2)), weight
+
+
+def _deviation(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """Exactly 0 where all values are equal: rounding makes some of their means differ from them."""
+    return float(values.std(ddof=1)) if np.ptp(values) else 0.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,9 @@ def decide(
     """Decide between values of the same seeds, in the order of the seeds; None asks for another.
 
     ``sign`` is 1 where a lower value is better, else -1. ``before`` is the skewness of noise as
-    earlier runs of the campaign show it. Values that come after the decision change nothing.
+    other runs of the campaign show it: these values are added here. Those that come after the
+    decision change nothing. What a run means that diverged is the caller's to say: values are
+    finite, or ``ValueError``.
     """
     for n in range(2, min(len(champion), len(challenger), rules.cap) + 1):
         decision = _at(champion[:n], challenger[:n], sign, rules, before)
@@ -137,34 +146,40 @@ def _at(
     before: Skewness,
 ) -> Decision | None:
     n = len(champion)
+    if not np.isfinite([champion, challenger]).all():
+        raise ValueError(f"values of {n} seeds are finite: {champion[-1]}, {challenger[-1]}")
     gains = sign * (np.asarray(champion) - np.asarray(challenger))
-    mean, deviation = float(gains.mean()), float(gains.std(ddof=1))
+    mean, deviation = float(gains.mean()), _deviation(gains)
     gain = Interval(mean, always_valid(n, rules.cap) * deviation / math.sqrt(n))
     if not gains.any():
         return Decision("discard", "identical: the same values under every seed", n, gain)
     if mean <= 0:
         return Decision("discard", "no better on average", n, gain)
-    # At a look, keep what passes. Skewed noise has fewer looks, and at the last one it says so.
+    if n not in rules.looks(skewed=False):
+        return None
+    # At a look, keep what passes. Skewed noise has the last one alone, and there it says so.
     skewness = before + Skewness.of([champion, challenger])
     looks, skewed = rules.looks(skewness.is_sure), ""
     if skewness.is_sure:
         skewed = f"; noise is skewed ({skewness.value:+.1f}), so the test was stricter"
     passes = n in looks and mean * math.sqrt(n) >= t_quantile(1 - looks[n], n - 1) * deviation
-    apart = unequal(champion, challenger)
+    # Noise with a tail of bad runs fakes gains where it is the challenger's.
+    sides = (challenger, champion) if sign * skewness.value > 0 else (champion, challenger)
+    apart = unequal(*sides)
     if passes and not (skewed and apart > MOST_UNEQUAL):
         return Decision("keep", f"better beyond the noise of {n} seeds{skewed}", n, gain)
     if n < rules.cap:
         return None
     if passes:
-        reason = f"noise is skewed, and {apart:.1f} times as large on one side: no test bears that"
+        reason = f"noise is skewed, and on one side {apart:.1f} times as large: no test bears that"
         return Decision("undecided", reason, n, gain)
     return Decision("undecided", f"perhaps better, but not surely after {n} seeds{skewed}", n, gain)
 
 
 def unequal(first: Sequence[float], second: Sequence[float]) -> float:
-    """The larger standard deviation of the two over the smaller one; infinite over zero."""
-    low, high = sorted(float(np.std(values, ddof=1)) for values in (first, second))
-    if not high:
+    """The standard deviation of the first over that of the second; infinite over zero."""
+    high, low = (_deviation(np.asarray(values)) for values in (first, second))
+    if not high and not low:
         return 1.0
     return high / low if low else math.inf
 

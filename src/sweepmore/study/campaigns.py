@@ -82,6 +82,7 @@ class Challenge:
     seconds: float | None = None  # of one run of the challenger, mean
     champion_seconds: float | None = None
     runs: int = 0
+    champion_runs: int = 0  # of them
     spent: float = 0.0  # seconds
     ended: str | None = None  # UTC
 

@@ -32,7 +32,7 @@ class Terms:
         cls, question: Mapping[str, Any], application: Application, params: Mapping[str, Any]
     ) -> Self:
         """The terms of a study with this question, for a trial with ``params``."""
-        settings = {**question["config"], **params}
+        settings = {**question["config"], **_fixed(question["space"]), **params}
         directions = question["direction"]
         direction = directions if isinstance(directions, str) else directions[0]
         name = application.objectives[0] if application.objectives else "objective"
@@ -67,6 +67,12 @@ def check_terms(question: Mapping[str, Any], application: Application) -> None:
             value=changed,
             cure="Challenge on the champion's terms. For other terms, confirm a study of its own.",
         )
+
+
+def _fixed(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that a search has one value for, such as those of a champion that runs again."""
+    choices = {key: each.get("attributes", {}).get("choices", ()) for key, each in space.items()}
+    return {key: values[0] for key, values in choices.items() if len(values) == 1}
 
 
 def _shown(value: Any) -> str:

@@ -95,8 +95,12 @@ def found_in(study: optuna.Study) -> Found:
     )
 
 
-def verdict(found: Found, *more: str) -> str:
-    """Return the sentence, with further clauses of the application behind ours."""
+def verdict(found: Found, *more: str, edges: bool = True) -> str:
+    """Return the sentence, with further clauses of the application behind ours.
+
+    Without ``edges`` it leaves out which parameters are at the edge of their range: for a page that
+    says so among its warnings.
+    """
     seen = found.seen
     if not seen.ranked:
         return f"No trial is complete{_ends(seen)}."
@@ -104,8 +108,8 @@ def verdict(found: Found, *more: str) -> str:
         front, number = len(seen.front), plural(len(seen.ranked), "trial")
         beaten = "is" if front == 1 else "are"
         return _sentence(f"{front} of {number} {beaten} beaten by none in every objective", *more)
-    better = better_than_winner(found.challenges)
-    return _sentence(_head(found), _gained(found), better, _edges(found), *more)
+    better, ends = better_than_winner(found.challenges), _edges(found) if edges else ""
+    return _sentence(_head(found), _gained(found), better, ends, *more)
 
 
 def _head(found: Found) -> str:

@@ -202,12 +202,17 @@ class TestParallel:
         "act": {"attributes": {"choices": ["relu", "tanh", "gelu"]}},
     }
 
-    def chart(self, *rows: tuple[float, float, str], answer: int | None = None) -> Chart:
+    def chart(
+        self,
+        *rows: tuple[float, float, str],
+        answer: int | None = None,
+        shares: Mapping[str, float] | None = None,
+    ) -> Chart:
         trials = [
             attempt(k, value, params={"lr": lr, "act": act})
             for k, (value, lr, act) in enumerate(rows)
         ]
-        drawn = parallel(study(*trials), self.SPACE, "loss", answer)
+        drawn = parallel(study(*trials), self.SPACE, "loss", shares or {}, answer)
         assert drawn is not None
         return drawn
 
@@ -223,6 +228,25 @@ class TestParallel:
         assert [text for _, text in chart.scales[2].ticks] == ["1", "3"]
         assert [curve.style for curve in chart.curves] == ["winner", "other", "other"]
 
+    def test_the_most_important_is_beside_the_value(self) -> None:
+        rows = [(1.0, 0.1, "tanh"), (3.0, 0.01, "relu")]
+        chart = self.chart(*rows, shares={"lr": 0.7, "act": 0.2})
+        assert [scale.name for scale in chart.scales] == ["act", "lr", "loss"]
+        assert list(chart.curves[0].y) == pytest.approx([0.5, 1.0, 1.0])  # tanh, 0.1, the best
+        assert chart.subtitle.endswith("; beside loss the most important parameter")
+
+    @pytest.mark.parametrize("narrow", [False, True])
+    def test_the_marked_line_is_on_top_of_faint_ones(self, narrow: bool) -> None:
+        """On a phone the scales lie below each other, the better end at the right."""
+        rows = [(float(k), 0.01 * (k + 1), "relu" if k else "gelu") for k in range(30)]
+        lines = drawing.draw([self.chart(*rows)], narrow=narrow).axes[0].get_lines()[:30]
+        alphas = [line.get_alpha() or 0.0 for line in lines]
+        assert alphas == sorted(alphas)
+        assert max(alphas[:27]) < 0.3
+        assert alphas[-1] == 1.0
+        ends = [np.asarray(line.get_xdata() if narrow else line.get_ydata())[-1] for line in lines]
+        assert ends[-1] == max(ends) == 1.0
+
     def test_the_confirmed_winner_is_marked(self) -> None:
         chart = self.chart((1.0, 0.1, "tanh"), (3.0, 0.01, "relu"), answer=1)
         assert {curve.trial: curve.style for curve in chart.curves} == {0: "best", 1: "winner"}
@@ -233,7 +257,7 @@ class TestParallel:
 
     def test_a_single_parameter_has_no_parallel_coordinates(self) -> None:
         seen = study(attempt(0, 1.0, params={"lr": 0.1}), attempt(1, 2.0, params={"lr": 0.2}))
-        assert parallel(seen, {"lr": self.SPACE["lr"]}, "loss") is None
+        assert parallel(seen, {"lr": self.SPACE["lr"]}, "loss", {}) is None
 
     def test_lines_are_linked_with_their_trials(self) -> None:
         chart = self.chart((1.0, 0.1, "tanh"), (3.0, 0.01, "relu"))
