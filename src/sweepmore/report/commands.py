@@ -8,7 +8,8 @@ from pathlib import Path
 from sweepmore.compose.question import digest
 from sweepmore.report.additions import Additions, is_spent
 from sweepmore.report.study import Study
-from sweepmore.runs.names import searched_name
+from sweepmore.runs.names import CHALLENGE, searched_name
+from sweepmore.study.campaigns import champions_of
 from sweepmore.study.seeds import seed_key
 from sweepmore.sweep.command_lines import command_for_more, command_line
 from sweepmore.wording import plural
@@ -30,7 +31,11 @@ def commands_of(study: Study, additions: Additions) -> list[tuple[str, str]]:
     commands = list[tuple[str, str]]()
     root = additions.scripts or (None if application.root is None else Path(application.root))
     words = {"study": shlex.quote(study.seen.name), "where": place.settings(root)}
-    if study.since is not None:
+    if champion := champions_of(study.challenges)[-1]:
+        kept = f"{study.seen.name}{CHALLENGE}{champion}"
+        what = f"The number to report of challenge {champion}, over fresh seeds:"
+        commands.append((what, place.verb("confirm", kept)))
+    elif study.since is not None:
         what = "What was found since, into the same confirmation:"
         commands.append((what, study.since[1]))
     elif (
