@@ -18,9 +18,9 @@ import optuna
 
 from sweepmore.compose.studies import opened
 from sweepmore.errors import UserError
-from sweepmore.process.machine import cores, processor
+from sweepmore.process.machine import cores, processor, this_machine, told
+from sweepmore.process.placement import Machine, Placement, most_workers, share_of
 from sweepmore.runs.places import Place
-from sweepmore.sweep.processes import visible_gpus
 from sweepmore.wording import plural, shown_path
 
 # Distributions that sweepmore needs, and extras with what they bring.
@@ -60,7 +60,9 @@ def checks(place: Place) -> Iterator[Check]:
     for name in ("sweepmore", *NEEDED):
         yield distribution(name)
     yield Check("machine", "ok", f"{plural(cores(), 'core')}; {processor()}")
-    yield gpus()
+    machine = this_machine()
+    yield Check("GPUs", "ok", ", ".join(machine.gpus) or "none found")
+    yield workers(machine)
     yield storage(place)
     yield file_system(place)
     for extra, names in EXTRAS.items():
@@ -91,10 +93,15 @@ def extra_of(extra: str, names: tuple[str, ...]) -> Check:
     return Check(f"[{extra}]", "ok", ", ".join(f"{k} {v}" for k, v in found.items()))
 
 
-def gpus() -> Check:
-    """Name the GPUs that workers would share."""
-    names = visible_gpus()
-    return Check("GPUs", "ok", ", ".join(names) or "none found")
+def workers(machine: Machine) -> Check:
+    """Show what hydra.sweeper.n_jobs=auto would give here, by default and where GPUs are shared."""
+    most = most_workers(machine, Placement())
+    first = share_of(machine, Placement(), 0, most).as_json()
+    found = f"n_jobs=auto: {most}, the first with {told(first)}"
+    if machine.gpus:
+        quarter = Placement(gpu=0.25)
+        found += f"; with placement={quarter}: {most_workers(machine, quarter)}"
+    return Check("workers", "ok", found)
 
 
 def storage(place: Place) -> Check:
