@@ -135,7 +135,7 @@ class TestOutOfMemory:
     @pytest.mark.parametrize(
         ("words", "large"),
         [
-            (("x=range(0,6)", ":placement={gpu: 0.5}", ":n_jobs=2", "fails_from=1"), 1),
+            (("x=range(0,14)", ":placement={gpu: 0.5}", ":n_jobs=2", "fails_from=1"), 1),
             pytest.param(
                 ("x=range(0,24)", QUARTER, ":n_jobs=8", "fails_from=6"),
                 6,
@@ -154,7 +154,7 @@ class TestOutOfMemory:
             out, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, out + err
         trials = app.trials()
-        assert slots_of(trials) == list(range(24 if large > 1 else 6))
+        assert slots_of(trials) == list(range(24 if large > 1 else 14))
         first = [t for t in trials if crowded(t)]
         again = [t for t in trials if t.user_attrs.get("alone")]
         assert all(t.state is TrialState.FAIL for t in first)
@@ -265,8 +265,8 @@ def crowded(trial: optuna.trial.FrozenTrial) -> bool:
     return trial.user_attrs.get("reason") == "out_of_memory" and not trial.user_attrs.get("alone")
 
 
-# A worker that takes one of the four shares of its GPU, if one is free, and ends as it is told. The
-# first eight wait for each other, so that all shares are taken.
+# A worker that takes one of the four shares of its GPU, if one is free, and ends as it is told,
+# after a while. The first eight wait for each other, so that all shares are taken.
 WORKER = """
 cd "$1"
 for share in 1 2 3 4; do
@@ -276,9 +276,10 @@ for share in 1 2 3 4; do
 done
 [ -e "here-$$" ] || echo "$CUDA_VISIBLE_DEVICES" >> exceeded
 while [ "$(ls -d here-* | wc -l)" -lt 8 ]; do sleep 0.01 9>&-; done
-case "$2" in
+sleep "$2" 9>&-
+case "$3" in
     killed) kill -9 $$ ;;
-    *) exit "$2" ;;
+    *) exit "$3" ;;
 esac
 """
 ENDS = ("killed", "1", "130", "killed")
@@ -297,7 +298,8 @@ class Racers(Processes):
         slot = len(self.study.trials)
         self.study.add_trial(create_trial(value=0.0, user_attrs={"slot": slot}))
         end = self.rng.choice(ENDS) if slot < STARTS - 8 else "0"
-        return ["sh", "-c", WORKER, "sh", str(self.shared.folder), end]
+        while_working = f"{self.rng.uniform(0, 0.2):.3f}"  # so that they end in any order
+        return ["sh", "-c", WORKER, "sh", str(self.shared.folder), while_working, end]
 
 
 @pytest.mark.parametrize(
