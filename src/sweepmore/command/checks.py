@@ -18,9 +18,10 @@ import optuna
 
 from sweepmore.compose.studies import opened
 from sweepmore.errors import UserError
-from sweepmore.process.machine import cores, processor, this_machine, told
+from sweepmore.process.machine import cores, processor, this_machine
 from sweepmore.process.placement import Machine, Placement, most_workers, share_of
 from sweepmore.runs.places import Place
+from sweepmore.sweep.preview import shown_shares
 from sweepmore.wording import plural, shown_path
 
 # Distributions that sweepmore needs, and extras with what they bring.
@@ -95,13 +96,12 @@ def extra_of(extra: str, names: tuple[str, ...]) -> Check:
 
 def workers(machine: Machine) -> Check:
     """Show what hydra.sweeper.n_jobs=auto would give here, by default and where GPUs are shared."""
-    most = most_workers(machine, Placement())
-    first = share_of(machine, Placement(), 0, most).as_json()
-    found = f"n_jobs=auto: {most}, the first with {told(first)}"
-    if machine.gpus:
-        quarter = Placement(gpu=0.25)
-        found += f"; with placement={quarter}: {most_workers(machine, quarter)}"
-    return Check("workers", "ok", found)
+    by_default, quarter = Placement(), Placement(gpu=0.25)
+    n_jobs = most_workers(machine, by_default)
+    shares = [share_of(machine, by_default, seat, n_jobs) for seat in range(n_jobs)]
+    shared = most_workers(machine, quarter)
+    more = f"; with placement={quarter}: {shared}" if shared else ""
+    return Check("workers", "ok", f"n_jobs=auto: {shown_shares(shares)}{more}")
 
 
 def storage(place: Place) -> Check:
