@@ -173,6 +173,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     choice = config.hydra.runtime.choices.get("hydra/sweeper/sampler")
     plain["sampler"] = own_sampler(plain.get("sampler"), choice)
     seed = _retired_seed(plain.pop("seed", None))
+    _check_kind_of_placement(plain.get("placement"))
     settings = build(Settings, plain, "hydra.sweeper.")
     # what is searched and repeated
     loader = context.config_loader
@@ -293,6 +294,13 @@ def _check_repeats(settings: Settings, space: Space) -> None:
                 value=key,
                 cure="A repeated setting is averaged over, never optimised. Keep one of the two.",
             )
+
+
+def _check_kind_of_placement(placement: Any) -> None:
+    if placement is not None and not isinstance(placement, Mapping):
+        problem = f"hydra.sweeper.placement={placement} does not say what a worker takes of what."
+        cure = "Give hydra.sweeper.placement={gpu: 0.25}, {cpu: 4}, or both."
+        raise ConfigError(problem, value=placement, cure=cure)
 
 
 def _check_placement(settings: Settings) -> None:

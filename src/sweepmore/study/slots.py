@@ -81,13 +81,16 @@ def is_all_taken(snapshot: StudyView, n_trials: int, fixed: FixedParams) -> bool
     return next(fixed(_first_free(snapshot), _tried(snapshot)), None) is None
 
 
-def claim(study: optuna.Study) -> Attempt | None:
-    """Claim the next waiting trial for this process; None where there is none. Never blocks."""
+def claim(study: optuna.Study, placed: Mapping[str, Any] | None = None) -> Attempt | None:
+    """Claim the next waiting trial for this process; None where there is none. Never blocks.
+
+    ``placed`` is what this process has of its machine.
+    """
     storage = storage_of(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         if TrialAttributes.read(trial.user_attrs).slot is None:
             continue  # another program enqueued it: it is not part of our budget
-        claim = TrialAttributes(owner=this_process(), lease=time.time())
+        claim = TrialAttributes(owner=this_process(), lease=time.time(), placed=placed)
         if not start(storage, id_of(trial), claim.written()):
             continue
         claimed = attempt_of(storage.get_trial(id_of(trial)))

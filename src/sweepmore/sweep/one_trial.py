@@ -98,7 +98,7 @@ class OneTrial:
         # Say where the trial lies and which code runs it, before anything can fail.
         place, claimed = self.place, self.claimed
         self._move_to(place.shared.folder / f"{claimed.attempt.root:04d}")
-        claimed.write(TrialAttributes(code=place.shared.code, placed=place.seat.placed))
+        claimed.write(TrialAttributes(code=place.shared.code))
         try:
             values = self._values()
         # This process is stopping: another worker begins the trial again.

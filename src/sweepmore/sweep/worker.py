@@ -149,7 +149,7 @@ class Worker:
                 self.seat.leave(self.stop)
                 return
             # As a rule: take the next trial that waits, and run it to its end.
-            attempt = slots.claim(self.study)
+            attempt = slots.claim(self.study, self.seat.placed)
             if attempt is not None:
                 self._work_while_mine(attempt, place, watch)
                 worked = looked = time.monotonic()

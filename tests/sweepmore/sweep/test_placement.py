@@ -62,6 +62,7 @@ class TestSettings:
             (QUARTER, ":n_jobs=9"): "n_jobs=9 asks for more.\n  Give n_jobs=auto, a number up to 8",
             (":placement={gpu: 3}", ":n_jobs=auto"): "{gpu: 3} leaves room for 0 workers here (2",
             (":placement={gpu: 1.5}",): "placement.gpu=1.5 is neither a share nor a number of GPUs",
+            (":placement=0.25",): "Give hydra.sweeper.placement={gpu: 0.25}, {cpu: 4}, or both.",
             (":placement={gpu: 0}",): "placement.gpu=0.0 is out of range",
             (":placement={gpus: 1}",): "Unknown key hydra.sweeper.placement.gpus=1",
             (":placement={cpu: 999}",): "{cpu: 999} leaves room for 0 workers here",
@@ -82,6 +83,10 @@ class TestSettings:
         words = ("x=1,2", QUARTER, ":n_jobs=auto", ":dry=true")
         hidden = {**two_gpus, "CUDA_VISIBLE_DEVICES": ""}
         assert "(no GPU, " in app.refused(*words, env=hidden)
+        parts = {**two_gpus, "CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}
+        assert "CUDA uses one MIG instance" in app.refused(
+            "x=1,2", ":placement={gpu: 2}", env=parts
+        )
         only = {**two_gpus, "CUDA_VISIBLE_DEVICES": "1"}
         assert "workers  4 local processes, 4 on GPU 1, " in app.ok(*words, env=only)
 
