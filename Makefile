@@ -17,7 +17,7 @@ export PYTEST_DEBUG_TEMPROOT := $(shell \
   test "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 2000000 2>/dev/null && echo /dev/shm)
 
 # pytest's -m for every change; make test also leaves out the system tests (pyproject.toml)
-EVERY := not slow and not faults and not postgres and not slurm and not wandb
+EVERY := not slow and not faults and not postgres and not slurm and not wandb and not gpu
 # tests of the sweeper and of what it uses from Hydra, without those of lost files and databases
 SWEEPER_TESTS := $(addprefix tests/,$(addprefix sweepmore/,compose sweep study storage process \
   test_values.py) scripts/test_train_sweeps.py scripts/test_bad_input.py)
@@ -28,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup run test test-all test-system test-hydra14 test-slow test-faults test-postgres \
-  test-slurm test-wandb bench bench-full docs lock audit clean ci-packages
+  test-slurm test-wandb test-gpu bench bench-full docs lock audit clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
@@ -37,6 +37,7 @@ help:
 	@echo "make test-slow  the tests that train for minutes"
 	@echo "make test-postgres  several machines, with a PostgreSQL server that the tests start"
 	@echo "make test-slurm sweeps on a one-node Slurm that the tests start; needs root, slurm-wlm and munge"
+	@echo "make test-gpu   the same losses on a GPU, and workers that share one; skips where there is none"
 	@echo "make test-wandb a round trip on W&B's service; needs WANDB_API_KEY"
 	@echo "make test-faults faults at every point of writing, kills, races, fuzzing"
 	@echo "make bench      measure benchmarks/RESULTS.md again"
@@ -91,6 +92,10 @@ test-slurm: setup
 # -rs says, without a key, that nothing was tested
 test-wandb: setup
 	@$(BIN)/python -m pytest -rs -m wandb tests/servers/test_wandb_service.py
+
+# -rs says, without a GPU, that nothing was tested
+test-gpu: setup
+	@$(BIN)/python -m pytest -rs -m gpu tests/servers/test_gpu.py
 
 # the same environment except Hydra: the second venv finds all other packages in the first
 HYDRA14 := .venv-hydra14

@@ -30,6 +30,7 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 # cores); a new one belongs here once it takes longer than the last.
 LONGEST = (
     "faults/test_points", "faults/test_soak", "sweepmore/sweep/test_outcomes",
+    "sweepmore/sweep/test_placement",
     "scripts/test_report", "sweepmore/sweep/test_search", "sweepmore/sweep/test_resume",
     "sweepmore/sweep/test_stops", "faults/test_losses", "docs/test_first_minutes",
     "sweepmore/process/test_invocation", "sweepmore/sweep/test_launchers",

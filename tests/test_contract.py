@@ -103,6 +103,7 @@ PLUGIN_LOADS = {
     "hydra_plugins.sweepmore_sweeper",
     "sweepmore",
     *(f"sweepmore.{name}" for name in ("errors", "importing", "typed")),
+    *(f"sweepmore.{name}" for name in ("process", "process.placement")),
     *(f"sweepmore.{name}" for name in ("statistics", "statistics.directions")),
     *(f"sweepmore.{name}" for name in ("compose", "compose.keys", "compose.samplers")),
 }

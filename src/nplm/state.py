@@ -101,7 +101,7 @@ def resume(config: Config, splits: Splits, saved: Checkpoint) -> State:
     if state.average is not None:
         state.average.load(saved.part("ema"))
     state.generator.set_state(saved.tensors["minibatches"])
-    state.losses = list(saved.tensors.get("losses", []))
+    state.losses = [loss.to(state.device) for loss in saved.tensors.get("losses", [])]
     state.step, state.seconds = about["step"], about["seconds"]
     state.smoothed, state.dev_loss = about["smoothed"], about["dev_loss"]
     state.best_loss = math.inf if about["best_loss"] is None else about["best_loss"]

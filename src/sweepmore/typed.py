@@ -96,6 +96,9 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
+        words = [w for a in arguments if typing.get_origin(a) is typing.Literal for w in a.__args__]
+        if isinstance(value, str) and value in words:
+            return value
         return _typed(next(a for a in arguments if a is not type(None)), value, key)
     if origin is typing.Literal:
         if value in arguments:

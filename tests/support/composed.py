@@ -22,6 +22,7 @@ from nplm.config import from_hydra
 from sweepmore.compose import cli
 from sweepmore.compose.composing import composing, resolved
 from sweepmore.compose.hydra_internals import VERSION_BASE
+from sweepmore.compose.settings import Sweep
 from sweepmore.compose.settings import read as settings_of_a_sweep
 from sweepmore.sweep.checks import check_named
 from tests.support.helpers import ROOT
@@ -76,3 +77,12 @@ def check_setting(key: str, value: Any) -> None:
         check_named(settings_of_a_sweep(words, config, context))
     finally:
         config.hydra.sweeper = kept
+
+
+def swept(words: list[str], **keys: Any) -> Sweep:
+    """What the sweeper reads from a command with these keys of ``hydra.sweeper``."""
+    config, context = sweeper()
+    config = copy.deepcopy(config)
+    for key, value in keys.items():
+        config.hydra.sweeper[key] = value
+    return settings_of_a_sweep(words, config, context)

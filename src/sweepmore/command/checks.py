@@ -18,9 +18,10 @@ import optuna
 
 from sweepmore.compose.studies import opened
 from sweepmore.errors import UserError
-from sweepmore.process.machine import cores, processor
+from sweepmore.process.machine import cores, processor, this_machine
+from sweepmore.process.placement import Machine, Placement, most_workers, share_of
 from sweepmore.runs.places import Place
-from sweepmore.sweep.processes import visible_gpus
+from sweepmore.sweep.preview import shown_shares
 from sweepmore.wording import plural, shown_path
 
 # Distributions that sweepmore needs, and extras with what they bring.
@@ -60,7 +61,9 @@ def checks(place: Place) -> Iterator[Check]:
     for name in ("sweepmore", *NEEDED):
         yield distribution(name)
     yield Check("machine", "ok", f"{plural(cores(), 'core')}; {processor()}")
-    yield gpus()
+    machine = this_machine()
+    yield Check("GPUs", "ok", ", ".join(machine.gpus) or "none found")
+    yield workers(machine)
     yield storage(place)
     yield file_system(place)
     for extra, names in EXTRAS.items():
@@ -91,10 +94,14 @@ def extra_of(extra: str, names: tuple[str, ...]) -> Check:
     return Check(f"[{extra}]", "ok", ", ".join(f"{k} {v}" for k, v in found.items()))
 
 
-def gpus() -> Check:
-    """Name the GPUs that workers would share."""
-    names = visible_gpus()
-    return Check("GPUs", "ok", ", ".join(names) or "none found")
+def workers(machine: Machine) -> Check:
+    """Show what hydra.sweeper.n_jobs=auto would give here, by default and where GPUs are shared."""
+    by_default, quarter = Placement(), Placement(gpu=0.25)
+    n_jobs = most_workers(machine, by_default)
+    shares = [share_of(machine, by_default, seat, n_jobs) for seat in range(n_jobs)]
+    shared = most_workers(machine, quarter)
+    more = f"; with placement={quarter}: {shared}" if shared else ""
+    return Check("workers", "ok", f"n_jobs=auto: {shown_shares(shares)}{more}")
 
 
 def storage(place: Place) -> Check:

@@ -14,6 +14,7 @@ import optuna
 from sweepmore.compose.overrides import override_text
 from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
 from sweepmore.consoles import stdout_console
+from sweepmore.process.machine import told as told_place
 from sweepmore.report.lists import state_of
 from sweepmore.runs.names import ending
 from sweepmore.runs.offline import is_synced, offline_runs
@@ -132,6 +133,8 @@ def print_trial(trial: TrialRecord, record: StudyRecord, study: optuna.Study, pl
         print(f"repeats  {', '.join(each)}")
     if trial.seconds is not None:
         print(f"time     {trial.seconds:,.2f} s")
+    if trial.placed is not None:
+        print(f"place    {told_place(trial.placed)}")
     for name, value in trial.params.items():
         print(f"param    {name}={override_text(value)}")
     for name, value in trial.result.items():

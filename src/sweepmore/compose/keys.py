@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweepmore.errors import ConfigError, did_you_mean
+from sweepmore.process.placement import Placement
 from sweepmore.statistics.directions import DIRECTIONS
 from sweepmore.typed import setting
 
@@ -28,7 +29,12 @@ class Settings:
     n_trials: int | None = setting(
         None, "trials in all; null: every point of a grid, else 20", at_least=1
     )
-    n_jobs: int = setting(1, "workers", at_least=1, at_most=1024)
+    n_jobs: int | Literal["auto"] = setting(
+        1, "workers; auto: as many as fill the machine", at_least=1, at_most=1024
+    )
+    placement: Placement | None = setting(
+        None, "what a worker takes: {gpu: 0.25, cpu: 4}; null: a GPU, its part of the cores"
+    )
     direction: Any = setting("minimize", "minimize | maximize, or a list of them")
     storage: Any = setting(None, "a database URL, or a node; null: studies.db in outputs")
     study_name: str | None = setting(None, "null: from the question itself")

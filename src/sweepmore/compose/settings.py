@@ -27,6 +27,7 @@ from sweepmore.compose.space import Space
 from sweepmore.compose.space_syntax import parse_space
 from sweepmore.errors import ConfigError, did_you_mean
 from sweepmore.process.invocation import flag_words, split_flags, start_words
+from sweepmore.process.placement import Share
 from sweepmore.runs.places import Place
 from sweepmore.storage.urls import file_of, is_of_environment, place_of, storage_url
 from sweepmore.typed import build
@@ -60,6 +61,8 @@ class Sweep:
     callbacks: tuple[str, ...]  # the names of Hydra's
     sweep_dir: str | None  # hydra.sweep.dir as it is written, where trials lie there
     seed: int | None  # of samplers whose node has none, from a key that is retired
+    n_jobs: int  # workers; where it is auto, the parent replaces it (``placing.placed``)
+    shares: tuple[Share, ...] = ()  # what each gets, where they are processes of this machine
 
     @property
     def outputs(self) -> Path:
@@ -170,6 +173,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
     choice = config.hydra.runtime.choices.get("hydra/sweeper/sampler")
     plain["sampler"] = own_sampler(plain.get("sampler"), choice)
     seed = _retired_seed(plain.pop("seed", None))
+    _check_kind_of_placement(plain.get("placement"))
     settings = build(Settings, plain, "hydra.sweeper.")
     # what is searched and repeated
     loader = context.config_loader
@@ -177,6 +181,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         list(arguments), settings.params or {}, lambda group: loader.get_group_options(group)
     )
     _check_repeats(settings, space)
+    _check_placement(settings)
     if settings.study_name:
         check_name(settings.study_name)
     if len(settings.directions) > 1 and _target(settings.sampler) in ("CmaEsSampler", "cmaes"):
@@ -218,6 +223,7 @@ def read(arguments: Sequence[str], config: DictConfig, context: HydraContext) ->
         callbacks=tuple(map(str, config.hydra.get("callbacks") or ())),
         sweep_dir=_sweep_dir(settings.layout, config),
         seed=seed,
+        n_jobs=1 if settings.n_jobs == "auto" else settings.n_jobs,
     )
 
 
@@ -288,6 +294,21 @@ def _check_repeats(settings: Settings, space: Space) -> None:
                 value=key,
                 cure="A repeated setting is averaged over, never optimised. Keep one of the two.",
             )
+
+
+def _check_kind_of_placement(placement: Any) -> None:
+    if placement is not None and not isinstance(placement, Mapping):
+        problem = f"hydra.sweeper.placement={placement} does not say what a worker takes of what."
+        cure = "Give hydra.sweeper.placement={gpu: 0.25}, {cpu: 4}, or both."
+        raise ConfigError(problem, value=placement, cure=cure)
+
+
+def _check_placement(settings: Settings) -> None:
+    gpu = None if settings.placement is None else settings.placement.gpu
+    if gpu is not None and gpu > 1 and gpu != round(gpu):
+        problem = f"hydra.sweeper.placement.gpu={gpu:g} is neither a share nor a number of GPUs."
+        cure = "Give up to 1 for a share of one GPU, such as 0.25, or a whole number of them."
+        raise ConfigError(problem, value=gpu, cure=cure)
 
 
 def _enqueued(given: Sequence[Mapping[str, Any]], space: Space) -> Iterator[Mapping[str, Any]]:

@@ -4,4 +4,14 @@ The lowest room. It knows nothing of runs, studies or databases: signals, proces
 Slurm's queue, and a process's own global state.
 """
 
-__all__ = ["identity", "invocation", "machine", "signals", "slurm", "state"]
+__all__ = [
+    "identity",
+    "invocation",
+    "locks",
+    "machine",
+    "memory",
+    "placement",
+    "signals",
+    "slurm",
+    "state",
+]

@@ -71,11 +71,13 @@ def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
         for key, head in study.application.columns.items()
         if any(_kept(attempt, key) is not None for attempt in shown)
     }
+    on_gpus = any(_gpus(attempt) for attempt in shown)
     head = [
         "trial",
         *study.metrics[: len(view.directions)],
         *(["± s.e."] if error else []),
         *kept.values(),
+        *(["GPU"] if on_gpus else []),
         "seconds",
         *names,
     ]
@@ -83,7 +85,8 @@ def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
     for a in shown[:MOST_ROWS]:
         std = [None if a.attrs.std is None else a.attrs.std / len(a.attrs.repeats or ()) ** 0.5]
         rows.append([a.root, *(a.values or ()), *(std if error else []),
-                     *(_kept(a, key) for key in kept), view.seconds_of(a),
+                     *(_kept(a, key) for key in kept), *([_gpus(a)] if on_gpus else []),
+                     view.seconds_of(a),
                      *(a.params.get(name) for name in names)])  # fmt: skip
 
     # marking every row would say nothing
@@ -97,6 +100,13 @@ def table_of(study: Study, shown: Sequence[Attempt]) -> Table:
 def _kept(attempt: Attempt, key: str) -> Any:
     """Return what the application keeps with a trial under a key, or None."""
     return (attempt.attrs.result or {}).get(key)
+
+
+def _gpus(attempt: Attempt) -> str:
+    """Return the GPUs that its worker got, with how many shared them: ``0 (1 of 4)``."""
+    placed = attempt.attrs.placed or {"gpus": [], "workers": 1}
+    sharing = f" (1 of {placed['workers']})" if placed["workers"] > 1 else ""
+    return f"{', '.join(placed['gpus'])}{sharing}" if placed["gpus"] else ""
 
 
 def parameter_sections(study: Study) -> list[Section]:

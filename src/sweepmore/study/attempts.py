@@ -49,10 +49,14 @@ class Attempt:
 
     @property
     def counts(self) -> bool:
-        """Whether it uses up its slot: complete, pruned, or failed by an exception."""
-        return self.state in (TrialState.COMPLETE, TrialState.PRUNED) or (
-            self.state is TrialState.FAIL and self.reason == "exception"
-        )
+        """Whether it uses up its slot: complete, pruned, or failed by itself.
+
+        Who ran out of memory beside others has not failed yet: it is tried again alone.
+        """
+        if self.state is TrialState.FAIL:
+            alone = bool(self.attrs.alone)
+            return self.reason == "exception" or (self.reason == "out_of_memory" and alone)
+        return self.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
     @property
     def open(self) -> bool:

@@ -27,7 +27,7 @@ VERSION = 1
 # What the keys of our system attributes begin with; other programs keep theirs beside them.
 OURS = "sweepmore:"
 # How a trial ended, beside Optuna's state.
-Reason = Literal["exception", "died", "handed_back", "void"]
+Reason = Literal["exception", "out_of_memory", "died", "handed_back", "void"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class TrialAttributes:
     retry_of: int | None = None  # number of the attempt before
     owner: Mapping[str, Any] | None = None  # the worker, see process.identity
     lease: float | None = None  # when it claimed the trial or last said that it lives, Unix time
+    placed: Mapping[str, Any] | None = None  # the worker's share, see process.placement
+    alone: bool | None = None  # it has its GPU for itself; the attempt before ran out of memory
     folder: Path | None = None
     subdir: str | None = None  # hydra.sweep.subdir, where trials lie in hydra.sweep.dir
     code: str | None = None  # hash of the application's files

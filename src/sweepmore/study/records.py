@@ -32,7 +32,8 @@ class TrialRecord:
     or WAITING. ``reason`` says why it failed. ``values`` are empty unless it is complete; a
     diverged trial's are infinite. ``repeats`` are the first objective's values where it ran several
     times (None: not finite), and ``std`` is their standard deviation. ``seconds`` are all that it
-    took. ``result`` holds what the application stored.
+    took. ``result`` holds what the application stored. ``placed`` says which ``gpus`` its worker
+    had, how many ``workers`` shared them, and its ``threads``; None where nobody gave it a share.
     """
 
     number: int
@@ -46,6 +47,7 @@ class TrialRecord:
     attempts: int
     folder: Path | None
     result: Mapping[str, Any]
+    placed: Mapping[str, Any] | None
 
     @property
     def value(self) -> float | None:
@@ -164,6 +166,7 @@ def _trial(attempts: Sequence[Attempt], seen: StudyView) -> TrialRecord:
         attempts=len(attempts),
         folder=last.attrs.folder,
         result=last.attrs.result or {},
+        placed=last.attrs.placed,
     )
 
 

@@ -37,6 +37,9 @@ LEADER_SECONDS = 120.0
 # long to mark it.
 OWNERLESS_SECONDS = 60.0
 
+# The error of a trial whose worker ended so: it could not say anything itself.
+KILLED = "killed by the kernel for lack of memory"
+
 # From the first free slot and the parameters of all trials so far: the parameters of the slots from
 # that one on, in order.
 FixedParams = Callable[[int, Iterable[Mapping[str, Any]]], Iterator[Mapping[str, Any]]]
@@ -78,13 +81,16 @@ def is_all_taken(snapshot: StudyView, n_trials: int, fixed: FixedParams) -> bool
     return next(fixed(_first_free(snapshot), _tried(snapshot)), None) is None
 
 
-def claim(study: optuna.Study) -> Attempt | None:
-    """Claim the next waiting trial for this process; None where there is none. Never blocks."""
+def claim(study: optuna.Study, placed: Mapping[str, Any] | None = None) -> Attempt | None:
+    """Claim the next waiting trial for this process; None where there is none. Never blocks.
+
+    ``placed`` is what this process has of its machine.
+    """
     storage = storage_of(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         if TrialAttributes.read(trial.user_attrs).slot is None:
             continue  # another program enqueued it: it is not part of our budget
-        claim = TrialAttributes(owner=this_process(), lease=time.time())
+        claim = TrialAttributes(owner=this_process(), lease=time.time(), placed=placed)
         if not start(storage, id_of(trial), claim.written()):
             continue
         claimed = attempt_of(storage.get_trial(id_of(trial)))
@@ -102,20 +108,23 @@ def is_void(study: optuna.Study, claimed: Attempt) -> bool:
     return claimed.number not in {attempt.number for attempt in valid}
 
 
-def fail(study: optuna.Study, number: int, reason: Reason) -> None:
+def fail(study: optuna.Study, number: int, reason: Reason, error: str | None = None) -> None:
     """Mark a trial as failed for this reason, unless somebody else has finished it."""
     storage, failed = storage_of(study), trial_id(study, number)
     try:
-        for key, value in TrialAttributes(reason=reason).written().items():
+        for key, value in TrialAttributes(reason=reason, error=error).written().items():
             storage.set_trial_user_attr(failed, key, value)
         storage.set_trial_state_values(failed, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return
 
 
-def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
+def retry(
+    study: optuna.Study, attempt: Attempt, *, died: bool = False, alone: bool = False
+) -> None:
     """Enqueue the next attempt with the same slot, root and parameters.
 
+    It has its GPU for itself if ``alone``, or if this attempt was to have it.
     Parameters that a dead worker had not suggested yet are those that the slot was planned with.
     Call this before the old trial is failed: a crash in between leaves it RUNNING, its next reaper
     enqueues a second retry, and one of the two is void.
@@ -128,24 +137,36 @@ def retry(study: optuna.Study, attempt: Attempt, *, died: bool) -> None:
             attempt=attempt.attempt + 1,
             deaths=attempt.deaths + died,
             retry_of=attempt.number,
+            alone=alone or attempt.attrs.alone or None,
         ).written(),
     )
 
 
-def reap(study: optuna.Study, snapshot: StudyView, max_retries: int) -> list[Attempt]:
+def reap(
+    study: optuna.Study,
+    snapshot: StudyView,
+    max_retries: int,
+    lacked_memory: Callable[[Attempt], bool] = lambda attempt: False,
+) -> list[Attempt]:
     """Fail the trials whose worker is dead, and enqueue their retries; returns these trials.
 
-    A trial is retried ``max_retries`` times at most. A worker may have handed its
-    trial back and ended since ``snapshot`` was read. So the trial is read again after its worker
-    was found dead, when only another reaper can change it.
+    A trial is retried ``max_retries`` times at most, and once more where its worker
+    ``lacked_memory``. A worker may have handed its trial back and ended since ``snapshot`` was
+    read. So the trial is read again after its worker was found dead, when only another reaper can
+    change it.
     """
     suspects = [attempt for attempt in snapshot.running if _is_dead(attempt)]
     running = {attempt.number for attempt in view(study).running} if suspects else set()
     dead = [attempt for attempt in suspects if attempt.number in running]
     for attempt in dead:
-        if attempt.deaths < max_retries:
-            retry(study, attempt, died=True)
-        fail(study, attempt.number, "died")
+        if lacked_memory(attempt):
+            if not attempt.attrs.alone:
+                retry(study, attempt, alone=True)
+            fail(study, attempt.number, "out_of_memory", KILLED)
+        else:
+            if attempt.deaths < max_retries:
+                retry(study, attempt, died=True)
+            fail(study, attempt.number, "died")
     return dead
 
 
@@ -187,7 +208,7 @@ def renew_lease(study: optuna.Study, number: int) -> None:
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
     """How many slots failed and how many finished, on any host, since ``since`` (Unix time)."""
     recent = _since(study, since)
-    failed = sum(a.state is TrialState.FAIL and a.reason == "exception" for a in recent)
+    failed = sum(a.state is TrialState.FAIL and a.counts for a in recent)
     return failed, sum(attempt.counts for attempt in recent)
 
 

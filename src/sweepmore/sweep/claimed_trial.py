@@ -25,7 +25,7 @@ from sweepmore.storage.optuna_internals import as_running
 from sweepmore.storage.patience import deleted
 from sweepmore.study import slots
 from sweepmore.study.attempts import Attempt
-from sweepmore.study.attributes import StudyAttributes, TrialAttributes
+from sweepmore.study.attributes import Reason, StudyAttributes, TrialAttributes
 from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.context import StudyContext
 
@@ -118,18 +118,19 @@ class ClaimedTrial:
             self.write(TrialAttributes(status="ok"))
         self.tell(TrialState.COMPLETE, values)
 
-    def hand_back(self) -> None:
+    def hand_back(self, reason: Reason = "handed_back") -> None:
         """End this attempt, and let another worker begin the trial again.
 
-        Raises StudyGone when another study has taken this one's number in the database.
+        After ``out_of_memory`` the next attempt has its GPU for itself. Raises StudyGone when
+        another study has taken this one's number in the database.
         """
         if StudyAttributes.of(self.study).uid != self.uid:
             raise deleted(f"The study {self.study.study_name}", "its database")
         now = next(a for a in view(self.study).attempts if a.number == self.attempt.number)
         # Enqueue the new attempt before this one ends: a death in between leaves one attempt too
         # many, which is noticed later; the other order would lose the trial.
-        slots.retry(self.study, now, died=False)
-        self.write(TrialAttributes(reason="handed_back"))
+        slots.retry(self.study, now, died=False, alone=reason == "out_of_memory")
+        self.write(TrialAttributes(reason=reason))
         self.tell(TrialState.FAIL)
 
     def tell(self, state: TrialState, values: Sequence[float] | None = None) -> None:

@@ -16,7 +16,7 @@ from sweepmore.study.verdict import found_in
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_for_more, of_application, of_verb, rerun
-from sweepmore.sweep.failures import print_failures
+from sweepmore.sweep.failures import print_crowded, print_failures
 from sweepmore.sweep.noise_words import confirm_line, least_difference, noise_line
 from sweepmore.sweep.trials_csv import write_csv
 from sweepmore.wording import duration, fitted, plural, shown_path
@@ -38,6 +38,7 @@ def closing(
     snapshot = view(study)
     _print_counts(snapshot, asked, shared.since, elapsed)
     print_failures(snapshot)
+    print_crowded(snapshot)
     write_csv(snapshot, shared.folder / "trials.csv", StudyAttributes.of(study).as_text)
     confirms = ending(study.study_name)  # sweepmore confirm has its own table
     if not snapshot.ranked or confirms:

@@ -12,14 +12,12 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 import optuna
-from optuna.trial import TrialState
 
 from sweepmore.compose.settings import Sweep
 from sweepmore.errors import StudyError
 from sweepmore.process.identity import is_stopped, on_this_host
 from sweepmore.process.signals import stop_signals, unbroken
-from sweepmore.study import slots
-from sweepmore.study.view import StudyView, view
+from sweepmore.study.view import StudyView
 from sweepmore.sweep.context import StudyContext, is_all_taken, is_done, must_end
 
 # After this many deaths in a row without a finished trial, the cause is not the trials (a guess).
@@ -51,10 +49,15 @@ class Crew(ABC, Generic[Member]):
     shared: StudyContext
     stopping: Callable[[], None]  # tells the live line
     gone: Callable[[], StudyError | None]  # what was removed while the sweep ran, if anything
+    reap: Callable[[], StudyView]  # frees the trials of dead workers
 
     @abstractmethod
-    def start(self, index: int) -> Member:
-        """Start a worker; no other worker of this parent has had its index."""
+    def start(self, index: int, seat: int) -> Member:
+        """Start a worker; no other worker of this parent has had its index.
+
+        Seats are numbered from 0 to ``n_jobs`` - 1. A worker has its own while it lives, and its
+        replacement takes it over.
+        """
 
     @abstractmethod
     def ending(self, member: Member) -> Ending | None:
@@ -91,15 +94,17 @@ class Crew(ABC, Generic[Member]):
         """
         indices = itertools.count()
         running: dict[int, Member] = {}
+        seats: dict[int, int] = {}  # of those that run
         barren, counted, is_stopping = 0, 0, False
 
         def start() -> None:
-            index = next(indices)
-            running[index] = self.start(index)
+            index, taken = next(indices), set(seats.values())
+            seats[index] = next(seat for seat in itertools.count() if seat not in taken)
+            running[index] = self.start(index, seats[index])
 
         with stop_signals() as stop:
             try:
-                for _ in range(self.asked.settings.n_jobs):
+                for _ in range(self.asked.n_jobs):
                     start()
                 # Until the last worker has ended: wait, and stop if there is nothing to work on.
                 while running:
@@ -115,14 +120,12 @@ class Crew(ABC, Generic[Member]):
                         ending = self.ending(member)
                         if ending is None:
                             continue
-                        del running[index]
+                        del running[index], seats[index]
                         if is_stopping:
                             continue
-                        # See how it really ended: a task can leave its process with any code.
                         with unbroken():
-                            snapshot = view(self.study)
-                        if vanished(self.pid(member), snapshot):
-                            ending = Ending.DIED
+                            snapshot = self.reap()
+                        ending = really(ending, self.pid(member), snapshot)
                         if ending is Ending.DONE:
                             continue
                         # Count barren deaths, those with no trial finished since the one before:
@@ -154,8 +157,7 @@ class Crew(ABC, Generic[Member]):
             self._refuse_if_gone()
             # Free the trials of dead workers first, for they are what might be left.
             with unbroken():
-                slots.reap(self.study, view(self.study), self.asked.settings.max_retries)
-                snapshot, ending = view(self.study), must_end(self.study, self.shared)
+                snapshot, ending = self.reap(), must_end(self.study, self.shared)
             if ending or is_done(snapshot, self.asked):
                 return False
             if not is_all_taken(snapshot, self.asked):
@@ -190,16 +192,18 @@ def say_who_is_stopped(snapshot: StudyView) -> bool:
     return False
 
 
-def vanished(pid: int | None, snapshot: StudyView) -> bool:
-    """Whether an ended process left a trial unfinished, whatever its exit code says.
+def really(ending: Ending, pid: int | None, snapshot: StudyView) -> Ending:
+    """How a worker ended, by the trial that its process left, whatever its exit code says.
 
     Its task may have left the process (``os._exit(0)``, ``os._exit(143)``), or a stopped worker
-    could not hand the trial back. Others may have reaped the trial by now.
+    could not hand the trial back. One that the kernel killed for lack of memory did not die in
+    vain: the trial is tried again alone.
     """
-    return pid is not None and any(
-        attempt.owner is not None
-        and on_this_host(attempt.owner)
-        and attempt.owner["pid"] == pid
-        and (attempt.state is TrialState.RUNNING or attempt.reason == "died")
+    left = {
+        attempt.reason
         for attempt in snapshot.attempts
-    )
+        if attempt.owner is not None and on_this_host(attempt.owner) and attempt.owner["pid"] == pid
+    }
+    if "died" in left:
+        return Ending.DIED
+    return Ending.STOPPED if "out_of_memory" in left else ending

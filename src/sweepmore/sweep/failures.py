@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepmore.errors import StudyError
@@ -18,8 +17,22 @@ if TYPE_CHECKING:
 def print_failures(snapshot: StudyView) -> None:
     """Print the most frequent reasons, each once and with the file that holds its traceback."""
     for text, count, example in by_reason(snapshot):
-        folder = example.attrs.folder or Path()
-        print(f"failed:  {count} × {text.splitlines()[0]} ({shown_path(folder / 'error.txt')})")
+        # whom the kernel has killed left no file
+        file = None if example.attrs.traceback is None else example.attrs.folder
+        where = "" if file is None else f" ({shown_path(file / 'error.txt')})"
+        print(f"failed:  {count} × {text.splitlines()[0]}{where}")
+
+
+def print_crowded(snapshot: StudyView) -> None:
+    """Print how many trials ran out of memory beside others, and what to do about it."""
+    if crowded := [a for a in snapshot.attempts if a.reason == "out_of_memory" and not a.counts]:
+        placed = crowded[-1].attrs.placed or {}
+        larger = f"placement={{gpu: {2 / placed['workers']:g}}}" if placed.get("gpus") else ""
+        print(
+            f"memory:  {plural(len(crowded), 'trial')} ran out of memory beside others, and ran "
+            "again alone: shares were too small"
+        )
+        print(f"         next time: {f'hydra.sweeper.{larger}' if larger else 'fewer workers'}")
 
 
 def by_reason(snapshot: StudyView) -> list[tuple[str, int, Attempt]]:

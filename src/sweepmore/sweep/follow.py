@@ -17,10 +17,12 @@ import optuna
 from sweepmore.compose.settings import Sweep
 from sweepmore.errors import StudyError, said
 from sweepmore.process.identity import is_alive, on_this_host, this_process
+from sweepmore.process.memory import MemoryKills
 from sweepmore.storage.opening import removed
 from sweepmore.storage.patience import DatabaseAway, StudyGone, deleted, is_away
 from sweepmore.storage.urls import file_of, shown
 from sweepmore.study import slots
+from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import StudyView, view
 from sweepmore.sweep.checkpoints import BestOnly
@@ -56,6 +58,9 @@ class Follower:
     _show: contextlib.AbstractContextManager[Shown] = field(init=False)
     _shown: Shown = field(init=False)
     _thread: threading.Thread = field(init=False)
+    _kills: MemoryKills = field(default_factory=MemoryKills, init=False)
+    # two threads may look for the dead: this one and the crew's
+    _reaping: threading.Lock = field(default_factory=threading.Lock, init=False)
     _thin_out: BestOnly = field(default_factory=BestOnly, init=False)
     _done: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -87,7 +92,7 @@ class Follower:
             raise self.gone from error
         with contextlib.suppress(Exception):
             # Look once more: since the last tick the last trials ended, or workers were killed.
-            self._keep(self._reap(view(self.study)))
+            self._keep(self.reap())
             self._resign()
 
     def stopping(self) -> None:
@@ -141,29 +146,43 @@ class Follower:
         if uid != self._uid:
             raise deleted(f"The study {self.study.study_name}", shown(self.asked.url))
 
+    def reap(self) -> StudyView:
+        """Free the trials of dead workers, and return the study as it is afterwards."""
+        with self._reaping:
+            return self._reap(view(self.study))
+
     def tick(self) -> None:
         """Free the trials of dead workers, plan the next ones, clean up, and show.
 
         Only the leading parent of a study plans; the others follow all the same.
         """
         asked = self.asked
-        snapshot = self._reap(view(self.study))
+        snapshot = self.reap()
         if self._leads() and slots.plan(self.study, snapshot, asked.n_trials, asked.fixed_params):
             snapshot = view(self.study)
         self._keep(snapshot)
         self._shown.update(snapshot)
 
     def _reap(self, snapshot: StudyView) -> StudyView:
-        """Free the trials of dead workers, and return the study as it is afterwards."""
-        retries = self.asked.settings.max_retries
-        dead = slots.reap(self.study, snapshot, retries)
+        retries, starved = self.asked.settings.max_retries, set[int]()
+
+        def lacked_memory(attempt: Attempt) -> bool:
+            """Whether the kernel killed its worker, as far as this host counts its kills."""
+            is_here = attempt.owner is not None and on_this_host(attempt.owner)
+            if is_here and self._kills.explain():
+                starved.add(attempt.number)
+            return attempt.number in starved
+
+        self._kills.look()
+        dead = slots.reap(self.study, snapshot, retries, lacked_memory)
         for attempt in dead:
-            print(
-                f"the worker of trial {attempt.root} died "
-                f"(process {(attempt.owner or {}).get('pid')}): "
-                f"{'it will be retried' if attempt.deaths < retries else 'given up'}",
-                flush=True,
-            )
+            process = f"process {(attempt.owner or {}).get('pid')}"
+            if attempt.number in starved:
+                then = "failed" if attempt.attrs.alone else "it will be retried alone on its GPU"
+                print(f"trial {attempt.root} ran out of memory ({process}): {then}", flush=True)
+                continue
+            then = "it will be retried" if attempt.deaths < retries else "given up"
+            print(f"the worker of trial {attempt.root} died ({process}): {then}", flush=True)
         return view(self.study) if dead else snapshot
 
     def _keep(self, snapshot: StudyView) -> None:

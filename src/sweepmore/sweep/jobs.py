@@ -171,8 +171,8 @@ class Jobs(Crew[Job]):
             slurm.forget_own_job()
             follow_submissions()
 
-    def start(self, index: int) -> Job:
-        """Start one worker as a job, with a launcher of its own."""
+    def start(self, index: int, seat: int) -> Job:
+        """Start one worker as a job, with a launcher of its own, whose keys say what it gets."""
         name = f"{self._name}-{index}"
         # On Slurm: name the job, because the queue is read by names before numbers are known. A
         # preempted worker hands its trial back and is replaced; requeued, it would come back, too.

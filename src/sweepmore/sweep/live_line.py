@@ -131,10 +131,10 @@ def live(asked: Sweep) -> Iterator[Shown]:
     """Yield lines that are refreshed on a terminal, or one that is printed now and then."""
     console = stdout_console()
     if not console.is_terminal:
-        yield Shown(asked, asked.settings.n_jobs)
+        yield Shown(asked, asked.n_jobs)
         return
     with Live(console=console, refresh_per_second=4, transient=True) as shown:
-        yield Shown(asked, asked.settings.n_jobs, shown)
+        yield Shown(asked, asked.n_jobs, shown)
 
 
 def best_lines(best: Attempt, width: int, label: str = f"{BEST.mark} best") -> list[str]:

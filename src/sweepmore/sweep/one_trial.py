@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 from sweepmore.compose.frozen import Composer
 from sweepmore.compose.overrides import override_text
 from sweepmore.errors import Interrupted, StudyError, is_disk_failure
+from sweepmore.process.memory import is_out_of_memory
 from sweepmore.process.signals import Stop, unbroken
 from sweepmore.runs.names import run_stem, safe_name
 from sweepmore.runs.offline import sync_command
@@ -33,6 +34,7 @@ from sweepmore.study.attributes import TrialAttributes
 from sweepmore.sweep import folders
 from sweepmore.sweep.claimed_trial import ClaimedTrial, ObjectiveNames
 from sweepmore.sweep.context import StudyContext
+from sweepmore.sweep.seat import Seat
 from sweepmore.sweep.suggesting import suggested
 from sweepmore.sweep.task import TaskRunner, objectives
 from sweepmore.trial import SweepTrial
@@ -55,6 +57,7 @@ class Workplace:
     names: ObjectiveNames
     gone: Callable[[], StudyError | None]  # see worker.ParentHere
     stop: Stop  # the signals that this process has received
+    seat: Seat  # what of its machine the worker may use
 
     @property
     def objectives(self) -> int:
@@ -144,10 +147,19 @@ class OneTrial:
             claimed.hand_back()
             raise removed([shared.folder]) from error
         self._keep_sync_command()
-        claimed.write(TrialAttributes(status="error", reason="exception"))
+        claimed.write(TrialAttributes(status="error"))
         if isinstance(error, NoObjective):
             claimed.write(TrialAttributes(no_objective=True))
         claimed.keep_error(error, self.folder)
+        if not is_out_of_memory(error):
+            claimed.write(TrialAttributes(reason="exception"))
+        # Where others used its memory, it is tried again alone, and this process makes room.
+        elif self.place.seat.is_shared and not claimed.attempt.attrs.alone:
+            claimed.hand_back("out_of_memory")
+            self.place.seat.leave(self.place.stop)
+            return
+        else:
+            claimed.write(TrialAttributes(reason="out_of_memory", alone=True))
         claimed.tell(TrialState.FAIL)
 
     def _keep_sync_command(self) -> None:

@@ -37,8 +37,9 @@ from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
 from sweepmore.sweep.jobs import Jobs
 from sweepmore.sweep.note import write_note
-from sweepmore.sweep.preview import preview
-from sweepmore.sweep.processes import WORKER_VARIABLE, Processes, resources, starts_again
+from sweepmore.sweep.placing import placed
+from sweepmore.sweep.preview import preview, shown_shares
+from sweepmore.sweep.processes import WORKER_VARIABLE, Processes
 from sweepmore.sweep.results import write_results
 from sweepmore.sweep.versions import Versions
 from sweepmore.sweep.worker import ParentHere, work
@@ -67,7 +68,7 @@ def sweep(
                 sys.exit(128 + stopped)
             return
         launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
-        Parent(asked, config, context, task, launcher).run()
+        Parent(placed(asked, launcher), config, context, task, launcher).run()
 
 
 @dataclass
@@ -85,11 +86,10 @@ class Parent:
     def is_local(self) -> bool:
         """Whether the workers are processes of this machine.
 
-        They are when Hydra's basic launcher is to run several, and this process's command line can
-        start the application again.
+        They are when Hydra's basic launcher is to run several, or to place one, and this process's
+        command line can start the application again.
         """
-        many = self.launcher == BASIC_LAUNCHER and self.asked.settings.n_jobs > 1
-        return many and starts_again(self.asked.command["words"])
+        return bool(self.asked.shares)
 
     def run(self) -> None:
         """Check, open the study, let workers run trials, print the outcome; raises as ``sweep``."""
@@ -113,9 +113,7 @@ class Parent:
         version = versions.open(storage)
         study = version.study
         assert study is not None
-        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded, asked.settings.n_jobs)).write(
-            study
-        )
+        StudyAttributes(budget=Budget(asked.n_trials, asked.gridded, asked.n_jobs)).write(study)
         self.warn_of_lost_folders(study)
         frozen = freeze(asked, study)
         shared = context_of(asked, study, frozen, self.since)
@@ -229,11 +227,9 @@ class Parent:
 
     def workers_shown(self) -> str:
         """Say who runs the trials, for the preview."""
-        count = self.asked.settings.n_jobs
+        count = self.asked.n_jobs
         if self.is_local:
-            threads = resources(0, count).get("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
-            each = f"{threads} {'thread' if threads == '1' else 'threads'} each"
-            return f"{count} local processes, {each}"
+            return shown_shares(self.asked.shares)
         if self.launcher == BASIC_LAUNCHER and count > 1:
             return "1, this process: its command line is that of another program"
         if self.launcher == BASIC_LAUNCHER:
@@ -247,7 +243,7 @@ class Parent:
         """Block until no trial is left to take; return the signal that ended the sweep, or None."""
         # Workers are processes of this machine, or a launcher's jobs; a single one is the parent
         # itself, which saves the start of another Python.
-        crew = (self.asked, study, shared, follower.stopping, lambda: follower.gone)
+        crew = (self.asked, study, shared, follower.stopping, lambda: follower.gone, follower.reap)
         if self.is_local:
             return Processes(*crew).run()
         if self.launcher != BASIC_LAUNCHER:

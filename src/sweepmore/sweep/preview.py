@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from sweepmore.process.placement import Share
 from sweepmore.runs.names import ending
 from sweepmore.storage.urls import shown
 from sweepmore.study.attempts import runs_each
@@ -83,9 +85,17 @@ def range_of(distribution: Any) -> str:
     return f"{distribution.low:g}…{distribution.high:g}{log}{step}"
 
 
+def shown_shares(shares: Sequence[Share]) -> str:
+    """Say what the workers get of this machine, in one line."""
+    workers = plural(len(shares), "local process", "local processes")
+    on_gpus = Counter("+".join(share.gpus) for share in shares if share.gpus)
+    where = "".join(f", {count} on GPU {gpus}" for gpus, count in on_gpus.items())
+    return f"{workers}{where}, {plural(shares[0].threads, 'thread')} each"
+
+
 def expected_time(asked: Sweep, snapshot: StudyView | None) -> str:
     """Say how long the remaining trials will take, judged by those that are done."""
     if snapshot is None or (seconds := snapshot.seconds_left(asked.n_trials)) is None:
         return "unknown until a trial is done"
     left = asked.n_trials - len(snapshot.counted)
-    return f"about {duration(seconds / asked.settings.n_jobs)} for {left} more"
+    return f"about {duration(seconds / asked.n_jobs)} for {left} more"

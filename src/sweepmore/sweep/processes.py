@@ -1,11 +1,10 @@
-"""Workers as processes of this machine, and the share of it that each may use."""
+"""Workers as processes of this machine, each with its share of it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,14 +17,14 @@ from sweepmore.compose.frozen import FrozenConfig
 from sweepmore.errors import StudyError
 from sweepmore.process.identity import this_process
 from sweepmore.process.invocation import flag_words, split_flags, start_words
-from sweepmore.process.machine import cores
 from sweepmore.process.signals import STOPPING
 from sweepmore.sweep.crew import MOST_BARREN_DEATHS, Crew, Ending
 
 # A worker that was asked twice to stop is killed after this (a guess).
 KILL_SECONDS = 5.0
 # The variable by which a process learns that it is a worker. It holds JSON with the keys study,
-# index, parent, since and quiet: the words of its command that keep Hydra's callbacks out.
+# index, parent, since, quiet (the words of its command that keep Hydra's callbacks out), placed
+# (what it gets of this machine) and seat (None where other starts need not wait for it).
 WORKER_VARIABLE = "SWEEPMORE_WORKER"
 
 
@@ -36,7 +35,7 @@ class Processes(Crew[subprocess.Popen[bytes]]):
     # where each worker's output begins in its log, in bytes
     _begins: dict[int, int] = field(default_factory=dict, init=False)
 
-    def start(self, index: int) -> subprocess.Popen[bytes]:
+    def start(self, index: int, seat: int) -> subprocess.Popen[bytes]:
         """Start the same command with the frozen config.
 
         It runs in a session of its own, because the terminal would otherwise send Ctrl-C to the
@@ -45,19 +44,18 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         # Say which worker it is. Callbacks are left out of its command: they would hear from each
         # worker that a sweep begins and ends.
         quiet = [f"~hydra.callbacks.{name}" for name in self.asked.callbacks]
+        share, settings = self.asked.shares[seat], self.asked.settings
+        is_held = settings.placement is not None or settings.n_jobs == "auto"
         part = {
             "study": self.study.study_name,
             "index": index,
             "parent": this_process(),
             "since": self.shared.since,
             "quiet": quiet,
+            "placed": share.as_json(),
+            "seat": seat if is_held else None,
         }
-        environment = {**os.environ, WORKER_VARIABLE: json.dumps(part)}
-        environment.update(resources(index, self.asked.settings.n_jobs))
-        # Repeat the words of this very process, which include the application's own flags.
-        start = [sys.executable, *start_words()]
-        words = sys.orig_argv[len(start) :]
-        command = frozen_command(start, words, self.shared.frozen, *quiet)
+        environment = {**os.environ, **share.variables, WORKER_VARIABLE: json.dumps(part)}
         # Append its output to a log. `all_died` reads it from here on, which leaves out the output
         # of workers of earlier starts.
         log_path = self._log(index)
@@ -65,13 +63,19 @@ class Processes(Crew[subprocess.Popen[bytes]]):
         with log_path.open("ab") as log:
             self._begins[index] = log.tell()
             return subprocess.Popen(
-                command,
+                self.command(quiet),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def command(self, quiet: Sequence[str]) -> list[str]:
+        """Repeat the words of this very process, which include the application's own flags."""
+        start = [sys.executable, *start_words()]
+        words = sys.orig_argv[len(start) :]
+        return frozen_command(start, words, self.shared.frozen, *quiet)
 
     def ending(self, process: subprocess.Popen[bytes]) -> Ending | None:
         code = process.poll()
@@ -187,41 +191,3 @@ def frozen_command(
 
 def _is_override(word: str) -> bool:
     return word.startswith("~") or ("=" in word and not word.startswith("-"))
-
-
-def resources(index: int, n_jobs: int) -> dict[str, str]:
-    """Return a worker's share of the machine, as environment variables.
-
-    It gets an equal share of the cores as threads, and one GPU where there are several. Numbers of
-    threads that the user has set stay as they are.
-    """
-    threads = str(max(1, cores() // n_jobs))
-    shares = {
-        name: threads
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        if name not in os.environ
-    }
-    devices = visible_gpus()
-    # All workers share a single GPU; several are dealt out in turn.
-    if len(devices) > 1:
-        shares["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-    return shares
-
-
-def visible_gpus() -> list[str]:
-    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
-
-    The driver's own tool lists them, because sweepmore does not depend on torch. Empty when that
-    tool is missing, or does not answer within 10 s.
-    """
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [device for device in named.split(",") if device]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return done.stdout.split()

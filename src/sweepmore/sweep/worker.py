@@ -30,6 +30,7 @@ from sweepmore.study.view import view
 from sweepmore.sweep.claimed_trial import ClaimedTrial, ObjectiveNames
 from sweepmore.sweep.context import StudyContext, context_of, freeze, load_study, must_end
 from sweepmore.sweep.one_trial import OneTrial, Workplace
+from sweepmore.sweep.seat import Seat
 from sweepmore.sweep.task import TaskRunner
 from sweepmore.sweep.watch import Watch
 
@@ -64,9 +65,9 @@ def work(
     """Work on a study until its end; return the number of the signal that ended it, or None.
 
     ``part`` is what the parent says about this worker, with the keys "study", "index", "parent",
-    "since" and, in a process of its own, "quiet" (see ``processes.WORKER_VARIABLE``). Raises what
-    ends a worker early: StudyError when the study, its folder or the database is gone, and the
-    error of a disk.
+    "since" and, in a process of its own, "quiet", "seat" and "placed" (see
+    ``processes.WORKER_VARIABLE``). Raises what ends a worker early: StudyError when the study, its
+    folder or the database is gone, and the error of a disk.
     """
     stop = Stop()
     # Open the study with a sampler of this worker's own: its seed depends on the worker and on the
@@ -80,13 +81,14 @@ def work(
         base_seed=StudyAttributes.of(study).seed or 0,
     )
     # Take the config sources as the study froze them, whatever was edited since.
-    frozen = freeze(asked, study)
+    shared = context_of(asked, study, freeze(asked, study), part["since"])
     worker = Worker(
-        context_of(asked, study, frozen, part["since"]),
+        shared,
         study,
         task,
         context,
         parent=part["parent"],
+        seat=Seat(shared.folder / "workers", part.get("seat"), part.get("placed")),
         own_callbacks=bool(part.get("quiet")),
         gone=here.gone,
         stop=stop,
@@ -104,6 +106,7 @@ class Worker:
     task: TaskFunction
     context: HydraContext
     parent: Mapping[str, Any]  # its identity; on the same host, the worker ends with its parent
+    seat: Seat  # its part of the machine
     own_callbacks: bool = False  # Hydra's are not in its context yet; the first config names them
     gone: Callable[[], StudyError | None] = lambda: None  # see ParentHere
     stop: Stop = field(default_factory=Stop)  # the signals that this process has received
@@ -116,6 +119,7 @@ class Worker:
         place = self._workplace()
         watch = Watch(self.study, self.parent, self.gone)
         with self._signals(place.runner), watch:
+            self.seat.take(self.stop)
             self._take_trials(place, watch)
 
     def _workplace(self) -> Workplace:
@@ -133,14 +137,19 @@ class Worker:
             names=ObjectiveNames(self.study),
             gone=self.gone,
             stop=self.stop,
+            seat=self.seat,
         )
 
     def _take_trials(self, place: Workplace, watch: Watch) -> None:
         """Take one trial after another, and return when there will be no more."""
         worked = looked = time.monotonic()
         while self.stop.signum is None and not must_end(self.study, self.shared):
+            # Another worker of this GPU needs all of its memory: make room.
+            if self.seat.is_wanted():
+                self.seat.leave(self.stop)
+                return
             # As a rule: take the next trial that waits, and run it to its end.
-            attempt = slots.claim(self.study)
+            attempt = slots.claim(self.study, self.seat.placed)
             if attempt is not None:
                 self._work_while_mine(attempt, place, watch)
                 worked = looked = time.monotonic()
@@ -168,12 +177,25 @@ class Worker:
         try:
             claimed = ClaimedTrial.of(attempt, self.study, place.uid, self.shared)
             with watch.leasing(attempt.number):
-                OneTrial(place, claimed).run()
+                self._run(claimed, place)
         except UpdateFinishedTrialError:
             print(
                 f"trial {attempt.root} was reassigned: this worker had not been heard from",
                 flush=True,
             )
+
+    def _run(self, claimed: ClaimedTrial, place: Workplace) -> None:
+        """Run a claimed trial; alone on the GPU, where the attempt before ran out of memory."""
+        if not claimed.attempt.attrs.alone:
+            OneTrial(place, claimed).run()
+            return
+        # The time of waiting for the others counts as the trial's: it was claimed before.
+        if self.seat.clear(self.stop):
+            OneTrial(place, claimed).run()
+        else:
+            claimed.hand_back()
+        if self.seat.is_shared:
+            self.seat.leave(self.stop)
 
     @contextmanager
     def _signals(self, runner: TaskRunner) -> Iterator[None]:

@@ -56,7 +56,7 @@ class App:
         shutil.copytree(HERE, folder / "app", ignore=shutil.ignore_patterns("__*"))
         return cls(folder / "app", inside=inside)
 
-    def with_constants(self, **values: float) -> App:
+    def with_constants(self, **values: float | str) -> App:
         """Whose processes have these in the place of ours, such as
         ``study_slots__LEADER_SECONDS``: room, module, constant."""
         lines = ["import importlib, runpy", "from pathlib import Path"]

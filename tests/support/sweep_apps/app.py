@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import json
 import logging
@@ -223,6 +224,52 @@ def die(cfg: DictConfig) -> float:
     return float(cfg.x)
 
 
+class OutOfMemoryError(RuntimeError):
+    """As torch names it, which this application does not import."""
+
+
+# The open file of a GPU's memory; its lock is kept as CUDA keeps memory, until the process ends.
+MEMORY: dict[str, Any] = {}
+
+
+def memory(cfg: DictConfig) -> float:
+    """Has a part of its GPU's memory until its process ends; trials below ``fails_from`` need all.
+
+    A lock of a file is the memory, so that the kernel knows who else has some. The first attempt of
+    a trial that needs all begins when another process has some.
+    """
+    trial = current_trial()
+    assert trial is not None
+    gpu, needs_all = os.environ["CUDA_VISIBLE_DEVICES"], cfg.x < cfg.fails_from
+    file = MEMORY.setdefault(gpu, (HERE / f"memory-{gpu}").open("a"))
+    others = HERE / f"some-{gpu}"
+    end = time.monotonic() + PATIENCE
+    while needs_all and trial.attempt == 0 and not others.exists():
+        assert time.monotonic() < end, "nobody has used the GPU"
+        time.sleep(0.01)
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if needs_all else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutOfMemoryError("CUDA out of memory. Tried to allocate all of it.") from None
+    if not needs_all:
+        others.touch()
+        wait_for_gate()
+    return float(cfg.x)
+
+
+def exhausted(cfg: DictConfig) -> float:
+    raise OutOfMemoryError("CUDA out of memory")
+
+
+def devour(cfg: DictConfig) -> float:
+    """Takes so many MB in the first attempts of trials from x on, and then no more than it has."""
+    trial = current_trial()
+    if trial is not None and cfg.x >= cfg.fails_from and trial.attempt < cfg.deaths:
+        taken = bytearray(cfg.value * 1_000_000)
+        return float(len(taken))
+    return float(cfg.x)
+
+
 def oversleep(cfg: DictConfig) -> float:
     """The first trial's first attempt looks like that of another host which says nothing more,
     and goes on once the parent has reaped it."""
@@ -280,6 +327,9 @@ DOES: dict[str, Callable[[DictConfig], Any]] = {
         fail,
         give,
         die,
+        memory,
+        exhausted,
+        devour,
         seeded,
         noisy,
         oversleep,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import re
 import sqlite3
@@ -25,7 +24,6 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.engine import URL
 
-from sweepmore.compose.settings import Sweep, read
 from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.storage.opening import open_storage
 from sweepmore.study import slots
@@ -33,20 +31,11 @@ from sweepmore.study.attempts import Attempt
 from sweepmore.study.view import StudyView, view, without_void
 from sweepmore.sweep.watch import Watch
 from tests.support.attempts import attempt
-from tests.support.composed import sweeper
+from tests.support.composed import swept
 
 ELSEWHERE = {"host": "elsewhere", "boot": "b", "pid": 1, "ticks": 1}
 # It had the number of this process, and began at another time.
 GONE = {**this_process(), "ticks": 1}
-
-
-def swept(words: list[str], **keys: Any) -> Sweep:
-    """What the sweeper reads from a command with these keys of ``hydra.sweeper``."""
-    config, context = sweeper()
-    config = copy.deepcopy(config)
-    for key, value in keys.items():
-        config.hydra.sweeper[key] = value
-    return read(words, config, context)
 
 
 def seen(*attempts: Attempt) -> StudyView:

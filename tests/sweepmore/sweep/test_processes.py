@@ -60,7 +60,7 @@ class TestLastWords:
     def told(self, folder: Path, last: str) -> StudyError:
         """By a parent whose log holds words of an earlier start's worker."""
         search = cast(StudyContext, SimpleNamespace(folder=folder))
-        crew = Processes(*cast(Any, (None, None, search, None, None)))
+        crew = Processes(*cast(Any, (None, None, search, None, None, None)))
         log = folder / "workers" / "2.log"
         log.parent.mkdir()
         log.write_text("of an earlier start\n")

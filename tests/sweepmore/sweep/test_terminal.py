@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,12 +11,14 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from sweepmore.compose.frozen import FrozenConfig
+from sweepmore.process.machine import this_machine
+from sweepmore.process.placement import Placement, share_of
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.edges import at_edge
 from sweepmore.study.view import StudyView
 from sweepmore.sweep.preview import short
-from sweepmore.sweep.processes import frozen_command, resources
+from sweepmore.sweep.processes import frozen_command
 from sweepmore.wording import duration
 
 SPACE = {
@@ -44,21 +47,26 @@ def test_the_ends_of_a_range_are_pointed_out(params: dict[str, object], found: l
     assert at_edge(params, SPACE) == found
 
 
+def given(seat: int, n_jobs: int) -> Mapping[str, str]:
+    """The environment of a worker by default."""
+    return share_of(this_machine(), Placement(), seat, n_jobs).variables
+
+
 def test_workers_share_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    assert [resources(k, 3)["CUDA_VISIBLE_DEVICES"] for k in range(3)] == ["4", "7", "4"]
+    assert [given(k, 3)["CUDA_VISIBLE_DEVICES"] for k in range(3)] == ["4", "7", "4"]
 
 
 def test_one_gpu_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert "CUDA_VISIBLE_DEVICES" not in resources(0, 2)
+    assert "CUDA_VISIBLE_DEVICES" not in given(0, 2)
 
 
 def test_workers_times_threads_do_not_exceed_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert resources(0, 10_000)["OMP_NUM_THREADS"] == "1"
+    assert given(0, 10_000)["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert "OMP_NUM_THREADS" not in resources(0, 2)  # the user has said
+    assert "OMP_NUM_THREADS" not in given(0, 2)  # the user has said
 
 
 @pytest.mark.parametrize(
