@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL, STATE, BATCHES = (f"src/nplm/{name}.py" for name in ("model", "state", "minibatches"))
-BASE = ("experiment=fast", "optim.lr=0.0539")
+BASE = ("experiment=fast", "optim.lr=0.0539", "wandb.mode=disabled")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ HEAD = "| proposal | truth | verdict | gain | seeds | reason |\n|---|---|---|---
 def prepare(clone: Path) -> None:
     """Search nothing, confirm the one configuration, and begin the campaign."""
     study = ["hydra.sweeper.study_name=base", "optim.lr=choice(0.0539)"]
-    command(clone, sys.executable, "train.py", "-m", "experiment=fast", *study)
+    command(clone, sys.executable, "train.py", "-m", "experiment=fast", "wandb.mode=disabled", *study)
     command(clone, *SWEEPMORE, "confirm", "base", "--top", "1", "--seeds", "8")
     command(clone, *SWEEPMORE, "challenge", "base")
 
