@@ -95,6 +95,7 @@ def test_the_wheel_holds_the_framework_alone(built: Path) -> None:
     assert {
         "sweepmore/py.typed",
         "sweepmore/report/page.html.j2",
+        "sweepmore/command/schemas/challenge.json",
         "sweepmore/command/schemas/show.json",
         "hydra_plugins/sweepmore_sweeper.py",
     } <= {*names}

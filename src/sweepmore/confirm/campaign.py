@@ -90,7 +90,7 @@ class Ground:
             plan = Plan(1, roots, seeds, campaign.seed_key)
             plan.write(self.searched, f"{CHAMPION}{number}")
         snapshot = self.snapshot(number)
-        typed_in = Path(StudyAttributes.of(self.searched).command.get("folder") or self.root)
+        typed_in = Path(own_folder(StudyAttributes.of(self.searched).command) or self.root)
         words = of_winner(self.searched, plan, snapshot, self.workers, name)
         return self._seeded(name, words, seeds, snapshot.place(typed_in), number, campaign)
 

@@ -127,7 +127,7 @@ class TestTheCopy:
         with pytest.raises(OSError, match="No space"):
             taken(root)
         assert not Snapshot(root, root.parent / "copy").exists
-        assert {path.name for path in root.parent.iterdir()} == {"root"}
+        assert {path.name for path in root.parent.iterdir()} == {"root", snapshots.ORIGIN}
 
     def test_an_empty_root(self, tmp_path: Path) -> None:
         (tmp_path / "root").mkdir()
@@ -278,6 +278,17 @@ class TestDifferences:
             "conf/config.yaml": printed.split()[0],
             "gone.py": "",
         }
+
+
+class TestAround:
+    def test_what_runs_in_a_copy_finds_it(self, root: Path) -> None:
+        copy = taken(root, "001/code")
+        for folder in (copy.folder, copy.folder / "conf" / "deep"):
+            found = Snapshot.around(folder)
+            assert found is not None
+            assert (found.root, found.folder) == (root, copy.folder)
+        assert Snapshot.around(root / "conf") is None
+        assert Snapshot.around(copy.folder.parent) is None
 
 
 class TestCommands:
