@@ -27,8 +27,8 @@ from tests.support.helpers import call_command, environment, run_command
 
 Done = subprocess.CompletedProcess[str]
 
-# There is no noise, so that no verdict is a matter of chance, but luck that depends on the number of
-# a run: it is above zero, and too unequal for any test.
+# There is no noise, so that no verdict is a matter of chance, but luck that depends on the number
+# of a run: it is above zero, and too unequal for any test.
 APP = """
 import hydra
 from sweepmore import register

@@ -427,19 +427,16 @@ class TestVerdicts:
         assert facts["campaign"]["runs"] == sum(each["runs"] for each in facts["challenges"])
         assert [each["verdict"] for each in facts["challenges"]] == ["undecided", "keep", "discard"]
 
-    def test_two_workers_decide_as_one_does(self, app: Challenged, fresh: Challenged) -> None:
-        with_one = app_of(fresh, "campaigned").challenges()
-        replaced(fresh.folder.parent / "confirmed", fresh.folder)
-        options = ("--cap", "8", "--horizon", "4", "--jobs", "2")
-        fresh.challenge(*LUCKY[2:], options=options, code=11)
-        with_two = fresh.challenges()
+    def test_two_workers_decide_as_one_does(self, app: Challenged) -> None:
+        (with_one,) = app.challenges()
+        with_one.erase(app.study())
+        optuna.delete_study(study_name="s.challenge-1", storage=app.storage)
+        done = app.called("challenge", "s", "--jobs", "2", "--", *LUCKY)
+        assert done.returncode == CODES["undecided"], done
+        (with_two,) = app.challenges()
         names = ("verdict", "reason", "seeds", "values", "champion_values", "gain", "half")
         for name in names:
-            assert getattr(with_two[0], name) == getattr(with_one[0], name), name
-
-
-def app_of(made: Challenged, template: str) -> Challenged:
-    return replaced(made.folder.parent / template, made.folder)
+            assert getattr(with_two, name) == getattr(with_one, name), name
 
 
 @system
@@ -525,7 +522,7 @@ class TestRefusals:
 class TestTheBeginning:
     def test_code_that_changed_since_the_confirmation(self, fresh: Challenged) -> None:
         """With the cure that the message names, which then challenges with the change."""
-        fresh.edit("model.py", "else cfg.x", "else cfg.x + 1")
+        fresh.edit("model.py", "else cfg.x", "else cfg.x - 1")
         before = fresh.left()
         done = fresh.challenge(code=2)
         assert "The code has changed since s was confirmed" in done.stderr
@@ -535,9 +532,9 @@ class TestTheBeginning:
         assert begun.returncode == 0, begun
         assert begun.stdout.startswith("campaign s: 0 of at most 100 challenges, 8 seeds each")
         git(fresh.folder, "stash", "pop", "-q")
-        kept = fresh.challenge("x=1", code=0)
-        assert "code     1 file changed: model.py" in kept.stdout
-        assert "gain     +3.0000" in kept.stdout  # (1 − 3)² − (2 − 3)²
+        done = fresh.challenge("x=1", code=10)
+        assert "code     1 file changed: model.py" in done.stdout
+        assert "gain     −5.0000" in done.stdout  # (1 − 3)² − (0 − 3)²
 
     def test_a_later_confirmation_leaves_the_champion(self, app: Challenged) -> None:
         """Its winner may be another; the campaign is against the one of its beginning."""
@@ -546,11 +543,10 @@ class TestTheBeginning:
         StudyAttributes(winner=replace(wins, trial=0, params={"x": 0.0})).write(
             app.study("s.confirm")
         )
-        for name in ("s.champion-0",):
-            optuna.delete_study(study_name=name, storage=app.storage)
+        optuna.delete_study(study_name="s.champion-0", storage=app.storage)
         shutil.rmtree(app.folder / "outputs/studies/s.champion-0")
-        app.challenge("x=2", code=0)
-        assert app.challenges()[-1].champion_values == app.challenges()[0].champion_values[:4]
+        app.challenge("x=0.5", code=10)
+        assert app.challenges()[-1].champion_values == (4.0, 4.0)  # of x=1, not of x=0
 
 
 @system
@@ -568,20 +564,22 @@ class TestWhileItRuns:
         assert process.returncode == 0, out + err
         assert "gain     +3.0000" in out
 
-    @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-    def test_a_signal_stops_it_and_the_same_command_continues(
-        self, signum: signal.Signals, app: Challenged, tmp_path: Path
+    def test_signals_stop_it_and_the_same_command_continues(
+        self, app: Challenged, tmp_path: Path
     ) -> None:
         gate = tmp_path / "gate"
         words = ("challenge", "s", "--", "python", "app.py", "x=2", f"gate={gate}")
-        process = app.started(*words)
-        until(Path(f"{gate}.reached").exists)
-        process.send_signal(signum)
-        out, err = process.communicate(timeout=240)
-        assert process.returncode == 128 + signum, out + err
-        assert "Traceback" not in err
-        assert app.processes() == []
-        assert app.challenges()[-1].verdict is None
+        reached = Path(f"{gate}.reached")
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            process = app.started(*words)
+            until(reached.exists)
+            process.send_signal(signum)
+            out, err = process.communicate(timeout=240)
+            assert process.returncode == 128 + signum, out + err
+            assert "Traceback" not in err
+            assert app.processes() == []
+            assert app.challenges()[-1].verdict is None
+            reached.unlink()
         gate.touch()
         done = app.called(*words)
         assert done.returncode == 0, done
@@ -666,7 +664,7 @@ def answered(app: Challenged, words: tuple[str, ...]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "points",
     [
-        range(30, 100, 30),
+        range(30, 100, 60),
         pytest.param(range(1, 10_000), marks=[pytest.mark.faults, pytest.mark.timeout(1800)]),
     ],
     ids=["some", "all"],
@@ -753,7 +751,6 @@ def test_a_module_without_git_that_maximizes_and_searches_its_budget(tmp_path: P
         assert app.called("confirm", "s", "--top", "1", "--seeds", "2").returncode == 0
         words = ("challenge", "s", "--cap", "8", "--json", "--", "python", *start)
         facts = checked(app.called(*words, "--config-name", "other"))
-        worse = app.called(*words, "x=-1")
     (decided,) = facts["challenges"]
     assert (decided["verdict"], decided["gain"]) == ("keep", pytest.approx(3.0))
     assert facts["campaign"]["metric"] == "maximize accuracy"
@@ -761,4 +758,3 @@ def test_a_module_without_git_that_maximizes_and_searches_its_budget(tmp_path: P
     study = app.study("s.challenge-1")
     assert {key for trial in study.get_trials() for key in trial.params} == {"random_seed"}
     assert tuple(app.by_seed("s.challenge-1", "random_seed"))[:4] == tuple(decided["seeds"])
-    assert worse.returncode == 10, worse
