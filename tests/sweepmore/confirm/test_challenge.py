@@ -38,7 +38,7 @@ from sweepmore.study.campaigns import Campaign, Challenge, challenges_of, champi
 from sweepmore.study.terms import Terms
 from tests.support.attempts import attempt
 from tests.support.challenged import FILES, LUCKY, Challenged, Done, git, replaced
-from tests.support.fault_shim.loop import Ended, forked
+from tests.support.fault_shim.loop import EACH, Ended, forked
 from tests.support.fault_shim.shim import Faults
 from tests.support.helpers import ROOT
 from tests.support.sweep_apps import until
@@ -664,8 +664,8 @@ def answered(app: Challenged, words: tuple[str, ...]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "points",
     [
-        range(30, 100, 60),
-        pytest.param(range(1, 10_000), marks=[pytest.mark.faults, pytest.mark.timeout(1800)]),
+        range(70, 150, 70),  # in the copy of its code, and between its runs and the champion's
+        pytest.param(EACH, marks=[pytest.mark.faults, pytest.mark.timeout(1800)]),
     ],
     ids=["some", "all"],
 )
@@ -687,7 +687,7 @@ def test_killed_at_a_write_the_same_command_finishes(
         folder = fresh.folder / "outputs/studies/s/campaign"
         assert not [*folder.glob("*/.code-*")], end
         passed += 1
-    assert passed >= 2
+    assert passed > (100 if len(points) > 2 else 0)
     record_property("points passed", f"{passed}/{passed}")
 
 
