@@ -102,7 +102,9 @@ HEAD = "| proposal | truth | verdict | gain | seeds | reason |\n|---|---|---|---
 def prepare(clone: Path) -> None:
     """Search nothing, confirm the one configuration, and begin the campaign."""
     study = ["hydra.sweeper.study_name=base", "optim.lr=choice(0.0539)"]
-    command(clone, sys.executable, "train.py", "-m", "experiment=fast", "wandb.mode=disabled", *study)
+    command(
+        clone, sys.executable, "train.py", "-m", "experiment=fast", "wandb.mode=disabled", *study
+    )
     command(clone, *SWEEPMORE, "confirm", "base", "--top", "1", "--seeds", "8")
     command(clone, *SWEEPMORE, "challenge", "base")
 
