@@ -152,7 +152,7 @@ def unused_seeds(
 def searched_seeds(study: optuna.Study, seed_key: str) -> list[int]:
     """Return the seeds that the search ran with: searched, repeated, or the fixed one."""
     question = StudyAttributes.of(study).question
-    if seed_key in question["space"]:
+    if seed_key in question.get("space", {}):
         tried = [{**attempt.fixed, **attempt.params} for attempt in view(study).attempts]
         return sorted({params[seed_key] for params in tried if seed_key in params})
     repeated = (question.get("repeats") or {}).get(seed_key)

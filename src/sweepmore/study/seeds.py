@@ -15,7 +15,7 @@ def seed_key(question: Mapping[str, Any]) -> str | None:
     ``question`` has the fixed settings, flat, and those that are searched or repeated. None where
     there is no such setting, or where several could be meant.
     """
-    keys = {**question["config"], **question["space"], **(question.get("repeats") or {})}
+    keys = {**question["config"], **question.get("space", {}), **(question.get("repeats") or {})}
     if "seed" in keys:
         return "seed"
     like = [key for key in keys if key.rpartition(".")[2] in NAMES]
