@@ -23,7 +23,7 @@ from sweepmore.statistics.intervals import told_apart_from
 from sweepmore.study.attempts import runs_each, words
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.campaigns import Campaign, challenges_of
-from sweepmore.study.championship import standing
+from sweepmore.study.championship import champion_of, settings_of, standing
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
@@ -49,6 +49,9 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
     print_history(seen)
     if seen.ranked:
         print_ranked(seen, study, record.winner)
+    challenges = challenges_of(study)
+    if (champion := champion_of(challenges)) is not None:
+        print(f"champion {settings_of(champion)}")
     if record.winner is not None:
         print(f"winner   {words(record.winner.params)}")
         print(f"report   {reported(record.winner)}")
@@ -58,7 +61,7 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
         earlier = f"; {TESTED_BEFORE}" if whose == "another" else ""
         print(fitted(f"test     {tested_of(record.test)}{earlier}"))
     if (campaign := Campaign.of(study)) is not None:
-        print(fitted(f"campaign {standing(campaign, challenges_of(study))}"))
+        print(fitted(f"campaign {standing(campaign, challenges)}"))
     ways = [place.verb("report", record.name)]
     if news := told_unconfirmed(unconfirmed(study)):
         print(f"since    {news}")

@@ -10,7 +10,8 @@ from sweepmore.report.challenge_changes import Change, changes
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.study import Study
 from sweepmore.statistics.intervals import Interval
-from sweepmore.study.campaigns import Campaign, Challenge, champions_of
+from sweepmore.study.campaigns import Campaign, Challenge
+from sweepmore.study.championship import champion_of, fresh_values
 from sweepmore.wording import duration, plural
 
 HOW_TO_READ = (
@@ -51,9 +52,8 @@ def campaign_section(study: Study, campaign: Campaign) -> Section:
 
 def has_unmet(challenges: Sequence[Challenge]) -> bool:
     """Whether the present champion was made by a challenge and has no fresh runs yet."""
-    champion = champions_of(challenges)[-1]
-    met = [each for each in challenges if each.champion == champion and each.champion_values]
-    return bool(champion) and not met
+    champion = champion_of(challenges)
+    return champion is not None and not fresh_values(champion.number, challenges)
 
 
 def facts(campaign: Campaign, challenges: Sequence[Challenge]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sweepmore.report.chart import Chart, Curve, Point
 from sweepmore.statistics.intervals import Interval, t_interval
 from sweepmore.study.campaigns import Challenge, champions_of
+from sweepmore.study.championship import fresh_values
 from sweepmore.wording import decimals, plural, plus_minus, real_minus
 
 LEGEND = {
@@ -69,14 +70,11 @@ def campaign_chart(
 def reigns(challenges: Sequence[Challenge], sign: float, winner: Interval) -> list[Reign]:
     """The line of champions, each with the mean of the runs that its challenges met.
 
-    Their seeds are the same, in the same order, so the longest row holds them all. A champion that
-    no challenge has met yet stands where its own challenge put it.
+    A champion that no challenge has met yet stands where its own challenge put it.
     """
     line = list[Reign]()
     for number in champions_of(challenges):
-        met = [each.champion_values for each in challenges if each.champion == number]
-        values = max(met, key=len, default=())
-        if values:
+        if values := fresh_values(number, challenges):
             level = t_interval(values)
         elif not line:
             level = winner

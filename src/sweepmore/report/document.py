@@ -76,8 +76,9 @@ class Section:
 class Page:
     """A page: the answer first, then what makes one hesitate, the evidence, the facts.
 
-    ``verdict`` is the answer in a sentence, ``number`` the value to remember and what it is;
-    ``chips`` say in a few words each what it rests on. ``warnings`` come in order of their weight.
+    ``verdict`` is the answer in a sentence, ``number`` the value to remember and what it is,
+    ``settings`` what it was reached with; ``chips`` say in a few words each what it rests on.
+    ``warnings`` come in order of their weight.
     """
 
     title: str
@@ -88,6 +89,7 @@ class Page:
     commands: Sequence[tuple[str, str]] = ()
     verdict: str = ""
     number: tuple[str, str] | None = None
+    settings: str = ""
     chips: Sequence[str] = ()
 
 

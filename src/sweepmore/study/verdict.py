@@ -14,7 +14,7 @@ from sweepmore.statistics.intervals import Interval, Noise, gain, told_apart_fro
 from sweepmore.study.attempts import Attempt, runs_each
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.campaigns import Challenge, challenges_of
-from sweepmore.study.championship import better_than_winner
+from sweepmore.study.championship import champion_of, crowned
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
@@ -99,7 +99,8 @@ def verdict(found: Found, *more: str, edges: bool = True) -> str:
     """Return the sentence, with further clauses of the application behind ours.
 
     Without ``edges`` it leaves out which parameters are at the edge of their range: for a page that
-    says so among its warnings.
+    says so among its warnings. Once a challenge is champion the sentence is about that alone: all
+    other clauses are about the winner that it beat.
     """
     seen = found.seen
     if not seen.ranked:
@@ -108,8 +109,17 @@ def verdict(found: Found, *more: str, edges: bool = True) -> str:
         front, number = len(seen.front), plural(len(seen.ranked), "trial")
         beaten = "is" if front == 1 else "are"
         return _sentence(f"{front} of {number} {beaten} beaten by none in every objective", *more)
-    better, ends = better_than_winner(found.challenges), _edges(found) if edges else ""
-    return _sentence(_head(found), _gained(found), better, ends, *more)
+    if (champion := champion_of(found.challenges)) is not None:
+        return _sentence(*crowned(champion, found.challenges, _named(found)))
+    return _sentence(_head(found), _gained(found), _edges(found) if edges else "", *more)
+
+
+def _named(found: Found) -> str:
+    """Name the confirmed winner, with its number."""
+    if found.winner is None:  # its confirmation was removed
+        return "the confirmed winner"
+    number = plus_minus(found.winner.mean, found.winner.half_width)
+    return f"trial {found.winner.trial}, the confirmed winner ({number})"
 
 
 def _head(found: Found) -> str:

@@ -283,7 +283,18 @@ def test_a_campaign_that_has_begun_says_what_it_declares() -> None:
 def test_a_page_tells_who_is_champion_and_what_was_tried() -> None:
     challenges = [NO_OP, FIRST, OPEN, failed(5, 2), begun(6, 2, "n=1", files=["net.py"])]
     page, section = page_of(study_with(challenges))
-    assert "; challenge 2 is better by 0.1000 ± 0.0300 than the confirmed winner" in page.verdict
+    assert page.verdict == (
+        "Challenge 2 is the champion: better by 0.1000 ± 0.0300 than trial 0, the confirmed winner "
+        "(2.2000 ± 0.0200)."
+    )
+    # its mean over the three seeds with which it met challenge 3
+    level = t_interval(OPEN.champion_values)
+    assert page.number == (
+        f"2.1000 ± {level.half:.4f}",
+        "objective, lower is better, challenge 2 over 3 fresh seeds, 95 %",
+    )
+    assert page.settings == "python app.py n=2"
+    assert page.chips == ["5 challenges", "3 trials"]
     assert "5 of at most 100 challenges; 19 runs, each a look at dev, 12 s; a camp" in section.text
     (table,) = section.tables
     assert [row[:5] for row in table.rows] == [
@@ -301,6 +312,23 @@ def test_a_page_tells_who_is_champion_and_what_was_tried() -> None:
     )
 
 
+def test_a_champion_that_has_met_no_challenge_is_known_by_its_gain() -> None:
+    page, _ = page_of(study_with([NO_OP, replace(FIRST, changed=("net.py",))]))
+    assert page.number == (
+        "+0.1000 ± 0.0300",
+        "gain of challenge 2 over the confirmed winner, objective, lower is better, 4 seeds, 95 %",
+    )
+    assert page.settings == "python app.py n=2; changed code: net.py"
+
+
+def test_a_winner_that_is_still_champion_leads_its_page() -> None:
+    page, _ = page_of(study_with([NO_OP]))
+    assert page.verdict.startswith("Trial 0 wins at 2.2000 ± 0.0200 over 4 final seeds")
+    assert page.number is not None
+    assert page.number[0] == "2.2000 ± 0.0200"
+    assert page.settings == "optim.lr=0.1"
+
+
 def test_the_page_of_a_challenge_names_the_page_of_its_campaign() -> None:
     study = made_study([([2.0], {"n": 1})], name="s.challenge-2")
     facts = dict(study_page(read_study(study, Additions(), PLACE), Additions()).facts)
@@ -309,8 +337,10 @@ def test_the_page_of_a_challenge_names_the_page_of_its_campaign() -> None:
 
 def test_a_later_champion_is_named_with_the_one_that_it_beat() -> None:
     page, _ = page_of(study_with([NO_OP, FIRST, OPEN, SECOND]))
-    clause = "2 challenges beat the winner one after the other, and challenge 4 is better by 0.2000"
-    assert f"{clause} ± 0.0500 than challenge 2" in page.verdict
+    assert page.verdict == (
+        "Challenge 4 is the champion: better by 0.2000 ± 0.0500 than challenge 2; 2 challenges "
+        "have been kept since trial 0, the confirmed winner (2.2000 ± 0.0200)."
+    )
 
 
 @pytest.fixture(scope="module")
