@@ -10,6 +10,7 @@ from sweepmore.report.challenge_changes import Change, changes
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.study import Study
 from sweepmore.statistics.intervals import Interval
+from sweepmore.statistics.sequential import Verdict
 from sweepmore.study.campaigns import Campaign, Challenge
 from sweepmore.study.championship import champion_of, fresh_values
 from sweepmore.wording import duration, plural
@@ -30,6 +31,8 @@ HEAD = (
     "seconds",
     "reason",
 )
+# Rows of these come first.
+FIRST: Mapping[Verdict | None, int] = {"keep": 0, "undecided": 1}
 # Characters of a challenge's name in the figure, of its command in the table.
 NAME, COMMAND = 26, 160
 
@@ -69,11 +72,15 @@ def facts(campaign: Campaign, challenges: Sequence[Challenge]) -> str:
 
 
 def campaign_table(challenges: Sequence[Challenge], made: Mapping[int, Change]) -> Table:
-    """Return a row for each challenge, those that were kept marked."""
+    """Return a row for each challenge: those that were kept, marked, then the undecided.
+
+    A long table is folded, and its first rows are what a reader sees of it.
+    """
+    order = sorted(challenges, key=lambda each: FIRST.get(each.verdict, len(FIRST)))
     rows = [
         (c.number, LEGEND[c.verdict or "begun"], c.gain, c.half, len(c.seeds),
-         made[c.number].told(COMMAND), c.runs, c.spent, c.reason)
-        for c in challenges
+         made[c.number].told(COMMAND), c.runs, round(c.spent), c.reason)
+        for c in order
     ]  # fmt: skip
-    marked = [k for k, each in enumerate(challenges) if each.verdict == "keep"]
-    return Table(HEAD, rows, marked=marked)
+    kept = [k for k, each in enumerate(order) if each.verdict == "keep"]
+    return Table(HEAD, rows, kept=kept)

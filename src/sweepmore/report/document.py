@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Table:
     """A table that a click on its head sorts.
 
-    ``marked`` holds the indices of rows that stand out. The columns in ``typed`` hold values that
+    ``marked`` holds the indices of rows that stand out, ``kept`` those of challenges that were
+    kept: both have the colour that their marks have in the figure above. The columns in ``typed`` hold values that
     people type into a command, so their numbers have no separators.
     """
 
@@ -33,6 +34,7 @@ class Table:
     rows: Sequence[Sequence[Any]]
     caption: str = ""
     marked: Sequence[int] = ()
+    kept: Sequence[int] = ()
     typed: Sequence[int] = ()
 
 
