@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sweepmore.confirm.challenge_printing import budget, version_of
+from sweepmore.confirm.challenge_printing import cost_of, terms
 from sweepmore.report.campaign_figure import LEGEND, campaign_chart, loop_words
 from sweepmore.report.challenge_changes import Change, changes
 from sweepmore.report.document import Picture, Section, Table
@@ -12,8 +12,8 @@ from sweepmore.report.study import Study
 from sweepmore.statistics.intervals import Interval
 from sweepmore.statistics.sequential import Verdict
 from sweepmore.study.campaigns import Campaign, Challenge
-from sweepmore.study.championship import champion_of, fresh_values
-from sweepmore.wording import duration, plural
+from sweepmore.study.championship import champion_of, fresh_values, promise
+from sweepmore.wording import plural
 
 HOW_TO_READ = (
     "A dot lies by its gain away from its champion, over the same seeds. The line is each "
@@ -62,12 +62,11 @@ def has_unmet(challenges: Sequence[Challenge]) -> bool:
 def facts(campaign: Campaign, challenges: Sequence[Challenge]) -> str:
     """Say what the campaign has cost and declared."""
     runs, seconds = sum(c.runs for c in challenges), sum(c.spent for c in challenges)
-    cost = f"{plural(runs, 'run')}, each a look at dev, {duration(seconds)}; " if runs else ""
+    cost = f"; {cost_of(runs, seconds)}" if runs else ""
+    promised = promise(campaign)
     return (
-        f"{len(challenges)} of at most {plural(campaign.horizon, 'challenge')}; {cost}a campaign "
-        "of changes that change nothing keeps none of them in "
-        f"{100 * (1 - campaign.alpha):.0f} of 100. Terms: {campaign.terms.metric}; budget "
-        f"{budget(campaign)}; evaluators {version_of(campaign)}."
+        f"{len(challenges)} of at most {plural(campaign.horizon, 'challenge')}{cost}. "
+        f"{promised[0].upper()}{promised[1:]}. Terms: {terms(campaign)}."
     )
 
 

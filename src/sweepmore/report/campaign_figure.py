@@ -213,10 +213,8 @@ def title(challenges: Sequence[Challenge]) -> str:
     )
     if len(kept) == 1:
         return f"Challenge {last.number} is better than the confirmed winner{by}"
-    return (
-        f"{len(kept)} of {len(decided)} challenges were kept; the last, challenge {last.number}, is "
-        f"better{by} than challenge {last.champion}"
-    )
+    which = f"the last, challenge {last.number}, is better{by} than challenge {last.champion}"
+    return f"{len(kept)} of {len(decided)} challenges were kept; {which}"
 
 
 def subtitle(

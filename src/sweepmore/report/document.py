@@ -26,8 +26,8 @@ class Table:
     """A table that a click on its head sorts.
 
     ``marked`` holds the indices of rows that stand out, ``kept`` those of challenges that were
-    kept: both have the colour that their marks have in the figure above. The columns in ``typed`` hold values that
-    people type into a command, so their numbers have no separators.
+    kept: both have the colour that their marks have in the figure above. The columns in ``typed``
+    hold values that people type into a command, so their numbers have no separators.
     """
 
     head: Sequence[str]

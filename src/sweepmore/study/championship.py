@@ -52,6 +52,14 @@ def settings_of(champion: Challenge) -> str:
     return f"{shlex.join(champion.words)}{files}"
 
 
+def promise(campaign: Campaign) -> str:
+    """What a campaign promises of all its challenges together, as the end of a sentence."""
+    return (
+        "if nothing you try is better, the chance that the campaign keeps anything is at most "
+        f"{100 * campaign.alpha:g} %"
+    )
+
+
 def standing(campaign: Campaign, challenges: Sequence[Challenge]) -> str:
     """How many challenges there were, how they ended, and who is champion."""
     ends = [challenge.verdict for challenge in challenges]

@@ -18,6 +18,7 @@ from matplotlib.collections import PolyCollection
 from optuna.distributions import FloatDistribution
 from playwright.sync_api import Browser, sync_playwright
 
+from sweepmore.confirm.challenge_printing import version_of
 from sweepmore.report.additions import Additions
 from sweepmore.report.campaign_figure import campaign_chart, kept_by_a_loop
 from sweepmore.report.challenge_changes import changes
@@ -283,10 +284,11 @@ def test_a_study_without_a_campaign_has_no_section() -> None:
 
 def test_a_campaign_that_has_begun_says_what_it_declares() -> None:
     page, section = page_of(study_with([]))
-    assert section.text.startswith("0 of at most 100 challenges; a campaign of changes that change")
-    assert (
-        "none of them in 95 of 100. Terms: minimize objective; budget optim.steps=200"
-        in section.text
+    version = version_of(CAMPAIGN)
+    assert section.text == (
+        "0 of at most 100 challenges. If nothing you try is better, the chance that the campaign "
+        "keeps anything is at most 5 %. Terms: minimize objective; budget optim.steps=200; "
+        f"evaluators unchanged (version {version})."
     )
     assert (section.pictures, section.tables) == ((), ())
     assert "challenge" not in page.verdict
@@ -307,7 +309,9 @@ def test_a_page_tells_who_is_champion_and_what_was_tried() -> None:
     )
     assert page.settings == "python app.py n=2"
     assert page.chips == ["5 challenges", "3 trials"]
-    assert "5 of at most 100 challenges; 19 runs, each a look at dev, 12 s; a camp" in section.text
+    assert section.text.startswith(
+        "5 of at most 100 challenges; 19 runs in 12 s, each measured on the same dev split. If"
+    )
     (table,) = section.tables
     assert [row[:5] for row in table.rows] == [
         (2, "kept", pytest.approx(0.1), 0.03, 4),
