@@ -204,8 +204,9 @@ def warnings_of(study: Study) -> list[str]:
         warnings.append(TESTED_BEFORE)
     if study.winner is not None and (luck := contradicted(study.winner, study.sign)):
         warnings.append(luck)
-    if champion_of(study.challenges) is None:  # else the answer has other settings
-        warnings += [f"{line}: look beyond it" for line in at_edge(study.answer.params, space)]
+    # a champion may have other settings than the winner that it beat
+    if champion_of(study.challenges) is None and (edges := at_edge(study.answer.params, space)):
+        warnings.append(edges)
     if view.infeasible:
         share = len(view.infeasible) / max(1, len(view.counted))
         warnings.append(

@@ -21,7 +21,7 @@ from sweepmore.study.parts import confirmation_of
 from sweepmore.study.seeds import seed_key
 from sweepmore.study.view import StudyView, view
 from sweepmore.study.winners import as_searched, seeds_of
-from sweepmore.wording import decimals, last_parts, plural, plus_minus
+from sweepmore.wording import decimals, last_parts, listed, plural, plus_minus
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,7 @@ def _edges(found: Found) -> str:
     if not names:
         return ""
     are = "is" if len(names) == 1 else "are"
-    return f"{_listed(names)} {are} at the edge of {'its' if len(names) == 1 else 'their'} range"
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{listed(names)} {are} at the edge of {'its' if len(names) == 1 else 'their'} range"
 
 
 def _ends(seen: StudyView) -> str:
