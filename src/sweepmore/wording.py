@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,12 @@ def last_parts(settings: Mapping[str, Any]) -> dict[str, Any]:
 def plural(number: int, noun: str, more: str | None = None) -> str:
     """``1 trial``, ``2 trials``, ``1,000 trials``; ``more`` is an irregular plural."""
     return f"{number:,} {noun if number == 1 else more or f'{noun}s'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def duration(seconds: float) -> str:

@@ -622,6 +622,7 @@ def test_the_larger_value_is_best_where_it_is_maximized() -> None:
                  for name, value in (("low", 1.0), ("high", 2.0)))  # fmt: skip
     page = compare_studies([low, high])
     assert page.facts == [
+        ("best in the end", "2.0000 (high, not confirmed), 1.0000 (low, not confirmed)"),
         ("best after 1 trial", "2.0000 (high), 1.0000 (low)"),
         ("best after 1.0 s", "2.0000 (high), 1.0000 (low)"),
     ]
@@ -634,10 +635,16 @@ def test_studies_are_compared_at_the_least_trials_and_the_least_work() -> None:
     slow = made_up("slow", (2.75, 6.0), (2.0, 4.5))
     page = compare_studies([long, slow])
     assert page.facts == [
+        ("best in the end", "1.0000 (long, not confirmed), 2.0000 (slow, not confirmed)"),
         ("best after 2 trials", "2.0000 (slow), 2.5000 (long)"),
         ("best after 10.5 s", "2.0000 (slow), 2.4000 (long)"),
     ]
+    assert page.verdict == (
+        "Best in the end: 1.0000 (long, not confirmed), 2.0000 (slow, not confirmed); best after "
+        "2 trials: 2.0000 (slow), 2.5000 (long)."
+    )
     (table,) = page.sections[1].tables
+    assert table.marked == [0]
     assert table.head[:6] == ["study", "trials", "seconds", "best after 2 trials",
                               "best after 10.5 s", "best objective"]  # fmt: skip
     assert [row[:6] for row in table.rows] == [
@@ -655,11 +662,19 @@ def test_confirmed_studies_are_compared_by_their_confirmed_means() -> None:
         ("two is", "tied with one: the difference is 0.1250 ± 0.2624 (95 %)"),
         ("two, confirmed", "2.1250 ± 0.2500 (95 %, over 8 fresh seeds)"),
         ("one, confirmed", "2.2500 ± 0.1250 (95 %, over 8 fresh seeds)"),
+        ("best after 1 trial", "1.7500 (two), 2.0000 (one)"),
+        ("best after 1.0 s", "1.7500 (two), 2.0000 (one)"),
     ]
+    assert page.verdict == (
+        "two is tied with one: the difference is 0.1250 ± 0.2624 (95 %); best after 1 trial: "
+        "1.7500 (two), 2.0000 (one)."
+    )
     assert page.sections[1].tables[0].marked == [1]
     assert page.warnings == []
     half = compare_studies([replace(one, winner=None), two])
-    assert half.facts[0] == ("best after 1 trial", "1.7500 (two), 2.0000 (one)")
+    ends = "1.5000 (one, not confirmed), 2.1250 ± 0.2500 (two, confirmed)"
+    assert half.facts[0] == ("best in the end", ends)
+    assert half.sections[1].tables[0].marked == []  # one may have been lucky
     assert [warning.split(" is not")[0] for warning in half.warnings] == ["one"]
 
 

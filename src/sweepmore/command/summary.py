@@ -21,16 +21,15 @@ from sweepmore.runs.offline import is_synced, offline_runs
 from sweepmore.runs.places import Place
 from sweepmore.statistics.intervals import told_apart_from
 from sweepmore.study.attempts import runs_each, words
-from sweepmore.study.attributes import StudyAttributes, Winner
-from sweepmore.study.campaigns import Campaign, challenges_of
-from sweepmore.study.championship import standing
+from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.campaigns import Campaign
+from sweepmore.study.championship import champion_of, settings_of, standing
 from sweepmore.study.edges import at_edge, searched
-from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.records import StudyRecord, TrialRecord
 from sweepmore.study.seeds import seed_key
-from sweepmore.study.verdict import found_in, verdict
-from sweepmore.study.view import StudyView, view
+from sweepmore.study.verdict import Found, found_in, verdict
+from sweepmore.study.view import StudyView
 from sweepmore.study.winners import TESTED_BEFORE, reported, tested
 from sweepmore.sweep.best_trials import print_best
 from sweepmore.sweep.command_lines import command_line, single_run
@@ -41,14 +40,17 @@ from sweepmore.wording import bounds, decimals, fitted, plural, short, shown_pat
 
 def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> None:
     """Print a study's state, its best trials, its winner, its failures and the next command."""
-    seen, attrs = view(study), StudyAttributes.of(study)
+    found, attrs = found_in(study), StudyAttributes.of(study)
+    seen = found.seen
     print_state(record, study, seen)
     if seen.ranked and not ending(record.name):
-        print(fitted(f"verdict  {verdict(found_in(study))}"))
+        print(fitted(f"verdict  {verdict(found, edges=False)}"))  # a note below tells of them
     print_failures(seen)
     print_history(seen)
     if seen.ranked:
-        print_ranked(seen, study, record.winner)
+        print_ranked(found)
+    if (champion := champion_of(found.challenges)) is not None:
+        print(f"champion {settings_of(champion)}")
     if record.winner is not None:
         print(f"winner   {words(record.winner.params)}")
         print(f"report   {reported(record.winner)}")
@@ -58,7 +60,7 @@ def print_summary(record: StudyRecord, study: optuna.Study, place: Place) -> Non
         earlier = f"; {TESTED_BEFORE}" if whose == "another" else ""
         print(fitted(f"test     {tested_of(record.test)}{earlier}"))
     if (campaign := Campaign.of(study)) is not None:
-        print(fitted(f"campaign {standing(campaign, challenges_of(study))}"))
+        print(fitted(f"campaign {standing(campaign, found.challenges)}"))
     ways = [place.verb("report", record.name)]
     if news := told_unconfirmed(unconfirmed(study)):
         print(f"since    {news}")
@@ -104,18 +106,20 @@ def print_history(seen: StudyView) -> None:
     print(fitted(f"{' ' * len(label)}{told(shown)}"))
 
 
-def print_ranked(seen: StudyView, study: optuna.Study, winner: Winner | None) -> None:
+def print_ranked(found: Found) -> None:
     """Print the best trials, or the front of several objectives, and what makes them doubtful."""
-    many, question = len(seen.directions) > 1, StudyAttributes.of(study).question
-    noise = None if many else known_noise(study)
-    runs, least = runs_each(question.get("repeats")), None
-    if noise is not None and winner is None:
-        least = told_apart_from(noise, len(seen.counted), runs)
-    best = print_best(seen, least, winner)
+    seen, question, winner = found.seen, found.question, found.winner
+    least, many = None, len(seen.directions) > 1
+    if found.noise is not None and winner is None and not many:
+        runs = runs_each(question.get("repeats"))
+        least = told_apart_from(found.noise, len(seen.counted), runs)
+    print_best(seen, least, winner)
     if least is not None:
         print(f"noise    differences under {least:.2g} may be chance: (tied)")
-    for line in at_edge(best.params, searched(question)):
-        print(fitted(f"note     among the best, {line}: look beyond it"))
+    # a champion may have other settings than the winner that it beat
+    edges = at_edge((seen.front[0] if many else found.answer).params, searched(question))
+    if edges and champion_of(found.challenges) is None:
+        print(fitted(f"note     {edges}"))
 
 
 def print_trial(trial: TrialRecord, record: StudyRecord, study: optuna.Study, place: Place) -> None:

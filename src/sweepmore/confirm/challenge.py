@@ -37,6 +37,7 @@ from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.application import Application
 from sweepmore.study.campaigns import Campaign, Challenge, challenges_of, champions_of
 from sweepmore.study.parts import application_of
+from sweepmore.sweep.note import write_note
 from sweepmore.wording import plural, shown_path
 
 # What starting a command costs before its first run: Python, Hydra and torch (two cores, 1.5 to 3).
@@ -174,6 +175,7 @@ def settled(ground: Ground, campaign: Campaign, challenge: Challenge, tell: Tell
         decided, seeds=ground.seeds(challenge.champion, campaign)[: len(decided.values)]
     )
     decided.write(ground.searched)
+    write_note(ground.searched)  # its first sentence names the champion
     if decided.verdict != "keep":  # its diff says what it was
         shutil.rmtree(mine.snapshot.folder, ignore_errors=True)
     return decided

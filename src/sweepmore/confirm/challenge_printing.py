@@ -15,6 +15,7 @@ from sweepmore.confirm.challenge import Teller
 from sweepmore.consoles import stdout_console
 from sweepmore.statistics.intervals import LEVEL, Interval
 from sweepmore.study.campaigns import Campaign, Challenge, champions_of
+from sweepmore.study.championship import promise
 from sweepmore.wording import decimals, duration, fitted, plural, plus_minus, real_minus
 
 # How many changed files are named.
@@ -123,12 +124,10 @@ def print_campaign(study: str, campaign: Campaign, challenges: Sequence[Challeng
     rules = campaign.rules
     print(f"campaign {study}: {len(challenges)} of at most {plural(rules.horizon, 'challenge')}, "
           f"{plural(rules.cap, 'seed')} each at most")  # fmt: skip
-    print(fitted(f"terms    {campaign.terms.metric}; budget {budget(campaign)}; evaluators "
-                 f"{version_of(campaign)}"))  # fmt: skip
+    print(fitted(f"terms    {terms(campaign)}"))
     champion = champions_of(challenges)[-1]
     print(f"champion {f'challenge {champion}' if champion else 'the confirmed winner'}")
-    print(fitted(f"error    a campaign of changes that change nothing keeps none of them in "
-                 f"{100 * (1 - rules.alpha):.0f} of 100"))  # fmt: skip
+    print(fitted(f"promise  {promise(campaign)}"))
     for each in challenges:
         gain = each.interval
         shown = "" if gain is None else amount(gain)
@@ -137,7 +136,20 @@ def print_campaign(study: str, campaign: Campaign, challenges: Sequence[Challeng
         print(f"{each.number:>5}  {verdict:<9}  {seeds:>8}  {shown:<20}  {shlex.join(each.words)}")
     runs, seconds = sum(c.runs for c in challenges), sum(c.spent for c in challenges)
     if challenges:
-        print(f"cost     {plural(runs, 'run')}, each a look at dev; {duration(seconds)}")
+        print(f"cost     {cost_of(runs, seconds)}")
+
+
+def cost_of(runs: int, seconds: float) -> str:
+    """What challenges have cost: runs, which all looked at the same lines, and seconds."""
+    each = ", each" if runs > 1 else ""
+    return f"{plural(runs, 'run')} in {duration(seconds)}{each} measured on the same dev split"
+
+
+def terms(campaign: Campaign) -> str:
+    """What all challenges have in common: metric, budget and evaluators."""
+    version = version_of(campaign)
+    same = f"unchanged (version {version})" if campaign.evaluators else version
+    return f"{campaign.terms.metric}; budget {budget(campaign)}; evaluators {same}"
 
 
 def budget(campaign: Campaign) -> str:

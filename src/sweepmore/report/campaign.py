@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sweepmore.confirm.challenge_printing import budget, version_of
+from sweepmore.confirm.challenge_printing import cost_of, terms
 from sweepmore.report.campaign_figure import LEGEND, campaign_chart, loop_words
 from sweepmore.report.challenge_changes import Change, changes
 from sweepmore.report.document import Picture, Section, Table
 from sweepmore.report.study import Study
 from sweepmore.statistics.intervals import Interval
-from sweepmore.study.campaigns import Campaign, Challenge, champions_of
-from sweepmore.wording import duration, plural
+from sweepmore.statistics.sequential import Verdict
+from sweepmore.study.campaigns import Campaign, Challenge
+from sweepmore.study.championship import champion_of, fresh_values, promise
+from sweepmore.wording import plural
 
 HOW_TO_READ = (
     "A dot lies by its gain away from its champion, over the same seeds. The line is each "
@@ -29,6 +31,8 @@ HEAD = (
     "seconds",
     "reason",
 )
+# Rows of these come first.
+FIRST: Mapping[Verdict | None, int] = {"keep": 0, "undecided": 1}
 # Characters of a challenge's name in the figure, of its command in the table.
 NAME, COMMAND = 26, 160
 
@@ -51,29 +55,31 @@ def campaign_section(study: Study, campaign: Campaign) -> Section:
 
 def has_unmet(challenges: Sequence[Challenge]) -> bool:
     """Whether the present champion was made by a challenge and has no fresh runs yet."""
-    champion = champions_of(challenges)[-1]
-    met = [each for each in challenges if each.champion == champion and each.champion_values]
-    return bool(champion) and not met
+    champion = champion_of(challenges)
+    return champion is not None and not fresh_values(champion.number, challenges)
 
 
 def facts(campaign: Campaign, challenges: Sequence[Challenge]) -> str:
     """Say what the campaign has cost and declared."""
     runs, seconds = sum(c.runs for c in challenges), sum(c.spent for c in challenges)
-    cost = f"{plural(runs, 'run')}, each a look at dev, {duration(seconds)}; " if runs else ""
+    cost = f"; {cost_of(runs, seconds)}" if runs else ""
+    promised = promise(campaign)
     return (
-        f"{len(challenges)} of at most {plural(campaign.horizon, 'challenge')}; {cost}a campaign "
-        "of changes that change nothing keeps none of them in "
-        f"{100 * (1 - campaign.alpha):.0f} of 100. Terms: {campaign.terms.metric}; budget "
-        f"{budget(campaign)}; evaluators {version_of(campaign)}."
+        f"{len(challenges)} of at most {plural(campaign.horizon, 'challenge')}{cost}. "
+        f"{promised[0].upper()}{promised[1:]}. Terms: {terms(campaign)}."
     )
 
 
 def campaign_table(challenges: Sequence[Challenge], made: Mapping[int, Change]) -> Table:
-    """Return a row for each challenge, those that were kept marked."""
+    """Return a row for each challenge: those that were kept, marked, then the undecided.
+
+    A long table is folded, and its first rows are what a reader sees of it.
+    """
+    order = sorted(challenges, key=lambda each: FIRST.get(each.verdict, len(FIRST)))
     rows = [
         (c.number, LEGEND[c.verdict or "begun"], c.gain, c.half, len(c.seeds),
-         made[c.number].told(COMMAND), c.runs, c.spent, c.reason)
-        for c in challenges
+         made[c.number].told(COMMAND), c.runs, round(c.spent), c.reason)
+        for c in order
     ]  # fmt: skip
-    marked = [k for k, each in enumerate(challenges) if each.verdict == "keep"]
-    return Table(HEAD, rows, marked=marked)
+    kept = [k for k, each in enumerate(order) if each.verdict == "keep"]
+    return Table(HEAD, rows, kept=kept)

@@ -107,7 +107,7 @@ def _frame(top: Axes, below: Axes, chart: Chart) -> None:
     from matplotlib.ticker import MaxNLocator
 
     top.set_ylim(chart.bottom, chart.top)
-    top.set_xlim(0.4, max(FEWEST, *(point.x for point in chart.points)) + 0.6)
+    top.set_xlim(0.4, max(FEWEST, *(point.x for point in chart.points)) + 0.95)
     top.ticklabel_format(useOffset=False)
     separate_thousands(top.yaxis)
     top.set_ylabel(chart.y_label)

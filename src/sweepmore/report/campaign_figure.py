@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sweepmore.report.chart import Chart, Curve, Point
 from sweepmore.statistics.intervals import Interval, t_interval
 from sweepmore.study.campaigns import Challenge, champions_of
+from sweepmore.study.championship import fresh_values
 from sweepmore.wording import decimals, plural, plus_minus, real_minus
 
 LEGEND = {
@@ -26,6 +27,11 @@ CHAMPION, LOOP = "the champion", "keeping each new best run"
 STRETCH = 0.75
 # The noise that an axis has room for, in standard deviations of the champion's runs (guess).
 ROOM = 4.0
+# The lines step so far behind the challenge that was kept, beside its interval: the next one is the
+# first to meet the new champion.
+STEP = 0.5
+# How far they go on behind the last challenge: not as far as to the next number.
+TAIL = 0.9
 # Where marks stand that have no place of their own: so far from the worse end, as a share.
 RIM = 0.03
 
@@ -56,7 +62,7 @@ def campaign_chart(
     loop = kept_by_a_loop(challenges, sign)
     low, high = limits(challenges, line, [value for _, value in loop], sign)
     points = [_point(each, levels, (low, high), sign, names) for each in challenges]
-    end = max(each.number for each in challenges) + 0.5
+    end = max(each.number for each in challenges) + TAIL
     return Chart(
         "campaign", title(challenges), "challenge", metric, points,
         [_stairs(line, end), *([_loop(loop, end)] if len(loop) > 1 else [])],
@@ -69,14 +75,11 @@ def campaign_chart(
 def reigns(challenges: Sequence[Challenge], sign: float, winner: Interval) -> list[Reign]:
     """The line of champions, each with the mean of the runs that its challenges met.
 
-    Their seeds are the same, in the same order, so the longest row holds them all. A champion that
-    no challenge has met yet stands where its own challenge put it.
+    A champion that no challenge has met yet stands where its own challenge put it.
     """
     line = list[Reign]()
     for number in champions_of(challenges):
-        met = [each.champion_values for each in challenges if each.champion == number]
-        values = max(met, key=len, default=())
-        if values:
+        if values := fresh_values(number, challenges):
             level = t_interval(values)
         elif not line:
             level = winner
@@ -156,8 +159,11 @@ def _point(
     value = level - sign * gain.mean
     if sign * value > sign * worse:
         return Point(each.number, at_rim, tooltip_of(each), "far")
+    # intervals of two seeds, each as high as the axis, would hide the rest behind a fence
+    fits = ends[0] <= value - gain.half and value + gain.half <= ends[1]
+    half = gain.half if fits or each.verdict != "discard" else None
     return Point(each.number, value, tooltip_of(each), each.verdict, names.get(each.number, ""),
-                 half=gain.half)  # fmt: skip
+                 half=half)  # fmt: skip
 
 
 def tooltip_of(each: Challenge) -> str:
@@ -176,7 +182,7 @@ def tooltip_of(each: Challenge) -> str:
 def _stairs(line: Sequence[Reign], end: float) -> Curve:
     """The line of champions, which steps where a challenge is kept."""
     rows = [*line, line[-1]]
-    x = [0.5, *(float(reign.number) for reign in line[1:]), end]
+    x = [STEP, *(reign.number + STEP for reign in line[1:]), end]
     halves = [r.level.half if math.isfinite(r.level.half) else math.nan for r in rows]
     means = [reign.level.mean for reign in rows]
     low = [mean - half for mean, half in zip(means, halves)]
@@ -185,7 +191,7 @@ def _stairs(line: Sequence[Reign], end: float) -> Curve:
 
 
 def _loop(kept: Sequence[tuple[int, float]], end: float) -> Curve:
-    x = [0.5, *(float(number) for number, _ in kept[1:]), end]
+    x = [STEP, *(number + STEP for number, _ in kept[1:]), end]
     values = [value for _, value in kept]
     return Curve(LOOP, x, [*values, values[-1]], dashed=True)
 
@@ -207,9 +213,8 @@ def title(challenges: Sequence[Challenge]) -> str:
     )
     if len(kept) == 1:
         return f"Challenge {last.number} is better than the confirmed winner{by}"
-    return (
-        f"{len(kept)} of {len(decided)} challenges were kept, the last, {last.number}, better{by}"
-    )
+    which = f"the last, challenge {last.number}, is better{by} than challenge {last.champion}"
+    return f"{len(kept)} of {len(decided)} challenges were kept; {which}"
 
 
 def subtitle(
@@ -224,7 +229,7 @@ def subtitle(
     parts = [
         f"n = {plural(len(decided), 'decided challenge')} of {many}{each}",
         f"{metric}, {'lower' if sign > 0 else 'higher'} is better",
-        "95 % intervals, open where cut",
+        "95 % intervals, open where cut (discarded: only where they fit)",
     ]
     for style in ("far", "failed", "begun"):
         if number := sum(point.style == style for point in points):

@@ -81,13 +81,13 @@ def require_comparable(studies: Sequence[Study]) -> None:
 
 
 def _answer(facts: Sequence[tuple[str, str]]) -> str:
-    """Write the first fact as a sentence."""
+    """Write how the studies ended, and then how they did at equal numbers of trials."""
     if not facts:
         return "One of them has no complete trial yet."
-    label, text = facts[0]
-    if label.endswith(" is"):
-        return f"{label} {text}."
-    return f"{label[0].upper()}{label[1:]}: {text}."
+    (label, text), *others = facts
+    first = f"{label} {text}" if label.endswith(" is") else f"{label.capitalize()}: {text}"
+    equal = [f"{label}: {text}" for label, text in others if label.startswith("best after")][:1]
+    return f"{'; '.join([first, *equal])}."
 
 
 def _told(value: Any) -> str:
@@ -150,10 +150,11 @@ def against(first: Study, second: Study) -> str:
 
 
 def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Table]:
-    """Return the headline, and a table with a row for each study.
+    """Return the facts, and a table with a row for each study; the one that ended best is marked.
 
-    If all studies are confirmed, their means are the headline. Otherwise it is the best value at
-    equal budgets, because a longer search finds a better value by luck alone.
+    How they ended comes first: by confirmed means, else by the best. Then come equal budgets,
+    because a longer search finds a better value by luck alone. A best that is ahead of a confirmed
+    mean is not marked.
     """
     # equal budgets: the fewest trials and the least work that any of the studies has had
     ways = [figures.so_far(study.seen) for study in studies]
@@ -173,28 +174,44 @@ def _side_by_side(studies: Sequence[Study]) -> tuple[list[tuple[str, str]], Tabl
             f"best {studies[0].metrics[0]}", "confirmed", "± (95 %)",
             "settings of the winner, else of the best"]  # fmt: skip
 
-    # confirmed means replace the best of many trials, but only if every study has one
-    means = [None if study.winner is None else study.winner.mean for study in studies]
-    facts = []
-    if None not in means:
-        for k in best_first(means, studies[0].sign):
-            winner = studies[k].winner
-            assert winner is not None  # it has a mean
-            facts.append((f"{rows[k][0]}, confirmed", reported(winner)))
-        best, next_best, *_ = best_first(means, studies[0].sign)
-        facts.insert(0, (f"{rows[best][0]} is", against(studies[best], studies[next_best])))
-        equal = [("", means)]
+    order = best_first([_ended_at(study) for study in studies], studies[0].sign)
+    facts = _ended([studies[k] for k in order])
+    for label, values in equal:
+        ahead = best_first(values, studies[0].sign)
+        if len(ahead) == len(studies):  # else nothing is compared
+            told = (f"{decimals(values[k] or 0.0)} ({rows[k][0]})" for k in ahead)
+            facts.append((label, ", ".join(told)))
+    confirmed = [study.winner is not None for study in studies]
+    is_marked = confirmed[order[0]] or not any(confirmed)
+    return facts, Table(head, rows, marked=order[:1] if is_marked else [])
 
-    # the leader of each comparison becomes a fact, and its row is marked
-    leading = [(label, values, best_first(values, studies[0].sign)) for label, values in equal]
-    leading = [row for row in leading if len(row[2]) == len(studies)]  # else nothing is compared
-    if not facts:
-        facts = [
-            (label, ", ".join(f"{decimals(values[k] or 0.0)} ({rows[k][0]})" for k in order))
-            for label, values, order in leading
+
+def _ended_at(study: Study) -> float:
+    """Return the confirmed mean of a study, else its best value."""
+    if study.winner is not None:
+        return study.winner.mean
+    return (study.best.values or (math.nan,))[0]
+
+
+def _ended(ordered: Sequence[Study]) -> list[tuple[str, str]]:
+    """Return how studies ended, the best first: whether it is better, if all are confirmed."""
+    if all(study.winner is not None for study in ordered):
+        confirmed = [
+            (f"{study.seen.name}, confirmed", reported(study.winner))
+            for study in ordered
+            if study.winner is not None
         ]
-    marked = sorted({order[0] for *_, order in leading})
-    return facts, Table(head, rows, marked=marked)
+        first, second, *_ = ordered
+        return [(f"{first.seen.name} is", against(first, second)), *confirmed]
+    return [("best in the end", ", ".join(map(_end, ordered)))]
+
+
+def _end(study: Study) -> str:
+    """Say at which value a study ended, and whether that is confirmed."""
+    if study.winner is None:
+        return f"{decimals(_ended_at(study))} ({study.seen.name}, not confirmed)"
+    number = plus_minus(study.winner.mean, study.winner.half_width)
+    return f"{number} ({study.seen.name}, confirmed)"
 
 
 def last_best(moments: Iterable[figures.SoFar]) -> float | None:

@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 class Table:
     """A table that a click on its head sorts.
 
-    ``marked`` holds the indices of rows that stand out. The columns in ``typed`` hold values that
-    people type into a command, so their numbers have no separators.
+    ``marked`` holds the indices of rows that stand out, ``kept`` those of challenges that were
+    kept: both have the colour that their marks have in the figure above. The columns in ``typed``
+    hold values that people type into a command, so their numbers have no separators.
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
     marked: Sequence[int] = ()
+    kept: Sequence[int] = ()
     typed: Sequence[int] = ()
 
 
@@ -76,8 +78,9 @@ class Section:
 class Page:
     """A page: the answer first, then what makes one hesitate, the evidence, the facts.
 
-    ``verdict`` is the answer in a sentence, ``number`` the value to remember and what it is;
-    ``chips`` say in a few words each what it rests on. ``warnings`` come in order of their weight.
+    ``verdict`` is the answer in a sentence, ``number`` the value to remember and what it is,
+    ``settings`` what it was reached with; ``chips`` say in a few words each what it rests on.
+    ``warnings`` come in order of their weight.
     """
 
     title: str
@@ -88,6 +91,7 @@ class Page:
     commands: Sequence[tuple[str, str]] = ()
     verdict: str = ""
     number: tuple[str, str] | None = None
+    settings: str = ""
     chips: Sequence[str] = ()
 
 

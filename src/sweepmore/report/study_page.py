@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from optuna.trial import TrialState
 
@@ -16,12 +17,14 @@ from sweepmore.report.study import Study
 from sweepmore.report.trials import front_section, parameter_sections, trials_section
 from sweepmore.runs.files import read_json
 from sweepmore.runs.names import campaign_of
-from sweepmore.statistics.intervals import gain
+from sweepmore.statistics.intervals import gain, t_interval
 from sweepmore.study.attempts import words
+from sweepmore.study.campaigns import Challenge
+from sweepmore.study.championship import champion_named, champion_of, fresh_values, settings_of
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.verdict import verdict
 from sweepmore.study.winners import TESTED_BEFORE, contradicted, reported, seeds_of
-from sweepmore.wording import decimals, plural, plus_minus, shown_path
+from sweepmore.wording import decimals, plural, plus_minus, real_minus, shown_path
 
 # The card that names the run of the winner, else of the best.
 FOLDER = "folder"
@@ -67,6 +70,7 @@ def study_page(study: Study, additions: Additions) -> Page:
         commands=commands_of(study, additions),
         verdict=verdict(study.found, *remarks.clauses, edges=False),
         number=number_of(study),
+        settings=settings_line(study),
         chips=[*chips_of(study), *remarks.chips],
     )
 
@@ -76,6 +80,8 @@ def number_of(study: Study) -> tuple[str, str] | None:
     if len(study.seen.directions) > 1:
         return None
     metric = f"{study.metrics[0]}, {'lower' if study.sign > 0 else 'higher'} is better"
+    if (champion := champion_of(study.challenges)) is not None:
+        return number_of_champion(champion, study.challenges, metric)
     if study.winner is not None:
         value = plus_minus(study.winner.mean, study.winner.half_width)
         return value, f"{metric}, {seeds_of(study.winner)}, 95 %"
@@ -84,11 +90,35 @@ def number_of(study: Study) -> tuple[str, str] | None:
     return value, f"{metric}, {each}, not confirmed"
 
 
+def number_of_champion(
+    champion: Challenge, challenges: Sequence[Challenge], metric: str
+) -> tuple[str, str] | None:
+    """Return a champion's mean over fresh seeds or, before it has met any challenge, its gain."""
+    named = f"challenge {champion.number}"
+    if len(values := fresh_values(champion.number, challenges)) > 1:
+        level = t_interval(values)
+        number = real_minus(plus_minus(level.mean, level.half))
+        return number, f"{metric}, {named} over {plural(len(values), 'fresh seed')}, 95 %"
+    if (gain := champion.interval) is None:
+        return None
+    over = f"gain of {named} over {champion_named(champion.champion)}"
+    seeds = plural(len(champion.seeds), "seed")
+    return plus_minus(gain.mean, gain.half, sign="+"), f"{over}, {metric}, {seeds}, 95 %"
+
+
+def settings_line(study: Study) -> str:
+    """Return the settings that the answer was reached with, for a line below its number."""
+    if (champion := champion_of(study.challenges)) is not None:
+        return settings_of(champion)
+    return words(study.answer.params) if len(study.seen.directions) == 1 else ""
+
+
 def chips_of(study: Study) -> list[str]:
-    """Return what the answer rests on: seeds and trials."""
-    seen = study.seen
-    seeds = [] if study.winner is None else [seeds_of(study.winner)]
-    return [*seeds, plural(len(seen.counted), "trial")]
+    """Return what the answer rests on: challenges, or else the winner's seeds, and trials."""
+    trials = plural(len(study.seen.counted), "trial")
+    if champion_of(study.challenges) is not None:
+        return [plural(len(study.challenges), "challenge"), trials]
+    return [trials] if study.winner is None else [seeds_of(study.winner), trials]
 
 
 def subtitle_of(study: Study) -> str:
@@ -104,6 +134,8 @@ def facts_of(study: Study) -> list[tuple[str, str]]:
     """Return the labelled facts of a study: the winner, then the best of the search alone."""
     view, best, answer = study.seen, study.best, study.answer
     facts = []
+    if (champion := champion_of(study.challenges)) is not None:
+        facts.append(("champion", f"challenge {champion.number}: {settings_of(champion)}"))
     if study.winner is not None:
         mean, half = study.winner.mean, study.winner.half_width
         facts.append(("winner", f"trial {answer.root}: {words(answer.params)}"))
@@ -172,7 +204,9 @@ def warnings_of(study: Study) -> list[str]:
         warnings.append(TESTED_BEFORE)
     if study.winner is not None and (luck := contradicted(study.winner, study.sign)):
         warnings.append(luck)
-    warnings += [f"{line}: look beyond it" for line in at_edge(study.answer.params, space)]
+    # a champion may have other settings than the winner that it beat
+    if champion_of(study.challenges) is None and (edges := at_edge(study.answer.params, space)):
+        warnings.append(edges)
     if view.infeasible:
         share = len(view.infeasible) / max(1, len(view.counted))
         warnings.append(

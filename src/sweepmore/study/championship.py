@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from sweepmore.study.campaigns import Campaign, Challenge, champions_of
@@ -16,18 +17,47 @@ def champion_named(number: int) -> str:
     return f"challenge {number}" if number else "the confirmed winner"
 
 
-def better_than_winner(challenges: Sequence[Challenge]) -> str:
-    """Say what the present champion's challenge found; empty while the winner is champion."""
-    *before, champion = champions_of(challenges)
-    if not champion:
-        return ""
-    made_it = next(each for each in challenges if each.number == champion)
-    gain = made_it.interval
+def champion_of(challenges: Sequence[Challenge]) -> Challenge | None:
+    """The challenge that made the present champion; None while the confirmed winner is it."""
+    number = champions_of(challenges)[-1]
+    return next((each for each in challenges if each.number == number), None)
+
+
+def fresh_values(number: int, challenges: Sequence[Challenge]) -> tuple[float, ...]:
+    """A champion's values over fresh seeds, which did not select it; empty before it met any.
+
+    Its challenges meet the same runs, in the same order: the longest row holds them all.
+    """
+    met = [each.champion_values for each in challenges if each.champion == number]
+    return max(met, key=len, default=())
+
+
+def crowned(champion: Challenge, challenges: Sequence[Challenge], winner: str) -> list[str]:
+    """Say in clauses that this challenge is champion, and by how much it beat whom.
+
+    ``winner`` names the confirmed winner, with which the line of champions began.
+    """
+    gain, kept = champion.interval, len(champions_of(challenges)) - 1
     by = "" if gain is None else f" by {plus_minus(gain.mean, gain.half)}"
-    clause = f"challenge {champion} is better{by} than {champion_named(made_it.champion)}"
-    if len(before) == 1:
-        return clause
-    return f"{plural(len(before), 'challenge')} beat the winner one after the other, and {clause}"
+    beaten = champion_named(champion.champion) if champion.champion else winner
+    clause = f"Challenge {champion.number} is the champion: better{by} than {beaten}"
+    if kept == 1:
+        return [clause]
+    return [clause, f"{plural(kept, 'challenge')} have been kept since {winner}"]
+
+
+def settings_of(champion: Challenge) -> str:
+    """The command of the challenge that is champion, and which files its code changed."""
+    files = f"; changed code: {', '.join(champion.changed)}" if champion.changed else ""
+    return f"{shlex.join(champion.words)}{files}"
+
+
+def promise(campaign: Campaign) -> str:
+    """What a campaign promises of all its challenges together, as the end of a sentence."""
+    return (
+        "if nothing you try is better, the chance that the campaign keeps anything is at most "
+        f"{100 * campaign.alpha:g} %"
+    )
 
 
 def standing(campaign: Campaign, challenges: Sequence[Challenge]) -> str:

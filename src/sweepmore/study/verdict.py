@@ -14,14 +14,14 @@ from sweepmore.statistics.intervals import Interval, Noise, gain, told_apart_fro
 from sweepmore.study.attempts import Attempt, runs_each
 from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.campaigns import Challenge, challenges_of
-from sweepmore.study.championship import better_than_winner
+from sweepmore.study.championship import champion_of, crowned
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.noise import known_noise
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.seeds import seed_key
 from sweepmore.study.view import StudyView, view
 from sweepmore.study.winners import as_searched, seeds_of
-from sweepmore.wording import decimals, last_parts, plural, plus_minus
+from sweepmore.wording import decimals, last_parts, listed, plural, plus_minus
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def verdict(found: Found, *more: str, edges: bool = True) -> str:
     """Return the sentence, with further clauses of the application behind ours.
 
     Without ``edges`` it leaves out which parameters are at the edge of their range: for a page that
-    says so among its warnings.
+    says so among its warnings. Once a challenge is champion the sentence is about that alone: all
+    other clauses are about the winner that it beat.
     """
     seen = found.seen
     if not seen.ranked:
@@ -108,8 +109,17 @@ def verdict(found: Found, *more: str, edges: bool = True) -> str:
         front, number = len(seen.front), plural(len(seen.ranked), "trial")
         beaten = "is" if front == 1 else "are"
         return _sentence(f"{front} of {number} {beaten} beaten by none in every objective", *more)
-    better, ends = better_than_winner(found.challenges), _edges(found) if edges else ""
-    return _sentence(_head(found), _gained(found), better, ends, *more)
+    if (champion := champion_of(found.challenges)) is not None:
+        return _sentence(*crowned(champion, found.challenges, _named(found)))
+    return _sentence(_head(found), _gained(found), _edges(found) if edges else "", *more)
+
+
+def _named(found: Found) -> str:
+    """Name the confirmed winner, with its number."""
+    if found.winner is None:  # its confirmation was removed
+        return "the confirmed winner"
+    number = plus_minus(found.winner.mean, found.winner.half_width)
+    return f"trial {found.winner.trial}, the confirmed winner ({number})"
 
 
 def _head(found: Found) -> str:
@@ -156,12 +166,7 @@ def _edges(found: Found) -> str:
     if not names:
         return ""
     are = "is" if len(names) == 1 else "are"
-    return f"{_listed(names)} {are} at the edge of {'its' if len(names) == 1 else 'their'} range"
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{listed(names)} {are} at the edge of {'its' if len(names) == 1 else 'their'} range"
 
 
 def _ends(seen: StudyView) -> str:

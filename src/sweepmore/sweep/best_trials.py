@@ -13,11 +13,11 @@ from sweepmore.wording import fitted
 
 
 def print_best(seen: StudyView, least: float | None, winner: Winner | None = None) -> Attempt:
-    """Print the best trials, the first in bold on a terminal, and return the first.
+    """Print the best trials, the answer in bold on a terminal, and return the first.
 
-    With several objectives these are the whole front, which has no best. ``least`` is the smallest
-    difference that is not chance; None where the noise is unknown. Where fresh seeds named a
-    ``winner``, they say what is tied.
+    The answer is the first, until fresh seeds have named a ``winner``: then they say which it is,
+    and what is tied. With several objectives the rows are the whole front, which has no best.
+    ``least`` is the smallest difference that is not chance; None where the noise is unknown.
     """
     console = stdout_console()
     many = len(seen.directions) > 1
@@ -29,9 +29,15 @@ def print_best(seen: StudyView, least: float | None, winner: Winner | None = Non
         for attempt in rows
     ]
     console.print("no trial beats these in every objective:" if many else "the best:")
+    confirmed_key = None if winner is None else key_of(winner.params)
+    answer = (
+        rows[0]
+        if winner is None
+        else next((attempt for attempt in rows if key_of(attempt.params) == confirmed_key), None)
+    )
     for attempt, value in zip(rows, values):
         start = f"  trial {attempt.root:>4}  {value.ljust(max(map(len, values)))}  "
-        style = "bold" if attempt is rows[0] and not many else None
+        style = "bold" if attempt is answer and not many else None
         line = fitted(f"{start}{words(attempt.params)}", len(start))
         console.print(line, style=style, soft_wrap=True)
     return rows[0]

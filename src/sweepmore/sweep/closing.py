@@ -80,8 +80,8 @@ def _print_best(snapshot: StudyView, asked: Sweep, study: optuna.Study) -> Attem
     best = print_best(snapshot, least, found_in(study).winner)
     print(noise_line(noise, asked, study))
     # A best value at the end of its range suggests that better ones lie outside.
-    for line in at_edge(best.params, asked.space.searched):
-        print(fitted(f"note: among the best, {line}: look beyond it", 6))
+    if edges := at_edge(best.params, asked.space.searched):
+        print(fitted(f"note: {edges}", 6))
     return best
 
 

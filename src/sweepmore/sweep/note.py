@@ -11,6 +11,7 @@ import optuna
 
 from sweepmore.storage.optuna_internals import storage_of, study_id
 from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.championship import champion_of, settings_of
 from sweepmore.study.edges import searched
 from sweepmore.study.verdict import Found, found_in, verdict
 from sweepmore.study.view import directions_of
@@ -64,7 +65,9 @@ def _continued(command: str) -> str:
 
 
 def _answer(found: Found) -> str:
-    """Write the settings of the winner, else of the best trial; empty where there is neither."""
+    """Write the settings of the champion, winner or best trial; empty where there is none."""
+    if (champion := champion_of(found.challenges)) is not None:
+        return f"**Champion**: `{settings_of(champion)}`"
     if found.winner is not None:
         return f"**Winner**: {_code(found.winner.params)}, {reported(found.winner)}"
     if not found.seen.ranked or len(found.seen.directions) > 1:

@@ -96,6 +96,6 @@ def shown_shares(shares: Sequence[Share]) -> str:
 def expected_time(asked: Sweep, snapshot: StudyView | None) -> str:
     """Say how long the remaining trials will take, judged by those that are done."""
     if snapshot is None or (seconds := snapshot.seconds_left(asked.n_trials)) is None:
-        return "unknown until a trial is done"
+        return "shown once a trial is done"
     left = asked.n_trials - len(snapshot.counted)
     return f"about {duration(seconds / asked.n_jobs)} for {left} more"

@@ -12,7 +12,12 @@ import jsonschema
 import pytest
 
 import sweepmore
+from sweepmore.command.summary import print_summary
+from sweepmore.runs.places import Place
+from sweepmore.study.campaigns import Challenge
+from sweepmore.study.records import record_of
 from tests.support.helpers import ROOT, call_command, environment, run_command
+from tests.support.made_studies import made_study, name_winner
 
 pytestmark = pytest.mark.system
 SCHEMA = json.loads((ROOT / "src/sweepmore/command/schemas/show.json").read_text())
@@ -90,6 +95,24 @@ def test_a_value_that_is_not_finite_is_null(folder: Path) -> None:
     assert facts("s")["ranking"] == [0]
     assert facts("s")["trials"][1]["values"] == [None]
     assert "trial    1 of s" in shown("s", "--trial=1")
+
+
+def test_a_champion_comes_before_the_winner_that_it_beat(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    study = made_study([([2.0], {"n": 3}), ([1.0], {"n": 4})])
+    name_winner(study, 1, 1.1, 0.2)
+    Challenge(
+        2, 0, ("python", "app.py", "n=5"), ".", "0", (), "now", "keep", gain=0.5, half=0.1
+    ).write(study)
+    print_summary(record_of(study), study, Place(Path("outputs")))
+    lines = capsys.readouterr().out.splitlines()
+    verdict = next(line for line in lines if line.startswith("verdict"))
+    assert verdict == (
+        "verdict  Challenge 2 is the champion: better by 0.5000 ± 0.1000 than trial 1, the "
+        "confirmed winner (1.1000 ± 0.2000)."
+    )
+    assert lines.index("champion python app.py n=5") + 1 == lines.index("winner   n=4")
 
 
 def test_repeats_and_a_confirmation(folder: Path) -> None:

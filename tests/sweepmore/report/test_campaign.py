@@ -18,6 +18,7 @@ from matplotlib.collections import PolyCollection
 from optuna.distributions import FloatDistribution
 from playwright.sync_api import Browser, sync_playwright
 
+from sweepmore.confirm.challenge_printing import version_of
 from sweepmore.report.additions import Additions
 from sweepmore.report.campaign_figure import campaign_chart, kept_by_a_loop
 from sweepmore.report.challenge_changes import changes
@@ -87,11 +88,11 @@ def test_a_challenge_lies_its_gain_away_from_its_champion() -> None:
     """The champion's mean is over all of its four seeds, not over the two of the no-op."""
     drawn = chart([NO_OP, FIRST], _2="n=2")
     assert [point.y for point in drawn.points] == pytest.approx([2.3, 2.1])
-    assert [point.half for point in drawn.points] == [5.0, 0.03]
+    assert [point.half for point in drawn.points] == [None, 0.03]  # of two seeds: beyond the axis
     assert styles(drawn) == ["discard", "keep"]
     assert [point.name for point in drawn.points] == ["", "n=2"]
     line = drawn.curves[0]
-    assert list(line.x) == [0.5, 2, 2.5]
+    assert list(line.x) == [0.5, 2.5, 2.9]  # behind the interval of challenge 2
     assert list(line.y) == pytest.approx([2.2, 2.1, 2.1])
     assert line.high[0] - line.y[0] == pytest.approx(t_interval(FIRST.champion_values).half)
     assert math.isnan(line.high[1])  # it has not run against anybody
@@ -101,9 +102,12 @@ def test_a_challenge_lies_its_gain_away_from_its_champion() -> None:
 def test_the_line_steps_down_to_what_fresh_runs_of_a_champion_say() -> None:
     drawn = chart([NO_OP, FIRST, OPEN, SECOND])
     line = drawn.curves[0]
-    assert list(line.x) == [0.5, 2, 4, 4.5]
+    assert list(line.x) == [0.5, 2.5, 4.5, 4.9]
     assert list(line.y) == pytest.approx([2.2, 2.1, 1.9, 1.9])
-    assert drawn.title == "2 of 4 challenges were kept, the last, 4, better by 0.2000 ± 0.0500"
+    assert drawn.title == (
+        "2 of 4 challenges were kept; the last, challenge 4, is better by 0.2000 ± 0.0500 than "
+        "challenge 2"
+    )
     assert [height for _, height in drawn.strip] == [2, 4, 3, 2]
     assert drawn.subtitle.startswith("n = 4 decided challenges of 2 to 4 seeds each; loss, lower")
 
@@ -114,7 +118,7 @@ def test_each_champion_has_its_band(narrow: bool) -> None:
     drawn = draw([chart([NO_OP, FIRST])], narrow=narrow)
     (band,) = [each for each in drawn.axes[0].collections if isinstance(each, PolyCollection)]
     (path,) = band.get_paths()
-    assert path.get_extents().intervalx.tolist() == [0.5, 2]
+    assert path.get_extents().intervalx.tolist() == [0.5, 2.5]
 
 
 def test_none_kept() -> None:
@@ -160,18 +164,27 @@ def test_a_champion_that_has_not_run_stands_at_its_confirmed_value() -> None:
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_axis_is_not_stretched_by_intervals_of_two_seeds(sign: float) -> None:
-    """Every dot is on it, every champion, and the intervals of what was kept or is undecided."""
+    """Every dot is on it, every champion, and every interval that is drawn: the others, of two
+    seeds, are many times as high as the axis."""
     challenges = simulated(40, {7: 0.1, 20: 0.08}, sign)
     drawn = campaign_chart(challenges, {}, "loss", sign, WINNER, 24)
     assert drawn.bottom is not None
     assert drawn.top is not None
-    assert max(point.half or 0 for point in drawn.points) > 10 * (drawn.top - drawn.bottom)
+    assert max(each.half or 0 for each in challenges) > 10 * (drawn.top - drawn.bottom)
     assert {"keep", "undecided", "discard"} == set(styles(drawn))
     for point in drawn.points:
-        reach = 0.0 if point.style == "discard" else point.half or 0.0
+        reach = point.half or 0.0
         assert drawn.bottom < point.y - reach
         assert point.y + reach < drawn.top
+    assert all(point.half for point in drawn.points if point.style != "discard")
     assert drawn.top - drawn.bottom < 0.6  # a gain of 0.18, and runs with an sd of 0.03
+
+
+def test_the_interval_of_a_discarded_challenge_is_drawn_where_it_fits() -> None:
+    narrow = ended(begun(3), "discard", [2.1, 2.3, 2.2], [2.11, 2.31, 2.21], 0.02)
+    drawn = chart([NO_OP, FIRST, narrow])
+    assert [point.half for point in drawn.points] == [None, 0.03, 0.02]
+    assert "95 % intervals, open where cut (discarded: only where they fit)" in drawn.subtitle
 
 
 def test_an_interval_is_whole_where_it_leaves_room_for_the_rest() -> None:
@@ -199,7 +212,7 @@ def test_a_loop_keeps_each_new_best_of_one_run() -> None:
     challenges = [ended(begun(k), "discard", *row, 1.0) for k, row in enumerate(rows, 1)]
     assert kept_by_a_loop(challenges, 1) == [(0, 2.2), (2, 2.1)]
     dashed = chart(challenges).curves[1]
-    assert (list(dashed.x), list(dashed.y)) == ([0.5, 2, 3.5], [2.2, 2.1, 2.1])
+    assert (list(dashed.x), list(dashed.y)) == ([0.5, 2.5, 3.9], [2.2, 2.1, 2.1])
     assert len(chart(challenges[:1]).curves) == 1  # it keeps nothing: no line
 
 
@@ -271,10 +284,11 @@ def test_a_study_without_a_campaign_has_no_section() -> None:
 
 def test_a_campaign_that_has_begun_says_what_it_declares() -> None:
     page, section = page_of(study_with([]))
-    assert section.text.startswith("0 of at most 100 challenges; a campaign of changes that change")
-    assert (
-        "none of them in 95 of 100. Terms: minimize objective; budget optim.steps=200"
-        in section.text
+    version = version_of(CAMPAIGN)
+    assert section.text == (
+        "0 of at most 100 challenges. If nothing you try is better, the chance that the campaign "
+        "keeps anything is at most 5 %. Terms: minimize objective; budget optim.steps=200; "
+        f"evaluators unchanged (version {version})."
     )
     assert (section.pictures, section.tables) == ((), ())
     assert "challenge" not in page.verdict
@@ -283,22 +297,52 @@ def test_a_campaign_that_has_begun_says_what_it_declares() -> None:
 def test_a_page_tells_who_is_champion_and_what_was_tried() -> None:
     challenges = [NO_OP, FIRST, OPEN, failed(5, 2), begun(6, 2, "n=1", files=["net.py"])]
     page, section = page_of(study_with(challenges))
-    assert "; challenge 2 is better by 0.1000 ± 0.0300 than the confirmed winner" in page.verdict
-    assert "5 of at most 100 challenges; 19 runs, each a look at dev, 12 s; a camp" in section.text
+    assert page.verdict == (
+        "Challenge 2 is the champion: better by 0.1000 ± 0.0300 than trial 0, the confirmed winner "
+        "(2.2000 ± 0.0200)."
+    )
+    # its mean over the three seeds with which it met challenge 3
+    level = t_interval(OPEN.champion_values)
+    assert page.number == (
+        f"2.1000 ± {level.half:.4f}",
+        "objective, lower is better, challenge 2 over 3 fresh seeds, 95 %",
+    )
+    assert page.settings == "python app.py n=2"
+    assert page.chips == ["5 challenges", "3 trials"]
+    assert section.text.startswith(
+        "5 of at most 100 challenges; 19 runs in 12 s, each measured on the same dev split. If"
+    )
     (table,) = section.tables
     assert [row[:5] for row in table.rows] == [
-        (1, "discarded", pytest.approx(-0.1), 5.0, 2),
         (2, "kept", pytest.approx(0.1), 0.03, 4),
         (3, "undecided", pytest.approx(1 / 30), 0.2, 3),
+        (1, "discarded", pytest.approx(-0.1), 5.0, 2),
         (5, "discarded", None, None, 0),
         (6, "not decided yet", None, None, 0),
     ]
-    assert table.marked == [1]
+    assert table.kept == [0]
     assert table.rows[-1][5] == "n=1 · net.py"
     assert standing(CAMPAIGN, challenges) == (
         "5 of at most 100 challenges: 1 kept, 1 undecided, 2 discarded, 1 not decided yet; the "
         "champion is challenge 2"
     )
+
+
+def test_a_champion_that_has_met_no_challenge_is_known_by_its_gain() -> None:
+    page, _ = page_of(study_with([NO_OP, replace(FIRST, changed=("net.py",))]))
+    assert page.number == (
+        "+0.1000 ± 0.0300",
+        "gain of challenge 2 over the confirmed winner, objective, lower is better, 4 seeds, 95 %",
+    )
+    assert page.settings == "python app.py n=2; changed code: net.py"
+
+
+def test_a_winner_that_is_still_champion_leads_its_page() -> None:
+    page, _ = page_of(study_with([NO_OP]))
+    assert page.verdict.startswith("Trial 0 wins at 2.2000 ± 0.0200 over 4 final seeds")
+    assert page.number is not None
+    assert page.number[0] == "2.2000 ± 0.0200"
+    assert page.settings == "optim.lr=0.1"
 
 
 def test_the_page_of_a_challenge_names_the_page_of_its_campaign() -> None:
@@ -309,8 +353,10 @@ def test_the_page_of_a_challenge_names_the_page_of_its_campaign() -> None:
 
 def test_a_later_champion_is_named_with_the_one_that_it_beat() -> None:
     page, _ = page_of(study_with([NO_OP, FIRST, OPEN, SECOND]))
-    clause = "2 challenges beat the winner one after the other, and challenge 4 is better by 0.2000"
-    assert f"{clause} ± 0.0500 than challenge 2" in page.verdict
+    assert page.verdict == (
+        "Challenge 4 is the champion: better by 0.2000 ± 0.0500 than challenge 2; 2 challenges "
+        "have been kept since trial 0, the confirmed winner (2.2000 ± 0.0200)."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -350,9 +396,17 @@ def test_anybody_can_read_a_campaign_in_a_browser(
     rows = section.locator("tbody tr")
     assert rows.count() == 100
     assert rows.locator("visible=true").count() == 12
+    assert [rows.nth(k).locator("td").all_inner_texts()[:2] for k in (0, 1)] == [
+        ["7", "kept"],
+        ["20", "kept"],
+    ]
+    verdicts = rows.evaluate_all("all => all.map(each => each.cells[1].textContent)")
+    assert "undecided" in verdicts[2:12]
+    assert not {"kept", "undecided"} & set(verdicts[12:])
+    if width == 1280:  # no column is cut off
+        assert section.locator(".scroll").evaluate("each => each.scrollWidth <= each.clientWidth")
     section.get_by_role("button", name="Show all 100 rows").click()
     assert rows.locator("visible=true").count() == 100
-    assert rows.nth(6).locator("td").all_inner_texts()[:2] == ["7", "kept"]
     assert rows.nth(98).locator("td").all_inner_texts()[1:5] == ["discarded", "–", "–", "0"]
     # a hundred dots, each with its words, in the form for this width
     form = section.locator(".narrow" if width == 390 else ".wide")

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from optuna_dashboard import get_note, save_note
 
 from sweepmore.study.attributes import StudyAttributes, stored
+from sweepmore.study.campaigns import Challenge
 from sweepmore.sweep import note
 from sweepmore.sweep.note import VERDICT, write_note
 from tests.support.made_studies import made_study, name_winner
@@ -56,6 +57,20 @@ class TestText:
         assert get_note(study).startswith(f"**Trial 1 wins at {number} over 4 final seeds")
         winner = f"**Winner**: `n=3`, {number} (95 %, over 4 final seeds)"
         assert f"\n\n{winner}\n\n{QUESTION}" in get_note(study)
+
+    def test_a_champion_takes_the_place_of_the_winner_that_it_beat(self) -> None:
+        study = study_of(2.0, 1.0)
+        name_winner(study, 1, 1.1, 0.2, seeds=4)
+        words = ("python", "app.py", "n=3", "+deep=true")
+        Challenge(3, 0, words, ".", "0", ("net.py",), "now", "keep", gain=0.5, half=0.1).write(
+            study
+        )
+        write_note(study)
+        assert get_note(study) == (
+            "**Challenge 3 is the champion: better by 0.5000 ± 0.1000 than trial 1, the confirmed "
+            "winner (1.1000 ± 0.2000).**\n\n"
+            f"**Champion**: `python app.py n=3 +deep=true; changed code: net.py`\n\n{QUESTION}"
+        )
 
     def test_before_its_first_trial_a_study_has_a_question_only(self) -> None:
         study = study_of()

@@ -33,17 +33,26 @@ SPACE = {
 @pytest.mark.parametrize(
     ("params", "found"),
     [
-        ({"lr": 0.00101}, ["lr=0.00101 is near 0.001, the lowest of its range"]),
-        ({"lr": 0.97}, ["lr=0.97 is near 1, the highest of its range"]),
-        ({"lr": 0.03}, []),
-        ({"hidden": 100}, ["hidden=100 is the highest of its range"]),
-        ({"hidden": 13}, []),
-        ({"emb": 2}, ["emb=2 is the lowest of its range"]),
-        ({"emb": 5}, []),
-        ({"two": 2, "kind": "a"}, []),  # of two numbers each is an end; words have none
+        ({"lr": 0.00101}, "lr=0.00101 is near 0.001, the lowest of its range: look beyond it"),
+        ({"lr": 0.97}, "lr=0.97 is near 1, the highest of its range: look beyond it"),
+        ({"lr": 0.03}, ""),
+        ({"hidden": 100}, "hidden=100 is the highest of its range: look beyond it"),
+        ({"hidden": 13}, ""),
+        ({"emb": 2}, "emb=2 is the lowest of its range: look beyond it"),
+        (
+            {"emb": 10, "hidden": 99},
+            "emb=10 is the highest of its range and hidden=99 is near 100, the highest of its range"
+            ": look beyond them",
+        ),
+        (
+            {"emb": 10, "hidden": 100},
+            "emb=10 and hidden=100 are the highest of their range: look beyond them",
+        ),
+        ({"emb": 5}, ""),
+        ({"two": 2, "kind": "a"}, ""),  # of two numbers each is an end; words have none
     ],
 )
-def test_the_ends_of_a_range_are_pointed_out(params: dict[str, object], found: list[str]) -> None:
+def test_the_ends_of_a_range_are_pointed_out(params: dict[str, object], found: str) -> None:
     assert at_edge(params, SPACE) == found
 
 
