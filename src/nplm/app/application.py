@@ -37,8 +37,9 @@ EVALUATORS = (
     "src/nplm/sealed.py",
     "evaluate_test.py",
 )
-# What a run may compute. Its seconds follow from the model, too, and each answer shows them.
-BUDGET = ("optim.steps",)
+# What a run may learn from: so many steps of so many examples. Its seconds follow from the model,
+# too, and each answer of a challenge shows them.
+BUDGET = ("optim.steps", "optim.batch_size")
 
 
 # Settings that no other application has. A config with any of them is nplm's; there are several,

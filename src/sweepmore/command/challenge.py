@@ -70,6 +70,7 @@ def challenge(
     from sweepmore.confirm import challenge as challenges
     from sweepmore.confirm import challenge_printing as printing
     from sweepmore.confirm.campaign import ground_of
+    from sweepmore.confirm.challenge_checks import Request
     from sweepmore.runs.names import CHALLENGE, campaign_of, searched_name
     from sweepmore.runs.places import find_place
     from sweepmore.study.campaigns import challenges_of
@@ -81,7 +82,7 @@ def challenge(
         searched = load(database_of(given), searched_name(of_campaign))
         ground = ground_of(searched, place, jobs or jobs_of(searched))
         rows = printing.Rows(searched.study_name, ground.sign)
-        request = challenges.Request(champion, tuple(command), Path.cwd().resolve(), horizon, cap)
+        request = Request(champion, tuple(command), Path.cwd().resolve(), horizon, cap)
         tell = printing.silent() if json else rows.teller
         try:
             campaign, decided = challenges.run(ground, request, tell)

@@ -9,6 +9,7 @@ seeds, ``snapshot`` keeps code, and ``seeded`` trains one seed after another.
 __all__ = [
     "campaign",
     "challenge",
+    "challenge_checks",
     "challenge_printing",
     "confirmation",
     "retrain",

@@ -17,13 +17,12 @@ import optuna
 import pytest
 
 from sweepmore.command.challenge import CODES
-from sweepmore.confirm.challenge import (
+from sweepmore.confirm.challenge import ended, more
+from sweepmore.confirm.challenge_checks import (
     Request,
     check_champion,
     check_seed,
     check_words,
-    ended,
-    more,
     refuse_other_rules,
 )
 from sweepmore.confirm.challenge_printing import challenge_json, changes, times, version_of
