@@ -11,6 +11,7 @@ import math
 import re
 import shlex
 import signal
+import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,12 +56,20 @@ class Runs:
     """The runs of a command with the first so many of its seeds.
 
     ``values`` ends before the first run that failed or diverged, of which ``failure`` tells;
-    ``seconds`` is what each of all runs took.
+    ``seconds`` is what each of all runs took, and ``training`` what of it the application calls
+    training, where it keeps ``seconds`` with its results.
     """
 
     values: tuple[float, ...]
     seconds: tuple[float, ...]
     failure: str = ""
+    training: tuple[float, ...] = ()
+
+    @property
+    def usual(self) -> float | None:
+        """What one run takes, the median: the first of a process is slower."""
+        each = self.training or self.seconds
+        return statistics.median(each) if each else None
 
 
 @dataclass(frozen=True)
@@ -236,13 +245,19 @@ def _runs(counted: Sequence[Attempt], seed_key: str, seeds: Sequence[int]) -> Ru
     values: list[float] = []
     for seed in seeds[:last]:
         if failure := _failure(by_seed.get(seed)):
-            return Runs(tuple(values), _seconds(by_seed, begun), f"with seed {seed} {failure}")
+            failed = f"with seed {seed} {failure}"
+            return Runs(tuple(values), _seconds(by_seed, begun), failed, _training(by_seed, begun))
         values.append((by_seed[seed].values or (math.nan,))[0])
-    return Runs(tuple(values), _seconds(by_seed, begun))
+    return Runs(tuple(values), _seconds(by_seed, begun), "", _training(by_seed, begun))
 
 
 def _seconds(by_seed: Mapping[Any, Attempt], begun: Sequence[int]) -> tuple[float, ...]:
     return tuple(by_seed[seed].seconds or 0.0 for seed in begun)
+
+
+def _training(by_seed: Mapping[Any, Attempt], begun: Sequence[int]) -> tuple[float, ...]:
+    kept = [(by_seed[seed].attrs.result or {}).get("seconds") for seed in begun]
+    return tuple(float(seconds) for seconds in kept if isinstance(seconds, int | float))
 
 
 def _failure(attempt: Attempt | None) -> str:

@@ -79,7 +79,7 @@ class Challenge:
     values: tuple[float, ...] = ()
     gain: float | None = None
     half: float | None = None
-    seconds: float | None = None  # of one run of the challenger, mean
+    seconds: float | None = None  # of one run of the challenger, median
     champion_seconds: float | None = None
     runs: int = 0
     champion_runs: int = 0  # of them

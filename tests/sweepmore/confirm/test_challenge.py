@@ -250,6 +250,13 @@ class TestTheEnd:
         # three runs of its own, and one of the champion's two is new
         assert (done.runs, done.champion_runs, done.spent) == (4, 1, 8.0)
 
+    def test_the_time_of_a_run_is_its_training_where_that_is_known(self) -> None:
+        """Of a process's runs the first is the slowest, so the median counts, not the mean."""
+        own = Runs((2.0, 3.0, 4.0), (9.0, 2.0, 2.5), "", (6.0, 0.5, 1.0))
+        other = Runs((1.0, 2.0, 2.0), (9.0, 2.0, 2.5))
+        done = ended(BEGUN, self.DECISION, own, other, had=0)
+        assert (done.seconds, done.champion_seconds, done.spent) == (1.0, 2.5, 27.0)
+
     def test_a_failure_decides_where_the_values_before_it_do_not(self) -> None:
         failed, fine = Runs((1.0,), (1.0, 1.0), "it diverged"), Runs((2.0, 2.0), (1.0, 1.0))
         alone = ended(BEGUN, None, failed, fine, 0)
