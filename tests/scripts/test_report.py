@@ -563,6 +563,9 @@ def test_two_runs_are_named_by_what_differs(outputs: Path) -> None:
     assert len(alone[0]) == len(alone[1]) == len(page.warnings) > 0
     assert all(warning.startswith("both: ") for warning in page.warnings)
     assert page.title == "one and two"
+    typed = runs_page([folders[0]], ours).settings
+    assert "optim.lr=0.01" in typed.split()
+    assert not page.settings  # what differs is a table
 
 
 def test_warnings_that_differ_in_a_number_are_one() -> None:

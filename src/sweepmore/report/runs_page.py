@@ -17,7 +17,7 @@ from sweepmore.report.document import Page, Picture, Section, Table
 from sweepmore.report.figures import brief
 from sweepmore.runs.files import read_json
 from sweepmore.runs.names import name_of
-from sweepmore.runs.record import read_config, read_metrics
+from sweepmore.runs.record import read_config, read_metrics, read_overrides
 from sweepmore.study.application import Curves
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, shown_path
@@ -86,6 +86,7 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
         ],
         verdict=verdict_of(application.curves, [*zip(labels, results)], remarks),
         number=_number(application.curves, results[0]) if len(folders) == 1 else None,
+        settings=" ".join(read_overrides(folders[0])) if len(folders) == 1 else "",
         chips=list(dict.fromkeys(chip for remark in remarks for chip in remark.chips)),
     )
 

@@ -80,7 +80,14 @@ def test_ties_are_told_as_ties(tmp_path: Path) -> None:
     name_winner(study, best, 2.0, 0.1, rows=[(best, 2.0, True), (second, 2.01, True)])
     page, _ = page_of(study, tmp_path)
     assert "tied with 1 other" in page.verdict
-    assert titles(page, "confirmed") == [f"Trial {best} is tied with 1 of 1"]
+    assert titles(page, "confirmed") == [f"Trial {best} is tied with 1 other"]
+
+
+def test_where_all_are_tied_it_says_so(tmp_path: Path) -> None:
+    study = made_study([([2.0 + k], {"n": 3 + k}) for k in range(3)])
+    name_winner(study, 0, 2.0, 0.1, rows=[(k, 2.0, True) for k in range(3)])
+    page, _ = page_of(study, tmp_path)
+    assert titles(page, "confirmed") == ["Trial 0 is tied with all 2 others"]
 
 
 def test_one_trial(tmp_path: Path) -> None:
