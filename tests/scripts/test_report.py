@@ -56,9 +56,10 @@ from sweepmore.report.document import (
 )
 from sweepmore.report.drawing import without_outliers
 from sweepmore.report.lists import Listing, list_runs, list_studies, set_words, state_of
-from sweepmore.report.runs_page import as_typed, runs_page
+from sweepmore.report.runs_page import as_typed, runs_page, warnings_of_runs
 from sweepmore.report.study import Study, read_study
 from sweepmore.report.study_page import study_page
+from sweepmore.runs.files import read_json
 from sweepmore.runs.finding import find_run
 from sweepmore.runs.places import Place
 from sweepmore.runs.record import read_config
@@ -547,6 +548,37 @@ def test_two_runs_have_their_samples_side_by_side(outputs: Path) -> None:
         assert drawn <= set(samples_again(folder))
 
 
+def test_two_runs_are_named_by_what_differs(outputs: Path) -> None:
+    folders = [outputs / "runs" / name for name in ("one", "two")]
+    ours = additions(ROOT, None)
+    page = runs_page(folders, ours)
+    losses = [read_json(folder / "result.json")["dev_loss"] for folder in folders]
+    low, high = ("lr=0.01", "lr=0.03") if losses[0] < losses[1] else ("lr=0.03", "lr=0.01")
+    by = f"{abs(losses[0] - losses[1]):.4f}"
+    assert page.verdict.startswith(f"{low} ends with a dev loss {by} below that of {high}; ")
+    assert re.fullmatch(r"lr=0.01: .+ s · lr=0.03: .+ s", page.subtitle)
+    assert page.commands[0][0] == f"New lines from {low}:"
+    # both have the same kinds of warning, each said once
+    alone = [runs_page([folder], ours).warnings for folder in folders]
+    assert len(alone[0]) == len(alone[1]) == len(page.warnings) > 0
+    assert all(warning.startswith("both: ") for warning in page.warnings)
+    assert page.title == "one and two"
+    typed = runs_page([folders[0]], ours).settings
+    assert "optim.lr=0.01" in typed.split()
+    assert not page.settings  # what differs is a table
+
+
+def test_warnings_that_differ_in_a_number_are_one() -> None:
+    one = Told(warnings=["beaten by 0.0505 with 3 tokens", "only of the first"])
+    two = Told(warnings=["stopped early", "beaten by 0.0492 with 3 tokens"])
+    assert warnings_of_runs(["lr=1", "lr=2"], [one, two]) == [
+        "both: beaten by 0.0505 and 0.0492 with 3 tokens",
+        "lr=1: only of the first",
+        "lr=2: stopped early",
+    ]
+    assert warnings_of_runs(["lr=1"], [two]) == two.warnings
+
+
 def test_a_net_beside_counting_has_the_tables_that_both_have(
     outputs: Path, few_names: Path, tmp_path: Path
 ) -> None:
@@ -567,9 +599,12 @@ def test_a_net_beside_counting_has_the_tables_that_both_have(
         alone = {name: runs_page([run], ours).warnings for name, run in zip(names, folders)}
         assert warned == {name: len(told) for name, told in alone.items() if told}
         assert warned["one"]
-        assert [label for label, _ in page.commands] == [f"New lines from {n}:" for n in names]
-        assert all(command.endswith(run.name)
-                   for (_, command), run in zip(page.commands, folders, strict=True))  # fmt: skip
+        losses = {run.name: read_json(run / "result.json")["dev_loss"] for run in folders}
+        better_first = sorted(losses, key=lambda name: losses[name])
+        told = [f"New lines from {name}:" for name in better_first]
+        assert [label for label, _ in page.commands] == told
+        commands = [command for _, command in page.commands]
+        assert all(line.endswith(name) for line, name in zip(commands, better_first, strict=True))
 
 
 def samples_again(folder: Path) -> list[str]:

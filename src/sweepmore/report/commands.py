@@ -10,6 +10,7 @@ from sweepmore.report.additions import Additions, is_spent
 from sweepmore.report.study import Study
 from sweepmore.runs.names import CHALLENGE, searched_name
 from sweepmore.study.campaigns import champions_of
+from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.seeds import seed_key
 from sweepmore.sweep.command_lines import command_for_more, command_line
 from sweepmore.wording import plural
@@ -41,7 +42,8 @@ def commands_of(study: Study, additions: Additions) -> list[tuple[str, str]]:
     elif (
         study.winner is not None and not study.tested and not is_spent(additions, study.winner.run)
     ):
-        commands += additions.own(application, own.number, which="winner", **words)
+        for label, command in additions.own(application, own.number, which="winner", **words):
+            commands.append((_once_finished(study, label), command))
     elif study.winner is None and len(study.seen.directions) == 1 and has_seed:
         what = "Is the best better than the next ones?"
         commands.append((what, place.verb("confirm", study.seen.name)))
@@ -54,6 +56,13 @@ def commands_of(study: Study, additions: Additions) -> list[tuple[str, str]]:
     all_trials = place.verb("dashboard", study.seen.name)
     commands.append(("Contours, parallel coordinates, every trial:", all_trials))
     return commands
+
+
+def _once_finished(study: Study, label: str) -> str:
+    """Put off what can be done only once while the search has a reason to go on."""
+    if not at_edge(study.answer.params, searched(study.question)):
+        return label
+    return f"When you have finished searching: {label[0].lower()}{label[1:]}"
 
 
 def _going_on(study: Study) -> tuple[str, str]:

@@ -342,7 +342,9 @@ def confirmed(winner: Winner, metric: str) -> Chart:
     tied = sum(row.style == "tied" for row in rows)
     title = f"Trial {winner.trial} is better than the others beyond chance"
     if tied:
-        title = f"Trial {winner.trial} is tied with {tied} of {len(rows) - 1}"
+        others = len(rows) - 1
+        of = f"{tied} of " if tied < others else "all " if others > 1 else ""
+        title = f"Trial {winner.trial} is tied with {of}{plural(others, 'other')}"
     subtitle = f"mean of {plural(winner.seeds, 'fresh seed')} each, 95 % intervals"
     legend = {"winner": "the winner", "tied": "tied with the best",
               "complete": "worse, seed by seed", "searched": "in the search"}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from sweepmore.report.document import Page, Picture, Section, Table
 from sweepmore.report.figures import brief
 from sweepmore.runs.files import read_json
 from sweepmore.runs.names import name_of
-from sweepmore.runs.record import read_config, read_metrics
+from sweepmore.runs.record import read_config, read_metrics, read_overrides
 from sweepmore.study.application import Curves
 from sweepmore.typed import dotted
 from sweepmore.wording import decimals, plural, shown_path
@@ -38,6 +39,7 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
 
     # the evidence: settings, curves, then what the application adds
     names = [name_of(folder) for folder in folders]
+    labels = labels_of(names, folders)
     application = additions.describe(dotted(read_config(folders[0])))
     additions = additions.of(application)
     remarks, sections = [tell(additions, folder) for folder in folders], list[Section]()
@@ -45,8 +47,8 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
     if len(folders) > 1:
         sections.append(Section("What differs", tables=[differing(folders)]))
     if application.curves.drawn:
-        labels = labels_of(names, folders) if len(folders) > 1 else [""]
-        runs = [(label, read_metrics(folder)) for label, folder in zip(labels, folders)]
+        legend = labels if len(folders) > 1 else [""]
+        runs = [(label, read_metrics(folder)) for label, folder in zip(legend, folders)]
         chart = figures.logged(application.curves, runs, results[0]["data"])
         pictures = [Picture([chart], additions.note(named_results))]
         sections.append(Section(application.curves.title, pictures=pictures))
@@ -64,24 +66,27 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
     return Page(
         title=" and ".join(names),
         subtitle=" · ".join(
-            f"{plural(r['steps'], 'step')} in {r['seconds']:.1f} s" for r in results
+            f"{f'{label}: ' if len(results) > 1 else ''}{plural(r['steps'], 'step')} in "
+            f"{r['seconds']:.1f} s"
+            for label, r in zip(labels, results)
         ),
         facts=[*facts, *(remarks[0].facts if len(folders) == 1 else ())],
-        warnings=warnings_of_runs(names, remarks),
+        warnings=warnings_of_runs(labels, remarks),
         sections=sections,
         commands=[
             command
-            for name, folder in zip(names, folders)
+            for k in best_first(application.curves, results)
             for command in additions.own(
                 application,
                 application.commands.run,
-                which="it" if len(names) == 1 else name,
-                run=shlex.quote(shown_path(folder)),
+                which="it" if len(names) == 1 else labels[k],
+                run=shlex.quote(shown_path(folders[k])),
                 where="",
             )
         ],
-        verdict=verdict_of(application.curves, named_results, remarks),
+        verdict=verdict_of(application.curves, [*zip(labels, results)], remarks),
         number=_number(application.curves, results[0]) if len(folders) == 1 else None,
+        settings=" ".join(read_overrides(folders[0])) if len(folders) == 1 else "",
         chips=list(dict.fromkeys(chip for remark in remarks for chip in remark.chips)),
     )
 
@@ -94,6 +99,15 @@ def _number(curves: Curves, result: Mapping[str, Any]) -> tuple[str, str] | None
     return None
 
 
+def best_first(curves: Curves, results: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the indices of runs, that which ended lowest in the first curve of all first."""
+    for curve in curves.drawn:
+        ends = [result.get(curve.key) for result in results]
+        if None not in ends:
+            return sorted(range(len(ends)), key=lambda k: ends[k])
+    return [*range(len(results))]
+
+
 def verdict_of(curves: Curves, results: Results, remarks: Sequence[Told]) -> str:
     """Say in a sentence how the run ended, or which of two runs ended better."""
     values = [_number(curves, result) for _, result in results]
@@ -103,11 +117,11 @@ def verdict_of(curves: Curves, results: Results, remarks: Sequence[Told]) -> str
         what = f"It ended with {values[0][1].split(',')[0]} " if values[0] else f"{name} "
         steps = f"{what}{told} after {plural(result['steps'], 'step')}"
         return f"{'; '.join([steps, *remarks[0].clauses])}."
-    (one, first), (two, second) = results
+    low, high = (results[k][0] for k in best_first(curves, [result for _, result in results]))
+    (_, first), (_, second) = results
     for curve in curves.drawn:
         end, other = first.get(curve.key), second.get(curve.key)
         if end is not None and other is not None:
-            low, high = (one, two) if end < other else (two, one)
             by = decimals(abs(end - other), end)
             what = f"{curve.name} {curves.quantity}"
             return f"{low} ends with a {what} {by} below that of {high}; one run each may be luck."
@@ -136,12 +150,30 @@ def ended(curves: Curves, result: Mapping[str, Any]) -> str:
 
 
 def warnings_of_runs(names: Sequence[str], remarks: Sequence[Told]) -> list[str]:
-    """Return the warnings of all runs. With several runs, each warning names its run."""
+    """Return the warnings of all runs. Of two runs, each names its run, or says that it is of both.
+
+    Warnings that differ in their numbers alone are one, with both numbers.
+    """
     if len(remarks) == 1:
         return list(remarks[0].warnings)
-    return [
-        f"{name}: {warning}" for name, remark in zip(names, remarks) for warning in remark.warnings
-    ]
+    firsts, seconds = ([*remark.warnings] for remark in remarks)
+    warnings = []
+    for warning in firsts:
+        same = next((other for other in seconds if _joined(warning, other)), None)
+        if same is None:
+            warnings.append(f"{names[0]}: {warning}")
+        else:
+            seconds.remove(same)
+            warnings.append(f"both: {_joined(warning, same)}")
+    return [*warnings, *(f"{names[1]}: {warning}" for warning in seconds)]
+
+
+def _joined(one: str, two: str) -> str:
+    """Return one text for two, with both of each number that differs; empty if words differ."""
+    words, others = (re.split(r"(\d[\d,.]*\d|\d)", text) for text in (one, two))
+    if words[::2] != others[::2]:
+        return ""
+    return "".join(a if a == b else f"{a} and {b}" for a, b in zip(words, others))
 
 
 def side_by_side(names: Sequence[str], remarks: Sequence[Told]) -> list[Section]:

@@ -319,7 +319,7 @@ def test_trials_with_the_parameters_of_an_earlier_one() -> None:
 def test_confirmed_marks_the_winner_and_the_tied() -> None:
     rows = tuple(WinnerRow(k, {}, 1.0, 1.0 + k, 0.5, k < 2) for k in range(3))
     chart = figures.confirmed(Winner(Path(), trial=1, rows=rows, seeds=4), "loss")
-    assert (chart.title, chart.x_label) == ("Trial 1 is tied with 1 of 2", "loss")
+    assert (chart.title, chart.x_label) == ("Trial 1 is tied with 1 of 2 others", "loss")
     assert chart.subtitle == "mean of 4 fresh seeds each, 95 % intervals"
     assert [(row.style, row.mean, row.searched) for row in chart.rows] == [
         ("tied", 1.0, 1.0), ("winner", 2.0, 1.0), ("complete", 3.0, 1.0),

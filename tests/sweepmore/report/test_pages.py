@@ -20,6 +20,7 @@ from sweepmore.report.document import Page, write
 from sweepmore.report.study import read_study
 from sweepmore.report.study_page import study_page
 from sweepmore.runs.places import Place
+from sweepmore.study.application import Application, Command, Commands
 from tests.support.made_studies import made_study, name_winner
 
 PLACE = Place(Path("/elsewhere/outputs"))
@@ -80,7 +81,31 @@ def test_ties_are_told_as_ties(tmp_path: Path) -> None:
     name_winner(study, best, 2.0, 0.1, rows=[(best, 2.0, True), (second, 2.01, True)])
     page, _ = page_of(study, tmp_path)
     assert "tied with 1 other" in page.verdict
-    assert titles(page, "confirmed") == [f"Trial {best} is tied with 1 of 1"]
+    assert titles(page, "confirmed") == [f"Trial {best} is tied with 1 other"]
+
+
+def test_where_all_are_tied_it_says_so(tmp_path: Path) -> None:
+    study = made_study([([2.0 + k], {"n": 3 + k}) for k in range(3)])
+    name_winner(study, 0, 2.0, 0.1, rows=[(k, 2.0, True) for k in range(3)])
+    page, _ = page_of(study, tmp_path)
+    assert titles(page, "confirmed") == ["Trial 0 is tied with all 2 others"]
+
+
+@pytest.mark.parametrize(
+    ("n", "label"), [(9, "When you have finished searching: open it, once:"), (5, "Open it, once:")]
+)
+def test_what_can_be_done_once_waits_where_the_search_should_go_on(
+    n: int, label: str, tmp_path: Path
+) -> None:
+    study = made_study([([1.0], {"n": n}), ([2.0], {"n": 3})])
+    name_winner(study, 0, 1.1, 0.1)
+    number = Commands(number=Command("Open it, once:", "open {study}"))
+    additions = Additions(describe=lambda config: Application(commands=number))
+    page = study_page(read_study(study, additions, PLACE), additions)
+    assert page.commands[0] == (label, "open s")
+    assert page.settings == f"n={n}"
+    text = write(page, tmp_path).read_text(encoding="utf-8")
+    assert f'<p class="settings">n={n}</p>' in text
 
 
 def test_one_trial(tmp_path: Path) -> None:
