@@ -162,7 +162,9 @@ def settled(ground: Ground, campaign: Campaign, challenge: Challenge, tell: Tell
     )
     decided.write(ground.searched)
     write_note(ground.searched)  # its first sentence names the champion
-    if decided.verdict != "keep":  # its diff says what it was
+    if decided.verdict == "keep":
+        mine.hand_over(database)
+    else:  # its diff says what it was
         shutil.rmtree(mine.snapshot.folder, ignore_errors=True)
     return decided
 

@@ -14,7 +14,7 @@ import signal
 import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,14 @@ class Seeded:
         if len(runs.seconds) < count and not runs.failure:
             self._run(asking(self.words, count, jobs), lambda: self._has_begun(database))
         return self.trained(database)
+
+    def hand_over(self, database: optuna.storages.BaseStorage) -> None:
+        """Let the application's commands be those of the original: its code is the copy's now."""
+        study = optuna.load_study(study_name=self.name, storage=database)
+        application = StudyAttributes.of(study).application
+        if application is not None and application.root is not None:
+            original = self.snapshot.origin(Path(application.root))
+            StudyAttributes(application=replace(application, root=str(original))).write(study)
 
     def _run(self, words: Sequence[str], has_begun: Callable[[], bool]) -> None:
         environment = {

@@ -91,6 +91,11 @@ class Snapshot:
         real = path.resolve()
         return self.folder / real.relative_to(self.root) if _is_in(path, self.root) else path
 
+    def origin(self, path: Path) -> Path:
+        """Where a path of the copy is in the original; another path stays."""
+        real, copy = path.resolve(), self.folder.resolve()
+        return self.root / real.relative_to(copy) if real.is_relative_to(copy) else path
+
     def words(self, words: Sequence[str]) -> list[str]:
         """A command's words, with absolute paths of copied files and folders replaced by their
         copies', also behind ``--flag=``.

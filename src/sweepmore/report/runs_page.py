@@ -102,8 +102,8 @@ def _number(curves: Curves, result: Mapping[str, Any]) -> tuple[str, str] | None
 def best_first(curves: Curves, results: Sequence[Mapping[str, Any]]) -> list[int]:
     """Return the indices of runs, that which ended lowest in the first curve of all first."""
     for curve in curves.drawn:
-        ends = [result.get(curve.key) for result in results]
-        if None not in ends:
+        ends = [float(result[curve.key]) for result in results if result.get(curve.key) is not None]
+        if len(ends) == len(results):
             return sorted(range(len(ends)), key=lambda k: ends[k])
     return [*range(len(results))]
 

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from sweepmore.statistics.sequential import Decision
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.campaigns import Campaign, Challenge, challenges_of, champions_of
 from sweepmore.study.terms import Terms
+from sweepmore.study.view import view
 from tests.support.attempts import attempt
 from tests.support.challenged import FILES, LUCKY, Challenged, Done, git, replaced
 from tests.support.fault_shim.loop import EACH, Ended, forked
@@ -379,6 +381,30 @@ class TestVerdicts:
         again = app.challenge("x=0", code=10)
         assert f"(decided {decided.ended}, nothing was trained)" in again.stdout
         assert app.left() == before
+
+    def test_what_was_kept_is_confirmed_by_seeds_of_its_own(self, app: Challenged) -> None:
+        """Its trials differ in their seed alone, so they are one configuration, by their mean."""
+        app.challenge("x=2", code=0)
+        done = app.called("confirm", "s.challenge-2", "--seeds", "3")
+        assert done.returncode == 0, done
+        study = optuna.load_study(study_name="s.challenge-2.confirm", storage=app.storage)
+        winner = StudyAttributes.of(study).winner
+        assert winner is not None
+        assert (winner.params, winner.seeds, winner.tied) == ({}, 3, 1)
+        kept = app.challenges()[-1]
+        assert winner.searched == pytest.approx(
+            statistics.fmean(app.by_seed("s.challenge-2").values())
+        )
+        (trial,) = view(study).counted
+        plan = Plan.kept(app.study("s.challenge-2"), ".confirm")
+        assert plan is not None
+        assert not {*plan.seeds} & {*kept.seeds}
+        assert len(trial.attrs.repeats or ()) == 3
+        # Commands that are offered for it are those of the application, not of the copy.
+        application = StudyAttributes.of(app.study("s.challenge-2")).application
+        assert application is not None
+        assert application.root == str(app.folder)
+        assert "campaign" not in done.stdout.partition("next ")[2]
 
     @pytest.mark.parametrize(
         ("old", "new"),
