@@ -1,7 +1,7 @@
 """No-ops and real gains challenge the champion of ``experiment=fast``: what is kept?
 
-``python -m benchmarks.challenges``. The truth is known: seven edits leave the bits alone,
-thirteen draw other random numbers of the same distribution, and gains were measured beforehand. Each edit is
+``python -m benchmarks.challenges``. The truth is known: seven edits leave the bits alone, thirteen
+draw other random numbers of the same distribution, and gains were measured beforehand. Each edit is
 made in a clone of this checkout, challenged as a person would, and taken back unless it is kept.
 """
 
