@@ -75,7 +75,7 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
         sections=sections,
         commands=[
             command
-            for k in best_first(application.curves, results)
+            for k in better_first(application.curves, results)
             for command in additions.own(
                 application,
                 application.commands.run,
@@ -99,12 +99,12 @@ def _number(curves: Curves, result: Mapping[str, Any]) -> tuple[str, str] | None
     return None
 
 
-def best_first(curves: Curves, results: Sequence[Mapping[str, Any]]) -> list[int]:
+def better_first(curves: Curves, results: Sequence[Mapping[str, Any]]) -> list[int]:
     """Return the indices of runs, that which ended lowest in the first curve of all first."""
     for curve in curves.drawn:
-        ends = [float(result[curve.key]) for result in results if result.get(curve.key) is not None]
-        if len(ends) == len(results):
-            return sorted(range(len(ends)), key=lambda k: ends[k])
+        ends: dict[int, Any] = {k: result.get(curve.key) for k, result in enumerate(results)}
+        if None not in ends.values():
+            return sorted(ends, key=ends.__getitem__)
     return [*range(len(results))]
 
 
@@ -117,7 +117,7 @@ def verdict_of(curves: Curves, results: Results, remarks: Sequence[Told]) -> str
         what = f"It ended with {values[0][1].split(',')[0]} " if values[0] else f"{name} "
         steps = f"{what}{told} after {plural(result['steps'], 'step')}"
         return f"{'; '.join([steps, *remarks[0].clauses])}."
-    low, high = (results[k][0] for k in best_first(curves, [result for _, result in results]))
+    low, high = (results[k][0] for k in better_first(curves, [result for _, result in results]))
     (_, first), (_, second) = results
     for curve in curves.drawn:
         end, other = first.get(curve.key), second.get(curve.key)
