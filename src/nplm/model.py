@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nplm import config
+from sweepmore.errors import RunError
 
 if TYPE_CHECKING:
     from nplm.data import Splits
@@ -79,8 +80,18 @@ class LanguageModel(nn.Module):
         return dict(self.state_dict())
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy the ``tensors`` of a model of the same shape."""
-        self.load_state_dict(dict(tensors))
+        """Copy the ``tensors`` of a model of the same shape. Raises RunError where they differ."""
+        try:
+            self.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            own, given = sorted(self.state_dict()), sorted(tensors)
+            raise RunError(
+                f"The weights do not fit the model: it has {', '.join(own)}; they are "
+                f"{', '.join(given)}.",
+                value=given,
+                cure="The model's code has changed since: go back to the commit in the run's "
+                "provenance.json, or train anew.",
+            ) from error
 
     @property
     def embeddings(self) -> Tensor | None:

@@ -32,6 +32,7 @@ from nplm.state import begin
 from nplm.training import fit
 from nplm.vocabulary import Vocabulary
 from nplm.weights import save_weights
+from sweepmore.errors import RunError
 from sweepmore.runs.files import read_json
 from sweepmore.runs.record import read_config
 from tests.support.helpers import ROOT, TrainHere, run_script, train_here
@@ -53,6 +54,13 @@ def some_contexts(n: int = 9, block: int = 3) -> Tensor:
 
 
 # the perceptron
+
+
+def test_weights_of_another_model_are_refused_by_name() -> None:
+    """As when the model's code has got another parameter since."""
+    plain, direct = (build_model(Model(direct=own), V, seeded(0)) for own in (False, True))
+    with pytest.raises(RunError, match="it has C, D, W1, W2, b1, b2; they are C, W1, W2, b1, b2"):
+        direct.load(dict(plain.named_parameters()))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

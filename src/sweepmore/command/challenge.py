@@ -69,7 +69,7 @@ def challenge(
     from sweepmore.compose.studies import opened_study
     from sweepmore.confirm import challenge as challenges
     from sweepmore.confirm import challenge_printing as printing
-    from sweepmore.confirm.campaign import ground_of
+    from sweepmore.confirm.campaign import champion_command, ground_of
     from sweepmore.confirm.challenge_checks import Request
     from sweepmore.runs.names import CHALLENGE, campaign_of, searched_name
     from sweepmore.runs.places import find_place
@@ -88,13 +88,13 @@ def challenge(
             campaign, decided = challenges.run(ground, request, tell)
         finally:
             rows.status.stop()
-        all_of_them = challenges_of(searched)
+        all_of_them, line = challenges_of(searched), champion_command(searched)
         if json:
-            facts = {"campaign": printing.as_json(searched.study_name, campaign, all_of_them)}
+            facts = {"campaign": printing.as_json(searched.study_name, campaign, all_of_them, line)}
             shown = all_of_them if decided is None else [decided]
             print_json({**facts, "challenges": [printing.challenge_json(c) for c in shown]})
         elif decided is None:
-            printing.print_campaign(searched.study_name, campaign, all_of_them)
+            printing.print_campaign(searched.study_name, campaign, all_of_them, line)
         else:
             own = f"{searched.study_name}{CHALLENGE}{decided.number}"
             printing.print_verdict(decided, place.verb("confirm", own), rows.begun)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 import optuna
 
 from sweepmore.compose import question as questions
+from sweepmore.compose.overrides import override_text
 from sweepmore.confirm.retrain import Plan, Workers, of_again, own_folder
 from sweepmore.confirm.rounds import begun, begun_rounds, searched_seeds
 from sweepmore.confirm.seeded import Seeded, of_typed, of_winner
@@ -40,6 +42,7 @@ from sweepmore.study.campaigns import (
 from sweepmore.study.parts import application_of, confirmation_of, parts_of
 from sweepmore.study.terms import Terms
 from sweepmore.study.view import directions_of, view
+from sweepmore.sweep.command_lines import single_run
 from sweepmore.sweep.context import study_folder
 
 # The fewest seeds that a cap may allow: with fewer, even a gain of four standard deviations is
@@ -194,6 +197,16 @@ def winner_of(searched: optuna.Study) -> Winner:
         cure = f"A champion is a confirmed winner: sweepmore confirm {name}"
         raise StudyError(f"{name} has no champion yet.", value=name, cure=cure)
     return winner
+
+
+def champion_command(searched: optuna.Study) -> str:
+    """The command of the present champion, as a single run that can be typed here."""
+    challenges = challenges_of(searched)
+    if number := champions_of(challenges)[-1]:
+        return shlex.join(next(c.words for c in challenges if c.number == number))
+    params = winner_of(searched).params
+    words = [f"{key}={override_text(value)}" for key, value in params.items()]
+    return single_run(StudyAttributes.of(searched).command, words)
 
 
 def refuse_other_code(ground: Ground) -> None:

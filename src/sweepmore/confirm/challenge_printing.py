@@ -119,14 +119,17 @@ def amount(gain: Interval) -> str:
     return real_minus(plus_minus(gain.mean, gain.half, sign="+"))
 
 
-def print_campaign(study: str, campaign: Campaign, challenges: Sequence[Challenge]) -> None:
-    """Print what a campaign has declared, and how its challenges ended."""
+def print_campaign(
+    study: str, campaign: Campaign, challenges: Sequence[Challenge], command: str
+) -> None:
+    """Print what a campaign has declared, its champion's ``command``, and how challenges ended."""
     rules = campaign.rules
     print(f"campaign {study}: {len(challenges)} of at most {plural(rules.horizon, 'challenge')}, "
           f"{plural(rules.cap, 'seed')} each at most")  # fmt: skip
     print(fitted(f"terms    {terms(campaign)}"))
     champion = champions_of(challenges)[-1]
     print(f"champion {f'challenge {champion}' if champion else 'the confirmed winner'}")
+    print(f"command  {command}")
     print(fitted(f"promise  {promise(campaign)}"))
     for each in challenges:
         gain = each.interval
@@ -166,11 +169,14 @@ def version_of(campaign: Campaign) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def as_json(study: str, campaign: Campaign, challenges: Sequence[Challenge]) -> dict[str, Any]:
+def as_json(
+    study: str, campaign: Campaign, challenges: Sequence[Challenge], command: str
+) -> dict[str, Any]:
     """The campaign as JSON (schemas/challenge.json, ``campaign``)."""
     return {
         "study": study,
         "champion": champions_of(challenges)[-1],
+        "command": command,
         "challenges": len(challenges),
         "horizon": campaign.horizon,
         "cap": campaign.cap,

@@ -7,6 +7,7 @@ command that is started in the copy finds what it finds in the original, but no 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -24,6 +25,8 @@ from sweepmore.runs.files import make_whole, write_atomic
 
 # The name of a snapshot's folder, and of the file beside it that says what was copied.
 CODE, ORIGIN = "code", "copied-from"
+# Git's index for the copy, beside it, too.
+INDEX = "index"
 # What is copied: code, and the files that configure it. Data is not code, whatever its size.
 SUFFIXES = {".py", ".pyi", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh"}
 SUFFIXES |= {".yaml", ".yml", ".toml", ".json", ".cfg", ".ini", ".jinja", ".j2"}
@@ -61,6 +64,9 @@ class Snapshot:
         copied = list(sources(self.root, self.skip))
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.folder.parent / ORIGIN, str(self.root))
+        if (index := asked_git(self.root, "rev-parse", "--git-path", "index")) is not None:
+            with contextlib.suppress(FileNotFoundError):  # nothing was ever added
+                shutil.copyfile(self.root / index, self.folder.parent / INDEX)
         make_whole(self.folder, lambda fresh: _fill(fresh, self.root, copied))
 
     def digest(self) -> str:
@@ -121,8 +127,10 @@ class Snapshot:
         mapped = [str(self.place(path)) for path in import_folders(self.root)]
         given = os.environ.get("PYTHONPATH", "")
         path = os.pathsep.join(filter(None, [*mapped, given]))
-        # Git would otherwise note in its index when it looked at the copy's files.
-        return {**os.environ, "PYTHONPATH": path, "GIT_OPTIONAL_LOCKS": "0"}
+        # Git notes in its index how it found the files: those of the copy are not for the original.
+        index = self.folder.parent / INDEX
+        own = {"GIT_INDEX_FILE": str(index)} if index.exists() else {}
+        return {**os.environ, "PYTHONPATH": path, **own}
 
     def files(self) -> list[str]:
         """The names of the copied files, without those that are linked or were made since."""
@@ -132,12 +140,19 @@ class Snapshot:
 
 def root_of(folder: Path) -> Path:
     """The root of the application that is started in ``folder``: its Git checkout, else it."""
-    query = ["git", "rev-parse", "--show-toplevel"]
+    checkout = asked_git(folder, "rev-parse", "--show-toplevel")
+    return folder if checkout is None else Path(checkout).resolve()
+
+
+def asked_git(folder: Path, *words: str) -> str | None:
+    """What Git answers in ``folder``; None where there is no Git, or no checkout."""
     try:
-        done = subprocess.run(query, cwd=folder, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):  # no Git
-        return folder
-    return Path(done.stdout.strip()).resolve() if done.returncode == 0 else folder
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def sources(root: Path, skip: Path | None = None) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweepmore.errors import UserError
+from sweepmore.errors import UserError, described
 from sweepmore.report.document import Section
 from sweepmore.runs.names import name_of
 from sweepmore.study.application import Application, Command, Describe
@@ -96,9 +96,9 @@ def is_spent(additions: Additions, run: Path) -> bool:
 def tell(additions: Additions, run: Path) -> Told:
     """Ask the application about the run in a folder.
 
-    A run that was deleted or cannot be opened (its data may be elsewhere) becomes a warning rather
-    than an error, because the study itself is still in the database. The result is empty for an
-    application that writes no ``config.yaml``.
+    A run that was deleted or cannot be opened becomes a warning rather than an error, because the
+    study itself is still in the database: its data may be elsewhere, or the application's code may
+    have changed since. The result is empty for an application that writes no ``config.yaml``.
     """
     if run.exists() and not (run / "config.yaml").exists():
         return Told()
@@ -112,5 +112,7 @@ def tell(additions: Additions, run: Path) -> Told:
             additions.clauses(run),
             additions.chips(run),
         )
-    except UserError as error:
-        return Told(warnings=[f"{name_of(run)} cannot be described further: {error.problem}"])
+    except Exception as error:
+        reason = error.problem if isinstance(error, UserError) else described(error)[0]
+        what = f"{name_of(run)} cannot be described further"
+        return Told(warnings=[f"{what}: {reason.splitlines()[0]}"])

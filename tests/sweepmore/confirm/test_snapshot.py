@@ -68,6 +68,23 @@ def ran(snapshot: Snapshot, *words: str, folder: Path | None = None, **more: str
     return done.stdout.strip()
 
 
+def test_git_in_a_copy_leaves_the_index_of_the_original_alone(root: Path) -> None:
+    """``git diff`` notes there how it found the files. Those of the copy are others, and the next
+    ``git checkout .`` of the original would write each file again."""
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "one")):
+        git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        subprocess.run(git, cwd=root, check=True)
+    index = (root / ".git/index").read_bytes()
+    copy = taken(root)
+    (copy.folder / "app.py").write_text("changed = 1\n")
+    shown = subprocess.run(
+        ["git", "diff", "HEAD", "--name-only", "--", *CODE],
+        cwd=copy.folder, env=copy.environment(), check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert shown.stdout == "app.py\n"
+    assert (root / ".git/index").read_bytes() == index
+
+
 class TestTheCopy:
     def test_it_has_code_and_config_files_and_links_the_rest(self, root: Path) -> None:
         copy = taken(root)

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from sweepmore.errors import StudyError
-from sweepmore.report.additions import Additions
+from sweepmore.report.additions import Additions, tell
 from sweepmore.report.document import Page, write
 from sweepmore.report.study import read_study
 from sweepmore.report.study_page import study_page
@@ -155,3 +155,18 @@ def test_axes_have_labels_at_any_scale(scale: float, tmp_path: Path) -> None:
 def test_a_thousand_trials_make_a_page_that_can_be_sent(tmp_path: Path) -> None:
     _, text = page_of(searched(lambda p: 3 + float(np.log10(p["lr"])), 1_000), tmp_path)
     assert len(text.encode()) < 2_000_000
+
+
+def test_an_application_whose_code_has_changed_leaves_a_page(tmp_path: Path) -> None:
+    """What it adds opens the run with the code of today, and may raise anything."""
+
+    def facts(run: Path) -> list[tuple[str, str]]:
+        raise ValueError(f"no weights T\nin {run}")
+
+    for name in ("config.yaml", "result.json"):
+        (tmp_path / name).write_text("{}")
+    told = tell(Additions(facts=facts), tmp_path)
+    assert told.warnings == [
+        f"{tmp_path.name} cannot be described further: ValueError: no weights T"
+    ]
+    assert told.facts == ()
