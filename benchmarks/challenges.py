@@ -66,11 +66,11 @@ def no_ops() -> Iterator[Proposal]:
 
 
 def gains() -> Iterator[Proposal]:
-    """Proposals that are better, and one that people expect to be."""
+    """Three proposals that are better, and one that people expect to be."""
     yield Proposal("weight decay 0.01", settings=("optim.weight_decay=0.01",))
     yield Proposal("a longer context", settings=("model.block_size=4",), gain=True)
     yield Proposal("more hidden units", settings=("model.hidden=300",), gain=True)
-    yield Proposal("both", settings=("model.hidden=300", "model.block_size=4"), gain=True)
+    yield Proposal("direct connections", settings=("model.direct=true",), gain=True)
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
             answer = challenge(clone, (*BASE, *kept, *proposal.settings))
             print(row(proposal, answer), flush=True)
             if answer["challenges"][0]["verdict"] == "keep":
-                kept = proposal.settings
+                kept += proposal.settings
                 subprocess.run([*GIT, "commit", "-qam", proposal.title, "--allow-empty"],
                                cwd=clone, check=True)  # fmt: skip
             else:
