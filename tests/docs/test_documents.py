@@ -61,7 +61,7 @@ def test_the_readme_is_read_to_the_end() -> None:
 def test_readme_and_documentation_stay_short() -> None:
     words = {page: len(page.read_text(encoding="utf-8").split()) for page in READ}
     challenge = sum(n for page, n in words.items() if page.name.startswith("challenge"))
-    assert challenge <= 1_400  # with a transcript, and an agent's log
+    assert challenge <= 1_600  # with a transcript, and an agent's log
     assert sum(words.values()) - challenge <= 13_500
 
 
