@@ -70,7 +70,7 @@ def gains() -> Iterator[Proposal]:
     yield Proposal("weight decay 0.01", settings=("optim.weight_decay=0.01",))
     yield Proposal("a longer context", settings=("model.block_size=4",), gain=True)
     yield Proposal("more hidden units", settings=("model.hidden=300",), gain=True)
-    yield Proposal("direct connections", settings=("model.direct=true",), gain=True)
+    yield Proposal("a shorter memory", settings=("optim.beta2=0.98",), gain=True)
 
 
 def main() -> None:
