@@ -111,7 +111,7 @@ class TestWords:
         ],
     )
     def test_one_run_is_not(self, typed: str) -> None:
-        check_words(Request("s", tuple(typed.split()), Path("/root/sub")), Path("/root"))
+        check_words(Request("s", tuple(typed.split()), Path("/app/sub")), Path("/app"))
 
     def test_another_folder_is_named(self) -> None:
         with pytest.raises(ConfigError, match="/elsewhere") as refused:
