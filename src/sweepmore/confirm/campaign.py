@@ -45,10 +45,6 @@ from sweepmore.study.view import directions_of, view
 from sweepmore.sweep.command_lines import single_run
 from sweepmore.sweep.context import study_folder
 
-# The fewest seeds that a cap may allow: with fewer, even a gain of four standard deviations is
-# seldom kept (benchmarks/RESULTS.md, "Campaigns").
-FEWEST_SEEDS = 8
-
 
 @dataclass(frozen=True)
 class Ground:

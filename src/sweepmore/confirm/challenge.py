@@ -160,11 +160,11 @@ def settled(ground: Ground, campaign: Campaign, challenge: Challenge, tell: Tell
     decided = replace(
         decided, seeds=ground.seeds(challenge.champion, campaign)[: len(decided.values)]
     )
+    if decided.verdict == "keep":  # before it is on record: the next command would not do it
+        mine.hand_over(database)
     decided.write(ground.searched)
     write_note(ground.searched)  # its first sentence names the champion
-    if decided.verdict == "keep":
-        mine.hand_over(database)
-    else:  # its diff says what it was
+    if decided.verdict != "keep":  # its diff says what it was
         shutil.rmtree(mine.snapshot.folder, ignore_errors=True)
     return decided
 

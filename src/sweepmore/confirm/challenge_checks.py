@@ -18,6 +18,7 @@ from sweepmore.runs.names import CHALLENGE
 from sweepmore.study.application import Application
 from sweepmore.study.campaigns import Campaign, challenges_of, champions_of
 from sweepmore.study.parts import application_of
+from sweepmore.sweep.processes import is_override
 from sweepmore.wording import plural, shown_path
 
 # What may follow Python's own -m.
@@ -50,7 +51,7 @@ def check_words(request: Request, root: Path) -> None:
     if _is_sweep(words):
         cure = "Give the command of one run, as you would type it, without -m."
         raise ConfigError("A challenge is one configuration, not a sweep.", value=words, cure=cure)
-    for override in read_overrides([word for word in words if _is_override(word)], {}):
+    for override in read_overrides([word for word in words if is_override(word)], {}):
         if override.is_sweep_override():
             problem = f"{override.input_line} names several values."
             cure = "A challenge is one configuration: give one value."
@@ -75,10 +76,6 @@ def _is_sweep(words: Sequence[str]) -> bool:
         or word.lstrip("+~").startswith(("hydra.sweeper", "hydra/sweeper"))
         for word, after in zip(words, following, strict=True)
     )
-
-
-def _is_override(word: str) -> bool:
-    return "=" in word and not word.startswith("-")
 
 
 def check_champion(searched: optuna.Study, named: str) -> None:

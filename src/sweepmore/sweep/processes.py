@@ -181,7 +181,7 @@ def frozen_command(
     """
     # Find the row of overrides among the application's own words.
     flags, others = split_flags(words)
-    places = [at for at, word in enumerate(others) if _is_override(word)] or [len(others)]
+    places = [at for at, word in enumerate(others) if is_override(word)] or [len(others)]
     first, end = places[0], places[-1] + 1
     # Extend it at both ends, and replace Hydra's flags that name the sources.
     row = [frozen.search_path_override, *others[first:end], *more]
@@ -189,5 +189,6 @@ def frozen_command(
     return [*start, *ours, *others[:first], *row, *others[end:]]
 
 
-def _is_override(word: str) -> bool:
+def is_override(word: str) -> bool:
+    """Whether a word of an application's command is an override of Hydra's."""
     return word.startswith("~") or ("=" in word and not word.startswith("-"))
