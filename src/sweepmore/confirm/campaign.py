@@ -19,8 +19,7 @@ from pathlib import Path
 import optuna
 
 from sweepmore.compose import question as questions
-from sweepmore.compose.overrides import override_text
-from sweepmore.confirm.retrain import Plan, Workers, of_again, own_folder
+from sweepmore.confirm.retrain import Plan, Workers, of_again, own_folder, values_of
 from sweepmore.confirm.rounds import begun, begun_rounds, searched_seeds
 from sweepmore.confirm.seeded import Seeded, of_typed, of_winner
 from sweepmore.confirm.snapshot import CODE, Snapshot, hashes, root_of
@@ -200,8 +199,9 @@ def champion_command(searched: optuna.Study) -> str:
     challenges = challenges_of(searched)
     if number := champions_of(challenges)[-1]:
         return shlex.join(next(c.words for c in challenges if c.number == number))
-    params = winner_of(searched).params
-    words = [f"{key}={override_text(value)}" for key, value in params.items()]
+    winner = winner_of(searched)
+    trial = next(each for each in view(searched).ranked if each.root == winner.trial)
+    words = values_of(trial, [*winner.params])
     return single_run(StudyAttributes.of(searched).command, words)
 
 

@@ -192,20 +192,23 @@ def choices(
     An override is a choice among the values that the key has in these trials, so that the points
     lie in the new study's space.
     """
-    written = [as_written(attempt) for attempt in chosen]
     words: list[str] = []
     points: list[dict[str, Any]] = [{} for _ in chosen]
-    for name in searched:
-        texts = [
-            overrides.get(name) or f"{name}={override_text(attempt.params[name])}"
-            for overrides, attempt in zip(written, chosen, strict=True)
-        ]
+    for name, *texts in zip(searched, *(values_of(attempt, searched) for attempt in chosen)):
         key = texts[0].partition("=")[0]
         values = list(dict.fromkeys(text.partition("=")[2] for text in texts))
         words.append(_choice_of(key, values))
         for point, text in zip(points, texts, strict=True):
             point[name] = read_overrides([text], {})[0].value()
     return words, points
+
+
+def values_of(attempt: Attempt, searched: Sequence[str]) -> list[str]:
+    """Return one override for each searched key, with the value that a trial has."""
+    written = as_written(attempt)
+    return [
+        written.get(name) or f"{name}={override_text(attempt.params[name])}" for name in searched
+    ]
 
 
 def _choice_of(key: str, values: Sequence[str]) -> str:
