@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from sweepmore.compose.frozen import NOT_SOURCES
 from sweepmore.errors import ConfigError
 from sweepmore.runs.files import make_whole, write_atomic
+from sweepmore.runs.provenance import git
 
 # The name of a snapshot's folder, and of the file beside it that says what was copied.
 CODE, ORIGIN = "code", "copied-from"
@@ -64,9 +64,9 @@ class Snapshot:
         copied = list(sources(self.root, self.skip))
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.folder.parent / ORIGIN, str(self.root))
-        if (index := asked_git(self.root, "rev-parse", "--git-path", "index")) is not None:
+        if (index := git(self.root, "rev-parse", "--git-path", "index")) is not None:
             with contextlib.suppress(FileNotFoundError):  # nothing was ever added
-                shutil.copyfile(self.root / index, self.folder.parent / INDEX)
+                shutil.copyfile(self.root / index.strip(), self.folder.parent / INDEX)
         make_whole(self.folder, lambda fresh: _fill(fresh, self.root, copied))
 
     def digest(self) -> str:
@@ -140,19 +140,8 @@ class Snapshot:
 
 def root_of(folder: Path) -> Path:
     """The root of the application that is started in ``folder``: its Git checkout, else it."""
-    checkout = asked_git(folder, "rev-parse", "--show-toplevel")
-    return folder if checkout is None else Path(checkout).resolve()
-
-
-def asked_git(folder: Path, *words: str) -> str | None:
-    """What Git answers in ``folder``; None where there is no Git, or no checkout."""
-    try:
-        done = subprocess.run(
-            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    checkout = git(folder, "rev-parse", "--show-toplevel")
+    return folder if checkout is None else Path(checkout.strip()).resolve()
 
 
 def sources(root: Path, skip: Path | None = None) -> Iterator[Path]:

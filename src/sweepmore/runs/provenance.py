@@ -40,8 +40,8 @@ def code_folder() -> Path:
 def code() -> Mapping[str, Any]:
     """Commit and uncommitted changes of the Git checkout that holds the running script, if any."""
     here = code_folder()
-    commit = _git(here, "rev-parse", "HEAD")
-    diff = _git(here, "diff", "HEAD") if commit else None
+    commit = git(here, "rev-parse", "HEAD")
+    diff = git(here, "diff", "HEAD") if commit else None
     return {
         "commit": commit.strip() if commit else None,
         "dirty_diff": diff[:MAX_DIFF_CHARACTERS] if diff else None,
@@ -64,7 +64,8 @@ def _is_code(header: str, named: Sequence[Any]) -> bool:
     return path.endswith(CODE) and not any(str(name).endswith(path) for name in named)
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def git(folder: Path, *words: str) -> str | None:
+    """What Git answers in ``folder``; None where there is no Git, no checkout or no commit yet."""
     try:
         done = subprocess.run(
             ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
