@@ -4,4 +4,4 @@ A run here is any program's; nothing in this room knows of studies in a database
 Weights & Biases is part of a run, and may fail without harm to it.
 """
 
-__all__ = ["files", "finding", "names", "offline", "places", "record", "tracking"]
+__all__ = ["files", "finding", "names", "offline", "places", "provenance", "record", "tracking"]
