@@ -7,6 +7,7 @@ tell the story.
 __all__ = [
     "additions",
     "application",
+    "averaged",
     "beginning",
     "earlier_looks",
     "ending",
@@ -14,6 +15,7 @@ __all__ = [
     "keeping_look",
     "look_report",
     "looks",
+    "members",
     "rates",
     "report",
     "tested_run",

@@ -126,18 +126,29 @@ def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
 
 
 def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
-    from sweepmore.confirm.rounds import confirmed
     from sweepmore.study.loading import load
 
     assert wanted.study is not None
-    search = load(database, names.searched_name(wanted.study))
-    cure = wanted.place.verb("confirm", search.study_name)
-    study = load(database, search.study_name + names.CONFIRM, cure)
-    confirmation = confirmed(search, wanted.place)
-    if confirmation is None:
-        problem = f"{study.study_name} has not named a winner."
-        raise RunError(problem, value=study.study_name, cure=cure)
+    confirmation = confirmation_of(load(database, wanted.study), wanted.place)
     return beside(named(confirmation.winner.run), confirmation)
+
+
+def confirmation_of(study: optuna.Study, place: Place) -> Confirmed:
+    """Return the confirmation of a search in ``place``, which any part of it may name. Raises
+    StudyError if it has none, RunError if it has not named a winner."""
+    from sweepmore.confirm.rounds import confirmed
+    from sweepmore.storage.optuna_internals import storage_of
+    from sweepmore.study.loading import load
+
+    database = storage_of(study)
+    search = load(database, names.searched_name(study.study_name))
+    cure = place.verb("confirm", search.study_name)
+    load(database, search.study_name + names.CONFIRM, cure)
+    confirmation = confirmed(search, place)
+    if confirmation is None:
+        name = search.study_name + names.CONFIRM
+        raise RunError(f"{name} has not named a winner.", value=name, cure=cure)
+    return confirmation
 
 
 def beside(asked: Asked, confirmation: Confirmed) -> Asked:
