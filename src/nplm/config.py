@@ -312,7 +312,9 @@ class Config:
     objective: tuple[Objective, ...] = setting((Objective(),), "what a study optimises")
     resume: str | None = setting(None, "continue an interrupted run: its folder, or last")
     start_from: str | None = setting(None, "begin with the weights of a run: its folder, or last")
-    ensemble: str | None = setting(None, "average a confirmed study's nets: its name, or last")
+    ensemble: str | None = setting(
+        None, "average the nets of a confirmed study: its name or folder, or last"
+    )
 
 
 OPTIMISERS: Mapping[str, type[Sgd | AdamW]] = {"sgd": Sgd, "adamw": AdamW}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from nplm.config import Config, Ensemble, from_hydra, to_plain
 from sweepmore.compose.composing import as_typed
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs.files import read_json
-from sweepmore.runs.places import OUTPUTS, Place
+from sweepmore.runs.names import searched_name
+from sweepmore.runs.places import Place
 from sweepmore.runs.record import read_config
 
 if TYPE_CHECKING:
@@ -36,19 +37,18 @@ def of_study(asked: Config, folder: Path, outputs: Path) -> Config:
     """Return the config of the run in ``folder`` that averages the nets of the study
     ``asked.ensemble``: its data are theirs, and its model refers to them.
 
-    ``outputs`` has the study, unless ``hydra.sweeper.outputs`` names another folder. Raises
-    ConfigError for other settings, StudyError and RunError where nothing was confirmed, where there
-    are fewer than two nets, and for nets that are missing or differ in their data.
+    ``outputs`` has the study, unless ``ensemble`` is its folder. Raises ConfigError for other
+    settings, StudyError and RunError where nothing was confirmed, where there are fewer than two
+    nets, and for nets that are missing or differ in their data.
     """
     assert asked.ensemble is not None
     _refuse_others(asked.ensemble)
-    sweeper: Mapping[str, Any] = HydraConfig.get().sweeper
-    place = Place(outputs.parent / str(sweeper.get("outputs") or OUTPUTS), sweeper.get("storage"))
-    winner = _winner(asked.ensemble, place)
+    winner = _winner(asked.ensemble, outputs)
     if len(winner.runs) < 2:
         problem = f"{winner.study} trained its winner with 1 seed, which leaves nothing to average."
         raise RunError(problem, value=1, cure="Confirm with two seeds or more.")
-    return dataclasses.replace(_of_members(asked, winner.runs, folder), ensemble=asked.ensemble)
+    config = _of_members(asked, winner.runs, folder)
+    return dataclasses.replace(config, ensemble=searched_name(winner.study))
 
 
 def _refuse_others(name: str) -> None:
@@ -63,12 +63,15 @@ def _refuse_others(name: str) -> None:
         )
 
 
-def _winner(name: str, place: Place) -> Winner:
-    """Return the confirmed winner of a study."""
+def _winner(wanted: str, outputs: Path) -> Winner:
+    """Return the confirmed winner of the study that is named, or whose folder is given."""
     from nplm.app.tested_run import confirmation_of
     from sweepmore.compose.studies import opened_study
 
-    with opened_study(name, place) as (study, found):
+    folder = Path(wanted)
+    if folder.parent != Path():  # as start_from takes a run's
+        outputs, wanted = folder.resolve().parent.parent, folder.name
+    with opened_study(wanted, Place(outputs)) as (study, found):
         return confirmation_of(study, found).winner
 
 
@@ -94,7 +97,14 @@ def _of_members(asked: Config, runs: Sequence[Path], folder: Path) -> Config:
 def started_from(config: Config, folder: Path) -> Any:
     """Return what the members' records hold of the run whose weights they began with; None for
     fresh parameters, and for a config of no ensemble."""
+    member = first_member(config, folder)
+    return None if member is None else read_json(member / "provenance.json").get("start_from")
+
+
+def first_member(config: Config, folder: Path) -> Path | None:
+    """Return the first member of the ensemble in ``folder``; None for other runs, and where it is
+    gone."""
     if not isinstance(config.model, Ensemble):
         return None
-    member = folder / config.model.members[0].run
-    return read_json(member / "provenance.json").get("start_from")
+    member = (folder / config.model.members[0].run).resolve()
+    return member if (member / "provenance.json").exists() else None

@@ -19,7 +19,7 @@ def _of_ensemble(ensemble: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if ensemble is None:
         return []
     mean = decimals(ensemble["member_dev_loss"])
-    return [("one member", f"dev {mean} (mean of {ensemble['members']})")]
+    return [("mean of its members", f"dev {mean} (of {ensemble['members']})")]
 
 
 def _of_mixture(mix: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nplm.config import Config
+from nplm.app.averaged import first_member
+from nplm.config import Config, from_hydra
 from nplm.lineage import of_another_split
 from nplm.run_files import WEIGHTS
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs import files, finding, names
 from sweepmore.runs.places import Place
+from sweepmore.runs.record import read_config
 
 if TYPE_CHECKING:  # torch and Optuna are imported once the arguments are read
     import optuna
@@ -120,9 +122,17 @@ def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
 
     names = (wanted.run, wanted.study, wanted.trial)
     asked = named(finding.find_named(*names, wanted.place.outputs, holding=WEIGHTS))
-    search = search_of(database, run_id(asked.folder))
+    # an ensemble is of the study that trained its members
+    member = first_member(from_hydra(read_config(asked.folder)), asked.folder)
+    search = search_of(database, run_id(member or asked.folder))
     confirmation = None if search is None else confirmed(search, wanted.place)
-    return asked if confirmation is None else beside(asked, confirmation)
+    if confirmation is None:
+        return asked
+    asked = beside(asked, confirmation)
+    if member is None:
+        return asked
+    note = f"an ensemble of nets that {confirmation.study.study_name} left, not its winner"
+    return dataclasses.replace(asked, not_winner=note)
 
 
 def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
