@@ -271,7 +271,7 @@ def test_from_a_sweep_to_a_page(few_names: Path, tmp_path: Path) -> None:
     html = next(Path(word) for word in page.split() if word.endswith("index.html"))
     assert "Its members" in (Path.cwd() / html).read_text()
     # a sweep would train it again and again
-    for several in ("optim.lr=0.1,0.2", f"{study},other"):
-        done = run_script("train.py", "-m", study, several, f"hydra.sweeper.outputs={outputs}")
+    for several in ([study, "optim.lr=0.1,0.2"], [f"{study},other"]):
+        done = run_script("train.py", "-m", *several, f"hydra.sweeper.outputs={outputs}")
         assert (done.returncode, done.stderr.count("error:")) == (2, 1), done.stdout + done.stderr
         assert "averages nets that were trained, but a sweep trains" in done.stderr
