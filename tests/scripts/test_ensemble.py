@@ -28,12 +28,14 @@ from sweepmore.storage.opening import open_storage
 from sweepmore.study.attributes import Winner
 from tests.support.door import VALID
 from tests.support.helpers import (
+    ROOT,
     call_script,
     refused,
     result_of,
     rows_of,
     run_command,
     run_script,
+    script_of,
     train_here,
 )
 
@@ -147,7 +149,9 @@ def test_mixed_with_counting(
     assert f"members  3, alone dev {alone['ensemble']['member_dev_loss']:.3f} on av" in printed
 
 
-def test_the_page_shows_what_each_more_member_buys(place: Place, folder: Path) -> None:
+def test_the_page_shows_what_each_more_member_buys(
+    place: Place, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (section,) = [s for s in report.sections(folder) if s.title == "Its members"]
     ((chart,),) = [picture.charts for picture in section.pictures]
     alone, both = chart.curves
@@ -159,6 +163,12 @@ def test_the_page_shows_what_each_more_member_buys(place: Place, folder: Path) -
     size = result_of(place.members[0])["parameters"]
     assert [row[4] for row in table.rows] == [f"{size * members:,}" for members in (1, 2, 3)]
     assert all(float(row[5]) > 0 for row in table.rows)
+    tool = script_of(ROOT / "tools" / "ensembles.py")
+    monkeypatch.setattr(tool, "FOLDER", tmp_path / "kept")
+    tool.main(str(folder))
+    written = (tmp_path / "kept" / "RESULTS.md").read_text()
+    assert f"| 3 | {alone.y[-1]:.4f} | {both.y[-1]:.4f} |" in written
+    assert (tmp_path / "kept" / "s.png").exists()
 
 
 def test_a_kill_before_the_result_costs_nothing(folder: Path) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+
 from nplm import sampling
 from nplm.averaging import Ensemble, Size, sizes
 from nplm.data import Splits
+from nplm.estimates import Floats, bootstrap, line_sums, line_tokens
+from nplm.losses import token_losses
+from nplm.result import Estimate
 from sweepmore.report.chart import Chart, Curve
 from sweepmore.report.document import Picture, Section, Table
-from sweepmore.wording import decimals, real_minus
+from sweepmore.wording import bounds, decimals, real_minus
 
 # Lines that are drawn to measure what sampling costs.
 DRAWN = 200
@@ -19,24 +24,37 @@ COLUMNS = ("members", "dev loss (nats/token)", "mixed with counting", "share of 
 
 def section(model: Ensemble, splits: Splits) -> Section:
     """Return the section about the members of ``model``."""
-    measured = sizes(model, splits)
+    measured, over = sizes(model, splits), gain(model, splits)
     text = (
-        "Each loss is the mean over as many ensembles as there are members, so that it depends "
-        "little on their order; the weight of counting (Kneser–Ney) is chosen on dev for each."
+        f"All {len(measured)} gain {bounds(over.mean, over.low, over.high)} nats/token over one of "
+        "them (their mean; 95 %, dev lines resampled). Each loss is the mean over the ensembles of "
+        "so many members in a row, in a circle. Counting is Kneser–Ney, its share chosen on dev."
     )
     picture = Picture([chart(measured, splits)], "The first member is one net by itself.")
     return Section("Its members", text, [picture], [table(model, splits, measured)])
 
 
+def gain(model: Ensemble, splits: Splits) -> Estimate:
+    """Return by how many nats per token the ensemble beats its members' mean on dev."""
+    each = [_line_losses(model.part([at]), splits) for at in range(len(model.members))]
+    less = np.mean(each, axis=0) - _line_losses(model, splits)
+    return bootstrap(less, line_tokens(splits.dev), seed=0)
+
+
+def _line_losses(model: Ensemble, splits: Splits) -> Floats:
+    losses = token_losses(model, splits.dev.contexts, splits.dev.targets)
+    return line_sums(losses.double().numpy(), splits.dev)
+
+
 def chart(measured: list[Size], splits: Splits) -> Chart:
     """Return the figure of loss against the number of members."""
     numbers = [size.members for size in measured]
-    gain = real_minus(decimals(measured[-1].loss - measured[0].loss))
+    change = real_minus(decimals(measured[-1].loss - measured[0].loss))
     curves = [
         Curve("averaged", numbers, [size.loss for size in measured]),
         Curve("and mixed with counting", numbers, [size.mixed for size in measured]),
     ]
-    title = f"{len(measured)} members change one net's dev loss by {gain}"
+    title = f"{len(measured)} members change one net's dev loss by {change}"
     subtitle = f"{splits.name}, dev: n = {len(splits.dev):,} tokens"
     return Chart("members", title, "members", "dev loss (nats/token)",
                  curves=curves, subtitle=subtitle, whole_x=True)  # fmt: skip
