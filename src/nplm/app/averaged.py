@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from nplm.config import Config, Ensemble, from_hydra, to_plain
+from nplm.config import Config, Ensemble, from_hydra, name_of, to_plain
 from sweepmore.compose.composing import as_typed
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs.files import read_json
@@ -97,14 +97,17 @@ def _of_members(asked: Config, runs: Sequence[Path], folder: Path) -> Config:
 def started_from(config: Config, folder: Path) -> Any:
     """Return what the members' records hold of the run whose weights they began with; None for
     fresh parameters, and for a config of no ensemble."""
-    member = first_member(config, folder)
-    return None if member is None else read_json(member / "provenance.json").get("start_from")
-
-
-def first_member(config: Config, folder: Path) -> Path | None:
-    """Return the first member of the ensemble in ``folder``; None for other runs, and where it is
-    gone."""
     if not isinstance(config.model, Ensemble):
         return None
-    member = (folder / config.model.members[0].run).resolve()
+    member = folder / config.model.members[0].run
+    return read_json(member / "provenance.json").get("start_from")
+
+
+def first_member(folder: Path) -> Path | None:
+    """Return the first member of the ensemble in ``folder``, by its record alone; None for other
+    runs, and where the member is gone."""
+    model = read_config(folder).get("model")
+    if not isinstance(model, Mapping) or name_of(model) != "ensemble":
+        return None
+    member = (folder / model["members"][0]["run"]).resolve()
     return member if (member / "provenance.json").exists() else None

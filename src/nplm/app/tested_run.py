@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nplm.app.averaged import first_member
-from nplm.config import Config, from_hydra
+from nplm.config import Config
 from nplm.lineage import of_another_split
 from nplm.run_files import WEIGHTS
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs import files, finding, names
 from sweepmore.runs.places import Place
-from sweepmore.runs.record import read_config
 
 if TYPE_CHECKING:  # torch and Optuna are imported once the arguments are read
     import optuna
@@ -123,7 +122,7 @@ def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
     names = (wanted.run, wanted.study, wanted.trial)
     asked = named(finding.find_named(*names, wanted.place.outputs, holding=WEIGHTS))
     # an ensemble is of the study that trained its members
-    member = first_member(from_hydra(read_config(asked.folder)), asked.folder)
+    member = first_member(asked.folder)
     search = search_of(database, run_id(member or asked.folder))
     confirmation = None if search is None else confirmed(search, wanted.place)
     if confirmation is None:
