@@ -237,6 +237,17 @@ def test_what_cannot_be_averaged_is_refused(
     assert said in place.refused(place.words(study, *words), capsys)
 
 
+def test_what_its_members_began_with_is_recorded(place: Place) -> None:
+    """So that the seal warns of weights that learned from another split."""
+    path = place.members[0] / "provenance.json"
+    before = path.read_text()
+    start = {"folder": "gone", "run_id": "other", "fingerprint": "of another split"}
+    path.write_text(json.dumps({**json.loads(before), "start_from": start}))
+    began = place.run("began")
+    path.write_text(before)
+    assert json.loads((began / "provenance.json").read_text())["start_from"] == start
+
+
 def test_one_look_at_test(place: Place, folder: Path) -> None:
     """It is not the winner, and what its look says of it says so."""
     looks = place.outputs.parent / "looks"
