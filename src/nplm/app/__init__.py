@@ -8,6 +8,7 @@ __all__ = [
     "additions",
     "application",
     "beginning",
+    "companions",
     "earlier_looks",
     "ending",
     "for_hydra",
@@ -16,6 +17,7 @@ __all__ = [
     "looks",
     "rates",
     "report",
+    "run_checks",
     "tested_run",
     "writing",
 ]
