@@ -9,6 +9,7 @@ __all__ = [
     "application",
     "averaged",
     "beginning",
+    "companions",
     "earlier_looks",
     "ending",
     "for_hydra",
@@ -18,6 +19,7 @@ __all__ = [
     "members",
     "rates",
     "report",
+    "run_checks",
     "tested_run",
     "writing",
 ]
