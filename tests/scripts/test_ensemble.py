@@ -249,11 +249,11 @@ def test_what_its_members_began_with_is_recorded(place: Place) -> None:
 
 
 def test_one_look_at_test(place: Place, folder: Path) -> None:
-    """It is not the winner, and what its look says of it says so."""
+    """It is not the winner, and what its look says of it says so; one of its members beside it."""
     looks = place.outputs.parent / "looks"
     tested = Path(shutil.copytree(folder, folder.with_name("tested")))
     words = f"run={tested}", f"outputs={place.outputs}", f"looks={looks}"
-    first = call_script(evaluate_test, *words)
+    first = call_script(evaluate_test, *words, f"beside=[{place.members[0]}]")
     assert first.returncode == 0, first.stderr
     result = result_of(tested)
     VALID.validate(result)
@@ -261,6 +261,7 @@ def test_one_look_at_test(place: Place, folder: Path) -> None:
     assert receipt.about["note"] == "an ensemble of nets that s.confirm left, not its winner"
     assert receipt.about["parameters"] == result["parameters"]
     assert receipt.result is not None
+    assert len(receipt.result["beside"]) == 1
     assert result["test"]["loss"] == receipt.result["loss"]
     again = call_script(evaluate_test, *words)
     assert (again.returncode, "nothing was read now" in again.stdout + again.stderr) == (0, True)
