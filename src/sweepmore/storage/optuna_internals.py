@@ -256,6 +256,7 @@ class BulkStorage(RDBStorage):
             if (found := connection.execute(state).first()) is None:
                 raise KeyError(f"There is no trial with the id {trial_id}.")
             self.check_trial_is_updatable(trial_id, found.state)
+            # each database has its own words for "insert or update"
             connection.execute(sqlalchemy.delete(table).where(of_trial, named))
             connection.execute(sqlalchemy.insert(table), rows)
 
