@@ -53,11 +53,14 @@ class State:
 
     def evaluated(self) -> LanguageModel:
         """Return the model to evaluate: with the averaged weights of this step, where there is an
-        average."""
+        average. Buffers, such as running statistics, are averages already and are copied."""
         if self.average is not None:
+            values = [*self.average.values(), *self.model.buffers()]
             with torch.no_grad():
-                for parameter, value in zip(self.averaged.parameters(), self.average.values()):
-                    parameter.copy_(value)
+                for own, value in zip(
+                    [*self.averaged.parameters(), *self.averaged.buffers()], values
+                ):
+                    own.copy_(value)
         return self.averaged
 
 
