@@ -80,11 +80,12 @@ def table(answers: Sequence[Answer]) -> Iterator[str]:
     yield "| architecture | dev loss | worse than the best by | | parameters | one training (s) "\
           "| trials | search (s) | settings |"  # fmt: skip
     yield "|---|---|---|---|---|---|---|---|---|"
-    for answer, row in compared(answers):
+    for rank, (answer, row) in enumerate(compared(answers)):
         apart = plus_minus(row.difference.mean, row.difference.half)
         yield (
             f"| {answer.architecture} | {plus_minus(row.interval.mean, row.interval.half)} "
-            f"| {apart} | {'tied' if row.tied else 'worse'} | {answer.parameters:,} "
+            f"| {apart if rank else ''} | {('tied' if row.tied else 'worse') if rank else 'best'} "
+            f"| {answer.parameters:,} "
             f"| {answer.training:,.0f} | {len(answer.trials)} | {answer.searched:,.0f} "
             f"| {words(answer.confirmed.params)} |"
         )
@@ -94,7 +95,7 @@ def verdict(answers: Sequence[Answer]) -> str:
     """Say who is best at one size, and who is tied with it."""
     (best, _), *others = compared(answers)
     tied = [answer.architecture for answer, row in others if row.tied]
-    beside = f"; tied with it: {', '.join(tied)}" if tied else ", and better than the others"
+    beside = f"; tied with it: {', '.join(tied)}" if tied else ", and is better than the others"
     return f"At {best.size} parameters {best.architecture} has the lowest mean{beside}."
 
 
@@ -126,25 +127,34 @@ def page(answers: Sequence[Answer], budget: float) -> Iterator[str]:
 
 
 def draw_parameters(answers: Sequence[Answer], path: Path) -> None:
+    """Draw a line for each architecture; all fill the limits, so they are moved apart sideways."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.2), dpi=110, layout="constrained")
     axes = figure.add_subplot()
-    for answer, row in (pair for own in by_size(answers).values() for pair in compared(own)):
-        is_first = answer.size == answers[0].size
-        axes.errorbar(
-            answer.parameters, row.interval.mean, yerr=row.interval.half, fmt="o", capsize=3,
-            color=COLOURS[answer.architecture], label=answer.architecture if is_first else None,
-        )  # fmt: skip
+    rows = [pair for own in by_size(answers).values() for pair in compared(own)]
+    for number, (architecture, colour) in enumerate(COLOURS.items()):
+        own = [(a.parameters, row.interval) for a, row in rows if a.architecture == architecture]
+        if own:
+            apart = 1.08 ** (number - (len(COLOURS) - 1) / 2)
+            axes.errorbar(
+                [parameters * apart for parameters, _ in own], [each.mean for _, each in own],
+                yerr=[each.half for _, each in own], fmt="o-", color=colour, capsize=3,
+                linewidth=1, label=architecture,
+            )  # fmt: skip
     axes.plot(LECTURE_PARAMETERS, LECTURE, "x", color=GREY)
     axes.set_xscale("log")
-    axes.set_xlabel("parameters")
+    axes.set_xlim(8_000, 450_000)
+    axes.set_xticks([12_000, 300_000], ["12,000", "300,000"])
+    axes.minorticks_off()
+    axes.set_xlabel("at most so many parameters")
     axes.set_ylabel("dev loss (nats/token), mean of the seeds, 95 %")
     _finish(axes)
     figure.savefig(path)
 
 
 def draw_search(answers: Sequence[Answer], path: Path) -> None:
+    """Draw a panel for each size; losses far above the lecture's are cut off."""
     from matplotlib.figure import Figure
 
     sizes = by_size(answers)
@@ -155,9 +165,12 @@ def draw_search(answers: Sequence[Answer], path: Path) -> None:
             seconds, losses = zip(*answer.best_so_far())
             axes.step(seconds, losses, where="post", color=COLOURS[answer.architecture],
                       marker=".", label=answer.architecture)  # fmt: skip
+        axes.set_xlim(left=0)
         axes.set_xlabel("seconds of search")
         axes.set_title(f"at most {size} parameters", fontsize=10, loc="left")
         _finish(axes)
+    ends = [loss for answer in answers for _, loss in [*answer.best_so_far()][-1:]]
+    panels[0].set_ylim(top=max(LECTURE, *ends) + 0.1)
     panels[0].set_ylabel("best dev loss so far (nats/token), one seed")
     figure.savefig(path)
 

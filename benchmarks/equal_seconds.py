@@ -1,8 +1,8 @@
 """Searches that get the same seconds: trials are asked for one by one, until they are spent.
 
-Only what trials took counts, added up: neither starts nor a machine that is busy elsewhere in
-between. A trial begins while seconds are left, so a search gets its budget and at most one trial
-more. The study is the only record, so the same call continues what was interrupted.
+What trials took counts, added up, and not what lies between them: starts and interruptions. A
+trial begins while seconds are left, so a search gets its budget and less than one trial more. The
+study is the only record, so the same call continues what was interrupted.
 """
 
 from __future__ import annotations
