@@ -17,5 +17,6 @@ __all__ = [
     "rates",
     "report",
     "tested_run",
+    "widths",
     "writing",
 ]
