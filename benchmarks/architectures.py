@@ -1,30 +1,30 @@
 """Which architecture is best when each is tuned equally? ``python -m benchmarks.architectures``.
 
 Each of the eight searches of sweeps/architectures gets the same seconds, one thread, two at a time.
-Then the best of each is trained with the same five fresh seeds. All of it takes two hours on two
-quiet cores; what is done is not done again, so the same command continues. Writes RESULTS.md,
-trials.csv, seeds.csv and two figures into sweeps/architectures. Names such as gru-12k run these
-alone, and overrides hold for all: ``gru-12k data=given_names optim.steps=10 --seconds 3``.
+Then the best of each is trained with the same five fresh seeds. The small nets come first. All of
+it takes two hours on two quiet cores; what is done is not done again, so the same command
+continues. Writes RESULTS.md, trials.csv, seeds.csv and two figures into sweeps/architectures. Names
+such as gru-12k run these alone, and overrides hold for all: ``gru-12k data=given_names
+optim.steps=10 --seconds 3``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.architecture_results import Answer, write
 from benchmarks.common import ROOT
-from benchmarks.equal_seconds import Search
+from benchmarks.equal_seconds import Search, share_out
 
 ARCHITECTURES = ("mlp", "wavenet", "gru", "transformer")
 SIZES = ("12k", "300k")
 # A quarter of an hour gives each search at least eight trials (sweeps/architectures/*.yaml).
 SECONDS = 900.0
 SEEDS, AT_A_TIME = 5, 2
-# The large ones first, so that no core waits long for the last.
-NAMES = tuple(f"{which}-{size}" for size in reversed(SIZES) for which in reversed(ARCHITECTURES))
+NAMES = tuple(f"{which}-{size}" for size in SIZES for which in ARCHITECTURES)
 
 
 def searches(names: Iterable[str], words: Sequence[str], outputs: Path) -> dict[str, Search]:
@@ -36,27 +36,17 @@ def searches(names: Iterable[str], words: Sequence[str], outputs: Path) -> dict[
     }
 
 
-def at_a_time(task: Callable[[Search], None], chosen: Iterable[Search]) -> None:
-    """Do the task for each search, ``AT_A_TIME`` together; after a failure none begins any more."""
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        running = [pool.submit(task, search) for search in chosen]
-        try:
-            for each in running:
-                each.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 def run(chosen: Sequence[Search], every: Sequence[Search], seconds: float) -> None:
     """Search and confirm what is ``chosen``. One confirmation has the seeds of all, those of
     ``every`` search included, so that differences are paired."""
-    at_a_time(lambda search: search.spend(seconds), chosen)
+    share_out(chosen, seconds, AT_A_TIME)
     first = next((search for search in every if search.confirmed()), chosen[0])
     if first in chosen:
         first.confirm("--top", "1", "--seeds", str(SEEDS))
     others = [search for search in chosen if search != first]
-    at_a_time(lambda search: search.confirm("--top", "1", "--seeds-of", first.name), others)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        seeds = ("--top", "1", "--seeds-of", first.name)
+        list(pool.map(lambda search: search.confirm(*seeds), others))
 
 
 def answers(chosen: dict[str, Search]) -> list[Answer]:
@@ -82,8 +72,11 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error(f"{unknown[0]} is not a search: {', '.join(NAMES)}")
     overrides = [word for word in given.words if "=" in word]
     every = searches(NAMES, overrides, given.outputs.resolve())
-    run([every[name] for name in names or NAMES], [*every.values()], given.seconds)
-    write(answers(every), given.into, given.seconds)
+    for size in SIZES:  # one after the other: what is done can be kept
+        chosen = [every[name] for name in names or NAMES if name.endswith(f"-{size}")]
+        if chosen:
+            run(chosen, [*every.values()], given.seconds)
+            write(answers(every), given.into, given.seconds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Searches that get the same seconds: trials are asked for one by one, until they are spent.
+"""Searches that get the same seconds: trials are asked for one by one until these are spent.
 
 What trials took counts, added up, and not what lies between them: starts and interruptions. A
 trial begins while seconds are left, so a search gets its budget and less than one trial more. The
@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +39,23 @@ class Search:
         except (RunError, StudyError):
             return None
 
-    def spend(self, budget: float) -> None:
-        """Run trials until they took ``budget`` seconds. Raises SystemExit where one fails."""
-        while (spent := seconds_of(self.study())) < budget:
-            done = ended(self.study())
-            print(f"{self.name}: {len(done)} trials, {spent:,.0f} of {budget:,.0f} s", flush=True)
-            self._run_to(len(done) + 1)
-            newest = ended(self.study())[-1]
-            if newest.state == "FAIL":
-                raise SystemExit(f"{self.name}: trial {newest.number} failed ({newest.folder})")
-        print(f"{self.name}: {len(ended(self.study()))} trials in {spent:,.0f} s", flush=True)
+    def run_trial(self) -> None:
+        """Run one trial more, or finish one that was interrupted. Raises SystemExit if it fails."""
+        done, spent = ended(self.study()), self.spent
+        print(f"{self.name}: {len(done)} trials, {spent:,.0f} s", flush=True)
+        # named on the command line, a study that asks something else is refused, not begun anew
+        sweeper = {
+            "study_name": self.name, "outputs": self.outputs, "n_trials": len(done) + 1,
+        }  # fmt: skip
+        settings = [f"hydra.sweeper.{key}={value}" for key, value in sweeper.items()]
+        self._logged(["train.py", "-m", *self.words, *settings])
+        if (newest := ended(self.study())[-1]).state == "FAIL":
+            raise SystemExit(f"{self.name}: trial {newest.number} failed ({newest.folder})")
+
+    @property
+    def spent(self) -> float:
+        """The seconds that its trials have taken."""
+        return seconds_of(self.study())
 
     def confirm(self, *words: str) -> None:
         """Train the best again with fresh seeds, as ``sweepmore confirm`` with ``words`` does."""
@@ -60,12 +69,6 @@ class Search:
         except (RunError, StudyError):
             return None
         return study.best
-
-    def _run_to(self, n_trials: int) -> None:
-        # named on the command line, a study that asks something else is refused, not begun anew
-        sweeper = {"study_name": self.name, "outputs": self.outputs, "n_trials": n_trials}
-        settings = [f"hydra.sweeper.{key}={value}" for key, value in sweeper.items()]
-        self._logged(["train.py", "-m", *self.words, *settings])
 
     def _logged(self, words: Sequence[str]) -> None:
         """Run Python with ``words``; what it prints goes to a log in the outputs."""
@@ -83,6 +86,42 @@ class Search:
             )
         if done.returncode:
             raise SystemExit(f"{self.name} ended with exit code {done.returncode}: see {path}")
+
+
+def share_out(searches: Sequence[Search], seconds: float, at_a_time: int) -> None:
+    """Run trials of all searches until each took ``seconds``, so many ``at_a_time``.
+
+    Next comes the search that has had least, so that an hour in which the machine is busy with
+    something else meets all alike. Raises what a search raises, once the trials that run are done.
+    """
+    lock, free, stopping = threading.Lock(), [*searches], threading.Event()
+
+    def work() -> None:
+        while (search := take()) is not None:
+            try:
+                search.run_trial()
+            except BaseException:
+                stopping.set()
+                raise
+            with lock:
+                free.append(search)
+
+    def take() -> Search | None:
+        with lock:
+            spent = {search: search.spent for search in free}
+            left = [search for search in free if spent[search] < seconds]
+            if stopping.is_set() or not left:
+                return None
+            search = min(left, key=lambda search: spent[search])
+            free.remove(search)
+            return search
+
+    with ThreadPoolExecutor(at_a_time) as pool:
+        try:
+            for worker in [pool.submit(work) for _ in range(at_a_time)]:
+                worker.result()
+        finally:
+            stopping.set()
 
 
 def ended(study: StudyRecord | None) -> list[TrialRecord]:

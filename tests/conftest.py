@@ -35,7 +35,7 @@ LONGEST = (
     "sweepmore/sweep/test_stops", "faults/test_losses", "docs/test_first_minutes",
     "sweepmore/process/test_invocation", "sweepmore/sweep/test_launchers",
     "sweepmore/sweep/test_deaths", "scripts/test_train_sweeps", "sweepmore/sweep/test_budget",
-    "docs/test_tour", "sweepmore/confirm/test_winner", "sweepmore/confirm/test_challenge",
+    "docs/test_tour", "examples/test_architectures", "sweepmore/confirm/test_winner", "sweepmore/confirm/test_challenge",
     "sweepmore/study/test_slots",
     "sweepmore/report/test_wandb_report", "scripts/test_resume", "scripts/test_evaluate_test",
     "scripts/test_old_versions",

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import architecture_results as results
 from benchmarks import architectures
 from benchmarks.architecture_results import BEGIN, END, Answer
-from benchmarks.equal_seconds import Search, ended, seconds_of
+from benchmarks.equal_seconds import Search, ended, seconds_of, share_out
 from sweepmore import StudyRecord, TrialRecord
 from sweepmore.statistics.intervals import t_interval
 from tests.support.helpers import ROOT
@@ -104,7 +104,7 @@ def test_an_unknown_search_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as refused:
         architectures.main(["lstm-12k"])
     assert refused.value.code == 2
-    assert "lstm-12k is not a search: transformer-300k" in capsys.readouterr().err
+    assert "lstm-12k is not a search: mlp-12k" in capsys.readouterr().err
 
 
 @pytest.mark.system
@@ -138,4 +138,4 @@ def test_a_search_ends_at_a_trial_that_fails(tmp_path: Path) -> None:
                f"data.path={tmp_path / 'missing.txt'}")  # fmt: skip
     search = Search("architectures-mlp-12k", missing, tmp_path / "outputs")
     with pytest.raises(SystemExit, match=r"ended with exit code 2: see .*mlp-12k\.log"):
-        search.spend(1.0)
+        share_out([search], 1.0, at_a_time=2)
