@@ -85,11 +85,28 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Another run's model in the same look: its losses on the same lines, in nats per token.
+
+    ``difference`` is the loss of the look's own model less this one's.
+    """
+
+    run: str
+    parameters: int
+    loss: Estimate
+    unseen: Estimate | None
+    fresh: Estimate | None
+    difference: Estimate
+
+
+@dataclass(frozen=True)
 class TestResult:
     """What one look at the test lines gives. Losses are in nats per token.
 
     ``unseen`` is the loss over the lines that appear in neither train nor dev; ``counting`` is
-    Kneser-Ney's on the same tokens, and ``difference`` the net's loss less that.
+    Kneser-Ney's on the same tokens, and ``difference`` the net's loss less that. ``fresh`` is the
+    loss over the unseen lines that are not among the dev lines on which the settings were chosen
+    either: None where no run was named that had those, or no line is left.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -104,6 +121,9 @@ class TestResult:
     counting: Estimate
     counting_order: int
     difference: Estimate
+    fresh_lines: int | None = None
+    fresh: Estimate | None = None
+    beside: tuple[Beside, ...] = ()
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> TestResult:
@@ -112,8 +132,13 @@ class TestResult:
         return build(cls, recorded, "test.")
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, which the ledger keeps."""
-        return asdict(self)
+        """Return plain values, which the ledger keeps; what was not asked for is absent."""
+        fields = asdict(self)
+        if self.fresh_lines is None:
+            del fields["fresh_lines"], fields["fresh"]
+        if not self.beside:
+            del fields["beside"]
+        return fields
 
 
 @dataclass(frozen=True)

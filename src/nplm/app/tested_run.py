@@ -67,26 +67,59 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What will be evaluated: a run's model with all that was checked about it.
+class Also:
+    """Which other runs a look is about: ``beside`` are evaluated in it, too, and on the dev lines
+    of ``chosen_on`` the settings were chosen."""
 
-    ``dev_loss`` is in nats per token. ``counting`` is Kneser-Ney of the ``order`` that is best on
-    dev.
-    """
+    beside: tuple[Asked, ...] = ()
+    chosen_on: Path | None = None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return what the ledger keeps of them, by their ids; nothing where there are none."""
+        runs = {run_id(each.folder): each.checkpoint for each in self.beside}
+        chosen = None if self.chosen_on is None else run_id(self.chosen_on)
+        return {
+            **({"beside": runs} if runs else {}),
+            **({} if chosen is None else {"chosen_on": chosen}),
+        }
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A run's model with all that was checked about it; ``dev_loss`` is in nats per token."""
 
     asked: Asked
     config: Config
     dev_loss: float
     model: LanguageModel
     splits: Splits
+
+    @property
+    def run(self) -> str:
+        """Return the id that the ledger knows the run by."""
+        return run_id(self.asked.folder)
+
+
+@dataclass(frozen=True)
+class Subject(Checked):
+    """What will be evaluated: a run's model, counting, and the models of the runs beside it.
+
+    ``counting`` is Kneser-Ney of the ``order`` that is best on dev. ``chosen_lines`` are the dev
+    lines on which the settings were chosen, where a run was named that had them.
+    """
+
     counting: KneserNey
     order: int
+    also: Also
+    beside: tuple[Checked, ...]
+    chosen_lines: frozenset[str] | None
 
     @property
     def about(self) -> dict[str, Any]:
         """Return what the ledger keeps with the look, as plain values."""
         return {
-            "run": run_id(self.asked.folder),
+            "run": self.run,
             "study": self.asked.study_name,
             "data": self.splits.name,
             "unit": self.splits.vocabulary.unit.name,
@@ -95,6 +128,7 @@ class Subject:
             **({"stale": self.asked.since} if self.asked.since else {}),
             **({"note": self.asked.not_winner} if self.asked.not_winner else {}),
             **({"start_from": self.asked.start} if self.asked.start else {}),
+            **self.also.about,
         }
 
 
