@@ -225,12 +225,23 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(
     assert split_loss(read, splits.dev) == whole.dev_loss
 
 
-def test_statistics_are_those_of_training_when_weights_are_averaged(
-    few_at: dict[int, Splits],
-) -> None:
-    shape = small()[1]
-    model: Any = fit(fitting(shape, ema=0.9), few_at[4]).model
-    assert all(norm.mean.abs().sum() > 0 for norm in model.norms)
+def test_running_statistics_are_averaged_as_the_weights_are(few_at: dict[int, Splits]) -> None:
+    """The average of all steps, each weighted by its age, is what is evaluated."""
+    config = fitting(small()[1], ema=0.9)
+    state = begin(config, few_at[4])
+    steps: list[dict[str, Tensor]] = []
+
+    def after_a_step() -> None:
+        steps.append({name: t.clone() for name, t in state.model.tensors().items()})
+
+    fit(config, few_at[4], state=state, stop=after_a_step)
+    weights = torch.tensor([0.9**age for age in reversed(range(len(steps)))])
+    found = state.evaluated().tensors()
+    assert {name for name in found if "norms.0" in name} > {"norms.0.mean", "norms.0.variance"}
+    for name, tensor in found.items():
+        stacked = torch.stack([step[name] for step in steps])
+        wanted = torch.tensordot(weights / weights.sum(), stacked, 1)
+        torch.testing.assert_close(tensor, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_an_evaluation_does_not_depend_on_the_rest_of_its_batch() -> None:
