@@ -76,6 +76,14 @@ class MixFacts:
 
 
 @dataclass(frozen=True)
+class EnsembleFacts:
+    """An ensemble: how many members it has, and the mean of their own dev losses."""
+
+    members: int
+    member_dev_loss: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A mean over tokens, in nats, with its 95 % bootstrap interval over lines."""
 
@@ -183,11 +191,13 @@ class Summary:
     seed: int
     data: DataFacts
     mix: MixFacts | None = None
+    ensemble: EnsembleFacts | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values; ``mix`` is absent where nothing was mixed."""
+        """Return plain values; ``mix`` and ``ensemble`` are absent from a run that has neither."""
         fields = asdict(self)
-        return fields if self.mix is not None else {k: fields[k] for k in fields if k != "mix"}
+        absent = [name for name in ("mix", "ensemble") if fields[name] is None]
+        return {name: fields[name] for name in fields if name not in absent}
 
 
 def summary(config: Config, splits: Splits, result: Result) -> Summary:
@@ -205,6 +215,7 @@ def summary(config: Config, splits: Splits, result: Result) -> Summary:
         seed=config.seed,
         data=_data_facts(splits),
         mix=_mix_facts(result),
+        ensemble=_ensemble_facts(result),
     )
 
 
@@ -244,3 +255,12 @@ def _mix_facts(result: Result) -> MixFacts | None:
         return None
     order = model.ngram.shape.order
     return MixFacts(model.weight, order, result.net_dev_loss, result.net_train_loss)
+
+
+def _ensemble_facts(result: Result) -> EnsembleFacts | None:
+    from nplm.averaging import ensemble_in
+
+    if (model := ensemble_in(result.model)) is None:
+        return None
+    losses = model.dev_losses
+    return EnsembleFacts(len(losses), sum(losses) / len(losses))

@@ -7,6 +7,7 @@ tell the story.
 __all__ = [
     "additions",
     "application",
+    "averaged",
     "beginning",
     "companions",
     "earlier_looks",
@@ -15,6 +16,7 @@ __all__ = [
     "keeping_look",
     "look_report",
     "looks",
+    "members",
     "rates",
     "report",
     "run_checks",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nplm.app.averaged import first_member
 from nplm.config import Config
 from nplm.lineage import of_another_split
 from nplm.run_files import WEIGHTS
@@ -154,24 +155,43 @@ def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
 
     names = (wanted.run, wanted.study, wanted.trial)
     asked = named(finding.find_named(*names, wanted.place.outputs, holding=WEIGHTS))
-    search = search_of(database, run_id(asked.folder))
+    # an ensemble is of the study that trained its members
+    member = first_member(asked.folder)
+    search = search_of(database, run_id(member or asked.folder))
     confirmation = None if search is None else confirmed(search, wanted.place)
-    return asked if confirmation is None else beside(asked, confirmation)
+    if confirmation is None:
+        return asked
+    asked = beside(asked, confirmation)
+    if member is None:
+        return asked
+    note = f"an ensemble of nets that {confirmation.study.study_name} left, not its winner"
+    return dataclasses.replace(asked, not_winner=note)
 
 
 def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
-    from sweepmore.confirm.rounds import confirmed
     from sweepmore.study.loading import load
 
     assert wanted.study is not None
-    search = load(database, names.searched_name(wanted.study))
-    cure = wanted.place.verb("confirm", search.study_name)
-    study = load(database, search.study_name + names.CONFIRM, cure)
-    confirmation = confirmed(search, wanted.place)
-    if confirmation is None:
-        problem = f"{study.study_name} has not named a winner."
-        raise RunError(problem, value=study.study_name, cure=cure)
+    confirmation = confirmation_of(load(database, wanted.study), wanted.place)
     return beside(named(confirmation.winner.run), confirmation)
+
+
+def confirmation_of(study: optuna.Study, place: Place) -> Confirmed:
+    """Return the confirmation of a search in ``place``, which any part of it may name. Raises
+    StudyError if it has none, RunError if it has not named a winner."""
+    from sweepmore.confirm.rounds import confirmed
+    from sweepmore.storage.optuna_internals import storage_of
+    from sweepmore.study.loading import load
+
+    database = storage_of(study)
+    search = load(database, names.searched_name(study.study_name))
+    cure = place.verb("confirm", search.study_name)
+    load(database, search.study_name + names.CONFIRM, cure)
+    confirmation = confirmed(search, place)
+    if confirmation is None:
+        name = search.study_name + names.CONFIRM
+        raise RunError(f"{name} has not named a winner.", value=name, cure=cure)
+    return confirmation
 
 
 def beside(asked: Asked, confirmation: Confirmed) -> Asked:
