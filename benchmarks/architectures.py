@@ -2,7 +2,7 @@
 
 Each of the eight searches of sweeps/architectures gets the same seconds, one thread, two at a time.
 Then the best of each is trained with the same five fresh seeds. The small nets come first. All of
-it takes two hours on two quiet cores; what is done is not done again, so the same command
+it takes about two hours on two quiet cores; what is done is not done again, so the same command
 continues. Writes RESULTS.md, trials.csv, seeds.csv and two figures into sweeps/architectures. Names
 such as gru-12k run these alone, and overrides hold for all: ``gru-12k data=given_names
 optim.steps=10 --seconds 3``.
