@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nplm.config import Data
-from nplm.data import Splits, _Kept, encode, load_splits, size_in_bytes
+from nplm.data import Splits, _Kept, count, encode, load_splits, size_in_bytes
 from nplm.lines import fingerprint, read_lines, split_lines
 from nplm.vocabulary import Vocabulary, vocabulary_of
 from sweepmore.errors import DataError
@@ -84,6 +84,29 @@ def test_encoding_of_any_text_equals_the_lecture_loop(lines: list[str], block_si
 
 def test_context_longer_than_all_lines_together() -> None:
     assert_equals_the_loop(["a"], 256)
+
+
+@pytest.mark.parametrize(
+    ("size", "n", "block_size"),
+    [
+        (27, 1, 1),
+        (27, 2000, 1),  # a table for all
+        (27, 2000, 3),  # a table, then sorting
+        (5, 2000, 9),  # tables in between
+        (3, 500, 256),
+        (17_000, 300, 5),  # sorted in between: five factors overflow
+    ],
+)
+def test_distinct_contexts_and_their_counts_are_numpys(size: int, n: int, block_size: int) -> None:
+    generator = np.random.default_rng(0)
+    contexts = generator.integers(0, size, (n, block_size)) * generator.integers(0, 2, (n, 1))
+    targets = generator.integers(0, size, n)
+    counts = count(contexts, targets, size)
+    kinds, rows = np.unique(contexts, axis=0, return_inverse=True)
+    pairs, numbers = np.unique(np.stack([rows, targets], 1), axis=0, return_counts=True)
+    assert np.array_equal(counts.contexts, kinds)
+    assert np.array_equal(np.stack([counts.rows, counts.targets], 1), pairs)
+    assert np.array_equal(counts.numbers, numbers)
 
 
 @pytest.mark.system
