@@ -81,12 +81,12 @@ def fit(
     torch.set_num_threads(config.threads)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    state = begin(config, splits) if state is None else state
+    if state is None:
+        state = begin(config, splits, folder=folder or Path())
     train, dev = splits.train.to(state.device), splits.dev.to(state.device)
     run = Run(config, splits, train, dev, report, folder, stop)
-    if state.model.is_counted:
-        return _result(state, _count(run, state))
-    result = _result(state, _descend(run, state))
+    way = _descend if state.model.takes_steps else _count
+    result = _result(state, way(run, state))
     return _mixed(result, splits) if config.mix and result.status == "ok" else result
 
 
@@ -209,7 +209,7 @@ def _ended_before(run: Run, state: State) -> Ending:
 
 
 def _count(run: Run, state: State) -> Ending:
-    """Train a counting model: it takes no steps, and is evaluated once."""
+    """Count, where the model does: it takes no steps, and is evaluated once."""
     began = time.perf_counter()
     state.model.count(run.splits)
     state.seconds += time.perf_counter() - began
