@@ -204,7 +204,7 @@ def test_what_trains_loads_neither_hydra_nor_optuna_nor_torchs_compiler() -> Non
     names = ", ".join(f"nplm.{name}" for name in modules)
     code = (
         f"import sys, torch, {names}\n"
-        "nplm.recording.record(lambda x: [x.exp().sum()], [torch.ones(3)])\n"
+        "with nplm.recording.Recorder([], [torch.ones(3)]): torch.ones(3).exp()\n"
         f"print({LIBRARIES | COMPILER!r} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
