@@ -21,5 +21,6 @@ __all__ = [
     "report",
     "run_checks",
     "tested_run",
+    "widths",
     "writing",
 ]
