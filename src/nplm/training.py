@@ -94,7 +94,7 @@ def _descend(run: Run, state: State) -> Ending:
     """Run gradient descent on minibatches: the loop of the lecture, with evaluations in between."""
     config, optim, noise = run.config, run.config.optim, torch.Generator(state.device)
     reports, evaluations = blocks.reports(config), blocks.evaluations(config)
-    loss_and_gradients = gradients_of(state.model, noise, optim.steps - state.step)
+    loss_and_gradients = gradients_of(state.model, noise)
     # before the first step: evaluate and report the initialisation
     if state.step == 0:
         if reason := _evaluate(run, state):
