@@ -299,7 +299,7 @@ class TestAccess:
     def test_the_dashboard_listens_to_this_machine_alone(self) -> None:
         assert serving.HOST == "127.0.0.1"
         (starts,) = (path for path in python_files() if "run_server(" in path.read_text())
-        assert "run_server(optunas(database), HOST, port," in starts.read_text()
+        assert "run_server(shown, HOST, port," in starts.read_text()
 
     def test_no_other_server_is_ours(self) -> None:
         servers = {"http", "socketserver", "flask", "aiohttp", "uvicorn", "socket", "asyncio"}

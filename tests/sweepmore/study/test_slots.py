@@ -381,7 +381,7 @@ def test_failures_of_a_host_of_another_zone(
     )
     failed.datetime_start = datetime.now() + timedelta(hours=zone)
     study.add_trial(failed)
-    assert slots.failure_share(study, since) == counted
+    assert slots.failure_share(slots.active_since(study, since)) == counted
 
 
 def test_a_lease_speaks_for_another_host() -> None:
