@@ -20,7 +20,7 @@ import torch
 from nplm.checkpoint import Checkpoint
 from nplm.config import Config
 from nplm.data import Splits
-from nplm.gradients import by_autograd
+from nplm.gradients import gradients_of
 from nplm.losses import DIVERGED_ABOVE
 from nplm.minibatches import drawing
 from nplm.state import begin, derived_seed
@@ -79,7 +79,7 @@ def sweep_rates(
             cure=cure,
         )
     noise = torch.Generator(state.device).manual_seed(derived_seed(seed, "dropout"))
-    loss_and_gradients = by_autograd(state.model, noise)
+    loss_and_gradients = gradients_of(state.model, noise)
     losses: list[float] = []
     for rate in rates:
         loss, gradients = loss_and_gradients(*draw(1, state.generator)(0))
