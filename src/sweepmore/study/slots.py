@@ -17,6 +17,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from sweepmore.process import ray_cluster
 from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.process.slurm import is_gone
 from sweepmore.storage.opening import start
@@ -36,6 +37,9 @@ LEADER_SECONDS = 120.0
 # A trial that is RUNNING without an owner was claimed by another program's ``ask``, which has this
 # long to mark it.
 OWNERLESS_SECONDS = 60.0
+
+# So many requests to stop are kept: workers read theirs within seconds.
+STOPPING_KEPT = 20
 
 # The error of a trial whose worker ended so: it could not say anything itself.
 KILLED = "killed by the kernel for lack of memory"
@@ -81,16 +85,18 @@ def is_all_taken(snapshot: StudyView, n_trials: int, fixed: FixedParams) -> bool
     return next(fixed(_first_free(snapshot), _tried(snapshot)), None) is None
 
 
-def claim(study: optuna.Study, placed: Mapping[str, Any] | None = None) -> Attempt | None:
+def claim(
+    study: optuna.Study, placed: Mapping[str, Any] | None = None, crew: str | None = None
+) -> Attempt | None:
     """Claim the next waiting trial for this process; None where there is none. Never blocks.
 
-    ``placed`` is what this process has of its machine.
+    ``placed`` is what this process has of its machine, and ``crew`` the jobs to which it belongs.
     """
     storage = storage_of(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         if TrialAttributes.read(trial.user_attrs).slot is None:
             continue  # another program enqueued it: it is not part of our budget
-        claim = TrialAttributes(owner=this_process(), lease=time.time(), placed=placed)
+        claim = TrialAttributes(owner=this_process(), lease=time.time(), placed=placed, crew=crew)
         if not start(storage, id_of(trial), claim.written()):
             continue
         claimed = attempt_of(storage.get_trial(id_of(trial)))
@@ -180,12 +186,14 @@ def _is_dead(attempt: Attempt) -> bool:
 def lives(owner: Mapping[str, Any], leased: float) -> bool:
     """Whether a process is alive, as far as this host can tell.
 
-    This host's processes say so, or Slurm for a job on another host; else it is the lease, which
-    was last renewed at ``leased`` (Unix time).
+    This host's processes say so, or Slurm or Ray for one on another host; else it is the lease,
+    which was last renewed at ``leased`` (Unix time).
     """
     if on_this_host(owner):
         return is_alive(owner)
     if "slurm" in owner and is_gone(owner["slurm"]):
+        return False
+    if "ray" in owner and ray_cluster.is_gone(owner["ray"], owner, is_alive):
         return False
     return time.time() - leased < LEASE_SECONDS
 
@@ -203,6 +211,21 @@ def renew_lease(study: optuna.Study, number: int) -> None:
     """Record that the trial's worker is alive, for readers on other hosts."""
     for key, value in TrialAttributes(lease=time.time()).written().items():
         storage_of(study).set_trial_user_attr(trial_id(study, number), key, value)
+
+
+def ask_to_stop(study: optuna.Study, crew: str) -> None:
+    """Ask the workers of a crew to hand their trials back and end.
+
+    Another parent that asks at the same moment may overwrite the request, so repeat it.
+    """
+    asked = StudyAttributes.of(study).stopping
+    if crew not in asked:
+        StudyAttributes(stopping=(*asked[1 - STOPPING_KEPT :], crew)).write(study)
+
+
+def is_asked_to_stop(study: optuna.Study, crew: str) -> bool:
+    """Whether the workers of this crew shall end."""
+    return crew in StudyAttributes.of(study).stopping
 
 
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:

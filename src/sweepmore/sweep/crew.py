@@ -95,7 +95,7 @@ class Crew(ABC, Generic[Member]):
         indices = itertools.count()
         running: dict[int, Member] = {}
         seats: dict[int, int] = {}  # of those that run
-        barren, counted, is_stopping = 0, 0, False
+        barren, counted, latest, is_stopping = 0, 0, 0, False
 
         def start() -> None:
             index, taken = next(indices), set(seats.values())
@@ -129,11 +129,12 @@ class Crew(ABC, Generic[Member]):
                         if ending is Ending.DONE:
                             continue
                         # Count barren deaths, those with no trial finished since the one before:
-                        # workers that die at once would otherwise be replaced without end.
-                        if ending is Ending.DIED:
+                        # workers that die at once would otherwise be replaced without end. Several
+                        # that die with one machine are one death: a later one's worker began later.
+                        if ending is Ending.DIED and index >= latest:
                             now = len(snapshot.counted)
                             barren = barren + 1 if now == counted else 1
-                            counted = now
+                            counted, latest = now, max(running, default=index) + 1
                         if barren >= MOST_BARREN_DEATHS:
                             raise self.all_died(index, member)
                         if not is_done(snapshot, self.asked):

@@ -7,9 +7,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from hydra.types import HydraContext, TaskFunction
@@ -35,15 +36,20 @@ from sweepmore.sweep.command_lines import command_line
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
 from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
-from sweepmore.sweep.jobs import Jobs
+from sweepmore.sweep.jobs import Jobs, LauncherJobs
 from sweepmore.sweep.note import write_note
 from sweepmore.sweep.placing import placed
 from sweepmore.sweep.preview import preview, shown_shares
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes
+from sweepmore.sweep.ray_jobs import RAY, RayJobs, connect
 from sweepmore.sweep.results import write_results
+from sweepmore.sweep.slurm_jobs import SLURM, SlurmJobs
 from sweepmore.sweep.versions import Versions
 from sweepmore.sweep.worker import ParentHere, work
 from sweepmore.wording import plural, shown_path
+
+# The crews of launchers that need one of their own, by the launcher's class.
+JOBS: Mapping[str, type[Jobs[Any]]] = {SLURM: SlurmJobs, RAY: RayJobs}
 
 
 def sweep(
@@ -107,6 +113,8 @@ class Parent:
             preview(asked, version.named, version.study, self.workers_shown())
             print("dry run: nothing was started")
             return
+        if self.launcher == RAY:
+            connect(self.config.hydra.launcher)
         # Open or create the study, and freeze its config files: later edits are for later studies.
         stop, outage = Stop(), Outage()
         storage = open_storage(asked.url, asked.engine, stop=stop, outage=outage)
@@ -247,7 +255,8 @@ class Parent:
         if self.is_local:
             return Processes(*crew).run()
         if self.launcher != BASIC_LAUNCHER:
-            return Jobs(*crew, self.config, self.context, self.task).run()
+            kind = JOBS.get(self.launcher, LauncherJobs)
+            return kind(*crew, self.config, self.context, self.task).run()
         part = {
             "study": study.study_name,
             "index": 0,

@@ -66,7 +66,7 @@ def work(
 
     ``part`` is what the parent says about this worker, with the keys "study", "index", "parent",
     "since" and, in a process of its own, "quiet", "seat" and "placed" (see
-    ``processes.WORKER_VARIABLE``). Raises what ends a worker early: StudyError when the study, its
+    ``processes.WORKER_VARIABLE``), or "crew" (see ``jobs.LauncherJobs``). Raises what ends a worker early: StudyError when the study, its
     folder or the database is gone, and the error of a disk.
     """
     stop = Stop()
@@ -89,6 +89,7 @@ def work(
         context,
         parent=part["parent"],
         seat=Seat(shared.folder / "workers", part.get("seat"), part.get("placed")),
+        crew=part.get("crew"),
         own_callbacks=bool(part.get("quiet")),
         gone=here.gone,
         stop=stop,
@@ -107,6 +108,7 @@ class Worker:
     context: HydraContext
     parent: Mapping[str, Any]  # its identity; on the same host, the worker ends with its parent
     seat: Seat  # its part of the machine
+    crew: str | None = None  # the launcher's jobs to which it belongs
     own_callbacks: bool = False  # Hydra's are not in its context yet; the first config names them
     gone: Callable[[], StudyError | None] = lambda: None  # see ParentHere
     stop: Stop = field(default_factory=Stop)  # the signals that this process has received
@@ -117,7 +119,7 @@ class Worker:
         Raises as ``work`` does.
         """
         place = self._workplace()
-        watch = Watch(self.study, self.parent, self.gone)
+        watch = Watch(self.study, self.parent, self.gone, self.crew, self.stop)
         with self._signals(place.runner), watch:
             self.seat.take(self.stop)
             self._take_trials(place, watch)
@@ -149,7 +151,7 @@ class Worker:
                 self.seat.leave(self.stop)
                 return
             # As a rule: take the next trial that waits, and run it to its end.
-            attempt = slots.claim(self.study, self.seat.placed)
+            attempt = slots.claim(self.study, self.seat.placed, self.crew)
             if attempt is not None:
                 self._work_while_mine(attempt, place, watch)
                 worked = looked = time.monotonic()

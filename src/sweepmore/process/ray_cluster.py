@@ -1,0 +1,95 @@
+"""A cluster of Ray's, by its public functions; nothing where Ray is not installed or connected."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from sweepmore.process.signals import in_main_thread, signals_raise
+
+# How old an answer about another node's process may be, in seconds.
+LOOK_SECONDS = 5.0
+# How long a node may take to answer: its first answer is from a Python that it starts (a guess).
+ANSWER_SECONDS = 10.0
+
+Owner = Mapping[str, Any]  # a process, see process.identity
+
+
+def connect(init: Mapping[str, Any]) -> None:
+    """Connect this process to a cluster, or start one on this machine, once.
+
+    ``init`` is what ``ray.init`` is given. Raises Ray's ConnectionError where no cluster answers,
+    and Interrupted. Workers' output stays in Ray's logs, unless ``init`` says otherwise: it would
+    break the live line.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    with signals_raise():
+        ray.init(**{"log_to_driver": False, **init})
+    if in_main_thread():  # Ray's own handler would end this process with exit code 15
+        signal.signal(signal.SIGTERM, before)
+
+
+def is_connected() -> bool:
+    """Whether this process is part of a cluster; Ray is not imported for that."""
+    ray = sys.modules.get("ray")
+    return ray is not None and hasattr(ray, "is_initialized") and bool(ray.is_initialized())
+
+
+def this_node() -> str | None:
+    """The id of the cluster's node on which this process runs; None outside a cluster."""
+    if not is_connected():
+        return None
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def nodes() -> dict[str, Mapping[str, float] | None]:
+    """The resources of each node of the cluster by its id; None for a node that is dead."""
+    import ray
+
+    return {node["NodeID"]: node["Resources"] if node["Alive"] else None for node in ray.nodes()}
+
+
+def is_gone(node: str, owner: Owner, is_alive: Callable[[Owner], bool]) -> bool:
+    """Whether a process on this node of the cluster has ended.
+
+    The node is asked by a task that calls ``is_alive`` there; a dead node's processes end with it.
+    False where Ray cannot say: the node is another cluster's, or does not answer.
+    """
+    if not is_connected():
+        return False
+    process = tuple(sorted(owner.items()))
+    return _is_gone(node, process, is_alive, int(time.monotonic() / LOOK_SECONDS))
+
+
+@lru_cache(maxsize=256)
+def _is_gone(
+    node: str, process: tuple[tuple[str, Any], ...], is_alive: Callable[[Owner], bool], period: int
+) -> bool:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    listed = nodes()
+    if node not in listed:
+        return False
+    if listed[node] is None:
+        return True
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    ask = ray.remote(is_alive).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+    answer = ask.remote(dict(process))
+    try:
+        return not ray.get(answer, timeout=ANSWER_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(answer, force=True)
+        return False
+    except ray.exceptions.RayError:  # the node is leaving; the next look finds it dead
+        return False

@@ -1,0 +1,76 @@
+"""Workers as tasks of one Ray cluster, on this machine or on many."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from sweepmore.errors import ConfigError, first_line
+from sweepmore.process import ray_cluster
+from sweepmore.sweep.jobs import LauncherJobs
+
+RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
+# What hydra.launcher.ray.remote calls what a node has; a task takes one CPU unless told otherwise.
+RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU"}
+
+
+@dataclass
+class RayJobs(LauncherJobs):
+    """Tasks of a cluster that this process is connected to, see ``connect``."""
+
+    def adapt(self, launcher: DictConfig, name: str) -> None:
+        """Have a dead worker replaced by the sweep, which counts its death, and not by Ray."""
+        with read_write(launcher), open_dict(launcher):
+            launcher.ray.remote.max_retries = 0
+            launcher.ray.remote.setdefault("name", name)
+
+
+def connect(launcher: DictConfig) -> None:
+    """Connect this process to the cluster of ``hydra.launcher.ray.init``, or start one here.
+
+    The launcher would do so once for each job, all at the same time, and could not connect to one
+    that exists: it gives that a size of memory, which Ray refuses. Raises ConfigError where nobody
+    answers, or where the cluster has no room for a worker.
+    """
+    init = _plain(launcher.ray.init)
+    try:
+        ray_cluster.connect(init)
+    except (ConnectionError, ValueError, RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"Ray cannot be used with hydra.launcher.ray.init={init}: {first_line(error)}",
+            value=init,
+            cure="Start a cluster with ray start --head, or leave address out to have one started "
+            "on this machine.",
+        ) from error
+    _check_room(_plain(launcher.ray.remote), init.get("address"))
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    plain = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _check_room(remote: Mapping[str, Any], address: str | None) -> None:
+    """Check that a node has what a worker takes; only a warning where others may join."""
+    takes = {"CPU": remote.get("num_cpus", 1), **(remote.get("resources") or {})}
+    takes["GPU"] = remote.get("num_gpus") or 0
+    there = [node for node in ray_cluster.nodes().values() if node is not None]
+    if any(all(node.get(k, 0) >= (v or 0) for k, v in takes.items()) for node in there):
+        return
+    words = ", ".join(f"{key} {value:g}" for key, value in takes.items() if value)
+    problem = (
+        f"No node of the Ray cluster has what hydra.launcher.ray.remote gives a worker: {words}"
+    )
+    if address is not None:
+        print(f"warning: {problem}; the workers wait until one joins", file=sys.stderr)
+        return
+    raise ConfigError(
+        f"{problem}.",
+        value=words,
+        cure="Ask for less, or name a larger cluster by hydra.launcher.ray.init.address.",
+    )
