@@ -50,6 +50,10 @@ class Nodes:
         """A node joins, with this host name."""
         self.ask("add", name, {"num_cpus": cpus, **more})
 
+    def stop(self, name: str) -> None:
+        """A node leaves, as by ``ray stop``: its raylet is told first (SIGTERM), then all others."""
+        self.ask("stop", name)
+
     def kill(self, name: str) -> None:
         """A node's processes are killed (SIGKILL), as when its machine fails."""
         self.ask("kill", name)
@@ -89,7 +93,15 @@ def main() -> None:
                 name, more = words
                 ctypes.CDLL(None).unshare(CLONE_NEWUTS)
                 socket.sethostname(name)
-                named[name] = cluster.add_node(object_store_memory=STORE, **more)
+                place = {"node_ip_address": f"127.0.0.{2 + len(named)}"}
+                named[name] = cluster.add_node(object_store_memory=STORE, **place, **more)
+            elif what == "stop":
+                raylet = named[words[0]].all_processes["raylet"][0].process
+                raylet.terminate()
+                raylet.wait()
+                cluster.remove_node(named[words[0]])
+            elif what == "all":
+                cluster.shutdown()
             elif what == "kill":
                 cluster.remove_node(named[words[0]], allow_graceful=False)
             print("answer", json.dumps(cluster.address), flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,9 @@ from sweepmore.process.signals import in_main_thread, signals_raise
 LOOK_SECONDS = 5.0
 # How long a node may take to answer: its first answer is from a Python that it starts (a guess).
 ANSWER_SECONDS = 10.0
+
+# Reasons of a node's end that are no failure: expected, preempted, idle (Ray's gcs.proto).
+IN_ORDER = (1, 3, 4)
 
 Owner = Mapping[str, Any]  # a process, see process.identity
 
@@ -59,13 +63,60 @@ def nodes() -> dict[str, Mapping[str, float] | None]:
     return {node["NodeID"]: node["Resources"] if node["Alive"] else None for node in ray.nodes()}
 
 
+def is_reachable() -> bool:
+    """Whether the cluster's head takes connections, by an answer at most a second old.
+
+    While it does not, Ray's own functions block, and Ray ends this process after a minute.
+    """
+    return is_connected() and _is_reachable(int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _is_reachable(period: int) -> bool:
+    import ray
+
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def is_loss_of_cluster(error: object) -> bool:
+    """Whether Ray raised this because this process's own node has left the cluster."""
+    from ray.exceptions import LocalRayletDiedError
+
+    return isinstance(error, LocalRayletDiedError)
+
+
+def is_loss_of_node(error: object) -> bool:
+    """Whether Ray raised this because a task's node has failed or left."""
+    from ray.exceptions import NodeDiedError
+
+    return isinstance(error, NodeDiedError)
+
+
+def has_left(node: str) -> bool:
+    """Whether this node has left the cluster in order: ``ray stop``, preempted, idle.
+
+    Its workers were killed then, without time to hand their trials back.
+    """
+    if not is_reachable():
+        return False
+    import ray
+
+    reasons = {each["NodeID"]: each.get("DeathReason") for each in ray.nodes()}
+    return reasons.get(node) in IN_ORDER
+
+
 def is_gone(node: str, owner: Owner, is_alive: Callable[[Owner], bool]) -> bool:
     """Whether a process on this node of the cluster has ended.
 
     The node is asked by a task that calls ``is_alive`` there; a dead node's processes end with it.
     False where Ray cannot say: the node is another cluster's, or does not answer.
     """
-    if not is_connected():
+    if not is_reachable():
         return False
     process = tuple(sorted(owner.items()))
     return _is_gone(node, process, is_alive, int(time.monotonic() / LOOK_SECONDS))

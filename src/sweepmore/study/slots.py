@@ -157,9 +157,9 @@ def reap(
     """Fail the trials whose worker is dead, and enqueue their retries; returns these trials.
 
     A trial is retried ``max_retries`` times at most, and once more where its worker
-    ``lacked_memory``. A worker may have handed its trial back and ended since ``snapshot`` was
-    read. So the trial is read again after its worker was found dead, when only another reaper can
-    change it.
+    ``lacked_memory`` or was stopped. A worker may have handed its trial back and ended since
+    ``snapshot`` was read. So the trial is read again after its worker was found dead, when only
+    another reaper can change it.
     """
     suspects = [attempt for attempt in snapshot.running if _is_dead(attempt)]
     running = {attempt.number for attempt in view(study).running} if suspects else set()
@@ -169,11 +169,20 @@ def reap(
             if not attempt.attrs.alone:
                 retry(study, attempt, alone=True)
             fail(study, attempt.number, "out_of_memory", KILLED)
+        elif was_stopped(attempt):
+            retry(study, attempt)
+            fail(study, attempt.number, "handed_back")
         else:
             if attempt.deaths < max_retries:
                 retry(study, attempt, died=True)
             fail(study, attempt.number, "died")
     return dead
+
+
+def was_stopped(attempt: Attempt) -> bool:
+    """Whether a dead worker was ended from outside in order, with its node of Ray's cluster."""
+    node = (attempt.owner or {}).get("ray")
+    return node is not None and ray_cluster.has_left(node)
 
 
 def _is_dead(attempt: Attempt) -> bool:
@@ -211,6 +220,14 @@ def renew_lease(study: optuna.Study, number: int) -> None:
     """Record that the trial's worker is alive, for readers on other hosts."""
     for key, value in TrialAttributes(lease=time.time()).written().items():
         storage_of(study).set_trial_user_attr(trial_id(study, number), key, value)
+
+
+def give_back(study: optuna.Study, crew: str) -> None:
+    """Enqueue the trials of a crew again whose workers are out of reach, and end them."""
+    for attempt in view(study).running:
+        if attempt.attrs.crew == crew:
+            retry(study, attempt)
+            fail(study, attempt.number, "handed_back")
 
 
 def ask_to_stop(study: optuna.Study, crew: str) -> None:

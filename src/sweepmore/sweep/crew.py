@@ -95,7 +95,7 @@ class Crew(ABC, Generic[Member]):
         indices = itertools.count()
         running: dict[int, Member] = {}
         seats: dict[int, int] = {}  # of those that run
-        barren, counted, latest, is_stopping = 0, 0, 0, False
+        barren, counted, is_stopping = 0, 0, False
 
         def start() -> None:
             index, taken = next(indices), set(seats.values())
@@ -116,6 +116,7 @@ class Crew(ABC, Generic[Member]):
                         self.stopping()
                         self.stop([*running.values()])
                     # Now and then: a worker has ended. While stopping, nobody replaces it.
+                    has_counted = False
                     for index, member in list(running.items()):
                         ending = self.ending(member)
                         if ending is None:
@@ -130,11 +131,11 @@ class Crew(ABC, Generic[Member]):
                             continue
                         # Count barren deaths, those with no trial finished since the one before:
                         # workers that die at once would otherwise be replaced without end. Several
-                        # that die with one machine are one death: a later one's worker began later.
-                        if ending is Ending.DIED and index >= latest:
+                        # at the same look are one: joblib's all die with the first.
+                        if ending is Ending.DIED and not has_counted:
                             now = len(snapshot.counted)
                             barren = barren + 1 if now == counted else 1
-                            counted, latest = now, max(running, default=index) + 1
+                            counted, has_counted = now, True
                         if barren >= MOST_BARREN_DEATHS:
                             raise self.all_died(index, member)
                         if not is_done(snapshot, self.asked):

@@ -176,8 +176,12 @@ class Jobs(Crew[AnyJob]):
     def ending(self, job: AnyJob) -> Ending | None:
         ended = job.ending
         if ended is Ending.DIED and job.error is not None and not self._is_stopping:
-            print(f"warning: a worker died: {first_line(job.error)}", file=sys.stderr)
+            print(f"warning: a worker died: {self.said(job.error)}", file=sys.stderr)
         return ended
+
+    def said(self, error: Exception) -> str:
+        """What a launcher says of a dead worker, in one line."""
+        return first_line(error)
 
     def all_died(self, index: int, last: AnyJob) -> StudyError:
         return StudyError(

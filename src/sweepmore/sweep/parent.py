@@ -37,13 +37,14 @@ from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_f
 from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
 from sweepmore.sweep.jobs import Jobs, LauncherJobs
+from sweepmore.sweep.launchers import RAY, SLURM, runs_in_parent
 from sweepmore.sweep.note import write_note
 from sweepmore.sweep.placing import placed
-from sweepmore.sweep.preview import preview, shown_shares
+from sweepmore.sweep.preview import preview, shown_launcher, shown_shares
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes
-from sweepmore.sweep.ray_jobs import RAY, RayJobs, connect
+from sweepmore.sweep.ray_jobs import RayJobs, connect
 from sweepmore.sweep.results import write_results
-from sweepmore.sweep.slurm_jobs import SLURM, SlurmJobs
+from sweepmore.sweep.slurm_jobs import SlurmJobs
 from sweepmore.sweep.versions import Versions
 from sweepmore.sweep.worker import ParentHere, work
 from sweepmore.wording import plural, shown_path
@@ -74,7 +75,10 @@ def sweep(
                 sys.exit(128 + stopped)
             return
         launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
-        Parent(placed(asked, launcher), config, context, task, launcher).run()
+        asked = placed(asked, launcher)
+        if runs_in_parent(config.hydra.launcher):
+            launcher, asked = BASIC_LAUNCHER, replace(asked, n_jobs=1)
+        Parent(asked, config, context, task, launcher).run()
 
 
 @dataclass
@@ -238,12 +242,14 @@ class Parent:
         count = self.asked.n_jobs
         if self.is_local:
             return shown_shares(self.asked.shares)
+        if runs_in_parent(self.config.hydra.launcher):
+            return "1, this process: hydra.launcher.n_jobs is 1"
         if self.launcher == BASIC_LAUNCHER and count > 1:
             return "1, this process: its command line is that of another program"
         if self.launcher == BASIC_LAUNCHER:
             confirms = ending(self.asked.settings.study_name or "")
             return f"1, this process{'' if confirms else '; more with hydra.sweeper.n_jobs'}"
-        return f"{count} by {self.launcher.rpartition('.')[2]}"
+        return shown_launcher(self.launcher, self.config.hydra.launcher, count)
 
     def launch(
         self, study: optuna.Study, shared: StudyContext, follower: Follower, outage: Outage

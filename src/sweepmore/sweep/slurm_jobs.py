@@ -20,7 +20,6 @@ from sweepmore.sweep.context import is_done
 from sweepmore.sweep.crew import Ending
 from sweepmore.sweep.jobs import Job, Jobs
 
-SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 # A job that Slurm no longer lists, and that has returned no result, is dead after this.
 # submitit itself waits 15 s for the result to appear on a shared disk.
 SILENT_SECONDS = 20.0
