@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -26,14 +27,18 @@ Owner = Mapping[str, Any]  # a process, see process.identity
 def connect(init: Mapping[str, Any]) -> None:
     """Connect this process to a cluster, or start one on this machine, once.
 
-    ``init`` is what ``ray.init`` is given. Raises Ray's ConnectionError where no cluster answers,
-    and Interrupted. Workers' output stays in Ray's logs, unless ``init`` says otherwise: it would
-    break the live line.
+    ``init`` is what ``ray.init`` is given. Raises ConnectionError where no cluster answers, which
+    Ray itself finds out after minutes, and Interrupted. Ray's makers are told nothing unless the
+    environment says so. Workers' output stays in Ray's logs unless ``init`` says otherwise: it
+    would break the live line.
     """
     import ray
 
     if ray.is_initialized():
         return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if (address := init.get("address")) not in (None, "auto", "local"):
+        _knock(address, 10.0)
     before = signal.getsignal(signal.SIGTERM)
     with signals_raise():
         ray.init(**{"log_to_driver": False, **init})
@@ -75,12 +80,20 @@ def is_reachable() -> bool:
 def _is_reachable(period: int) -> bool:
     import ray
 
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=2.0).close()
-    except OSError:
+        _knock(ray.get_runtime_context().gcs_address, 2.0)
+    except ConnectionError:
         return False
     return True
+
+
+def _knock(address: str, seconds: float) -> None:
+    """Raise ConnectionError unless something listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"nothing answers at {address}") from error
 
 
 def is_loss_of_cluster(error: object) -> bool:

@@ -19,7 +19,7 @@ def joblibs_workers(n_jobs: int) -> int:
 
 
 def runs_in_parent(launcher: Mapping[str, Any]) -> bool:
-    """Whether ``hydra.launcher`` would run its jobs in the process that calls it, as joblib does one.
+    """Whether ``hydra.launcher`` would run its jobs in the parent's process, as joblib does one.
 
     It would do so in a thread, which no signal reaches; the parent itself is a worker then.
     """

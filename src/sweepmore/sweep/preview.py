@@ -102,9 +102,8 @@ def shown_launcher(launcher: str, keys: Mapping[str, Any], n_jobs: int) -> str:
         if at_once < n_jobs:
             which = f"hydra.launcher.n_jobs is less than hydra.sweeper.n_jobs={n_jobs}"
             return f"{at_once} at a time by {name}: {which}"
-        return (
-            f"{n_jobs} by {name}, by hydra.sweeper.n_jobs; hydra.launcher.n_jobs allows {at_once}"
-        )
+        which = f"hydra.sweeper.n_jobs says; hydra.launcher.n_jobs allows {at_once}"
+        return f"{n_jobs} by {name}, as {which}"
     if launcher == RAY:
         takes = {"num_cpus": 1, **keys["ray"]["remote"]}
         return f"{n_jobs} by {name}, each with {', '.join(f'{k} {v}' for k, v in takes.items())}"

@@ -110,9 +110,7 @@ def _check_room(remote: Mapping[str, Any], address: str | None) -> None:
     if any(all(node.get(k, 0) >= (v or 0) for k, v in takes.items()) for node in there):
         return
     words = ", ".join(f"{key} {value:g}" for key, value in takes.items() if value)
-    problem = (
-        f"No node of the Ray cluster has what hydra.launcher.ray.remote gives a worker: {words}"
-    )
+    problem = f"No node of the Ray cluster has what hydra.launcher.ray.remote asks for: {words}"
     if address is not None:
         print(f"warning: {problem}; the workers wait until one joins", file=sys.stderr)
         return
