@@ -384,6 +384,27 @@ def test_failures_of_a_host_of_another_zone(
     assert slots.failure_share(study, since) == counted
 
 
+def test_a_crew_that_is_asked_to_stop_reads_so_among_others(tmp_path: Path) -> None:
+    study = database(tmp_path)
+    for number in range(slots.STOPPING_KEPT + 5):
+        slots.ask_to_stop(study, f"s-{number}")
+        slots.ask_to_stop(study, f"s-{number}")
+    stopping = [slots.is_asked_to_stop(study, f"s-{number}") for number in range(30)]
+    assert stopping == [*[False] * 5, *[True] * slots.STOPPING_KEPT, *[False] * 5]
+
+
+def test_a_crew_gives_back_its_own_trials_alone(tmp_path: Path) -> None:
+    study = database(tmp_path)
+    slots.plan(study, view(study), 3, lambda first, tried: iter([{}] * 3))
+    for crew in ("s-1", "s-2", "s-1"):
+        slots.claim(study, crew=crew)
+    slots.give_back(study, "s-1")
+    attempts = view(study).attempts
+    assert [a.attrs.crew for a in attempts if a.reason == "handed_back"] == ["s-1", "s-1"]
+    assert [a.attrs.crew for a in view(study).running] == ["s-2"]
+    assert [(a.slot, a.attempt, a.deaths) for a in view(study).waiting] == [(0, 1, 0), (2, 1, 0)]
+
+
 def test_a_lease_speaks_for_another_host() -> None:
     """Slurm cannot be asked about a cluster that is not here."""
     now, lease = time.time(), slots.LEASE_SECONDS
