@@ -45,7 +45,7 @@ class TrialAttributes:
     owner: Mapping[str, Any] | None = None  # the worker, see process.identity
     lease: float | None = None  # when it claimed the trial or last said that it lives, Unix time
     placed: Mapping[str, Any] | None = None  # the worker's share, see process.placement
-    crew: str | None = None  # the launcher's jobs to which its worker belongs, see sweep.jobs
+    crew: str | None = None  # the launcher's jobs to which its worker belongs, see study.crews
     alone: bool | None = None  # it has its GPU for itself; the attempt before ran out of memory
     folder: Path | None = None
     subdir: str | None = None  # hydra.sweep.subdir, where trials lie in hydra.sweep.dir

@@ -38,9 +38,6 @@ LEADER_SECONDS = 120.0
 # long to mark it.
 OWNERLESS_SECONDS = 60.0
 
-# So many requests to stop are kept: workers read theirs within seconds.
-STOPPING_KEPT = 20
-
 # The error of a trial whose worker ended so: it could not say anything itself.
 KILLED = "killed by the kernel for lack of memory"
 
@@ -220,29 +217,6 @@ def renew_lease(study: optuna.Study, number: int) -> None:
     """Record that the trial's worker is alive, for readers on other hosts."""
     for key, value in TrialAttributes(lease=time.time()).written().items():
         storage_of(study).set_trial_user_attr(trial_id(study, number), key, value)
-
-
-def give_back(study: optuna.Study, crew: str) -> None:
-    """Enqueue the trials of a crew again whose workers are out of reach, and end them."""
-    for attempt in view(study).running:
-        if attempt.attrs.crew == crew:
-            retry(study, attempt)
-            fail(study, attempt.number, "handed_back")
-
-
-def ask_to_stop(study: optuna.Study, crew: str) -> None:
-    """Ask the workers of a crew to hand their trials back and end.
-
-    Another parent that asks at the same moment may overwrite the request, so repeat it.
-    """
-    asked = StudyAttributes.of(study).stopping
-    if crew not in asked:
-        StudyAttributes(stopping=(*asked[1 - STOPPING_KEPT :], crew)).write(study)
-
-
-def is_asked_to_stop(study: optuna.Study, crew: str) -> bool:
-    """Whether the workers of this crew shall end."""
-    return crew in StudyAttributes.of(study).stopping
 
 
 def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import secrets
 import sys
 import threading
-import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-import psutil
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -28,21 +25,11 @@ from sweepmore.compose.hydra_internals import for_another_process, fresh_context
 from sweepmore.compose.overrides import override_text
 from sweepmore.compose.settings import read
 from sweepmore.errors import Interrupted, StudyError, first_line
-from sweepmore.process.identity import is_alive, on_this_host, this_process
-from sweepmore.process.signals import ignore_continue, signals_raise, unbroken
+from sweepmore.process.identity import this_process
+from sweepmore.process.signals import ignore_continue, signals_raise
 from sweepmore.runs.names import safe_name
-from sweepmore.study import slots
-from sweepmore.study.view import view
 from sweepmore.sweep.crew import MOST_BARREN_DEATHS, Crew, Ending
 from sweepmore.sweep.worker import work
-
-# How often a parent that stops looks at the trials of its workers.
-LOOK_SECONDS = 0.5
-# A job without a trial that has not ended so long after the request to stop has never begun: it
-# waits for room. One that runs reads the request every second.
-NOT_BEGUN_SECONDS = 5.0
-# A worker that is left after a second signal is killed after this (a guess, as for processes).
-KILL_SECONDS = 5.0
 
 
 @dataclass
@@ -189,63 +176,3 @@ class Jobs(Crew[AnyJob]):
             value=MOST_BARREN_DEATHS,
             cure="Read the launcher's own logs, then rerun the same command to continue.",
         )
-
-
-@dataclass
-class LauncherJobs(Jobs[Job]):
-    """Jobs of a launcher that can cancel none: they read in the study that they shall stop."""
-
-    _stopped: float = field(default=0.0, init=False)  # when they were asked (monotonic seconds)
-    _looked: float = field(default=0.0, init=False)  # when their trials were last looked at
-    _working: int = field(default=0, init=False)  # how many trials of theirs ran then
-
-    def job(self, launcher: Launcher, overrides: list[str], index: int, name: str) -> Job:
-        return Job(launcher, overrides, index, name)
-
-    def part(self) -> dict[str, Any]:
-        return {**super().part(), "crew": self._name}
-
-    def wait(self, left: Sequence[Job]) -> None:
-        time.sleep(0.1)
-        if self._is_stopping and time.monotonic() - self._looked > LOOK_SECONDS:
-            self._ask_to_stop()
-
-    def ending(self, job: Job) -> Ending | None:
-        waited = time.monotonic() - self._stopped
-        if self._is_stopping and not self._working and waited > NOT_BEGUN_SECONDS:
-            return job.ending or Ending.STOPPED
-        return super().ending(job)
-
-    def stop(self, left: Sequence[Job]) -> None:
-        self._is_stopping, self._stopped = True, time.monotonic()
-        self._ask_to_stop()
-
-    def _ask_to_stop(self) -> None:
-        """Ask, again where another parent that stops has overwritten it; count who still works."""
-        with unbroken():
-            slots.ask_to_stop(self.study, self._name)
-            self._working = len(self._trials())
-        self._looked = time.monotonic()
-
-    def _trials(self) -> list[Mapping[str, Any]]:
-        """The processes in which a worker of this crew runs a trial."""
-        running = view(self.study).running
-        return [a.owner for a in running if a.owner is not None and a.attrs.crew == self._name]
-
-    def leave(self, left: Sequence[Job]) -> None:
-        """Send those on this host the second signal, and kill those that work on."""
-        if not left or not self._is_stopping:
-            return
-        with unbroken():
-            owners = [owner for owner in self._trials() if on_this_host(owner)]
-        for owner in owners:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if is_alive(owner):
-                    psutil.Process(owner["pid"]).terminate()
-        deadline = time.monotonic() + KILL_SECONDS
-        while any(job.is_alive() for job in left) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        for owner in owners:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if is_alive(owner):
-                    psutil.Process(owner["pid"]).kill()

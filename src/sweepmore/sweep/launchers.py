@@ -13,6 +13,13 @@ SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
 
 
+def own_keys(launcher: str) -> str:
+    """The keys by which a launcher says what one of its jobs gets, for a message."""
+    if launcher == RAY:
+        return "hydra.launcher.ray.remote.num_gpus and num_cpus"
+    return "hydra.launcher.gpus_per_node and cpus_per_task"
+
+
 def joblibs_workers(n_jobs: int) -> int:
     """How many processes joblib runs at a time: -1 is one for each core, -2 one less."""
     return n_jobs if n_jobs > 0 else max(1, cores() + 1 + n_jobs)

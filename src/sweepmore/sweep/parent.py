@@ -36,7 +36,8 @@ from sweepmore.sweep.command_lines import command_line
 from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_failures
 from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
-from sweepmore.sweep.jobs import Jobs, LauncherJobs
+from sweepmore.sweep.jobs import Jobs
+from sweepmore.sweep.launcher_jobs import LauncherJobs
 from sweepmore.sweep.launchers import RAY, SLURM, runs_in_parent
 from sweepmore.sweep.note import write_note
 from sweepmore.sweep.placing import placed

@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from sweepmore.errors import ConfigError, StudyError, first_line
 from sweepmore.process import ray_cluster
 from sweepmore.process.signals import unbroken
-from sweepmore.study import slots
+from sweepmore.study import crews
 from sweepmore.sweep.crew import Ending
-from sweepmore.sweep.jobs import Job, LauncherJobs
+from sweepmore.sweep.jobs import Job
+from sweepmore.sweep.launcher_jobs import LauncherJobs
 
 # What hydra.launcher.ray.remote calls what a node has; a task takes one CPU unless told otherwise.
 RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU"}
@@ -60,8 +61,8 @@ class RayJobs(LauncherJobs):
     def _lost(self) -> StudyError:
         """Hand back what runs, for its workers end with the cluster; say so."""
         with unbroken():
-            slots.ask_to_stop(self.study, self._name)
-            slots.give_back(self.study, self._name)
+            crews.ask_to_stop(self.study, self._name)
+            crews.give_back(self.study, self._name)
         return StudyError(
             "The Ray cluster has ended, or this machine has left it; its trials were handed back.",
             value=self._name,

@@ -22,7 +22,7 @@ from sweepmore.errors import StudyError
 from sweepmore.process.identity import is_alive, on_this_host
 from sweepmore.process.signals import Stop
 from sweepmore.storage.patience import StudyGone, is_away
-from sweepmore.study import slots
+from sweepmore.study import crews, slots
 
 # How often a worker renews its lease; after a failure it tries ten times as often.
 RENEW_SECONDS = slots.LEASE_SECONDS / 10
@@ -45,7 +45,7 @@ class Watch:
     study: optuna.Study
     parent: Mapping[str, Any]  # its identity
     gone: Callable[[], StudyError | None] = lambda: None  # see worker.ParentHere
-    crew: str | None = None  # see sweep.jobs
+    crew: str | None = None  # see study.crews
     stop: Stop = field(default_factory=Stop)  # the signals that this process has received
     number: int | None = None  # of the trial that runs; None between two
     _done: threading.Event = field(default_factory=threading.Event, init=False)
@@ -88,7 +88,7 @@ class Watch:
 
     def _is_asked_to_stop(self) -> bool:
         try:
-            return self.crew is not None and slots.is_asked_to_stop(self.study, self.crew)
+            return self.crew is not None and crews.is_asked_to_stop(self.study, self.crew)
         except Exception:  # the database is away, or the study; the main thread notices as well
             return False
 

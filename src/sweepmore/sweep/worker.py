@@ -66,7 +66,7 @@ def work(
 
     ``part`` is what the parent says about this worker, with the keys "study", "index", "parent",
     "since" and, in a process of its own, "quiet", "seat" and "placed" (see
-    ``processes.WORKER_VARIABLE``), or "crew" (see ``jobs.LauncherJobs``). Raises what ends a worker
+    ``processes.WORKER_VARIABLE``), or "crew" (see ``launcher_jobs``). Raises what ends a worker
     early: StudyError when the study, its folder or the database is gone, and the error of a disk.
     """
     stop = Stop()

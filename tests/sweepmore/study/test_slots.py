@@ -26,7 +26,7 @@ from sqlalchemy.engine import URL
 
 from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.storage.opening import open_storage
-from sweepmore.study import slots
+from sweepmore.study import crews, slots
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.view import StudyView, view, without_void
 from sweepmore.sweep.watch import Watch
@@ -386,11 +386,11 @@ def test_failures_of_a_host_of_another_zone(
 
 def test_a_crew_that_is_asked_to_stop_reads_so_among_others(tmp_path: Path) -> None:
     study = database(tmp_path)
-    for number in range(slots.STOPPING_KEPT + 5):
-        slots.ask_to_stop(study, f"s-{number}")
-        slots.ask_to_stop(study, f"s-{number}")
-    stopping = [slots.is_asked_to_stop(study, f"s-{number}") for number in range(30)]
-    assert stopping == [*[False] * 5, *[True] * slots.STOPPING_KEPT, *[False] * 5]
+    for number in range(crews.STOPPING_KEPT + 5):
+        crews.ask_to_stop(study, f"s-{number}")
+        crews.ask_to_stop(study, f"s-{number}")
+    stopping = [crews.is_asked_to_stop(study, f"s-{number}") for number in range(30)]
+    assert stopping == [*[False] * 5, *[True] * crews.STOPPING_KEPT, *[False] * 5]
 
 
 def test_a_crew_gives_back_its_own_trials_alone(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_a_crew_gives_back_its_own_trials_alone(tmp_path: Path) -> None:
     slots.plan(study, view(study), 3, lambda first, tried: iter([{}] * 3))
     for crew in ("s-1", "s-2", "s-1"):
         slots.claim(study, crew=crew)
-    slots.give_back(study, "s-1")
+    crews.give_back(study, "s-1")
     attempts = view(study).attempts
     assert [a.attrs.crew for a in attempts if a.reason == "handed_back"] == ["s-1", "s-1"]
     assert [a.attrs.crew for a in view(study).running] == ["s-2"]
