@@ -1,4 +1,4 @@
-"""Jobs of a launcher that can cancel none, as joblib: they read in the study that they shall stop."""
+"""Jobs of a launcher that can cancel none, as joblib: they read in the study when to stop."""
 
 from __future__ import annotations
 
