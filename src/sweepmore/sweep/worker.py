@@ -23,7 +23,7 @@ from sweepmore.process.identity import on_this_host
 from sweepmore.process.signals import Stop, handled
 from sweepmore.process.state import working_folder
 from sweepmore.storage.patience import Outage
-from sweepmore.study import slots
+from sweepmore.study import crews, slots
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import StudyAttributes
 from sweepmore.study.view import view
@@ -145,7 +145,7 @@ class Worker:
     def _take_trials(self, place: Workplace, watch: Watch) -> None:
         """Take one trial after another, and return when there will be no more."""
         worked = looked = time.monotonic()
-        while self.stop.signum is None and not must_end(self.study, self.shared):
+        while self.stop.signum is None and not self._must_end():
             # Another worker of this GPU needs all of its memory: make room.
             if self.seat.is_wanted():
                 self.seat.leave(self.stop)
@@ -169,6 +169,12 @@ class Worker:
                 looked = time.monotonic()  # its parent is on this host, or another one plans
             else:
                 return
+
+    def _must_end(self) -> bool:
+        """Whether this worker shall take no further trial, as one that begins while others stop."""
+        if self.crew is not None and crews.is_asked_to_stop(self.study, self.crew):
+            return True
+        return must_end(self.study, self.shared)
 
     def _work_while_mine(self, attempt: Attempt, place: Workplace, watch: Watch) -> None:
         """Run one trial, unless it turns out to be another worker's by now.
