@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class LauncherJobs(Jobs[Job]):
         for owner in owners:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if is_alive(owner):
-                    psutil.Process(owner["pid"]).terminate()
+                    psutil.Process(owner["pid"]).send_signal(signal.SIGINT)  # which has no echo
         deadline = time.monotonic() + KILL_SECONDS
         while any(job.is_alive() for job in left) and time.monotonic() < deadline:
             time.sleep(0.05)
