@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from nplm.app.companions import dev_lines, find_also, refuse_others
 from nplm.app.earlier_looks import check_reason, finished, is_pending, may_look, mend
 from nplm.app.keeping_look import keep
 from nplm.app.look_report import (
@@ -35,13 +36,11 @@ from nplm.app.look_report import (
     show_result,
     show_subject,
 )
-from nplm.app.tested_run import Asked, Subject, Wanted, find
-from nplm.config import from_hydra
+from nplm.app.run_checks import changed, checked
+from nplm.app.tested_run import Also, Asked, Subject, Wanted, find
 from nplm.run_files import LOOKS
 from sweepmore.compose.script_storage import typed_url
 from sweepmore.errors import RunError
-from sweepmore.runs import files
-from sweepmore.runs import record as records
 from sweepmore.runs.places import Place
 from sweepmore.seal.ledger import Ledger
 from sweepmore.typed import setting
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
     from sweepmore.seal.overlap import Items
 
 ROOT = Path(__file__).resolve().parent
-# Nats per token by which a dry run on dev may miss the recorded loss: other chips round otherwise.
-TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,12 @@ class Arguments:
     study: str | None = setting(None, "a study whose winner sweepmore confirm has named")
     run: str | None = setting(None, "a run's folder, or last")
     trial: int | None = setting(None, "with study=: that trial's run, not the winner", at_least=0)
+    beside: tuple[str, ...] = setting(
+        (), "[RUN,…]: other runs of the split, evaluated in the same look"
+    )
+    chosen_on: str | None = setting(
+        None, "a run on whose dev lines the settings were chosen: the loss without them, too"
+    )
     another_look: str | None = setting(None, "why to look at a split again; recorded permanently")
     complete: bool = setting(False, "finish a look whose process died after its claim")
     stale: Literal["refuse", "accept"] = setting(
@@ -83,6 +86,7 @@ def main(arguments: Arguments) -> None:
     place = Place(outputs, arguments.storage).of_study(arguments.study)
     ledger = Ledger(typed_url(place.storage, outputs), ROOT / arguments.looks, ROOT / LOOKS)
     asked = find(Wanted(arguments.study, arguments.run, arguments.trial, place))
+    also = find_also(arguments.beside, arguments.chosen_on, asked, outputs)
     split, weights = asked.fingerprint, asked.checkpoint
     mend(ledger, asked)
 
@@ -90,6 +94,8 @@ def main(arguments: Arguments) -> None:
     looks = ledger.known(split)
     done, completing = finished(looks, weights), complete and is_pending(looks, weights)
     if done is not None and reason is None and not completing:
+        if also != Also():
+            refuse_others(done, also)
         show_asked(asked, done)
         show_result(done, ledger.known(split))
         say_read_before()
@@ -99,13 +105,13 @@ def main(arguments: Arguments) -> None:
 
     # check the cheap before the slow: the ledger, then the run, then the hashes of the test lines
     if complete:
-        ledger.unfinished(split, weights)
+        refuse_others(ledger.unfinished(split, weights), also)
     else:
         may_look(ledger, asked, reason)
         if asked.since and arguments.stale == "refuse":
             cure = f"Confirm them: {asked.next_round}\n  Or give stale=accept, which is recorded."
             raise RunError(f"{asked.since}.", value=asked.since, cure=cure)
-    subject = check(asked)
+    subject = check(asked, also)
     ledger.prepare()
     items = hashed(subject, ledger)
     if complete:
@@ -128,42 +134,29 @@ def main(arguments: Arguments) -> None:
     say_next(asked, place)
 
 
-def check(asked: Asked) -> Subject:
-    """Check all that can fail before anything is claimed: weights, config, data, dev loss, disk.
+def check(asked: Asked, also: Also) -> Subject:
+    """Check all that can fail before anything is claimed, of each run that is to be evaluated.
 
-    Raises RunError if one of them is not what the run recorded.
+    Raises RunError if something is not what a run recorded.
     """
     from nplm.data import load_splits
     from nplm.kneser_ney import ORDERS, best_kneser_ney
-    from nplm.losses import split_loss
-    from nplm.sampling import load_trained
 
-    # the files: the same weights, config and data as in the run
-    folder = asked.folder
-    if asked.confirmed not in (None, asked.checkpoint):
-        raise changed("The weights are not those that were confirmed.", asked.checkpoint)
-    config, trained = from_hydra(records.read_config(folder)), load_trained(folder)
-    recorded = files.read_json(folder / "result.json")
-    splits = load_splits(config.data, trained.model.shape.block_size)
-    if not asked.fingerprint == recorded["data"]["fingerprint"] == splits.fingerprint:
-        raise changed(f"The data are not those that {folder.name} saw.", splits.fingerprint)
-    if splits.vocabulary != trained.vocabulary:
-        raise changed("The weights have another vocabulary.", len(trained.vocabulary))
-    # the evaluation: a dry run on dev must give the recorded loss, and the result must fit on disk
-    again, before = split_loss(trained.model, splits.dev), recorded["dev_loss"]
-    if before is None or not abs(again - before) <= TOLERANCE:  # nan is not near anything
-        raise changed(f"On dev the weights give {again:.6f}, but {before} is recorded.", again)
-    with tempfile.TemporaryFile(dir=folder):  # an OSError here is one message, exit 2
-        pass
-    counted = load_splits(config.data, max(ORDERS) - 1)  # counting may look back as far as it likes
+    own, *beside = (checked(each) for each in (asked, *also.beside))
+    for other in beside:
+        if other.splits.vocabulary != own.splits.vocabulary:
+            size = len(other.splits.vocabulary)
+            raise changed(f"beside: {other.run} has another vocabulary.", size)
+    chosen = None if also.chosen_on is None else dev_lines(also.chosen_on)
+    data = own.config.data
+    counted = load_splits(data, max(ORDERS) - 1)  # counting may look back as far as it likes
     counting, order = best_kneser_ney(counted)
-    return Subject(asked, config, again, trained.model, splits, counting, order)
-
-
-def changed(problem: str, value: object) -> RunError:
-    """Return the error for a run that is no longer what it was."""
-    cure = "Restore the run's folder and its data file; nothing was claimed."
-    return RunError(problem, value=value, cure=cure)
+    with tempfile.TemporaryFile(
+        dir=asked.folder
+    ):  # the result must fit; OSError: a message, exit 2
+        pass
+    return Subject(**vars(own), counting=counting, order=order, also=also, beside=tuple(beside),
+                   chosen_lines=chosen)  # fmt: skip
 
 
 def hashed(subject: Subject, ledger: Ledger) -> Items:
@@ -185,12 +178,14 @@ def evaluate(subject: Subject) -> dict[str, Any]:
     from nplm import sealed
 
     data, splits = subject.config.data, subject.splits
-    longest = max(subject.model.shape.block_size, subject.order - 1)
+    blocks = [each.model.shape.block_size for each in (subject, *subject.beside)]
+    longest = max(*blocks, subject.order - 1)
     test = sealed.load_test(data, splits.vocabulary, longest, subject.asked.fingerprint)
     familiar = {*splits.train.lines, *splits.dev.lines}
     result = sealed.evaluate(
-        subject.model, subject.counting, subject.order, test, familiar, data.seed
-    )
+        subject.model, subject.counting, subject.order, test, familiar, data.seed,
+        beside={each.run: each.model for each in subject.beside}, chosen_on=subject.chosen_lines,
+    )  # fmt: skip
     return result.as_json()
 
 

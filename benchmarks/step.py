@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import time
-from statistics import median
 from unittest import mock
 
 import torch
@@ -16,7 +15,6 @@ from benchmarks.common import Comparison, lecture_data, measure, text
 from nplm import training
 from nplm.config import Config, Model, Sgd
 from nplm.data import Split, Splits, load_splits
-from nplm.gradients import RECORD_FROM
 from nplm.losses import split_loss
 from nplm.model import MLP
 
@@ -52,7 +50,6 @@ def compare() -> Comparison:
         model=Model(emb=10, hidden=200), optim=Sgd(steps=STEPS), data=data, device="cpu", threads=1
     )
     torch.set_num_threads(config.threads)
-    first = ours(config, splits)
     mine, theirs = measure(
         lambda: ours(config, splits) / STEPS * MICROSECONDS,
         lambda: (
@@ -62,12 +59,9 @@ def compare() -> Comparison:
         ),
         PAIRS,
     )
-    recording = max(0.0, first - median(mine) * STEPS / MICROSECONDS)
     work = (
         f"{STEPS:,} steps of SGD, batch 32, block 3, emb 10, hidden 200 on {splits.name}; CPU, "
-        "1 thread; of fit, all but its evaluations. The first run in a process takes "
-        f"{recording:.1f} s longer, in which autograd's operations are recorded; fit does that "
-        f"from {RECORD_FROM:,} steps on, and counts it as training"
+        "1 thread; of fit, all but its evaluations"
     )
     return Comparison("a training step, against the lecture's loop", work, "µs", mine, theirs)
 

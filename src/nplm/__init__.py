@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nplm.config import AdamW, Config, Data, Model, Sgd
     from nplm.data import load_splits
-    from nplm.sampling import Trained, explain, sample
+    from nplm.sampling import Trained, ensemble, explain, sample
     from nplm.training import fit
 
 _HOMES = {
     **dict.fromkeys(("AdamW", "Config", "Data", "Model", "Sgd"), "nplm.config"),
     "load_splits": "nplm.data",
     "fit": "nplm.training",
-    **dict.fromkeys(("Trained", "explain", "sample"), "nplm.sampling"),
+    **dict.fromkeys(("Trained", "ensemble", "explain", "sample"), "nplm.sampling"),
 }
-__all__ = ["AdamW", "Config", "Data", "Model", "Sgd", "Trained", "explain", "fit", "load_splits",
-           "sample"]  # fmt: skip
+__all__ = ["AdamW", "Config", "Data", "Model", "Sgd", "Trained", "ensemble", "explain", "fit",
+           "load_splits", "sample"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -72,7 +72,7 @@ class BigramModel(LanguageModel):
 
     def __init__(self, shape: config.Bigram, vocabulary_size: int) -> None:
         super().__init__(shape, vocabulary_size)
-        self.is_counted = shape.by == "counts"
+        self.takes_steps = shape.by == "net"
         self.recordable = True
         self.W = nn.Parameter(torch.empty(vocabulary_size, vocabulary_size))
 
@@ -93,7 +93,7 @@ class NgramModel(LanguageModel):
     """Modified Kneser–Ney; its logits are log-probabilities, computed on the CPU."""
 
     shape: config.Ngram
-    is_counted = True
+    takes_steps = False
 
     def __init__(self, shape: config.Ngram, vocabulary_size: int) -> None:
         super().__init__(shape, vocabulary_size)

@@ -123,8 +123,38 @@ class Own:
         return f"{self.target}: {', '.join(parts)}"
 
 
-AnyModel = Model | Bigram | Ngram | Own
-MODELS: Mapping[str, type[AnyModel]] = {
+@dataclass(frozen=True)
+class Member:
+    """A run whose model an ensemble averages: its folder, absolute or relative to that of the
+    ensemble's own run, and the SHA-256 of its weights."""
+
+    run: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of the probabilities of trained models. No ``model=`` chooses it: ``ensemble=STUDY``
+    makes it. ``fingerprint`` is of the split from which all members learned, and ``block_size`` the
+    longest of theirs."""
+
+    name: Literal["ensemble"] = "ensemble"
+    members: tuple[Member, ...] = ()
+    block_size: int = _block_size()
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            cure = "Give ensemble=STUDY, which averages the nets of a confirmed study."
+            raise ConfigError("model.name=ensemble has no members.", value=(), cure=cure)
+
+    def __str__(self) -> str:
+        return f"ensemble of {len(self.members)}: {self.block_size} tokens of context"
+
+
+AnyModel = Model | Bigram | Ngram | Own | Ensemble
+# What model= can choose.
+MODELS: Mapping[str, type[Model | Bigram | Ngram | Own]] = {
     "mlp": Model, "bigram": Bigram, "ngram": Ngram, "own": Own,
 }  # fmt: skip
 
@@ -282,6 +312,9 @@ class Config:
     objective: tuple[Objective, ...] = setting((Objective(),), "what a study optimises")
     resume: str | None = setting(None, "continue an interrupted run: its folder, or last")
     start_from: str | None = setting(None, "begin with the weights of a run: its folder, or last")
+    ensemble: str | None = setting(
+        None, "average the nets of a confirmed study: its name or folder, or last"
+    )
 
 
 OPTIMISERS: Mapping[str, type[Sgd | AdamW]] = {"sgd": Sgd, "adamw": AdamW}
@@ -319,6 +352,8 @@ def from_hydra(node: Mapping[str, Any]) -> Config:
 def model_from(node: Any) -> AnyModel:
     """Return the record of ``model.…`` from the mapping in a config or a checkpoint; ConfigError
     where its ``name`` is unknown or a value is invalid."""
+    if name_of(node) == "ensemble":
+        return build(Ensemble, node, "model.")
     return _named("model", node, MODELS)
 
 
@@ -338,7 +373,7 @@ def name_of(node: Any) -> str:
 
 def _check_together(config: Config) -> None:
     """Raise ConfigError for settings that contradict each other."""
-    if config.mix and config.model.name not in ("mlp", "own"):
+    if config.mix and config.model.name not in ("mlp", "own", "ensemble"):
         cure = "Give model=mlp or model=own, or leave mix=true out."
         problem = f"mix=true mixes a net with counting, but model={config.model.name} counts."
         raise ConfigError(problem, value=config.model.name, cure=cure)

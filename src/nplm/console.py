@@ -17,12 +17,14 @@ import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from nplm import config
+from nplm.averaging import Ensemble, ensemble_in
 from nplm.baselines import least_rival
 from nplm.config import Config, Data, Model
 from nplm.data import Splits
 from nplm.lineage import of_another_split, start_record
 from nplm.losses import least_loss
 from nplm.mixture import Mixture
+from nplm.model import LanguageModel
 from nplm.optim import decay_step
 from nplm.result import Progress as Report
 from nplm.result import Result
@@ -62,7 +64,7 @@ def header(config: Config, splits: Splits, state: State, looks: str) -> None:
         f"example  {_cut(splits, block)}",
         f"model    {config.model}; {_parameters(state)}{state.device.type}, "
         f"{plural(config.threads, 'thread')}",
-        f"optim    {_optim(config, state.model.is_counted)}",
+        f"optim    {_optim(config, state.model)}",
     ]
     if state.step:
         lines.append(f"resumed  after step {state.step:,} of {config.optim.steps:,}")
@@ -136,8 +138,10 @@ def _parameters(state: State) -> str:
     return f"{state.model.size:,} parameters; " if state.model.size else ""
 
 
-def _optim(run: Config, is_counted: bool) -> str:
-    if is_counted:
+def _optim(run: Config, model: LanguageModel) -> str:
+    if isinstance(model, Ensemble):
+        return "none: its members were trained"
+    if not model.takes_steps:
         return "none: train is counted once"
     optim = run.optim
     if isinstance(optim, config.Sgd) and optim.schedule == "drop":
@@ -175,6 +179,8 @@ def answer(config: Config, splits: Splits, result: Result, samples: Sequence[str
         )
     else:
         print(f"dev loss {_on_both(result.dev_loss, result.train_loss, unit)} · {seconds}")
+    if (averaged := ensemble_in(model)) is not None:
+        print(f"members  {len(averaged.members)}, alone dev {_range(averaged.dev_losses)}")
     rival, loss = least_rival(splits)
     print(
         fitted(
@@ -189,6 +195,12 @@ def _on_both(dev: float, train: float, unit: Unit) -> str:
     """Return the losses of dev and train, and their gap."""
     losses = f"{_loss(dev, unit)} · train {_three(train)}{unit.loss_note(train)}"
     return f"{losses} · gap {decimals(dev - train, dev, places=3)}"
+
+
+def _range(losses: Sequence[float]) -> str:
+    """Return the mean of losses, the lowest and the highest."""
+    mean = sum(losses) / len(losses)
+    return f"{_three(mean)} on average, {_three(min(losses))} to {_three(max(losses))}"
 
 
 def _loss(loss: float, unit: Unit) -> str:

@@ -71,7 +71,7 @@ def sweep_rates(
     torch.set_num_threads(config.threads)
     state = begin(replace(config, seed=seed), splits, weights)
     draw = drawing(config.optim, splits.train.to(state.device), len(splits.vocabulary))
-    if state.model.is_counted:
+    if not state.model.takes_steps:
         cure = "Give model=mlp, model=own, or model=bigram model.by=net."
         raise ConfigError(
             f"The model ({config.model}) takes no gradient steps.",

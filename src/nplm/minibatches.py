@@ -52,8 +52,10 @@ def drawing(optim: Optim, train: Split, size: int) -> Draw:
 
 def _examples(train: Split, batch: int, steps: int, generator: torch.Generator) -> Block:
     rows = torch.randint(len(train), (steps, batch), generator=generator)
-    rows = rows.to(train.targets.device)
-    contexts, targets = train.contexts[rows].unbind(), train.targets[rows].unbind()
+    rows = rows.to(train.targets.device).view(-1)
+    # whole rows are copied at once; indexing copies number by number
+    contexts = train.contexts.index_select(0, rows).view(steps, batch, -1).unbind()
+    targets = train.targets.index_select(0, rows).view(steps, batch).unbind()
     return lambda k: (contexts[k], targets[k])
 
 
@@ -69,7 +71,7 @@ def _contexts(
     uniform = torch.rand((steps, batch), generator=generator, dtype=torch.float64)
     uniform = uniform.to(device=ends.device, dtype=ends.dtype)
     rows = torch.searchsorted(ends, uniform, right=True).clamp_(max=len(ends) - 1).unbind()
-    return lambda k: (contexts[rows[k]], table[rows[k]])
+    return lambda k: (contexts.index_select(0, rows[k]), table.index_select(0, rows[k]))
 
 
 def first_batch(config: Config, splits: Splits) -> tuple[Config, Splits]:

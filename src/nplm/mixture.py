@@ -59,16 +59,28 @@ class Mixture(LanguageModel):
 def mixed(net: LanguageModel, splits: Splits) -> Mixture:
     """Return the net mixed with Kneser–Ney, of the order with the lowest dev loss among those that
     use no more tokens than the net; the weight is chosen on dev."""
-    counted, order = best_kneser_ney(splits)
-    ngram = NgramModel(config.Ngram(order=order), net.vocabulary_size)
-    ngram.counted = counted
+    ngram = counting_of(splits, net.vocabulary_size)
     return Mixture(net, ngram, best_weight(net, ngram, splits.dev))
 
 
+def counting_of(splits: Splits, size: int) -> NgramModel:
+    """Return Kneser–Ney of the order with the lowest dev loss; ``size`` is V."""
+    counted, order = best_kneser_ney(splits)
+    ngram = NgramModel(config.Ngram(order=order), size)
+    ngram.counted = counted
+    return ngram
+
+
 def best_weight(net: LanguageModel, ngram: LanguageModel, dev: Split) -> float:
-    """Return counting's weight in [0, 1] with the lowest loss of ``dev``. The loss is convex in it,
-    so golden section finds the minimum."""
+    """Return counting's weight in [0, 1] with the lowest loss of ``dev``."""
     of_net, of_ngram = ((-pair_losses(model, dev).double()).exp() for model in (net, ngram))
+    return least_mixed(of_net, of_ngram, dev)[0]
+
+
+def least_mixed(of_net: Tensor, of_ngram: Tensor, dev: Split) -> tuple[float, float]:
+    """Return counting's weight in [0, 1] with the lowest loss of ``dev``, and that loss in nats per
+    token, from the probabilities (k,) of its distinct pairs. The loss is convex in the weight, so
+    golden section finds the minimum."""
     numbers = dev.counts.numbers.double()
 
     def loss(weight: float) -> float:
@@ -80,4 +92,5 @@ def best_weight(net: LanguageModel, ngram: LanguageModel, dev: Split) -> float:
     for _ in range(SEARCH_STEPS):
         first, second = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, second) if loss(first) < loss(second) else (first, high)
-    return min((0.0, 1.0, (low + high) / 2), key=loss)
+    best = min((0.0, 1.0, (low + high) / 2), key=loss)
+    return best, loss(best)

@@ -42,8 +42,8 @@ class LanguageModel(nn.Module):
     The other methods have defaults.
     """
 
-    # Whether ``count``, which reads the splits once, trains the model, instead of gradient steps.
-    is_counted = False
+    # Whether gradient steps train the model; otherwise ``count`` does, which reads the splits once.
+    takes_steps = True
     # Whether all steps do the operations of the first, so that recording one suffices
     # (``gradients.recorded``).
     recordable = False
@@ -72,7 +72,7 @@ class LanguageModel(nn.Module):
         return torch.log_softmax(self.logits(contexts), 1)[rows, targets]
 
     def count(self, splits: Splits) -> None:
-        """Learn from the counts of train, and tune on dev; only where ``is_counted``."""
+        """Learn from the counts of train, and tune on dev; only where it takes no steps."""
         raise NotImplementedError
 
     def tensors(self) -> dict[str, Tensor]:

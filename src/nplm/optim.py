@@ -175,7 +175,7 @@ class AdamWOptimiser:
 
 
 class Average:
-    """An exponential moving average of the parameters over the steps.
+    """An exponential moving average of the parameters, or of any tensors, over the steps.
 
     Its bias towards zero, where it begins, is corrected (Kingma & Ba 2015, section 7.2). With a
     ``decay`` of 0 it is the parameters themselves.

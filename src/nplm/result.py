@@ -76,6 +76,14 @@ class MixFacts:
 
 
 @dataclass(frozen=True)
+class EnsembleFacts:
+    """An ensemble: how many members it has, and the mean of their own dev losses."""
+
+    members: int
+    member_dev_loss: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A mean over tokens, in nats, with its 95 % bootstrap interval over lines."""
 
@@ -85,11 +93,28 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Another run's model in the same look: its losses on the same lines, in nats per token.
+
+    ``difference`` is the loss of the look's own model less this one's.
+    """
+
+    run: str
+    parameters: int
+    loss: Estimate
+    unseen: Estimate | None
+    fresh: Estimate | None
+    difference: Estimate
+
+
+@dataclass(frozen=True)
 class TestResult:
     """What one look at the test lines gives. Losses are in nats per token.
 
     ``unseen`` is the loss over the lines that appear in neither train nor dev; ``counting`` is
-    Kneser-Ney's on the same tokens, and ``difference`` the net's loss less that.
+    Kneser-Ney's on the same tokens, and ``difference`` the net's loss less that. ``fresh`` is the
+    loss over the unseen lines that are not among the dev lines on which the settings were chosen
+    either: None where no run was named that had those, or no line is left.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -104,6 +129,9 @@ class TestResult:
     counting: Estimate
     counting_order: int
     difference: Estimate
+    fresh_lines: int | None = None
+    fresh: Estimate | None = None
+    beside: tuple[Beside, ...] = ()
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> TestResult:
@@ -112,8 +140,13 @@ class TestResult:
         return build(cls, recorded, "test.")
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, which the ledger keeps."""
-        return asdict(self)
+        """Return plain values, which the ledger keeps; what was not asked for is absent."""
+        fields = asdict(self)
+        if self.fresh_lines is None:
+            del fields["fresh_lines"], fields["fresh"]
+        if not self.beside:
+            del fields["beside"]
+        return fields
 
 
 @dataclass(frozen=True)
@@ -158,11 +191,13 @@ class Summary:
     seed: int
     data: DataFacts
     mix: MixFacts | None = None
+    ensemble: EnsembleFacts | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values; ``mix`` is absent where nothing was mixed."""
+        """Return plain values; ``mix`` and ``ensemble`` are absent from a run that has neither."""
         fields = asdict(self)
-        return fields if self.mix is not None else {k: fields[k] for k in fields if k != "mix"}
+        absent = [name for name in ("mix", "ensemble") if fields[name] is None]
+        return {name: fields[name] for name in fields if name not in absent}
 
 
 def summary(config: Config, splits: Splits, result: Result) -> Summary:
@@ -180,6 +215,7 @@ def summary(config: Config, splits: Splits, result: Result) -> Summary:
         seed=config.seed,
         data=_data_facts(splits),
         mix=_mix_facts(result),
+        ensemble=_ensemble_facts(result),
     )
 
 
@@ -219,3 +255,12 @@ def _mix_facts(result: Result) -> MixFacts | None:
         return None
     order = model.ngram.shape.order
     return MixFacts(model.weight, order, result.net_dev_loss, result.net_train_loss)
+
+
+def _ensemble_facts(result: Result) -> EnsembleFacts | None:
+    from nplm.averaging import ensemble_in
+
+    if (model := ensemble_in(result.model)) is None:
+        return None
+    losses = model.dev_losses
+    return EnsembleFacts(len(losses), sum(losses) / len(losses))

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from nplm import checkpoint as files
-from nplm.building import restored
+from nplm.building import ensemble_of, opened_ensemble, restored
 from nplm.data import encode
 from nplm.losses import at_once, token_losses
 from nplm.model import LanguageModel
 from nplm.run_files import WEIGHTS
 from nplm.vocabulary import Vocabulary, unit_of
+from sweepmore.errors import RunError
 
 # A line that is longer is cut: three times the longest name of either data file (15), rounded up.
 # Nine in ten sentences of austen.txt are as short.
@@ -49,7 +50,23 @@ def load_trained(folder: Path) -> Trained:
     for a file that is missing or damaged."""
     weights = files.load(folder / WEIGHTS)
     unit = unit_of(**weights.about.get("unit", {}))
-    return Trained(restored(weights), Vocabulary(tuple(weights.about["vocabulary"]), unit))
+    model = restored(weights, folder)
+    return Trained(model, Vocabulary(tuple(weights.about["vocabulary"]), unit))
+
+
+def ensemble(*runs: Path | str) -> Trained:
+    """Return the mean of the models of the runs in these folders, such as a confirmed winner's:
+    ``ensemble(*sweepmore.load_study("open").winner.runs)``.
+
+    Raises RunError where there is none, for a run without weights, and for runs that differ in
+    their split or tokens.
+    """
+    folders = [Path(run) for run in runs]
+    if not folders:
+        cure = "Give the folders of trained runs."
+        raise RunError("An ensemble needs a run.", value=(), cure=cure)
+    model = opened_ensemble(ensemble_of(folders), Path())
+    return Trained(model, load_trained(folders[0]).vocabulary)
 
 
 def device_of(model: LanguageModel) -> torch.device:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping, Set
 
 import numpy as np
+import numpy.typing as npt
 
 from nplm.config import Data
 from nplm.data import Split, encode
-from nplm.estimates import bootstrap, line_sums, line_tokens
+from nplm.estimates import Floats, bootstrap, line_sums, line_tokens
 from nplm.kneser_ney import KneserNey
 from nplm.lines import fingerprint as fingerprint_of
 from nplm.lines import read_lines, split_lines
 from nplm.losses import token_losses
 from nplm.model import LanguageModel
-from nplm.result import TestResult
+from nplm.result import Beside, Estimate, TestResult
 from nplm.vocabulary import Vocabulary, perplexity
 from sweepmore.errors import DataError
 from sweepmore.seal.overlap import Items, key_of
@@ -89,20 +91,40 @@ def evaluate(
     test: Split,
     familiar: set[str],
     seed: int,
+    beside: Mapping[str, LanguageModel] | None = None,
+    chosen_on: Set[str] | None = None,
 ) -> TestResult:
     """Evaluate the model and counting on every token of ``test``, in nats per token.
 
-    The contexts of ``test`` are as long as the model or counting needs, whichever needs more.
-    ``familiar`` holds the lines of train and dev: ``unseen`` is the loss on all other lines. The
-    intervals resample lines, with ``seed``.
+    The contexts of ``test`` are as long as the model that needs the longest. ``familiar`` holds the
+    lines of train and dev: ``unseen`` is the loss on all other lines. ``chosen_on`` holds the dev
+    lines on which the settings were chosen: ``fresh`` leaves these out, too. ``beside`` are the
+    models of other runs. The intervals resample lines, with ``seed``.
     """
     # sums over lines, because the tokens of a line are not independent of each other
-    contexts = test.contexts[:, -model.shape.block_size :]
-    net = line_sums(token_losses(model, contexts, test.targets).double().numpy(), test)
+    net = _nats(model, test)
     counts = line_sums(counting.losses(test.contexts.numpy(), test.targets.numpy()), test)
     tokens = line_tokens(test)
     unseen = np.array([line not in familiar for line in test.lines])
+    fresh = unseen & np.array([line not in (chosen_on or ()) for line in test.lines])
+
+    def estimated(nats: Floats, lines: npt.NDArray[np.bool_]) -> Estimate | None:
+        return bootstrap(nats[lines], tokens[lines], seed) if lines.any() else None
+
     loss = bootstrap(net, tokens, seed)
+    others = []
+    for run, other in (beside or {}).items():
+        nats = _nats(other, test)
+        others.append(
+            Beside(
+                run=run,
+                parameters=other.size,
+                loss=bootstrap(nats, tokens, seed),
+                unseen=estimated(nats, unseen),
+                fresh=None if chosen_on is None else estimated(nats, fresh),
+                difference=bootstrap(net - nats, tokens, seed),
+            )
+        )
     return TestResult(
         lines=len(test.lines),
         tokens=int(tokens.sum()),
@@ -110,8 +132,17 @@ def evaluate(
         bits_per_token=loss.mean / float(np.log(2)),
         perplexity=perplexity(loss.mean),
         unseen_lines=int(unseen.sum()),
-        unseen=bootstrap(net[unseen], tokens[unseen], seed) if unseen.any() else None,
+        unseen=estimated(net, unseen),
         counting=bootstrap(counts, tokens, seed),
         counting_order=order,
         difference=bootstrap(net - counts, tokens, seed),
+        fresh_lines=None if chosen_on is None else int(fresh.sum()),
+        fresh=None if chosen_on is None else estimated(net, fresh),
+        beside=tuple(others),
     )
+
+
+def _nats(model: LanguageModel, test: Split) -> Floats:
+    """Return (lines,) the nats of each test line under a model."""
+    contexts = test.contexts[:, -model.shape.block_size :]
+    return line_sums(token_losses(model, contexts, test.targets).double().numpy(), test)

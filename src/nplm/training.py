@@ -81,12 +81,12 @@ def fit(
     torch.set_num_threads(config.threads)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    state = begin(config, splits) if state is None else state
+    if state is None:
+        state = begin(config, splits, folder=folder or Path())
     train, dev = splits.train.to(state.device), splits.dev.to(state.device)
     run = Run(config, splits, train, dev, report, folder, stop)
-    if state.model.is_counted:
-        return _result(state, _count(run, state))
-    result = _result(state, _descend(run, state))
+    way = _descend if state.model.takes_steps else _count
+    result = _result(state, way(run, state))
     return _mixed(result, splits) if config.mix and result.status == "ok" else result
 
 
@@ -94,7 +94,7 @@ def _descend(run: Run, state: State) -> Ending:
     """Run gradient descent on minibatches: the loop of the lecture, with evaluations in between."""
     config, optim, noise = run.config, run.config.optim, torch.Generator(state.device)
     reports, evaluations = blocks.reports(config), blocks.evaluations(config)
-    loss_and_gradients = gradients_of(state.model, noise, optim.steps - state.step)
+    loss_and_gradients = gradients_of(state.model, noise)
     # before the first step: evaluate and report the initialisation
     if state.step == 0:
         if reason := _evaluate(run, state):
@@ -209,7 +209,7 @@ def _ended_before(run: Run, state: State) -> Ending:
 
 
 def _count(run: Run, state: State) -> Ending:
-    """Train a counting model: it takes no steps, and is evaluated once."""
+    """Count, where the model does: it takes no steps, and is evaluated once."""
     began = time.perf_counter()
     state.model.count(run.splits)
     state.seconds += time.perf_counter() - began

@@ -18,7 +18,7 @@ from nplm.data import Split, Splits, encode, load_splits
 from nplm.kneser_ney import KneserNey, _discounts, best_kneser_ney, kneser_ney
 from nplm.losses import split_loss
 from nplm.model import MLP
-from nplm.result import Estimate
+from nplm.result import Estimate, TestResult
 from nplm.vocabulary import Vocabulary
 from sweepmore.errors import DataError
 from tests.support.helpers import TEN
@@ -302,6 +302,37 @@ class TestEvaluate:
         rest = encode([x for x in few.dev.lines if x not in seen], few.vocabulary, 3)
         assert found.unseen is not None
         assert found.unseen.mean == pytest.approx(split_loss(model, rest), abs=1e-5)
+
+    def test_beside_and_fresh_against_plain_sums(self, few: Splits) -> None:
+        """Another net with a longer context, and lines on which somebody chose."""
+        test = encode(few.dev.lines, few.vocabulary, 5)
+        models = [MLP(Model(emb=2, hidden=8, block_size=n), len(few.vocabulary)) for n in (3, 4)]
+        for seed, model in enumerate(models):
+            model.init(torch.Generator().manual_seed(seed))
+        counted, order = best_kneser_ney(few)
+        seen, chosen = set(few.dev.lines[:10]), frozenset(few.dev.lines[5:20])
+        beside = {"other": models[1]}
+        found = sealed.evaluate(models[0], counted, order, test, seen, 0, beside, chosen)
+        (other,) = found.beside
+        assert (other.run, other.parameters) == ("other", models[1].size)
+        rest = [line for line in few.dev.lines if line not in seen | chosen]
+        assert found.fresh_lines == len(rest)
+        for estimate, of_fresh, model in (
+            (found.loss, found.fresh, models[0]),
+            (other.loss, other.fresh, models[1]),
+        ):
+            block = model.shape.block_size
+            whole = split_loss(model, encode(few.dev.lines, few.vocabulary, block))
+            assert estimate.mean == pytest.approx(whole, abs=1e-5)
+            fresh = split_loss(model, encode(rest, few.vocabulary, block))
+            assert of_fresh is not None
+            assert of_fresh.mean == pytest.approx(fresh, abs=1e-5)
+        difference = found.loss.mean - other.loss.mean
+        assert other.difference.mean == pytest.approx(difference, abs=1e-9)
+        assert TestResult.of(found.as_json()) == found
+        # what was not asked for leaves no trace, as in older looks
+        plain = sealed.evaluate(models[0], counted, order, test, seen, 0)
+        assert not {"fresh", "fresh_lines", "beside"} & plain.as_json().keys()
 
     def test_no_unseen_line(self, few: Splits) -> None:
         model = MLP(Model(emb=2, hidden=8), len(few.vocabulary))

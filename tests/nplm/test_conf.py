@@ -14,6 +14,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from examples.gru import gru
+from examples.transformer import transformer
+from examples.wavenet import wavenet
 from nplm.app import for_hydra
 from nplm.config import MODELS, OPTIMISERS, Config, Data, Own, from_hydra, model_from, to_plain
 from sweepmore.compose.cli import ROOT_VARIABLE
@@ -36,6 +39,8 @@ DIFFERENT: Mapping[str, Mapping[str, Any]] = {
     "data/austen": {"name": "austen", "unit": "word", "min_count": 4, "order": "contiguous"},
     "model/own": {"target": ""},  # it has no default, and composes until it is read
 }
+# The nets of examples/, whose files name a class and hold its settings.
+EXAMPLES = {"gru": gru.Settings, "wavenet": wavenet.Settings, "transformer": transformer.Settings}
 # Hydra's own keys of the first config, and the list of options.
 NOT_SETTINGS = {"defaults", "hydra"}
 SETTING = re.compile(r"^\w+:")
@@ -64,7 +69,8 @@ def content(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-MEMBERS = [f"{group}/{path.stem}" for group in GROUPS for path in (CONF / group).glob("*.yaml")]
+FILES = [f"{group}/{path.stem}" for group in GROUPS for path in (CONF / group).glob("*.yaml")]
+MEMBERS = [member for member in FILES if member.removeprefix("model/") not in EXAMPLES]
 
 
 def test_every_record_has_a_file() -> None:
@@ -89,7 +95,17 @@ def test_the_first_config_holds_every_setting_that_belongs_to_no_group() -> None
     assert written == {k: v for k, v in to_plain(Config()).items() if k not in GROUPS}
 
 
-@pytest.mark.parametrize("member", [*MEMBERS, "config"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_net_of_the_examples_has_the_settings_of_its_class(name: str) -> None:
+    written = content(CONF / "model" / f"{name}.yaml")
+    assert dataclasses.asdict(EXAMPLES[name]()) == written["settings"]
+    model = model_from(written)
+    assert isinstance(model, Own)
+    assert model.block_size == 8
+    assert model.target.startswith(f"examples.{name}.{name}.")
+
+
+@pytest.mark.parametrize("member", [*FILES, "config"])
 def test_every_setting_is_described_in_a_comment(member: str) -> None:
     lines = (CONF / f"{member}.yaml").read_text(encoding="utf-8").splitlines()
     settings = [line for line in lines if SETTING.match(line)]

@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from examples.gru.gru import GRU
 from nplm import baselines, console
 from nplm.building import build_model, empty_model, restored, size_of
-from nplm.config import AdamW, Bigram, Config, Data, Model, Ngram, Own, Sgd, from_hydra, to_plain
+from nplm.config import AdamW, Bigram, Config, Data, Model, Ngram, Sgd, from_hydra, to_plain
 from nplm.data import Split, Splits, encode, load_splits
 from nplm.kneser_ney import best_kneser_ney, kneser_ney, tuned
 from nplm.losses import least_loss, split_loss
@@ -35,7 +34,7 @@ from nplm.weights import save_weights
 from sweepmore.errors import RunError
 from sweepmore.runs.files import read_json
 from sweepmore.runs.record import read_config
-from tests.support.helpers import ROOT, TrainHere, run_script, train_here
+from tests.support.helpers import ROOT, TrainHere, run_script
 
 V = 7
 UNITS: list[Literal["tanh", "relu", "gelu"]] = ["tanh", "relu", "gelu"]
@@ -119,7 +118,6 @@ FEW_KNOBS = [
     Model(emb=3, hidden=4, layers=2, activation="tanh", dropout=0.5),
     Model(emb=3, hidden=4, layers=1, activation="gelu", direct=True),
     Bigram(by="net"),
-    Own(target="examples.gru.gru.GRU", settings={"emb": 3, "hidden": 4}),
 ]
 
 
@@ -481,35 +479,6 @@ def test_mixed_run_from_training_to_samples(
     # its net can be trained on
     again = here(tmp_path / "again", f"start_from={folder}", "optim.steps=20")
     assert read_json(again / "result.json")["status"] == "ok"
-
-
-# one's own model
-
-
-def test_the_gru_is_at_most_40_lines() -> None:
-    assert len((ROOT / "examples" / "gru" / "gru.py").read_text().splitlines()) <= 40
-
-
-@pytest.mark.usefixtures("here")  # restores argv
-def test_own_model_from_training_to_samples(few_names: Path, tmp_path: Path) -> None:
-    folder = train_here(
-        tmp_path / "run", "data=text", f"data.path={few_names}", "wandb.mode=disabled",
-        "model=own", "model.target=examples.gru.gru.GRU", "+model.settings.hidden=12",
-        "model.block_size=4", "optim=adamw", "optim.steps=150",
-    )  # fmt: skip
-    result = read_json(folder / "result.json")
-    trained = load_trained(folder)
-    assert isinstance(trained.model, GRU)
-    assert trained.model.recur.hidden_size == 12
-    config = from_hydra(read_config(folder))
-    assert from_hydra(to_plain(config)) == config
-    splits = load_splits(config.data, 4)
-    assert split_loss(trained.model, splits.dev) == result["dev_loss"]
-    start = split_loss(build_model(config.model, len(splits.vocabulary), seeded(config.seed)),
-                       splits.dev)  # fmt: skip
-    assert result["dev_loss"] < start - 0.3
-    assert len(sample(trained, 5, seed=0)) == 5
-    assert not (folder / "figures" / "embeddings.png").exists()
 
 
 # the sanity check on one batch

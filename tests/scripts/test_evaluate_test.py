@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import multiprocessing
@@ -53,6 +54,7 @@ from tests.support.helpers import (
     environment,
     run_command,
     run_script,
+    train_here,
     wandb_records,
     wandb_summary,
 )
@@ -84,6 +86,88 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(sealed, "load_test", counted)
     return seen
+
+
+@pytest.fixture
+def rival(door: Door, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another run of the door's split, in its folder of runs: counting pairs."""
+    monkeypatch.setattr(sys, "argv", [])
+    folder = door.run.parent / "rival"
+    train_here(
+        folder, "data=text", f"data.path={door.data}", "model=bigram",
+        "model.by=counts", "seed=8", "wandb.mode=disabled",
+    )  # fmt: skip
+    return folder
+
+
+class TestBeside:
+    """A split has one look: what is to be compared on it is evaluated in that look."""
+
+    def test_several_runs_in_one_look(self, door: Door, rival: Path, reads: list[str]) -> None:
+        words = (f"beside=[{rival}]", f"chosen_on={rival}")
+        first = door.call(*words)
+        assert first.code == 0, first.err
+        assert reads == [door.fingerprint]
+        (look,) = door.looks
+        name = files.read_json(rival / "provenance.json")["run_id"]
+        weights = hashlib.sha256((rival / "model.safetensors").read_bytes()).hexdigest()
+        assert look.about["beside"] == {name: weights}
+        assert look.about["chosen_on"] == name
+        assert look.result is not None
+        (other,) = look.result["beside"]
+        assert other["run"] == name
+        assert other["difference"]["mean"] == pytest.approx(
+            look.result["loss"]["mean"] - other["loss"]["mean"]
+        )
+        # its dev lines are this run's own: no unseen line is lost
+        assert look.result["fresh_lines"] == look.result["unseen_lines"]
+        assert f"beside   {name}; " in first.out
+        assert_complete(door)
+        # recorded: with the same runs, or without naming them
+        for again in (door.call(*words), door.call()):
+            assert (again.code, result_in(again)) == (0, result_in(first)), again.err
+        assert reads == [door.fingerprint]
+
+    def test_a_recorded_look_has_no_further_run(self, door: Door, rival: Path) -> None:
+        assert door.call().code == 0
+        refused = door.call(f"beside=[{rival}]")
+        assert refused.code == 2
+        assert "was claimed for its own run alone" in refused.err
+
+    @pytest.mark.parametrize("runs", ["{own}", "{rival},{rival}"])
+    def test_a_run_named_twice(self, door: Door, rival: Path, runs: str) -> None:
+        refused = door.call(f"beside=[{runs.format(own=door.run, rival=rival)}]")
+        assert (refused.code, door.looks) == (2, [])
+        assert "named twice" in refused.err
+
+    def test_a_run_of_another_split(self, door: Door, rival: Path) -> None:
+        path = rival / "provenance.json"
+        kept = files.read_json(path)
+        files.write_json(path, {**kept, "data": {**kept["data"], "fingerprint": "0" * 32}})
+        refused = door.call(f"beside=[{rival}]")
+        assert (refused.code, door.looks) == (2, [])
+        assert "another split (000" in refused.err
+
+    def test_changed_weights_are_refused_before_the_claim(self, door: Door, rival: Path) -> None:
+        path = rival / "result.json"
+        files.write_json(path, {**files.read_json(path), "dev_loss": 1.0})
+        refused = door.call(f"beside=[{rival}]")
+        assert (refused.code, door.looks) == (2, [])
+        assert "On dev the weights give" in refused.err
+
+    def test_a_dead_claim_is_finished_for_its_own_runs_alone(self, door: Door, rival: Path) -> None:
+        def die() -> None:
+            sealed.load_test = lambda *given: os._exit(9)
+
+        process = door.forked(f"beside=[{rival}]", before=die)
+        process.join()
+        assert process.exitcode == 9
+        refused = door.call("complete=true")
+        assert refused.code == 2
+        assert "was claimed for beside=[" in refused.err
+        done = door.call("complete=true", f"beside=[{rival}]")
+        assert done.code == 0, done.err
+        assert_complete(door)
 
 
 class TestOneLook:

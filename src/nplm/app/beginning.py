@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from nplm import lineage
+from nplm.app import averaged
 from nplm.app.application import CURVES
 from nplm.config import Config, from_hydra, to_plain
 from nplm.result import about_data
@@ -59,17 +60,22 @@ class Run:
 
 def asked_for(node: DictConfig, outputs: Path, trial: SweepTrial | None) -> Asked:
     """Read the composed config ``node``. ``resume`` takes config and folder from the run that it
-    names; a later attempt at a trial continues from the checkpoint of an earlier one.
+    names, ``ensemble`` the config from its members; a later attempt at a trial continues from the
+    checkpoint of an earlier one.
 
     Raises ConfigError and RunError for values and runs that cannot be used.
     """
     config, folder = from_hydra(resolved(node)), Path(HydraConfig.get().runtime.output_dir)
+    if trial is not None:
+        averaged.refuse_ensemble(config, "a sweep trains")
     if config.resume is not None:
         cli.remove_empty(folder)  # Hydra made it for a new run, but this run has a folder
         return Asked(*_interrupted(config.resume, outputs), resumed=True)
     if config.start_from is not None:  # "last" would soon mean another run
         source = finding.find_run(config.start_from, outputs, WEIGHTS)
         config = dataclasses.replace(config, start_from=str(source))
+    if config.ensemble is not None:
+        config = averaged.of_study(config, folder, outputs)
     return Asked(config, folder, resumed=trial is not None and _taken_over(trial, folder))
 
 
@@ -133,9 +139,9 @@ def starting_state(asked: Asked, splits: Splits) -> State:
 
     config = asked.config
     if asked.resumed:
-        return resume(config, splits, checkpoint.load_last(asked.folder))
+        return resume(config, splits, checkpoint.load_last(asked.folder), asked.folder)
     if config.start_from is None:
-        return begin(config, splits)
+        return begin(config, splits, folder=asked.folder)
     weights = checkpoint.load(Path(config.start_from) / WEIGHTS)
     return begin(config, splits, weights)
 
@@ -149,6 +155,8 @@ def open_record(asked: Asked, splits: Splits, state: State, trial: SweepTrial | 
     facts: dict[str, Any] = {"seed": config.seed, "data": about_data(splits)}
     if config.start_from is not None:
         facts["start_from"] = lineage.start_record(Path(config.start_from))
+    if (start := averaged.started_from(config, asked.folder)) is not None:
+        facts["start_from"] = start
     return records.create(
         asked.folder,
         config=to_plain(config),

@@ -21,10 +21,10 @@ from sweepmore.typed import dotted
 
 # Keys that --help lists without an explanation, so that it fits on a screen.
 RARE = {
-    "device", "start_from", "model.emb_dropout", "optim.decay_factor", "optim.decay_rate",
-    "optim.beta1", "optim.beta2", "data.path", "data.split", "data.order", "data.lower",
-    "data.min_count", "wandb.project", "wandb.entity", "wandb.group", "wandb.tags", "wandb.notes",
-    "wandb.artifact",
+    "device", "start_from", "ensemble", "model.emb_dropout", "optim.decay_factor",
+    "optim.decay_rate", "optim.beta1", "optim.beta2", "data.path", "data.split", "data.order",
+    "data.lower", "data.min_count", "wandb.project", "wandb.entity", "wandb.group", "wandb.tags",
+    "wandb.notes", "wandb.artifact",
 }  # fmt: skip
 
 

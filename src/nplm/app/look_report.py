@@ -42,10 +42,11 @@ def show_subject(subject: Subject, look: Look) -> None:
     print(
         f"model    {subject.config.model}{mixed}; {subject.model.size:,} parameters\n"
         f"dev      {decimals(subject.dev_loss)} nats/token{perplexity}, as recorded\n"
-        f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}\n"
-        f"         now reading its {subject.splits.test_lines:,} test lines",
-        flush=True,
+        f"counting Kneser-Ney of order {subject.order} on {subject.splits.name}"
     )
+    for other in subject.beside:
+        print(f"beside   {other.run}; {other.model.size:,} parameters")
+    print(f"         now reading its {subject.splits.test_lines:,} test lines", flush=True)
 
 
 def show_result(look: Look, looks: Sequence[Look]) -> None:
@@ -76,11 +77,25 @@ def show_number(result: TestResult, look: Look) -> None:
         f"test     {_estimate(result.loss)} nats/token · {result.bits_per_token:.3f} bits · "
         f"perplexity {result.perplexity:.2f}\n"
         f"unseen   {unseen} on the {result.unseen_lines:,} of "
-        f"{result.lines:,} lines that appear in neither train nor dev\n"
+        f"{result.lines:,} lines that appear in neither train nor dev"
+    )
+    if result.fresh_lines is not None:
+        print(
+            f"fresh    {_estimate(result.fresh)} on the {result.fresh_lines:,} of these on which "
+            "the settings were not chosen either"
+        )
+    print(
         f"counting {counting} (Kneser-Ney, order {result.counting_order}); "
         f"the model's difference {_estimate(result.difference, sign='+')}\n"
         f"         intervals: 95 %, bootstrap over lines; run {look.about['run']}"
     )
+    for other in result.beside:
+        fresh = "" if result.fresh_lines is None else f", fresh {_estimate(other.fresh)}"
+        print(
+            f"beside   {_estimate(other.loss)} {other.run}; the model's difference "
+            f"{_estimate(other.difference, sign='+')}\n"
+            f"         unseen {_estimate(other.unseen)}{fresh}"
+        )
 
 
 def _estimate(estimate: Estimate | None, sign: str = "") -> str:

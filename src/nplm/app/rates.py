@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from nplm.app import for_hydra
+from nplm.app.averaged import refuse_ensemble
 from nplm.config import Config, from_hydra, to_plain
 from sweepmore.compose.composing import as_typed, composing, resolved
 from sweepmore.compose.hydra_internals import register_resolver, store
@@ -32,7 +33,7 @@ HELP = {
 ${find_lr.help:}
   All groups and keys of train.py work as well. The sweep sets the rate of each step, so optim.lr,
   optim.steps and the schedule have no effect; nor have eval_every, objective and wandb, because
-  nothing is evaluated or tracked. resume and mix are refused.
+  nothing is evaluated or tracked. resume, ensemble and mix are refused.
 """,
     "footer": """python find_lr.py experiment=quick             with the settings of an experiment
 python find_lr.py -m model.hidden=100,200,300  a sweep for each value""",
@@ -64,7 +65,7 @@ class Range:
 
 def read(node: DictConfig) -> tuple[Range, Config]:
     """Return our own keys and the config of a run. Raises ConfigError for values out of range, and
-    for ``resume`` and ``mix``."""
+    for ``resume``, ``ensemble`` and ``mix``."""
     fields = resolved(node)
     wanted = build(Range, fields.pop("find_lr", {}), "find_lr.")
     config = from_hydra(fields)
@@ -74,6 +75,7 @@ def read(node: DictConfig) -> tuple[Range, Config]:
             value=config.resume,
             cure="Give start_from=FOLDER to begin with the weights of a run.",
         )
+    refuse_ensemble(config, "find_lr.py trains")
     if config.mix:
         raise ConfigError(
             "mix=true mixes a trained net, but find_lr.py trains none.",

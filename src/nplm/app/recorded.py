@@ -10,8 +10,19 @@ from sweepmore.wording import decimals
 
 
 def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the losses of a mixture's net alone, from ``result.json``; nothing for other runs."""
-    mix = result.get("mix")
+    """Return the losses of a mixture's net alone and of an ensemble's members, from
+    ``result.json``; nothing for other runs."""
+    return [*_of_mixture(result.get("mix")), *_of_ensemble(result.get("ensemble"))]
+
+
+def _of_ensemble(ensemble: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if ensemble is None:
+        return []
+    mean = decimals(ensemble["member_dev_loss"])
+    return [("mean of its members", f"dev {mean} (of {ensemble['members']})")]
+
+
+def _of_mixture(mix: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if mix is None or mix["net_dev_loss"] is None:
         return []
     train = "–" if mix["net_train_loss"] is None else decimals(mix["net_train_loss"])

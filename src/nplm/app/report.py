@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from nplm import sampling
+from nplm.app import members
 from nplm.app.looks import Looks, looks_at
+from nplm.averaging import ensemble_in
 from nplm.baselines import pairs
 from nplm.config import Config, from_hydra
 from nplm.data import Splits, load_splits
@@ -141,6 +143,8 @@ def sections(folder: Path) -> list[Section]:
     config, splits, trained = opened(folder)
     table = trained.model.embeddings
     parts = [] if table is None else [embeddings(table.detach().double(), splits)]
+    if (averaged := ensemble_in(trained.model)) is not None:
+        parts.append(members.section(averaged, splits))
     parts += [hardest(trained, splits), samples(trained, splits, config)]
     if len(splits.vocabulary) <= MOST_TOKENS:
         parts.append(bigrams(splits))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nplm.app.averaged import first_member
 from nplm.config import Config
 from nplm.lineage import of_another_split
 from nplm.run_files import WEIGHTS
@@ -67,26 +68,59 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What will be evaluated: a run's model with all that was checked about it.
+class Also:
+    """Which other runs a look is about: ``beside`` are evaluated in it, too, and on the dev lines
+    of ``chosen_on`` the settings were chosen."""
 
-    ``dev_loss`` is in nats per token. ``counting`` is Kneser-Ney of the ``order`` that is best on
-    dev.
-    """
+    beside: tuple[Asked, ...] = ()
+    chosen_on: Path | None = None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return what the ledger keeps of them, by their ids; nothing where there are none."""
+        runs = {run_id(each.folder): each.checkpoint for each in self.beside}
+        chosen = None if self.chosen_on is None else run_id(self.chosen_on)
+        return {
+            **({"beside": runs} if runs else {}),
+            **({} if chosen is None else {"chosen_on": chosen}),
+        }
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A run's model with all that was checked about it; ``dev_loss`` is in nats per token."""
 
     asked: Asked
     config: Config
     dev_loss: float
     model: LanguageModel
     splits: Splits
+
+    @property
+    def run(self) -> str:
+        """Return the id that the ledger knows the run by."""
+        return run_id(self.asked.folder)
+
+
+@dataclass(frozen=True)
+class Subject(Checked):
+    """What will be evaluated: a run's model, counting, and the models of the runs beside it.
+
+    ``counting`` is Kneser-Ney of the ``order`` that is best on dev. ``chosen_lines`` are the dev
+    lines on which the settings were chosen, where a run was named that had them.
+    """
+
     counting: KneserNey
     order: int
+    also: Also
+    beside: tuple[Checked, ...]
+    chosen_lines: frozenset[str] | None
 
     @property
     def about(self) -> dict[str, Any]:
         """Return what the ledger keeps with the look, as plain values."""
         return {
-            "run": run_id(self.asked.folder),
+            "run": self.run,
             "study": self.asked.study_name,
             "data": self.splits.name,
             "unit": self.splits.vocabulary.unit.name,
@@ -95,6 +129,7 @@ class Subject:
             **({"stale": self.asked.since} if self.asked.since else {}),
             **({"note": self.asked.not_winner} if self.asked.not_winner else {}),
             **({"start_from": self.asked.start} if self.asked.start else {}),
+            **self.also.about,
         }
 
 
@@ -120,24 +155,43 @@ def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
 
     names = (wanted.run, wanted.study, wanted.trial)
     asked = named(finding.find_named(*names, wanted.place.outputs, holding=WEIGHTS))
-    search = search_of(database, run_id(asked.folder))
+    # an ensemble is of the study that trained its members
+    member = first_member(asked.folder)
+    search = search_of(database, run_id(member or asked.folder))
     confirmation = None if search is None else confirmed(search, wanted.place)
-    return asked if confirmation is None else beside(asked, confirmation)
+    if confirmation is None:
+        return asked
+    asked = beside(asked, confirmation)
+    if member is None:
+        return asked
+    note = f"an ensemble of nets that {confirmation.study.study_name} left, not its winner"
+    return dataclasses.replace(asked, not_winner=note)
 
 
 def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
-    from sweepmore.confirm.rounds import confirmed
     from sweepmore.study.loading import load
 
     assert wanted.study is not None
-    search = load(database, names.searched_name(wanted.study))
-    cure = wanted.place.verb("confirm", search.study_name)
-    study = load(database, search.study_name + names.CONFIRM, cure)
-    confirmation = confirmed(search, wanted.place)
-    if confirmation is None:
-        problem = f"{study.study_name} has not named a winner."
-        raise RunError(problem, value=study.study_name, cure=cure)
+    confirmation = confirmation_of(load(database, wanted.study), wanted.place)
     return beside(named(confirmation.winner.run), confirmation)
+
+
+def confirmation_of(study: optuna.Study, place: Place) -> Confirmed:
+    """Return the confirmation of a search in ``place``, which any part of it may name. Raises
+    StudyError if it has none, RunError if it has not named a winner."""
+    from sweepmore.confirm.rounds import confirmed
+    from sweepmore.storage.optuna_internals import storage_of
+    from sweepmore.study.loading import load
+
+    database = storage_of(study)
+    search = load(database, names.searched_name(study.study_name))
+    cure = place.verb("confirm", search.study_name)
+    load(database, search.study_name + names.CONFIRM, cure)
+    confirmation = confirmed(search, place)
+    if confirmation is None:
+        name = search.study_name + names.CONFIRM
+        raise RunError(f"{name} has not named a winner.", value=name, cure=cure)
+    return confirmation
 
 
 def beside(asked: Asked, confirmation: Confirmed) -> Asked:

@@ -37,6 +37,14 @@ def confirm(
             help=f"Fresh seeds for each, then for the winner; default {SEEDS}.",
         ),
     ] = None,
+    seeds_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY",
+            show_default=False,
+            help="Take the fresh seeds of this study's confirmation: differences are then paired.",
+        ),
+    ] = None,
     noise: Annotated[
         bool, typer.Option("--noise", help="Only the best: how noisy is one run?")
     ] = False,
@@ -77,6 +85,8 @@ def confirm(
         searched = load(database_of(given), searched_name(given.study_name))
         workers = Workers(jobs or jobs_of(searched), place.storage, place.outputs)
         request = request_of(searched, top, seeds, noise, seed_key)
+        if seeds_of is not None:
+            request = with_seeds_of(seeds_of, request, searched, given_number=seeds)
         name = confirmation.run(database_of(searched), request, workers)
         if not noise:
             print_next(load(database_of(searched), name), place)
@@ -105,6 +115,29 @@ def request_of(
         return Request(searched.study_name, top or TOP, seeds or SEEDS, noise, key)
     size, number = top or plan.top, seeds or len(plan.seeds)
     return Request(searched.study_name, size, number, noise, seed_key or plan.seed_key)
+
+
+def with_seeds_of(
+    other: str, request: Request, searched: optuna.Study, given_number: int | None
+) -> Request:
+    """Return the request with the seeds of another study's confirmation.
+
+    Raises ConfigError where something else was asked for, and StudyError as ``shared_seeds`` does.
+    """
+    from dataclasses import replace
+
+    from sweepmore.confirm.rounds import shared_seeds
+    from sweepmore.errors import ConfigError
+    from sweepmore.runs.names import searched_name
+    from sweepmore.study.loading import load
+
+    study = load(database_of(searched), searched_name(other))
+    shared = shared_seeds(study, searched, request.seed_key)
+    if request.noise or given_number not in (None, len(shared)):
+        asked = "--noise" if request.noise else f"--seeds {given_number}"
+        problem = f"{asked} does not go with --seeds-of {other}, which has {len(shared)} seeds."
+        raise ConfigError(problem, value=other, cure="Omit one of the two.")
+    return replace(request, seeds=len(shared), shared=shared)
 
 
 def key_of(study: optuna.Study) -> str:

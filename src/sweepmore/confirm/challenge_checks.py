@@ -12,7 +12,7 @@ import optuna
 from sweepmore.compose.overrides import read_overrides
 from sweepmore.confirm.campaign import Ground, evaluators_in
 from sweepmore.confirm.seeded import Seeded
-from sweepmore.confirm.snapshot import Snapshot
+from sweepmore.confirm.snapshot import Snapshot, leads_out
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.runs.names import CHALLENGE
 from sweepmore.study.application import Application
@@ -48,6 +48,14 @@ def check_words(request: Request, root: Path) -> None:
         problem = f"The study was started in {root}, and this command in {request.folder}."
         cure = f"Go there first: cd {root}"
         raise ConfigError(problem, value=str(request.folder), cure=cure)
+    for word in words:
+        value = word.rpartition("=")[2]
+        if leads_out(value, request.folder, root):
+            problem = (
+                f"{word} is relative to this folder, and both sides run in copies of the code."
+            )
+            cure = f"Give the absolute path: {(request.folder / value).resolve()}"
+            raise ConfigError(problem, value=word, cure=cure)
     if _is_sweep(words):
         cure = "Give the command of one run, as you would type it, without -m."
         raise ConfigError("A challenge is one configuration, not a sweep.", value=words, cure=cure)

@@ -79,6 +79,7 @@ class Request:
     seeds: int  # how many seeds each gets that the search has not used
     noise: bool  # train the best one alone, to measure the noise
     seed_key: str  # the application's setting that holds the seed
+    shared: tuple[int, ...] = ()  # the seeds, where they are those of another confirmation
 
 
 def run(database: optuna.storages.BaseStorage, request: Request, workers: Workers) -> str:
@@ -108,7 +109,7 @@ def run(database: optuna.storages.BaseStorage, request: Request, workers: Worker
         print(fitted(f"since    {news}: another round, with the same seeds"), flush=True)
     # Train every round with the same fresh seeds, so that differences between configurations are
     # paired. Then train the winner with final seeds: those that chose it flatter it.
-    plans = rounds(searched, request.top, seeds, seed_key)
+    plans = rounds(searched, request.top, seeds, seed_key, request.shared)
     chosen = [attempt for plan in plans for attempt in plan.chosen(searched)]
     trained = [
         candidate

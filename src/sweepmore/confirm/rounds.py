@@ -74,17 +74,20 @@ def _begun(searched: optuna.Study) -> Iterator[Plan]:
         yield plan
 
 
-def rounds(searched: optuna.Study, top: int, seeds: int, seed_key: str) -> list[Plan]:
+def rounds(
+    searched: optuna.Study, top: int, seeds: int, seed_key: str, shared: tuple[int, ...] = ()
+) -> list[Plan]:
     """Return the plans of all rounds, with a new round for what the earlier ones lack.
 
     The new round holds those of the best ``top`` configurations that no round has, with the seeds
-    of the first round, so that all rounds can be compared in one table. Raises StudyError when the
-    confirmation has begun with another number of seeds or another ``seed_key``.
+    of the first round, so that all rounds can be compared in one table. The first round has the
+    ``shared`` seeds, if there are any. Raises StudyError when the confirmation has begun with
+    other seeds, another number of them or another ``seed_key``.
     """
     # What has begun stays as it is.
     plans = begun_rounds(searched)
     if plans:
-        refuse_other_seeds(searched.study_name + CONFIRM, plans[0], seeds, seed_key)
+        refuse_other_seeds(searched.study_name + CONFIRM, plans[0], seeds, seed_key, shared)
     # Configurations count as equal by their values, because a search may try the same ones twice.
     planned = {key_of(attempt.params) for plan in plans for attempt in plan.chosen(searched)}
     best = distinct_best(view(searched), top, seed_key)
@@ -92,7 +95,7 @@ def rounds(searched: optuna.Study, top: int, seeds: int, seed_key: str) -> list[
     if not new:
         return plans
     # Write the plan before anything is trained, so that an interrupted round continues by it.
-    fresh = plans[0].seeds if plans else unused_seeds(searched, seeds, seed_key)
+    fresh = plans[0].seeds if plans else shared or unused_seeds(searched, seeds, seed_key)
     plan = Plan(top, tuple(attempt.root for attempt in new), fresh, seed_key)
     plan.write(searched, round_suffix(len(plans) + 1))
     return [*plans, plan]
@@ -130,12 +133,34 @@ def noise_plan(searched: optuna.Study, seeds: int, seed_key: str) -> Plan:
     return plan
 
 
-def refuse_other_seeds(name: str, plan: Plan, seeds: int, seed_key: str) -> None:
+def shared_seeds(other: optuna.Study, searched: optuna.Study, seed_key: str) -> tuple[int, ...]:
+    """Return the fresh seeds of another search's confirmation: both are then compared seed by seed.
+
+    Raises StudyError when that confirmation has not begun, or when ``searched`` ran with one of its
+    seeds.
+    """
+    plan = begun(other, CONFIRM)
+    if plan is None:
+        cure = f"Confirm {other.study_name} first: its seeds are then taken."
+        problem = f"{other.study_name} has no confirmation."
+        raise StudyError(problem, value=other.study_name, cure=cure)
+    used = sorted({*plan.seeds} & {*searched_seeds(searched, seed_key)})
+    if used:
+        problem = f"{searched.study_name} ran with seed {used[0]} of {other.study_name}{CONFIRM}."
+        cure = "Omit --seeds-of: a seed that chose a configuration flatters it."
+        raise StudyError(problem, value=used, cure=cure)
+    return plan.seeds
+
+
+def refuse_other_seeds(
+    name: str, plan: Plan, seeds: int, seed_key: str, shared: tuple[int, ...] = ()
+) -> None:
     """Raise StudyError when a part has begun with other seeds than are asked for now.
 
     Choosing the number of seeds after seeing values would make the intervals too narrow.
     """
-    if (len(plan.seeds), plan.seed_key) != (seeds, seed_key):
+    other = bool(shared) and plan.seeds != shared
+    if other or (len(plan.seeds), plan.seed_key) != (seeds, seed_key):
         problem = f"{name} has begun with seeds={len(plan.seeds)} seed_key={plan.seed_key}."
         cure = "Continue with these: choosing again after a look is what it guards against."
         raise StudyError(problem, value=name, cure=cure)

@@ -123,6 +123,7 @@ class Snapshot:
         """The environment of a command that runs in the copy.
 
         Packages that are installed from the original, in editable mode, are imported from the copy.
+        A relative path that leads out of the original is made absolute.
         """
         mapped = [str(self.place(path)) for path in import_folders(self.root)]
         given = os.environ.get("PYTHONPATH", "")
@@ -130,7 +131,12 @@ class Snapshot:
         # Git notes in its index how it found the files: those of the copy are not for the original.
         index = self.folder.parent / INDEX
         own = {"GIT_INDEX_FILE": str(index)} if index.exists() else {}
-        return {**os.environ, "PYTHONPATH": path, **own}
+        outside = {
+            name: f"{Path(value).resolve()}"
+            for name, value in os.environ.items()
+            if leads_out(value, Path.cwd(), self.root)
+        }
+        return {**os.environ, **outside, "PYTHONPATH": path, **own}
 
     def files(self) -> list[str]:
         """The names of the copied files, without those that are linked or were made since."""
@@ -142,6 +148,12 @@ def root_of(folder: Path) -> Path:
     """The root of the application that is started in ``folder``: its Git checkout, else it."""
     checkout = git(folder, "rev-parse", "--show-toplevel")
     return folder if checkout is None else Path(checkout.strip()).resolve()
+
+
+def leads_out(value: str, folder: Path, root: Path) -> bool:
+    """Whether a text is a relative path that leads from ``folder`` out of ``root`` to something."""
+    path = folder / value
+    return value.startswith("..") and os.path.exists(path) and not _is_in(path, root)
 
 
 def sources(root: Path, skip: Path | None = None) -> Iterator[Path]:

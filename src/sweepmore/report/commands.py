@@ -8,7 +8,7 @@ from pathlib import Path
 from sweepmore.compose.question import digest
 from sweepmore.report.additions import Additions, is_spent
 from sweepmore.report.study import Study
-from sweepmore.runs.names import CHALLENGE, searched_name
+from sweepmore.runs.names import searched_name
 from sweepmore.study.campaigns import champions_of
 from sweepmore.study.edges import at_edge, searched
 from sweepmore.study.seeds import seed_key
@@ -32,10 +32,11 @@ def commands_of(study: Study, additions: Additions) -> list[tuple[str, str]]:
     commands = list[tuple[str, str]]()
     root = additions.scripts or (None if application.root is None else Path(application.root))
     words = {"study": shlex.quote(study.seen.name), "where": place.settings(root)}
-    if champion := champions_of(study.challenges)[-1]:
-        kept = f"{study.seen.name}{CHALLENGE}{champion}"
-        what = f"The number to report of challenge {champion}, over fresh seeds:"
-        commands.append((what, place.verb("confirm", kept)))
+    if study.kept is not None:
+        verb = "report" if study.kept_confirmed else "confirm"
+        what = f"The number to report of challenge {champions_of(study.challenges)[-1]}"
+        how = "its own page has it" if study.kept_confirmed else "over fresh seeds"
+        commands.append((f"{what}, {how}:", place.verb(verb, study.kept)))
     elif study.since is not None:
         what = "What was found since, into the same confirmation:"
         commands.append((what, study.since[1]))

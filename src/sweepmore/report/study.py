@@ -12,17 +12,18 @@ import optuna
 
 from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
 from sweepmore.report.additions import Additions
-from sweepmore.runs.names import searched_name
+from sweepmore.runs.names import CHALLENGE, searched_name
 from sweepmore.runs.places import Place
 from sweepmore.statistics.effects import Effect, effects
 from sweepmore.statistics.importance import shares
 from sweepmore.statistics.intervals import Noise
+from sweepmore.storage.optuna_internals import storage_of
 from sweepmore.study.application import Application
 from sweepmore.study.attempts import Attempt, run_of, runs_each
 from sweepmore.study.attributes import StudyAttributes, Winner
-from sweepmore.study.campaigns import Campaign, Challenge, challenges_of
+from sweepmore.study.campaigns import Campaign, Challenge, challenges_of, champions_of
 from sweepmore.study.noise import known_noise
-from sweepmore.study.parts import application_of, confirmation_of
+from sweepmore.study.parts import application_of, confirmation_of, is_confirmed
 from sweepmore.study.records import unnamed
 from sweepmore.study.verdict import Found
 from sweepmore.study.view import StudyView, best_of, view
@@ -37,7 +38,9 @@ class Study:
     numbered as in the study. ``tested`` says whether it, or an earlier winner, has had a look at
     the test split. ``since`` says what the search found after the winner was named, and the command
     that confirms it. ``reports`` holds each trial's reported values by its number and step.
-    ``campaign`` is what the ``challenges`` against its winner have declared, None before the first.
+    ``campaign`` is what the ``challenges`` against its winner have declared, None before the first;
+    ``kept`` names the study of the present champion's runs, ``kept_confirmed`` says whether fresh
+    seeds have confirmed it.
     """
 
     place: Place
@@ -54,6 +57,8 @@ class Study:
     effects: Mapping[str, Effect] = field(default_factory=dict)
     campaign: Campaign | None = None
     challenges: Sequence[Challenge] = ()
+    kept: str | None = None
+    kept_confirmed: bool = False
 
     @property
     def question(self) -> Mapping[str, Any]:
@@ -119,6 +124,9 @@ def read_study(study: optuna.Study, additions: Additions, place: Place) -> Study
     )
     news = told_unconfirmed(unconfirmed(study))
     since = (news, place.verb("confirm", study.study_name)) if news else None
+    challenges = challenges_of(study)
+    champion = champions_of(challenges)[-1]
+    kept = f"{study.study_name}{CHALLENGE}{champion}" if champion else None
     return Study(
         place,
         study_view,
@@ -133,7 +141,9 @@ def read_study(study: optuna.Study, additions: Additions, place: Place) -> Study
         known_noise(study),
         effects(*ranked),
         Campaign.of(study),
-        challenges_of(study),
+        challenges,
+        kept,
+        kept is not None and is_confirmed(kept, storage_of(study)),
     )
 
 

@@ -145,6 +145,11 @@ class Winner:
     top: int | None = None
     rounds: int | None = None
 
+    @property
+    def runs(self) -> tuple[Path, ...]:
+        """The run of each seed over which ``mean`` is, in their order."""
+        return tuple(self.run.parent / str(number) for number in range(self.seeds))
+
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Self:
         """The record from JSON, of this version or an earlier one."""

@@ -25,6 +25,14 @@ def confirmation_of(study: optuna.Study) -> optuna.Study | None:
     return optuna.load_study(study_name=name, storage=storage_of(study))
 
 
+def is_confirmed(name: str, storage: optuna.storages.BaseStorage) -> bool:
+    """Whether a confirmation of the study of this name has named its winner."""
+    if name + CONFIRM not in optuna.get_all_study_names(storage):
+        return False
+    confirmed = optuna.load_study(study_name=name + CONFIRM, storage=storage)
+    return StudyAttributes.of(confirmed).winner is not None
+
+
 def parts_of(study: optuna.Study) -> list[optuna.Study]:
     """All studies of a study's confirmation: the rounds, and the final seeds of each winner."""
     storage, searched = storage_of(study), study.study_name

@@ -95,7 +95,7 @@ class TestWords:
     )
     def test_a_sweep_is_refused(self, typed: str) -> None:
         with pytest.raises(ConfigError) as refused:
-            check_words(Request("s", tuple(typed.split()), Path("/root")), Path("/root"))
+            check_words(Request("s", tuple(typed.split()), Path("/app")), Path("/app"))
         assert "one" in f"{refused.value}"
 
     @pytest.mark.parametrize(
@@ -115,8 +115,22 @@ class TestWords:
 
     def test_another_folder_is_named(self) -> None:
         with pytest.raises(ConfigError, match="/elsewhere") as refused:
-            check_words(Request("s", ("python", "app.py"), Path("/elsewhere")), Path("/root"))
-        assert refused.value.cure == "Go there first: cd /root"
+            check_words(Request("s", ("python", "app.py"), Path("/elsewhere")), Path("/app"))
+        assert refused.value.cure == "Go there first: cd /app"
+
+    @pytest.mark.parametrize("word", ["data.path=../data", "--data=../data", "../data"])
+    def test_a_relative_path_out_of_the_code_is_not_found_in_a_copy(
+        self, tmp_path: Path, word: str
+    ) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "app" / "sub").mkdir(parents=True)
+        root = tmp_path / "app"
+        with pytest.raises(ConfigError) as refused:
+            check_words(Request("s", ("python", "app.py", word), root), root)
+        assert refused.value.cure == f"Give the absolute path: {tmp_path / 'data'}"
+        # from a folder below, the same words stay inside; and what leads nowhere is no path
+        check_words(Request("s", ("python", "app.py", word), root / "sub"), root)
+        check_words(Request("s", ("python", "app.py", "x=..."), root), root)
 
     @pytest.mark.parametrize("word", ["seed=1", "+seed=1", "++seed=1"])
     def test_the_seed_is_not_chosen(self, word: str) -> None:

@@ -372,6 +372,17 @@ class TestImports:
         assert import_folders(root) == [root / "src"]
         assert taken(root).environment()["PYTHONPATH"].split(os.pathsep)[0].endswith("copy/src")
 
+    def test_a_relative_path_out_of_the_original_is_made_absolute(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(root)
+        (root.parent / "data").mkdir()
+        for name, value in (("OUT", "../data"), ("IN", "."), ("NOWHERE", "../nothing")):
+            monkeypatch.setenv(name, value)
+        given = taken(root).environment()
+        assert given["OUT"] == str((root.parent / "data").resolve())
+        assert (given["IN"], given["NOWHERE"]) == (".", "../nothing")
+
     def test_neither_environments_nor_other_folders_are_mapped(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -589,6 +589,29 @@ class TestConfirm:
         told = refused(app, "s", "--top=2", "--seeds=3")
         assert "s.confirm has begun with seeds=2 seed_key=seed" in told
 
+    def test_two_studies_are_paired_by_the_seeds_of_one(self, app: App) -> None:
+        for name, x in (("a", 1), ("b", 2)):
+            app.ok("does=noisy", f"x={x}", f":study_name={name}")
+        told = refused(app, "b", "--top=1", "--seeds-of=a")
+        assert "a has no confirmation" in told
+        confirmed(app, "a", "--top=1", "--seeds=3")
+        for words in (("--seeds=4",), ("--noise",)):
+            assert f"{' '.join(words).replace('=', ' ')} does not go with --seeds-of a" in refused(
+                app, "b", "--top=1", "--seeds-of=a", *words
+            )
+        out = confirmed(app, "b", "--top=1", "--seeds-of=a")
+        assert "b.confirm: 1 configuration × 3 fresh seeds" in out
+        seeds = [row["seed"] for row in app.seen()[2:]]
+        assert seeds[:3] == seeds[3:]
+        assert winner_of(app, "b")["mean"] - winner_of(app, "a")["mean"] == pytest.approx(1.0)
+        # the same again is read; seeds that are taken, or were begun with, are not exchanged
+        assert confirmed(app, "b", "--seeds-of=a").endswith(out[out.index("\nconfirmed:") :])
+        app.ok("does=noisy", "x=3", f"seed={seeds[1]}", ":study_name=c")
+        assert f"c ran with seed {seeds[1]} of a.confirm" in refused(app, "c", "--seeds-of=a")
+        app.ok("does=noisy", "x=4", ":study_name=d")
+        confirmed(app, "d", "--top=1", "--seeds=3")
+        assert "d.confirm has begun with seeds=3" in refused(app, "d", "--seeds-of=a")
+
     def test_another_round(self, app: App) -> None:
         """Of what the search finds later, and of a larger top: into the same confirmation."""
         words = ("does=noisy", "x=interval(0,4)", ":study_name=s",

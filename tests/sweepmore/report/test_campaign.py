@@ -427,3 +427,17 @@ def test_anybody_can_read_a_campaign_in_a_browser(
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
     assert found.violations_count == 0, found.generate_report()
     page.close()
+
+
+def test_the_next_step_is_to_confirm_the_champion_and_then_its_page() -> None:
+    study = study_with([FIRST])
+    named = f"{study.study_name}.challenge-2"
+    kept = optuna.create_study(study_name=named, storage=study._storage)
+    kept.add_trial(study.trials[0])
+    for verb, how in (("confirm", "over fresh seeds"), ("report", "its own page has it")):
+        page, _ = page_of(study)
+        label, command = page.commands[0]
+        assert label == f"The number to report of challenge 2, {how}:"
+        assert command.split()[:3] == ["sweepmore", verb, named]
+        if verb == "confirm":
+            name_winner(kept, 0, 2.1, 0.02)

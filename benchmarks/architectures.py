@@ -1,0 +1,83 @@
+"""Which architecture is best when each is tuned equally? ``python -m benchmarks.architectures``.
+
+Each of the eight searches of sweeps/architectures gets the same seconds, one thread, two at a time.
+Then the best of each is trained with the same five fresh seeds. The small nets come first. All of
+it takes about two hours on two quiet cores; what is done is not done again, so the same command
+continues. Writes RESULTS.md, trials.csv, seeds.csv and two figures into sweeps/architectures. Names
+such as gru-12k run these alone, and overrides hold for all: ``gru-12k data=given_names
+optim.steps=10 --seconds 3``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.architecture_results import Answer, write
+from benchmarks.common import ROOT
+from benchmarks.equal_seconds import Search, share_out
+
+ARCHITECTURES = ("mlp", "wavenet", "gru", "transformer")
+SIZES = ("12k", "300k")
+# A quarter of an hour gives each search at least eight trials (sweeps/architectures/*.yaml).
+SECONDS = 900.0
+SEEDS, AT_A_TIME = 5, 2
+NAMES = tuple(f"{which}-{size}" for size in SIZES for which in ARCHITECTURES)
+
+
+def searches(names: Iterable[str], words: Sequence[str], outputs: Path) -> dict[str, Search]:
+    """Return each search with what all have in common, by its name."""
+    common = ("wandb.mode=disabled", *words)
+    return {
+        name: Search(f"architectures-{name}", (f"sweeps=architectures/{name}", *common), outputs)
+        for name in names
+    }
+
+
+def run(chosen: Sequence[Search], every: Sequence[Search], seconds: float) -> None:
+    """Search and confirm what is ``chosen``. One confirmation has the seeds of all, those of
+    ``every`` search included, so that differences are paired."""
+    share_out(chosen, seconds, AT_A_TIME)
+    first = next((search for search in every if search.confirmed()), chosen[0])
+    if first in chosen:
+        first.confirm("--top", "1", "--seeds", str(SEEDS))
+    others = [search for search in chosen if search != first]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        seeds = ("--top", "1", "--seeds-of", first.name)
+        list(pool.map(lambda search: search.confirm(*seeds), others))
+
+
+def answers(chosen: dict[str, Search]) -> list[Answer]:
+    """Return what the searches found that are confirmed."""
+    found = []
+    for name, search in chosen.items():
+        study, confirmed = search.study(), search.confirmed()
+        if study is not None and confirmed is not None:
+            architecture, size = name.split("-")
+            found.append(Answer(architecture, size, study.trials, confirmed))
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.architectures", allow_abbrev=False)
+    parser.add_argument("words", nargs="*", help="names of searches, and overrides of settings")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of trials, each search")
+    parser.add_argument("--outputs", type=Path, default=ROOT / "outputs")
+    parser.add_argument("--into", type=Path, default=ROOT / "sweeps" / "architectures")
+    given = parser.parse_args(words)
+    names = [word for word in given.words if "=" not in word]
+    if unknown := sorted({*names} - {*NAMES}):
+        parser.error(f"{unknown[0]} is not a search: {', '.join(NAMES)}")
+    overrides = [word for word in given.words if "=" in word]
+    every = searches(NAMES, overrides, given.outputs.resolve())
+    for size in SIZES:  # one after the other: what is done can be kept
+        chosen = [every[name] for name in names or NAMES if name.endswith(f"-{size}")]
+        if chosen:
+            run(chosen, [*every.values()], given.seconds)
+            write(answers(every), given.into, given.seconds)
+
+
+if __name__ == "__main__":
+    main()
