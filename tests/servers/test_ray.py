@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweepmore.process.identity import this_process
 from tests.support import sweep_apps
 from tests.support.ray_nodes import ALONE, Nodes, missing, started
-from tests.support.sweep_apps import App, slots_of
+from tests.support.sweep_apps import App, runs, slots_of
 
 # seconds that no test needs on a machine that does nothing else: 30 is the longest
 PATIENCE = 240.0
@@ -199,7 +199,7 @@ def test_a_cluster_of_its_own(tmp_path: Path) -> None:
         assert process.returncode == 0, out + err
     each_once(app, 8)
     assert len(app.pids()) == 2
-    until(lambda: not any(map(psutil.pid_exists, app.pids())))
+    until(lambda: not any(map(runs, app.pids())))
 
 
 REFUSED = {

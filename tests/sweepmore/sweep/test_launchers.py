@@ -17,7 +17,7 @@ from sweepmore.process.machine import cores
 from sweepmore.sweep import launchers
 from sweepmore.sweep.preview import shown_launcher
 from tests.support.helpers import ROOT
-from tests.support.sweep_apps import PATIENCE, App, slots_of, until
+from tests.support.sweep_apps import PATIENCE, App, runs, slots_of, until
 
 SUBMITIT = ("hydra/launcher=submitit_local", ":n_jobs=2", ":study_name=s")
 
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_joblibs_workers(
     record_property("seconds from Ctrl-C to the end", round(seconds, 1))
     assert reasons(app).count("handed_back") == 2
     assert "2 of them begun; to continue" in out
-    assert not any(map(psutil.pid_exists, workers))
+    assert not any(map(runs, workers))
     assert seconds < 15  # 2 here; a worker asks every second, and two cores are shared with others
 
 
@@ -132,7 +132,7 @@ def test_a_second_ctrl_c_interrupts_joblibs_workers(app: App) -> None:
     assert process.returncode == 130, out + err
     assert app.lines("heard") == [False, False, True, True]
     assert reasons(app).count("handed_back") == 2
-    assert not any(map(psutil.pid_exists, app.pids()))
+    assert not any(map(runs, app.pids()))
 
 
 def test_joblibs_workers_all_die_with_the_first(app: App) -> None:
