@@ -30,7 +30,7 @@ until = partial(sweep_apps.until, seconds=PATIENCE)
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 RAY = "hydra.launcher.ray."
-LAUNCHER = "hydra/launcher=ray"
+LAUNCHER, LOCAL = "hydra/launcher=ray", f"{RAY}init.address=local"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -189,9 +189,12 @@ def test_a_node_that_is_stopped_hands_back(app: OnRay, nodes: Nodes, two: tuple[
 
 
 def test_a_cluster_of_its_own(tmp_path: Path) -> None:
-    """Without an address: two workers on this machine, of one cluster that ends with the sweep."""
+    """Two workers on this machine, of one cluster that ends with the sweep.
+
+    Without an address Ray would find the other cluster, whose processes it sees.
+    """
     app = App.copied(tmp_path, inside=ALONE)
-    words = (LAUNCHER, f"+{RAY}init.num_cpus=2", f"+{RAY}init.include_dashboard=false")
+    words = (LAUNCHER, LOCAL, f"+{RAY}init.num_cpus=2", f"+{RAY}init.include_dashboard=false")
     with app.started(*words, "x=range(0,8)", "does=gated", ":n_jobs=2", ":study_name=s") as process:
         until(lambda: len(app.running()) == 2)
         app.open_gate()
@@ -203,17 +206,19 @@ def test_a_cluster_of_its_own(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    f"{RAY}init.address=127.0.0.1:1": "Ray cannot be used with",
-    f"{RAY}init.address=ray://127.0.0.1:10001": "Run the command on a machine of the cluster",
-    f"+{RAY}remote.num_gpus=3": "asks for: CPU 1, GPU 3",
-    ":placement={cpu: 1}": "such as hydra.launcher.ray.remote.num_gpus and num_cpus",
+    (f"{RAY}init.address=127.0.0.1:1",): "Ray cannot be used with",
+    (f"{RAY}init.address=ray://127.0.0.1:10001",): "Run the command on a machine of the cluster",
+    (LOCAL, f"+{RAY}remote.num_gpus=3"): "asks for: CPU 1, GPU 3",
+    (":placement={cpu: 1}",): "such as hydra.launcher.ray.remote.num_gpus and num_cpus",
 }
 
 
-@pytest.mark.parametrize("word", REFUSED)
-def test_what_cannot_work_is_refused_before_a_study_begins(tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("words", REFUSED, ids="_".join)
+def test_what_cannot_work_is_refused_before_a_study_begins(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
     app = App.copied(tmp_path, inside=ALONE)
-    assert REFUSED[word] in app.refused(LAUNCHER, "x=range(0,8)", ":n_jobs=2", word)
+    assert REFUSED[words] in app.refused(LAUNCHER, "x=range(0,8)", ":n_jobs=2", *words)
     assert not app.database.exists()
 
 

@@ -91,7 +91,7 @@ def connect(launcher: DictConfig) -> None:
         raise ConfigError(
             f"Ray cannot be used with hydra.launcher.ray.init={init}: {first_line(error)}",
             value=init,
-            cure="Start a cluster with ray start --head, or leave address out to have one started "
+            cure="Start a cluster with ray start --head, or give address=local to have one started "
             "on this machine.",
         ) from error
     _check_room(_plain(launcher.ray.remote), init.get("address"))
@@ -112,7 +112,7 @@ def _check_room(remote: Mapping[str, Any], address: str | None) -> None:
         return
     words = ", ".join(f"{key} {value:g}" for key, value in takes.items() if value)
     problem = f"No node of the Ray cluster has what hydra.launcher.ray.remote asks for: {words}"
-    if address is not None:
+    if address not in (None, "local"):
         print(f"warning: {problem}; the workers wait until one joins", file=sys.stderr)
         return
     raise ConfigError(
