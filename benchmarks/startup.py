@@ -1,4 +1,5 @@
-"""What the framework adds to starts: the plugin to any Hydra application's, the import to Python's.
+"""What the framework adds to starts: the plugin to any Hydra application's, the import to Python's;
+and how long the commands of a checkout take to their first step and to their help.
 
 ``python -m benchmarks.startup``
 """
@@ -33,12 +34,30 @@ def main(cfg):
 
 main()
 """
+# Ends train.py where it asks for a signal, which is after each step.
+TO_THE_FIRST_STEP = """import contextlib, os, runpy, sys
+from sweepmore.process import signals
+
+@contextlib.contextmanager
+def until_it_asks():
+    yield lambda: os._exit(0)
+
+signals.stop_signals = until_it_asks
+sys.path.insert(0, {root!r})
+sys.argv = ["train.py", "hydra.run.dir=" + {folder!r}]
+runpy.run_path({root!r} + "/train.py", run_name="__main__")
+sys.exit("no step was taken")
+"""
+ROUNDS = 9
+# Milliseconds that each may take: targets.
+FIRST_STEP, HELP = 2_500, 800
+HELPS = ("train.py", "find_lr.py", "sample.py", "evaluate_test.py", "-m sweepmore")
 # Without them, Python keeps what it compiled, as it does on a user's machine.
 LEFT_OUT = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 
-def milliseconds(words: list[str], folder: Path) -> float:
-    environment = {key: value for key, value in os.environ.items() if key not in LEFT_OUT}
+def milliseconds(words: list[str], folder: Path, **more: str) -> float:
+    environment = {key: value for key, value in os.environ.items() if key not in LEFT_OUT} | more
     began = time.perf_counter()
     subprocess.run(words, cwd=folder, env=environment, capture_output=True, check=True)
     return (time.perf_counter() - began) * 1e3
@@ -53,6 +72,28 @@ def added(ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float
     with_us, without = measure(ours, theirs, PAIRS)
     differences = [mine - other for mine, other in zip(with_us, without, strict=True)]
     return median(differences), min(with_us) - min(without)
+
+
+def starts() -> str:
+    """Markdown: how long each command takes, beside what it may take. They run in turn."""
+    times: dict[tuple[str, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        for turn in range(ROUNDS):
+            folder = f"{place}/{turn}"
+            first = ["-c", TO_THE_FIRST_STEP.format(root=str(ROOT), folder=folder)]
+            commands = {("train.py, to its first step", FIRST_STEP): first}
+            commands |= {
+                (f"{words[-1]} --help", HELP): [*words, "--help"] for words in map(str.split, HELPS)
+            }
+            for about, words in commands.items():
+                took = milliseconds([sys.executable, *words], ROOT, PYTHONPATH=str(ROOT / "src"))
+                times.setdefault(about, []).append(took)
+    lines = ["| from the command | median | fastest | wanted |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {median(took):,.0f} ms | {min(took):,.0f} ms | ≤ {most:,} ms |"
+        for (name, most), took in times.items()
+    ]
+    return "\n".join(lines) + f"\n\nWhole processes in turn, {ROUNDS} each, their files cached."
 
 
 def table() -> str:
@@ -85,7 +126,7 @@ def table() -> str:
     ]
     return "\n".join(lines) + (
         f"\n\nWhole processes in turn, {PAIRS} pairs. That application alone, which does nothing, "
-        f"takes {whole:,.0f} ms."
+        f"takes {whole:,.0f} ms.\n\n{starts()}"
     )
 
 

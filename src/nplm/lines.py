@@ -22,7 +22,7 @@ from sweepmore.wording import plural
 
 SHIPPED = ("given_names", "austen")
 MAX_LINE = 10_000  # characters; a longer line is a file without line ends, not an item
-MAX_BYTES = 256 * 2**20  # of a file; loading takes up to 24 GB then (docs/faults.md, Memory)
+MAX_BYTES = 256 * 2**20  # of a file; loading takes up to 20 GB then (docs/faults.md, Memory)
 
 NAMES_URL = "https://raw.githubusercontent.com/karpathy/makemore/master/names.txt"
 NAMES_SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"

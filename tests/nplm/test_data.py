@@ -6,6 +6,7 @@ import dataclasses
 import random
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,28 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nplm.config import Data
-from nplm.data import Splits, _Kept, encode, load_splits, size_in_bytes
+from nplm.data import Splits, _Kept, count, encode, load_splits, size_in_bytes
 from nplm.lines import fingerprint, read_lines, split_lines
 from nplm.vocabulary import Vocabulary, vocabulary_of
 from sweepmore.errors import DataError
+from tests.support.helpers import ROOT
 
 HERE = Path("a file")
 # What loading takes at most, as docs/faults.md says: in all, for each line, for each byte of the
 # file at block size 3, and for each byte and further token of context.
-BYTES_IN_ALL, BYTES_A_LINE, BYTES_A_BYTE, BYTES_A_TOKEN = 250e6, 100, 75, 9
+BYTES_IN_ALL, BYTES_A_LINE, BYTES_A_BYTE, BYTES_A_TOKEN = 300e6, 100, 60, 20
+
+
+def of_a_line(width: int, block_size: int) -> int:
+    """The most bytes of memory for a line of ``width`` bytes, its end among them."""
+    return BYTES_A_LINE + width * (BYTES_A_BYTE + BYTES_A_TOKEN * (block_size - 3))
+
+
+def random_lines(folder: Path, lines: int, width: int) -> Data:
+    """Random letters, of which more contexts are distinct than of any language."""
+    letters = np.random.default_rng(0).integers(97, 123, (lines, width), dtype=np.uint8)
+    letters[:, -1] = ord("\n")
+    return written(folder, letters.tobytes())
 
 
 def lecture_loop(lines: list[str], vocabulary: Vocabulary, block_size: int) -> tuple[Any, Any]:
@@ -86,6 +100,29 @@ def test_context_longer_than_all_lines_together() -> None:
     assert_equals_the_loop(["a"], 256)
 
 
+@pytest.mark.parametrize(
+    ("size", "n", "block_size"),
+    [
+        (27, 1, 1),
+        (27, 2000, 1),  # a table for all
+        (27, 2000, 3),  # a table, then sorting
+        (5, 2000, 9),  # tables in between
+        (3, 500, 256),
+        (17_000, 300, 5),  # sorted in between: five factors overflow
+    ],
+)
+def test_distinct_contexts_and_their_counts_are_numpys(size: int, n: int, block_size: int) -> None:
+    generator = np.random.default_rng(0)
+    contexts = generator.integers(0, size, (n, block_size)) * generator.integers(0, 2, (n, 1))
+    targets = generator.integers(0, size, n)
+    counts = count(contexts, targets, size)
+    kinds, rows = np.unique(contexts, axis=0, return_inverse=True)
+    pairs, numbers = np.unique(np.stack([rows, targets], 1), axis=0, return_counts=True)
+    assert np.array_equal(counts.contexts, kinds)
+    assert np.array_equal(np.stack([counts.rows, counts.targets], 1), pairs)
+    assert np.array_equal(counts.numbers, numbers)
+
+
 @pytest.mark.system
 def test_a_million_lines_are_encoded() -> None:
     letters = np.random.default_rng(0).integers(97, 123, (1_000_000, 7), dtype=np.uint8)
@@ -93,6 +130,32 @@ def test_a_million_lines_are_encoded() -> None:
     lines = letters.tobytes().decode().splitlines()
     split = encode(lines, vocabulary_of(lines, HERE), block_size=3)
     assert split.contexts.shape == (7_000_000, 3)
+
+
+@pytest.mark.parametrize(("width", "block_size"), [(16, 3), (100, 4)])
+def test_a_line_takes_no_more_memory_than_documented(
+    width: int, block_size: int, tmp_path: Path
+) -> None:
+    """At two sizes, as Python and numpy count what they allocate: imports are left out. What is in
+    all is mostly theirs; these sizes may take 10 MB of it."""
+    for lines in (160_000 // width, 640_000 // width):
+        data = random_lines(tmp_path, lines, width)
+        tracemalloc.start()
+        try:
+            load_splits(data, block_size)
+            taken = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert taken <= 10e6 + lines * of_a_line(width, block_size)
+
+
+def test_the_document_says_how_much_memory_is_taken() -> None:
+    text = " ".join((ROOT / "docs" / "faults.md").read_text().split())
+    assert (
+        f"at most {BYTES_IN_ALL / 1e9:g} GB, plus {BYTES_A_LINE} bytes per line, plus "
+        f"{BYTES_A_BYTE} bytes per byte of the file at block size 3 and {BYTES_A_TOKEN} more for "
+        "each further token of context"
+    ) in text
 
 
 @pytest.mark.faults
@@ -107,11 +170,8 @@ def test_memory_grows_by_lines_and_bytes_as_documented(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """In a process of its own, whose greatest size the system tells; ``width`` bytes a line, its
-    end among them."""
-    letters = np.random.default_rng(0).integers(97, 123, (lines, width), dtype=np.uint8)
-    letters[:, -1] = ord("\n")
-    data = written(tmp_path, letters.tobytes())
+    """In a process of its own, whose greatest size the system tells."""
+    data = random_lines(tmp_path, lines, width)
     code = (
         "import resource, sys; from nplm.config import Data; from nplm.data import load_splits\n"
         "splits = load_splits(Data(name='text', path=sys.argv[1]), int(sys.argv[2]))\n"
@@ -126,8 +186,7 @@ def test_memory_grows_by_lines_and_bytes_as_documented(
     assert done.returncode == 0, done.stderr
     examples, kibibytes = map(int, done.stdout.split())
     assert examples == lines * width * 8 // 10  # the share of train
-    each_byte = BYTES_A_BYTE + BYTES_A_TOKEN * (block_size - 3)
-    most = BYTES_IN_ALL + lines * (BYTES_A_LINE + width * each_byte)
+    most = BYTES_IN_ALL + lines * of_a_line(width, block_size)
     taken = kibibytes * 1024
     told = f"{taken / 1e9:.2f} GB of memory, of {most / 1e9:.2f}"
     record_property(f"{lines:,} lines of {width} bytes, block size {block_size}", told)

@@ -30,7 +30,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from sweepmore.compose.choices import asked_group, print_choices
 from sweepmore.compose.composing import as_typed, composing, is_about_writing, known_keys
-from sweepmore.compose.hydra_internals import VERSION_BASE, before_folders, flags_parser
+from sweepmore.compose.hydra_internals import (
+    VERSION_BASE,
+    before_folders,
+    flags_parser,
+    groups_listed_quickly,
+)
 from sweepmore.errors import ConfigError, Interrupted, UserError, is_disk_failure, masked, nearest
 from sweepmore.process.invocation import python, start_words
 from sweepmore.typed import build
@@ -77,7 +82,7 @@ def hydra_app(
             with composing():
                 print_choices(group, root, root / config_path, config_name)
             return
-        with composing(), folders_remembered():
+        with composing(), folders_remembered(), groups_listed_quickly():
             main(leave_nothing)()
 
 

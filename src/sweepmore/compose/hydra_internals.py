@@ -23,6 +23,7 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import ChoiceSweep, Override, ValueType
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
@@ -131,6 +132,34 @@ def before_folders(look: Callable[[Path], None]) -> Iterator[None]:
         yield
     finally:
         HydraConfig.set_config = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def groups_listed_quickly() -> Iterator[None]:
+    """Inside the block, Hydra 1.3 lists the options of groups from the sources that it has.
+
+    By itself it copies all sources for each group, 113 times and 0.9 s for one ``--help``
+    (2026-11). 1.4 does so no more.
+    """
+    listed = ConfigLoaderImpl.get_group_options
+
+    def options(
+        self: ConfigLoaderImpl,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        if config_name is None and not overrides:  # neither of which would add a source
+            return self.repository.get_group_options(group_name, results_filter)
+        return listed(self, group_name, results_filter, config_name, overrides)
+
+    if IS_13:
+        ConfigLoaderImpl.get_group_options = options  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.get_group_options = listed  # type: ignore[method-assign]
 
 
 def for_another_process(context: HydraContext) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import optuna
 from omegaconf import OmegaConf
 from sqlalchemy.engine import URL
 
 from sweepmore.compose.composing import composing
 from sweepmore.runs.finding import require_outputs
-from sweepmore.storage.opening import existing_storage, storage_errors
 from sweepmore.storage.urls import not_opened, storage_url
+
+if TYPE_CHECKING:
+    import optuna
 
 
 def typed_url(written: str | None, outputs: Path) -> URL:
@@ -33,6 +35,10 @@ def opened(written: str | None, outputs: Path) -> Iterator[optuna.storages.BaseS
     Where there are no studies yet, an empty database in memory is yielded. Raises StudyError where
     the named file does not exist or the database fails, RunError where the folder does not exist.
     """
+    import optuna  # no --help of a script waits for it
+
+    from sweepmore.storage.opening import existing_storage, storage_errors
+
     url = typed_url(written, outputs)
     file = url.database if written and url.get_backend_name() == "sqlite" else None
     if file and not Path(file).exists():

@@ -5,10 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 
 from sweepmore.compose.choices import asked_group, choice_lines, first_sentence
+from sweepmore.compose.hydra_internals import IS_13, VERSION_BASE, groups_listed_quickly
 from tests.support.helpers import ROOT
 
 
@@ -31,6 +36,22 @@ def test_the_line_is_the_first_sentence_of_the_first_comment(tmp_path: Path) -> 
     (tmp_path / "long.yaml").write_text("x: 1\n")
     assert choice_lines(["long", "a"], [tmp_path]) == ["a     What it is, e.g. this.", "long"]
     assert choice_lines(["a"], [tmp_path], 15) == ["a  What it …"]
+
+
+def test_help_lists_the_same_options_without_copying_all_sources_for_each_group() -> None:
+    kinds = (ObjectType.CONFIG, ObjectType.GROUP)
+    groups = ["", "model", "optim", "hydra", "hydra/sweeper", "hydra/sweeper/sampler", "nothing"]
+    with hydra.initialize_config_dir(str(ROOT / "conf"), **VERSION_BASE):
+        loader = GlobalHydra.instance().config_loader()
+
+        def listed() -> list[list[str]]:
+            return [loader.get_group_options(group, kind) for group in groups for kind in kinds]
+
+        slowly = listed()
+        with groups_listed_quickly(), mock.patch("copy.deepcopy", side_effect=AssertionError):
+            quickly = listed() if IS_13 else slowly  # 1.4 copies as long as nothing is composed
+        assert quickly == slowly
+        assert slowly[4] == ["adamw", "sgd"]
 
 
 @pytest.mark.parametrize("words", [["-m", "sweeps=?"], ["experiment=?"], ["model=?"], ["data=?"]])
