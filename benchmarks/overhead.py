@@ -3,7 +3,7 @@
     python -m benchmarks.overhead [trials …]
 
 Total: from the first trial's start to the last one's end, less the training seconds, per trial;
-one worker, in-process, W&B offline, SQLite, the loss figure attached. The split comes from
+one worker, in-process, W&B offline, SQLite. The split comes from
 timers around the functions named below, in the same run.
 """
 
@@ -36,11 +36,10 @@ PARTS = {
         "sweepmore.runs.tracking._open",
         "sweepmore.runs.tracking.Tracker._attempt",
     ],
-    "figures": ["nplm.run_figures.draw_trial"],
     "samples": ["nplm.sampling.sample"],
     "storage": [
         "sweepmore.sweep.claimed_trial.ClaimedTrial.tell",
-        "sweepmore.sweep.claimed_trial.ClaimedTrial.set",
+        "sweepmore.sweep.claimed_trial.ClaimedTrial.keep",
         "sweepmore.sweep.claimed_trial.ClaimedTrial.attach",
         "sweepmore.sweep.worker.must_end",
     ],
@@ -113,7 +112,7 @@ def totals(outputs: Path) -> tuple[float, float]:
 def measured(trials: int) -> dict[str, float]:
     """Seconds a trial outside training, in all (``trial``) and by part."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
         command = [sys.executable, "-m", "benchmarks.overhead", "--run", str(trials), folder]
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False

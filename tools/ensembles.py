@@ -1,7 +1,7 @@
-"""What ensembles buy and cost, from runs of ``train.py ensemble=…``, into sweeps/ensembles/.
+"""What an ensemble buys and costs, from its members' runs, into sweeps/ensembles/RESULTS.md.
 
-Usage: python tools/ensembles.py RUN [RUN …]
-What stands in RESULTS.md above the mark stays; below it, everything is written again.
+Usage: python tools/ensembles.py NAME RUN RUN …
+It writes the section NAME, or writes it again, and NAME.png; all else stays.
 """
 
 from __future__ import annotations
@@ -10,43 +10,48 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nplm.app import members, report
+import torch
+
+from nplm import ensemble
+from nplm.app import members
 from nplm.averaging import ensemble_in
-from nplm.config import Ensemble, from_hydra
+from nplm.config import from_hydra
+from nplm.data import load_splits
 from sweepmore.report.document import markdown
 from sweepmore.report.drawing import draw, save
 from sweepmore.report.results import about_run
-from sweepmore.runs.files import write_atomic
+from sweepmore.runs.files import read_json, write_atomic
 from sweepmore.runs.record import read_config
 
 FOLDER = Path(__file__).resolve().parents[1] / "sweeps" / "ensembles"
-BEGIN = "<!-- by tools/ensembles.py -->"
 
 
-def part(run: Path) -> Iterator[str]:
+def part(name: str, runs: tuple[Path, ...]) -> Iterator[str]:
     """Yield the lines about one ensemble, and draw its figure."""
-    config, splits, trained = report.opened(run)
-    model = ensemble_in(trained.model)
+    config = from_hydra(read_config(runs[0]))
+    model = ensemble_in(ensemble(*runs).model)
     assert model is not None
-    assert isinstance(config.model, Ensemble)
-    member = from_hydra(read_config(run / config.model.members[0].run))
+    splits = load_splits(config.data, model.shape.block_size)
     section = members.section(model, splits)
     (picture,), (table,) = section.pictures, section.tables
-    save(draw(picture.charts), FOLDER / f"{config.ensemble}.png")
-    yield from [f"## {config.ensemble}", "", f"{member.model}; {member.optim.steps:,} steps each."]
-    yield from ["", *(f"- {label}: {text}" for label, text in about_run(run))]
-    yield from [f"- data: {splits.name}, fingerprint {splits.fingerprint}", ""]
-    yield from ["```", f"python train.py ensemble={config.ensemble}", "```", ""]
-    yield from [section.text, "", f"![Loss by members]({config.ensemble}.png)", ""]
+    save(draw(picture.charts), FOLDER / f"{name}.png")
+    seeds = ", ".join(str(read_json(run / "result.json")["seed"]) for run in runs)
+    yield from [f"## {name}", "", f"{config.model}; {config.optim.steps:,} steps each.", ""]
+    yield from [f"- {label}: {text}" for label, text in about_run(runs[0])]
+    yield from [f"- data: {splits.name}, fingerprint {splits.fingerprint}", f"- seeds: {seeds}", ""]
+    yield from [section.text, "", f"![dev loss by the number of members]({name}.png)", ""]
     yield from [markdown(table), ""]
 
 
-def main(*runs: str) -> None:
-    results = FOLDER / "RESULTS.md"
+def main(name: str, *runs: str) -> None:
+    torch.set_num_threads(1)  # as a run has by default
+    results, begin, end = FOLDER / "RESULTS.md", f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
     results.parent.mkdir(exist_ok=True)
-    above = results.read_text(encoding="utf-8").partition(BEGIN)[0] if results.exists() else ""
-    lines = [line for run in runs for line in part(Path(run).resolve())]
-    write_atomic(results, "\n".join([f"{above}{BEGIN}", "", *lines]))
+    text = results.read_text(encoding="utf-8") if results.exists() else ""
+    above, _, rest = text.partition(begin)
+    below = rest.partition(end)[2]
+    lines = "\n".join(part(name, tuple(map(Path, runs))))
+    write_atomic(results, f"{above}{begin}{lines}\n{end}{below}")
     print(results)
 
 

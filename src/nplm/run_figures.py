@@ -64,16 +64,6 @@ def draw_run(
     return paths
 
 
-def draw_trial(folder: Path, title: str) -> Path | None:
-    """Draw a small figure of a trial's loss, in a third of the time of the large one. Returns its
-    path, or None where there is no curve."""
-    path, curves = folder / "figures" / "loss.png", prepare_loss(read_metrics(folder), title)
-    if not curves.steps:
-        return None
-    draw_loss(curves, path, small=True)
-    return path
-
-
 def prepare_loss(rows: Sequence[Mapping[str, Any]], title: str) -> LossCurves:
     """Return the loss curves in the rows of ``metrics.jsonl``."""
     trained = [row for row in rows if row.get("minibatch_loss") is not None]
@@ -122,14 +112,11 @@ def is_vowel(token: str) -> bool:
     return token in {*"aeiouy"}
 
 
-def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
-    """Draw loss curves into ``path``; ``small`` leaves out what takes time."""
-    figure, axes = _figure(small=small)
-    if small:
-        axes.locator_params(nbins=4)  # each tick costs a millisecond
-    if not small:
-        axes.plot(curves.steps, curves.minibatch, color=BLUE, alpha=0.25, linewidth=0.8,
-                  label="train minibatches, mean between reports")  # fmt: skip
+def draw_loss(curves: LossCurves, path: Path) -> None:
+    """Draw loss curves into ``path``."""
+    figure, axes = _figure()
+    axes.plot(curves.steps, curves.minibatch, color=BLUE, alpha=0.25, linewidth=0.8,
+              label="train minibatches, mean between reports")  # fmt: skip
     axes.plot(curves.steps, curves.smoothed, color=BLUE, label="train minibatches, smoothed")
     axes.plot(curves.dev_steps, curves.dev, "o-", color=ORANGE, markersize=3,
               label="dev, whole split")  # fmt: skip
@@ -140,11 +127,10 @@ def draw_loss(curves: LossCurves, path: Path, *, small: bool = False) -> None:
     if len(curves.dev_steps) > 3 and shown:  # the first losses would dwarf the others
         low, high = min([*shown, *curves.minibatch]), sorted(shown)[int(0.94 * (len(shown) - 1))]
         axes.set_ylim(low - 0.01, high + 0.2 * (high - low) + 0.02)
-    if not small:
-        ends = [f"{value:.2f}" for value in (10**tick for tick in axes.get_yticks())]
-        right = axes.secondary_yaxis("right")
-        right.set_yticks(axes.get_yticks(), ends)
-        right.set_ylabel("train and dev loss (nats/token)")
+    ends = [f"{value:.2f}" for value in (10**tick for tick in axes.get_yticks())]
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(axes.get_yticks(), ends)
+    right.set_ylabel("train and dev loss (nats/token)")
     axes.set_xlabel("step")
     axes.set_ylabel("log10 of train and dev loss (nats/token)")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -201,14 +187,10 @@ def _colour(token: str) -> str:
     return ORANGE if is_vowel(token) else BLUE
 
 
-def _figure(square: bool = False, small: bool = False) -> tuple[Any, Any]:
+def _figure(square: bool = False) -> tuple[Any, Any]:
     """Return a figure with its own canvas: pyplot would keep every figure of a sweep in memory."""
     from matplotlib.figure import Figure
 
-    if small:
-        figure = Figure(figsize=(5.8, 3.6), dpi=80)
-        figure.subplots_adjust(left=0.14, right=0.96, top=0.91, bottom=0.14)
-        return figure, figure.add_subplot()
     figure = Figure(figsize=(6.4, 6.0) if square else (7.2, 4.2), dpi=110)
     # fixed margins: fitting them to the text takes half as long again as all the drawing
     figure.subplots_adjust(left=0.11, right=0.97 if square else 0.89, top=0.92, bottom=0.12)

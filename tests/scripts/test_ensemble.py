@@ -165,9 +165,14 @@ def test_the_page_shows_what_each_more_member_buys(
     assert all(float(row[5]) > 0 for row in table.rows)
     tool = script_of(ROOT / "tools" / "ensembles.py")
     monkeypatch.setattr(tool, "FOLDER", tmp_path / "kept")
-    tool.main(str(folder))
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "RESULTS.md").write_text(
+        "above\n<!-- s -->\nold\n<!-- end of s -->\nbelow\n"
+    )
+    tool.main("s", *map(str, place.members))
     written = (tmp_path / "kept" / "RESULTS.md").read_text()
     assert f"| 3 | {alone.y[-1]:.4f} | {both.y[-1]:.4f} |" in written
+    assert (written[:6], written[-6:], "old" in written) == ("above\n", "below\n", False)
     assert (tmp_path / "kept" / "s.png").exists()
 
 

@@ -999,7 +999,7 @@ class TestStory:
     def test_no_test_line_in_any_artifact(self, story: Story) -> None:
         files = [path for path in story.door.place.rglob("*") if path.is_file()]
         names = {path.name for path in files}
-        assert {"studies.db", "loss.png", "winner.json", "metrics.jsonl", "samples.txt"} <= names
+        assert {"studies.db", "winner.json", "metrics.jsonl", "samples.txt"} <= names
         assert any(path.suffix == ".wandb" for path in files)
         assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
         assert not any(CANARY in text for text in (*story.said.values(), story.first))

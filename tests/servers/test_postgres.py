@@ -36,10 +36,12 @@ from sqlalchemy.engine import URL, make_url
 from sweepmore.process.identity import this_process
 from sweepmore.seal.ledger import Ledger
 from sweepmore.storage.opening import open_storage, start
+from sweepmore.storage.optuna_internals import BulkStorage
 from sweepmore.storage.urls import LIBPQ
 from sweepmore.study import slots
 from sweepmore.study.attributes import store, stored
 from sweepmore.study.view import view
+from tests.support.every_trial import assert_read_as_optuna_reads, fill, studies_of_two_objectives
 from tests.support.helpers import run_command, run_script
 from tests.support.postgres import Lossy, Server, free_port
 from tests.support.race_ledger import FINGERPRINT, race_ended
@@ -101,6 +103,18 @@ def has_finished(url: URL, number: int) -> bool:
 def wait_slots(study: optuna.Study, number: int) -> None:
     for slot in range(number):
         study.enqueue_trial({}, user_attrs={"slot": slot})
+
+
+def test_trials_are_read_as_optuna_reads_them(url: URL) -> None:
+    text = url.render_as_string(hide_password=False)
+    ours, optunas = BulkStorage(text), optuna.storages.RDBStorage(text)
+    try:
+        fill(*studies_of_two_objectives(ours))
+        for study_id in (1, 2):
+            assert_read_as_optuna_reads(ours, optunas, study_id)
+    finally:
+        ours.engine.dispose()
+        optunas.engine.dispose()
 
 
 class TestTwoMachines:

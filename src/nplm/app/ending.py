@@ -37,10 +37,10 @@ def metrics_row(progress: Progress, unit: Unit) -> dict[str, Any]:
 def save(run: Run, tracker: Tracker, result: Result) -> list[str]:
     """Write weights, figures, samples and ``result.json``. Returns the samples.
 
-    A trial has a small loss figure only, which the dashboard shows, and sends no media to W&B:
-    with media, its cost beside training would double (benchmarks/overhead.py).
+    A trial draws no figures, and sends no media to W&B: its cost beside training would double
+    (benchmarks/overhead.py). Pages and the dashboard draw them when somebody looks.
     """
-    from nplm import run_figures, sampling
+    from nplm import sampling
     from nplm.weights import save_weights
 
     config, splits, record, trial = run.config, run.splits, run.record, run.trial
@@ -49,21 +49,21 @@ def save(run: Run, tracker: Tracker, result: Result) -> list[str]:
     if result.status != "diverged":
         save_weights(record.folder, result.model, splits, result.dev_loss)
     if result.status == "ok":
-        title = f"{splits.name} · {config.model.name} · {result.steps:,} steps"
         samples = sampling.sample(
             sampling.Trained(result.model, splits.vocabulary), SAMPLES, config.seed
         )
         files.write_atomic(record.folder / "samples.txt", "\n".join(samples) + "\n")
         if trial is None:
-            title += f" · n = {len(splits.train):,} train, {len(splits.dev):,} dev"
+            from nplm import run_figures
+
+            title = (
+                f"{splits.name} · {config.model.name} · {result.steps:,} steps "
+                f"· n = {len(splits.train):,} train, {len(splits.dev):,} dev"
+            )
             figures = run_figures.draw_run(record.folder, result.model, splits.vocabulary, title)
             tracker.images(figures)
             tracker.table("samples", ["sample"], [[line] for line in samples])
             tracker.model(record.folder / WEIGHTS, about_weights(splits, result.dev_loss))
-        else:
-            figure = run_figures.draw_trial(record.folder, title)
-            if figure is not None:
-                trial.attach(figure)
     # the result: for the study, for W&B, and last for the record, which it finishes
     summary = result_json(config, splits, result)
     if trial is not None:

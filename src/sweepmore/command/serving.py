@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 
-from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import run_server
 
+from sweepmore.command.pictures import DrawingStore, Pictures
 from sweepmore.compose.studies import opened, opened_study
 from sweepmore.errors import ConfigError, StudyError
 from sweepmore.runs.places import Place
-from sweepmore.storage.optuna_internals import study_id
+from sweepmore.storage.optuna_internals import IllustratedStorage, study_id
 from sweepmore.storage.patience import optunas
 
 # Only this machine: the dashboard has no authentication.
@@ -35,8 +35,10 @@ def serve(name: str | None, place: Place, port: int) -> None:
     artifacts.mkdir(parents=True, exist_ok=True)
     with opened(place) as database:
         print(f"dashboard http://{HOST}:{port}/dashboard{page} (Ctrl-C ends it)", flush=True)
+        pictures = Pictures(database)
+        shown = IllustratedStorage(optunas(database), pictures.name)
         try:
-            run_server(optunas(database), HOST, port, FileSystemArtifactStore(str(artifacts)))
+            run_server(shown, HOST, port, DrawingStore(artifacts, pictures))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

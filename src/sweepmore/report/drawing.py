@@ -252,6 +252,14 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path)
 
 
+def png(chart: Chart) -> bytes:
+    """Return a chart as it is shown by itself, with its title."""
+    figure, buffer = draw([chart]), io.BytesIO()
+    figure.axes[0].set_title(chart.title, fontsize=10, loc="left", parse_math=False)
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
 def svg(figure: Figure, charts: Sequence[Chart], form: str = "") -> str:
     """Return a figure for a page: it scales, takes the text colour and has a tooltip a point.
 

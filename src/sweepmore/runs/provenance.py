@@ -49,6 +49,13 @@ def code() -> Mapping[str, Any]:
     }
 
 
+@functools.cache
+def remote() -> str:
+    """The URL of that checkout's ``origin``, without a user or password; else empty."""
+    url = git(code_folder(), "config", "--get", "remote.origin.url") or ""
+    return re.sub(r"//[^/@]*@", "//", url.strip())
+
+
 def code_diff(named: Sequence[Any] = ()) -> str:
     """Uncommitted changes of code and settings, without those of any file that ``named`` names.
 

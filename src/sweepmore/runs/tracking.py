@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from sweepmore.errors import first_line
 from sweepmore.runs.names import searched_name
-from sweepmore.runs.provenance import code_diff, code_folder
+from sweepmore.runs.provenance import code, code_diff, code_folder, remote
 from sweepmore.runs.record import Record, Status
 from sweepmore.trial import SweepTrial
 from sweepmore.typed import dotted, setting
@@ -255,8 +255,7 @@ def _fast(job_type: str) -> Any:
     import wandb
 
     return wandb.Settings(
-        # the commit is that of the code, wherever the command is typed
-        git_root=str(code_folder()) if job_type in COMPUTING else None,
+        **(_git() if job_type in COMPUTING else {}),
         console="wrap" if job_type == "train" else "off",
         silent=True,
         init_timeout=30,
@@ -264,6 +263,17 @@ def _fast(job_type: str) -> Any:
         # that list takes a third of init's time; a trial's record has versions anyway
         x_save_requirements=job_type != "trial",
     )
+
+
+def _git() -> dict[str, Any]:
+    """Return what W&B shows of the code's checkout, wherever the command is typed.
+
+    W&B would start Git three times for every run. Whoever sets its variables about Git is obeyed.
+    """
+    settings: dict[str, Any] = {"git_root": str(code_folder())}
+    if any(name.startswith(("WANDB_GIT_", "WANDB_DISABLE_GIT")) for name in os.environ):
+        return settings
+    return {**settings, "git_commit": code()["commit"], "git_remote_url": remote()}
 
 
 def _tags(*groups: Sequence[str] | str) -> list[str]:

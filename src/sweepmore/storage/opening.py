@@ -12,13 +12,12 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL
 
 from sweepmore.errors import StudyError, said
 from sweepmore.process.signals import Stop
 from sweepmore.runs.files import create_private
-from sweepmore.storage.optuna_internals import claim_of, quiet
+from sweepmore.storage.optuna_internals import BulkStorage, CachedStorage, claim_of, quiet
 from sweepmore.storage.patience import (
     DatabaseAway,
     Outage,
@@ -79,7 +78,7 @@ def open_storage(
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, OSError, RuntimeError) as error:
         cure = "Check its URL, the server and its driver. Nothing was changed."
         raise not_opened(url, said(error), cure) from error
-    return patient(optuna.storages.get_storage(opened), patience)
+    return patient(CachedStorage(opened), patience)
 
 
 def existing_storage(
@@ -141,7 +140,7 @@ def storage_errors(url: URL, cure: str | None = None) -> Iterator[None]:
         raise StudyError(problem, value=shown(url), cure=cure or GO_ON) from error
 
 
-def _with_tables(url: URL, options: Mapping[str, Any]) -> RDBStorage:
+def _with_tables(url: URL, options: Mapping[str, Any]) -> BulkStorage:
     """Optuna's storage, whose tables another process may be creating at the same time.
 
     Optuna looks for its tables and then creates them. Of two processes that start on an empty
@@ -150,7 +149,7 @@ def _with_tables(url: URL, options: Mapping[str, Any]) -> RDBStorage:
     text = url.render_as_string(hide_password=False)
     for tries_left in reversed(range(CREATION_TRIES)):
         try:
-            return RDBStorage(text, engine_kwargs=dict(options))
+            return BulkStorage(text, engine_kwargs=dict(options))
         except sqlalchemy.exc.DBAPIError as error:
             message = str(error.orig).lower()  # of SQLite, PostgreSQL or MySQL
             raced = any(word in message for word in ("already exists", "duplicate", "unique"))

@@ -9,7 +9,7 @@ plan or retry the same slot; the trial's number decides afterwards which counts,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -83,18 +83,19 @@ def is_all_taken(snapshot: StudyView, n_trials: int, fixed: FixedParams) -> bool
 
 
 def claim(
-    study: optuna.Study, placed: Mapping[str, Any] | None = None, crew: str | None = None
+    study: optuna.Study, begin: Callable[[int], TrialAttributes] = lambda root: TrialAttributes()
 ) -> Attempt | None:
     """Claim the next waiting trial for this process; None where there is none. Never blocks.
 
-    ``placed`` is what this process has of its machine, and ``crew`` the jobs to which it belongs.
+    ``begin`` says what else to store with a trial, by its root, in the same transaction.
     """
     storage = storage_of(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        if TrialAttributes.read(trial.user_attrs).slot is None:
+        waiting = attempt_of(trial)
+        if waiting is None:
             continue  # another program enqueued it: it is not part of our budget
-        claim = TrialAttributes(owner=this_process(), lease=time.time(), placed=placed, crew=crew)
-        if not start(storage, id_of(trial), claim.written()):
+        mine = TrialAttributes(owner=this_process(), lease=time.time())
+        if not start(storage, id_of(trial), {**begin(waiting.root).written(), **mine.written()}):
             continue
         claimed = attempt_of(storage.get_trial(id_of(trial)))
         assert claimed is not None
@@ -219,17 +220,17 @@ def renew_lease(study: optuna.Study, number: int) -> None:
         storage_of(study).set_trial_user_attr(trial_id(study, number), key, value)
 
 
-def failure_share(study: optuna.Study, since: float) -> tuple[int, int]:
-    """How many slots failed and how many finished, on any host, since ``since`` (Unix time)."""
-    recent = _since(study, since)
+def failure_share(recent: Sequence[Attempt]) -> tuple[int, int]:
+    """How many slots of these attempts failed and how many finished, on any host."""
     failed = sum(a.state is TrialState.FAIL and a.counts for a in recent)
     return failed, sum(attempt.counts for attempt in recent)
 
 
-def without_objective(study: optuna.Study, since: float) -> Attempt | None:
-    """The first attempt since ``since`` (Unix time) that returned no number; None without one."""
-    return next((a for a in _since(study, since) if a.attrs.no_objective), None)
+def without_objective(recent: Sequence[Attempt]) -> Attempt | None:
+    """The first of these attempts that returned no number; None without one."""
+    return next((attempt for attempt in recent if attempt.attrs.no_objective), None)
 
 
-def _since(study: optuna.Study, since: float) -> list[Attempt]:
+def active_since(study: optuna.Study, since: float) -> list[Attempt]:
+    """The attempts that somebody has worked on since then (Unix time)."""
     return [attempt for attempt in view(study).attempts if attempt.last_sign >= since]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from sweepmore.compose.overrides import fixed_values
 from sweepmore.errors import described
 from sweepmore.process.signals import unbroken
 from sweepmore.statistics.directions import sign_of
-from sweepmore.storage.optuna_internals import as_running
+from sweepmore.storage.optuna_internals import RunningTrial, as_running
 from sweepmore.storage.patience import deleted
 from sweepmore.study import slots
 from sweepmore.study.attempts import Attempt
@@ -46,7 +46,7 @@ class ClaimedTrial:
     study: optuna.Study
     uid: str  # the study's
     artifacts: Path  # the folder of what tasks attach
-    trial: optuna.Trial
+    trial: RunningTrial
 
     @classmethod
     def of(
@@ -64,15 +64,17 @@ class ClaimedTrial:
 
     def write(self, attributes: TrialAttributes) -> None:
         """Write those attributes that have a value, and leave the others as they are."""
-        for key, value in attributes.written().items():
-            self.set(key, value)
+        self.keep(attributes.written())
 
     def set(self, key: str, value: Any) -> None:
-        """Write one attribute; of a text over ``LONGEST_ATTRIBUTE`` characters, only the end."""
-        if isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE:
-            value = f"… {value[-LONGEST_ATTRIBUTE:]}"  # the end of a traceback says most
+        """Write one attribute."""
+        self.keep({key: value})
+
+    def keep(self, attributes: Mapping[str, Any]) -> None:
+        """Write attributes, all or none; of a text, the last ``LONGEST_ATTRIBUTE`` characters."""
+        kept = {key: _end_of(value) for key, value in attributes.items()}
         with unbroken():
-            self.trial.set_user_attr(key, value)
+            self.trial.set_user_attrs(kept)
 
     def keep_repeats(self, values_of_runs: Sequence[Sequence[float]]) -> None:
         """Write each repeat's value of the first objective, and their standard deviation.
@@ -102,20 +104,20 @@ class ClaimedTrial:
                 artifact_store=store, file_path=str(path), study_or_trial=self.trial
             )
 
-    def complete(self, values: Sequence[float]) -> None:
-        """End the trial with its values, one for each objective.
+    def complete(self, values: Sequence[float], told: Mapping[str, Any]) -> None:
+        """End the trial with its values, one for each objective, and with attributes.
 
         When one of them is not finite, the trial has diverged, and that value becomes infinitely
         bad: Optuna would reject NaN, and the sampler has to learn that the point is no good.
         """
-        if not all(map(math.isfinite, values)):
-            self.write(TrialAttributes(status="diverged"))
+        diverged = not all(map(math.isfinite, values))
+        status = TrialAttributes(status="diverged" if diverged else "ok")
+        self.keep({**told, **status.written()})
+        if diverged:
             values = [
                 value if math.isfinite(value) else sign_of(direction) * math.inf
                 for value, direction in zip(values, directions_of(self.study))
             ]
-        else:
-            self.write(TrialAttributes(status="ok"))
         self.tell(TrialState.COMPLETE, values)
 
     def hand_back(self, reason: Reason = "handed_back") -> None:
@@ -136,6 +138,12 @@ class ClaimedTrial:
     def tell(self, state: TrialState, values: Sequence[float] | None = None) -> None:
         """End the trial in this state; nothing happens when it has ended already."""
         self.study.tell(self.trial, values, state=state, skip_if_finished=True)
+
+
+def _end_of(value: Any) -> Any:
+    """A value that fits into an attribute: the end of a traceback says most."""
+    long = isinstance(value, str) and len(value) > LONGEST_ATTRIBUTE
+    return f"… {value[-LONGEST_ATTRIBUTE:]}" if long else value
 
 
 @dataclass

@@ -179,9 +179,10 @@ def is_done(snapshot: StudyView, asked: Sweep) -> bool:
 
 def must_end(study: optuna.Study, shared: StudyContext) -> bool:
     """Whether further trials would be in vain: too many failed, or one returned no number."""
-    if slots.without_objective(study, shared.since) is not None:
+    recent = slots.active_since(study, shared.since)
+    if slots.without_objective(recent) is not None:
         return True
-    failed, finished = slots.failure_share(study, shared.since)
+    failed, finished = slots.failure_share(recent)
     return too_many_failures(failed, finished, shared.n_trials, shared)
 
 

@@ -95,10 +95,8 @@ class OneTrial:
         Raises only what ends the worker as well: DatabaseAway, StudyGone, the error of a disk or of
         the storage, and UpdateFinishedTrialError when somebody else has ended the trial.
         """
-        # Say where the trial lies and which code runs it, before anything can fail.
         place, claimed = self.place, self.claimed
-        self._move_to(place.shared.folder / f"{claimed.attempt.root:04d}")
-        claimed.write(TrialAttributes(code=place.shared.code))
+        self.folder = place.shared.folder / f"{claimed.attempt.root:04d}"
         try:
             values = self._values()
         # This process is stopping: another worker begins the trial again.
@@ -120,16 +118,15 @@ class OneTrial:
             if self.is_asked_to_stop:
                 self._end_early()
             else:
-                self._keep_sync_command()
-                claimed.complete(values)
+                claimed.complete(values, self._sync_command())
 
     def _end_early(self) -> None:
         """End a trial that stopped early: pruned, unless this worker's own stop was the reason."""
         if self.place.stop.signum is not None and self.is_asked_to_stop:
             self.claimed.hand_back()
         else:
-            self._keep_sync_command()
-            self.claimed.write(TrialAttributes(status="pruned"))
+            status = TrialAttributes(status="pruned")
+            self.claimed.keep({**self._sync_command(), **status.written()})
             self.claimed.tell(TrialState.PRUNED)
 
     def _fail(self, error: BaseException) -> None:
@@ -146,8 +143,7 @@ class OneTrial:
         if shared.is_without_folder:
             claimed.hand_back()
             raise removed([shared.folder]) from error
-        self._keep_sync_command()
-        claimed.write(TrialAttributes(status="error"))
+        claimed.keep({**self._sync_command(), **TrialAttributes(status="error").written()})
         if isinstance(error, NoObjective):
             claimed.write(TrialAttributes(no_objective=True))
         claimed.keep_error(error, self.folder)
@@ -162,10 +158,10 @@ class OneTrial:
             claimed.write(TrialAttributes(reason="out_of_memory", alone=True))
         claimed.tell(TrialState.FAIL)
 
-    def _keep_sync_command(self) -> None:
-        """Write how the trial's runs get to W&B, where the task recorded them offline."""
-        if (command := sync_command(self.folder)) is not None:
-            self.claimed.set(TRIAL_KEY, command)
+    def _sync_command(self) -> dict[str, str]:
+        """Return how the trial's runs get to W&B, where the task recorded them offline."""
+        command = sync_command(self.folder)
+        return {} if command is None else {TRIAL_KEY: command}
 
     def _values(self) -> list[float]:
         """Suggest values, run once for each repeat, and return each objective's mean over runs."""

@@ -165,9 +165,10 @@ class Parent:
             print(f"stopped: {plural(left, 'trial')} to go{stopped_in}; to continue, rerun:")
             print(f"         {command_line(asked.command, here=True)}")
             raise Interrupted(stopped)
-        if (attempt := slots.without_objective(study, self.since)) is not None:
+        recent = slots.active_since(study, self.since)
+        if (attempt := slots.without_objective(recent)) is not None:
             raise no_objective(attempt)
-        failed, finished = slots.failure_share(study, self.since)
+        failed, finished = slots.failure_share(recent)
         if too_many_failures(failed, finished, asked.n_trials, shared):
             raise failures(view(study), failed, finished, asked)
 

@@ -25,7 +25,7 @@ from sweepmore.process.state import working_folder
 from sweepmore.storage.patience import Outage
 from sweepmore.study import crews, slots
 from sweepmore.study.attempts import Attempt
-from sweepmore.study.attributes import StudyAttributes
+from sweepmore.study.attributes import StudyAttributes, TrialAttributes
 from sweepmore.study.view import view
 from sweepmore.sweep.claimed_trial import ClaimedTrial, ObjectiveNames
 from sweepmore.sweep.context import StudyContext, context_of, freeze, load_study, must_end
@@ -151,7 +151,7 @@ class Worker:
                 self.seat.leave(self.stop)
                 return
             # As a rule: take the next trial that waits, and run it to its end.
-            attempt = slots.claim(self.study, self.seat.placed, self.crew)
+            attempt = slots.claim(self.study, self._begun)
             if attempt is not None:
                 self._work_while_mine(attempt, place, watch)
                 worked = looked = time.monotonic()
@@ -175,6 +175,13 @@ class Worker:
         if self.crew is not None and crews.is_asked_to_stop(self.study, self.crew):
             return True
         return must_end(self.study, self.shared)
+
+    def _begun(self, root: int) -> TrialAttributes:
+        """Say which code runs a trial, where it lies and on what, before anything can fail."""
+        folder = self.shared.folder / f"{root:04d}"
+        return TrialAttributes(
+            folder=folder, code=self.shared.code, placed=self.seat.placed, crew=self.crew
+        )
 
     def _work_while_mine(self, attempt: Attempt, place: Workplace, watch: Watch) -> None:
         """Run one trial, unless it turns out to be another worker's by now.

@@ -218,22 +218,26 @@ def test_changed_code_is_kept_and_changed_data_is_not(
     names = ("app.py", "conf.yaml", "lines.txt", "lines.yaml")
     for name in names:
         (tmp_path / name).write_text("before\n")
-    for words in (["init", "-q"], ["add", "."], [*AUTHOR, "commit", "-qm", "begin"]):
+    origin = ["remote", "add", "origin", "https://me:secret@example.org/me/app.git"]
+    for words in (["init", "-q"], ["add", "."], [*AUTHOR, "commit", "-qm", "begin"], origin):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     for name in names:
         (tmp_path / name).write_text(f"changed {name}\n")
     monkeypatch.setenv("SWEEPMORE_ROOT", str(tmp_path))
     provenance.code.cache_clear()
+    provenance.remote.cache_clear()
     config = {"data": {"path": str(tmp_path / "lines.yaml")}}
     record = records.create(tmp_path / "run", config={}, overrides=[], facts={}, packages=[])
     with track(Tracking(), record, About(config)) as tracker:
         assert tracker.run_id
     provenance.code.cache_clear()
+    provenance.remote.cache_clear()
     until(partial(exit_codes, record.folder))
     (patch,) = record.folder.glob("wandb/offline-run-*/files/diff.patch")
     assert set(re.findall(r"\+changed (.*)", patch.read_text())) == {"app.py", "conf.yaml"}
     run, _ = records_of(record.folder, "run")
     assert run.git.commit == read_json(record.folder / "provenance.json")["commit"]
+    assert run.git.remote_url == "https://example.org/me/app.git"
     saved = [
         r.files.files
         for r in wandb_records(record.folder)
