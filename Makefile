@@ -17,7 +17,7 @@ export PYTEST_DEBUG_TEMPROOT := $(shell \
   test "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 2000000 2>/dev/null && echo /dev/shm)
 
 # pytest's -m for every change; make test also leaves out the system tests (pyproject.toml)
-EVERY := not slow and not faults and not postgres and not slurm and not wandb and not gpu
+EVERY := not slow and not faults and not postgres and not slurm and not ray and not wandb and not gpu
 # tests of the sweeper and of what it uses from Hydra, without those of lost files and databases
 SWEEPER_TESTS := $(addprefix tests/,$(addprefix sweepmore/,compose sweep study storage process \
   test_values.py) scripts/test_train_sweeps.py scripts/test_bad_input.py)
@@ -28,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup run test test-all test-system test-hydra14 test-slow test-faults test-postgres \
-  test-slurm test-wandb test-gpu bench bench-full docs lock audit clean ci-packages
+  test-slurm test-ray test-wandb test-gpu bench bench-full docs lock audit clean ci-packages
 
 help:
 	@echo "make run        set up, then train on names for about a minute"
@@ -37,6 +37,7 @@ help:
 	@echo "make test-slow  the tests that train for minutes"
 	@echo "make test-postgres  several machines, with a PostgreSQL server that the tests start"
 	@echo "make test-slurm sweeps on a one-node Slurm that the tests start; needs root, slurm-wlm and munge"
+	@echo "make test-ray   sweeps on a Ray cluster that the tests start; needs root"
 	@echo "make test-gpu   the same losses on a GPU, and workers that share one; skips where there is none"
 	@echo "make test-wandb a round trip on W&B's service; needs WANDB_API_KEY"
 	@echo "make test-faults faults at every point of writing, kills, races, fuzzing"
@@ -97,16 +98,28 @@ test-wandb: setup
 test-gpu: setup
 	@$(BIN)/python -m pytest -rs -m gpu tests/servers/test_gpu.py
 
-# the same environment except Hydra: the second venv finds all other packages in the first
+# a second venv with what its lock file adds, which finds all other packages in the first
+define beside
+@$(PYTHON) -m venv $(@D)
+@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" \
+  % sysconfig.get_path("purelib"))' > \
+  "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --requirement $<
+@touch $@
+endef
+
+# the same environment except Hydra
 HYDRA14 := .venv-hydra14
 $(HYDRA14)/.installed: requirements-hydra14.lock $(STAMP)
-	@$(PYTHON) -m venv $(HYDRA14)
-	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" \
-	  % sysconfig.get_path("purelib"))' > \
-	  "$$($(HYDRA14)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
-	@$(HYDRA14)/bin/python -m pip --disable-pip-version-check install --quiet \
-	  --requirement requirements-hydra14.lock
-	@touch $@
+	$(beside)
+
+# and one with Ray, 350 MB, whose launcher asks for an older cloudpickle than joblib does
+RAY := .venv-ray
+$(RAY)/.installed: requirements-ray.lock $(STAMP)
+	$(beside)
+
+test-ray: setup $(RAY)/.installed
+	@$(RAY)/bin/python -m pytest -m ray tests/servers/test_ray.py
 
 test-hydra14: setup $(HYDRA14)/.installed
 	@$(HYDRA14)/bin/python -m pytest -m '$(EVERY)' -n 2 --dist loadfile \
@@ -154,9 +167,10 @@ clean:
 
 # only CI may change the machine
 ifeq ($(CI),1)
-test test-system test-hydra14 test-slow test-faults test-postgres test-slurm: | ci-packages
+test test-system test-hydra14 test-slow test-faults test-postgres test-slurm test-ray: | ci-packages
 test-postgres: CI_PACKAGES := postgresql
 test-slurm: CI_PACKAGES := slurm-wlm munge
+test-ray: CI_PACKAGES := iproute2
 endif
 ci-packages:
 	@$(if $(CI_PACKAGES),apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CI_PACKAGES),:)

@@ -193,7 +193,7 @@ def test_the_parents_signal_cancels_its_jobs(
     words = ("x=range(0,6)", "does=gated", ":study_name=s")
     with app.started(*words, ":n_jobs=5", env=cluster.env) as process:
         until(lambda: len(app.running()) == 4)
-        assert sorted(job.state for job in cluster.queue()) == ["PD", *4 * ["R"]]
+        until(lambda: sorted(job.state for job in cluster.queue()) == ["PD", *4 * ["R"]])
         process.send_signal(signum)  # unshare and sh have become Python by exec
         said = app.finished(process, 128 + signum)
         until_empty(cluster)

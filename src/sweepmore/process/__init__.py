@@ -11,6 +11,7 @@ __all__ = [
     "machine",
     "memory",
     "placement",
+    "ray_cluster",
     "signals",
     "slurm",
     "state",

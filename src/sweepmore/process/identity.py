@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from sweepmore.process.ray_cluster import this_node
 from sweepmore.process.slurm import this_job
 
 # By how many seconds a clock may be set while a process runs that only its start time, in Unix
@@ -29,12 +30,14 @@ def _boot_id() -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """Host, boot, process id and start, which together are permanently unique; and its Slurm job.
+    """Host, boot, process id and start, which together are permanently unique.
+
+    And its job on Slurm or its node of Ray's cluster.
 
     The start is in clock ticks since boot on Linux, which do not change when a clock is set;
     elsewhere, and in older records, it is Unix time.
     """
-    pid, job = os.getpid(), this_job()
+    pid, job, node = os.getpid(), this_job(), this_node()
     ticks = _ticks(pid)
     return {
         "host": platform.node(),
@@ -42,6 +45,7 @@ def this_process() -> dict[str, Any]:
         "pid": pid,
         **({"started": psutil.Process().create_time()} if ticks is None else {"ticks": ticks}),
         **({} if job is None else {"slurm": job}),
+        **({} if node is None else {"ray": node}),
     }
 
 

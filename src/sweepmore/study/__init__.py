@@ -10,6 +10,7 @@ __all__ = [
     "attributes",
     "campaigns",
     "championship",
+    "crews",
     "edges",
     "loading",
     "noise",

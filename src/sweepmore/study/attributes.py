@@ -45,6 +45,7 @@ class TrialAttributes:
     owner: Mapping[str, Any] | None = None  # the worker, see process.identity
     lease: float | None = None  # when it claimed the trial or last said that it lives, Unix time
     placed: Mapping[str, Any] | None = None  # the worker's share, see process.placement
+    crew: str | None = None  # the launcher's jobs to which its worker belongs, see study.crews
     alone: bool | None = None  # it has its GPU for itself; the attempt before ran out of memory
     folder: Path | None = None
     subdir: str | None = None  # hydra.sweep.subdir, where trials lie in hydra.sweep.dir
@@ -182,6 +183,7 @@ class StudyAttributes:
     sweep_dir: SweepDir | None = None
     application: Application | None = None  # what it said of itself; None: an older version ran it
     leader: Mapping[str, Any] | None = None  # the parent that plans; {}: nobody does
+    stopping: tuple[str, ...] = ()  # the crews that were asked to stop, the latest last
     noise: float | None = None  # one run's standard deviation, by sweepmore confirm --noise
     noise_freedom: int | None = None  # degrees of freedom of that estimate
     winner: Winner | None = None  # of a confirmation
@@ -197,6 +199,7 @@ class StudyAttributes:
             cls,
             stored(study),
             as_text=tuple,
+            stopping=tuple,
             budget=lambda budget: _read(Budget, budget),
             sweep_dir=lambda sweep_dir: _read(SweepDir, sweep_dir),
             application=Application.read,

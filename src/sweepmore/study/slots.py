@@ -17,6 +17,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from sweepmore.process import ray_cluster
 from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.process.slurm import is_gone
 from sweepmore.storage.opening import start
@@ -154,9 +155,9 @@ def reap(
     """Fail the trials whose worker is dead, and enqueue their retries; returns these trials.
 
     A trial is retried ``max_retries`` times at most, and once more where its worker
-    ``lacked_memory``. A worker may have handed its trial back and ended since ``snapshot`` was
-    read. So the trial is read again after its worker was found dead, when only another reaper can
-    change it.
+    ``lacked_memory`` or was stopped. A worker may have handed its trial back and ended since
+    ``snapshot`` was read. So the trial is read again after its worker was found dead, when only
+    another reaper can change it.
     """
     suspects = [attempt for attempt in snapshot.running if _is_dead(attempt)]
     running = {attempt.number for attempt in view(study).running} if suspects else set()
@@ -166,11 +167,20 @@ def reap(
             if not attempt.attrs.alone:
                 retry(study, attempt, alone=True)
             fail(study, attempt.number, "out_of_memory", KILLED)
+        elif was_stopped(attempt):
+            retry(study, attempt)
+            fail(study, attempt.number, "handed_back")
         else:
             if attempt.deaths < max_retries:
                 retry(study, attempt, died=True)
             fail(study, attempt.number, "died")
     return dead
+
+
+def was_stopped(attempt: Attempt) -> bool:
+    """Whether a dead worker was ended from outside in order, with its node of Ray's cluster."""
+    node = (attempt.owner or {}).get("ray")
+    return node is not None and ray_cluster.has_left(node)
 
 
 def _is_dead(attempt: Attempt) -> bool:
@@ -183,12 +193,14 @@ def _is_dead(attempt: Attempt) -> bool:
 def lives(owner: Mapping[str, Any], leased: float) -> bool:
     """Whether a process is alive, as far as this host can tell.
 
-    This host's processes say so, or Slurm for a job on another host; else it is the lease, which
-    was last renewed at ``leased`` (Unix time).
+    This host's processes say so, or Slurm or Ray for one on another host; else it is the lease,
+    which was last renewed at ``leased`` (Unix time).
     """
     if on_this_host(owner):
         return is_alive(owner)
     if "slurm" in owner and is_gone(owner["slurm"]):
+        return False
+    if "ray" in owner and ray_cluster.is_gone(owner["ray"], owner, is_alive):
         return False
     return time.time() - leased < LEASE_SECONDS
 

@@ -116,6 +116,7 @@ class Crew(ABC, Generic[Member]):
                         self.stopping()
                         self.stop([*running.values()])
                     # Now and then: a worker has ended. While stopping, nobody replaces it.
+                    has_counted = False
                     for index, member in list(running.items()):
                         ending = self.ending(member)
                         if ending is None:
@@ -129,11 +130,12 @@ class Crew(ABC, Generic[Member]):
                         if ending is Ending.DONE:
                             continue
                         # Count barren deaths, those with no trial finished since the one before:
-                        # workers that die at once would otherwise be replaced without end.
-                        if ending is Ending.DIED:
+                        # workers that die at once would otherwise be replaced without end. Several
+                        # at the same look are one: joblib's all die with the first.
+                        if ending is Ending.DIED and not has_counted:
                             now = len(snapshot.counted)
                             barren = barren + 1 if now == counted else 1
-                            counted = now
+                            counted, has_counted = now, True
                         if barren >= MOST_BARREN_DEATHS:
                             raise self.all_died(index, member)
                         if not is_done(snapshot, self.asked):

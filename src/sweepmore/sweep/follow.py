@@ -177,6 +177,9 @@ class Follower:
         dead = slots.reap(self.study, snapshot, retries, lacked_memory)
         for attempt in dead:
             process = f"process {(attempt.owner or {}).get('pid')}"
+            if slots.was_stopped(attempt):
+                print(f"trial {attempt.root} was handed back: its node has left", flush=True)
+                continue
             if attempt.number in starved:
                 then = "failed" if attempt.attrs.alone else "it will be retried alone on its GPU"
                 print(f"trial {attempt.root} ran out of memory ({process}): {then}", flush=True)

@@ -7,9 +7,10 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from hydra.types import HydraContext, TaskFunction
@@ -36,14 +37,21 @@ from sweepmore.sweep.context import StudyContext, context_of, freeze, too_many_f
 from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
 from sweepmore.sweep.jobs import Jobs
+from sweepmore.sweep.launcher_jobs import LauncherJobs
+from sweepmore.sweep.launchers import RAY, SLURM, runs_in_parent
 from sweepmore.sweep.note import write_note
 from sweepmore.sweep.placing import placed
-from sweepmore.sweep.preview import preview, shown_shares
+from sweepmore.sweep.preview import preview, shown_launcher, shown_shares
 from sweepmore.sweep.processes import WORKER_VARIABLE, Processes
+from sweepmore.sweep.ray_jobs import RayJobs, connect
 from sweepmore.sweep.results import write_results
+from sweepmore.sweep.slurm_jobs import SlurmJobs
 from sweepmore.sweep.versions import Versions
 from sweepmore.sweep.worker import ParentHere, work
 from sweepmore.wording import plural, shown_path
+
+# The crews of launchers that need one of their own, by the launcher's class.
+JOBS: Mapping[str, type[Jobs[Any]]] = {SLURM: SlurmJobs, RAY: RayJobs}
 
 
 def sweep(
@@ -68,7 +76,10 @@ def sweep(
                 sys.exit(128 + stopped)
             return
         launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
-        Parent(placed(asked, launcher), config, context, task, launcher).run()
+        asked = placed(asked, launcher)
+        if runs_in_parent(config.hydra.launcher):
+            launcher, asked = BASIC_LAUNCHER, replace(asked, n_jobs=1)
+        Parent(asked, config, context, task, launcher).run()
 
 
 @dataclass
@@ -107,6 +118,8 @@ class Parent:
             preview(asked, version.named, version.study, self.workers_shown())
             print("dry run: nothing was started")
             return
+        if self.launcher == RAY:
+            connect(self.config.hydra.launcher)
         # Open or create the study, and freeze its config files: later edits are for later studies.
         stop, outage = Stop(), Outage()
         storage = open_storage(asked.url, asked.engine, stop=stop, outage=outage)
@@ -231,12 +244,14 @@ class Parent:
         count = self.asked.n_jobs
         if self.is_local:
             return shown_shares(self.asked.shares)
+        if runs_in_parent(self.config.hydra.launcher):
+            return "1, this process: hydra.launcher.n_jobs is 1"
         if self.launcher == BASIC_LAUNCHER and count > 1:
             return "1, this process: its command line is that of another program"
         if self.launcher == BASIC_LAUNCHER:
             confirms = ending(self.asked.settings.study_name or "")
             return f"1, this process{'' if confirms else '; more with hydra.sweeper.n_jobs'}"
-        return f"{count} by {self.launcher.rpartition('.')[2]}"
+        return shown_launcher(self.launcher, self.config.hydra.launcher, count)
 
     def launch(
         self, study: optuna.Study, shared: StudyContext, follower: Follower, outage: Outage
@@ -248,7 +263,8 @@ class Parent:
         if self.is_local:
             return Processes(*crew).run()
         if self.launcher != BASIC_LAUNCHER:
-            return Jobs(*crew, self.config, self.context, self.task).run()
+            kind = JOBS.get(self.launcher, LauncherJobs)
+            return kind(*crew, self.config, self.context, self.task).run()
         part = {
             "study": study.study_name,
             "index": 0,

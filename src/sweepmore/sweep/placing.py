@@ -9,6 +9,7 @@ from sweepmore.compose.settings import Sweep
 from sweepmore.errors import ConfigError
 from sweepmore.process.machine import size, this_machine
 from sweepmore.process.placement import Machine, Placement, most_workers, share_of
+from sweepmore.sweep.launchers import own_keys
 from sweepmore.sweep.processes import starts_again
 from sweepmore.wording import plural
 
@@ -46,8 +47,8 @@ def _check_nothing_is_placed(asked: Sweep, launcher: str) -> None:
     raise ConfigError(
         f"hydra.sweeper.{asks} is for processes of this machine, and {name} starts the workers.",
         value=asks,
-        cure="Say with its own keys, such as hydra.launcher.gpus_per_node and cpus_per_task, what "
-        "a worker gets, and give hydra.sweeper.n_jobs a number.",
+        cure=f"Say with its own keys, such as {own_keys(launcher)}, what a worker gets, and give "
+        "hydra.sweeper.n_jobs a number.",
     )
 
 

@@ -14,6 +14,7 @@ from sweepmore.runs.names import ending
 from sweepmore.storage.urls import shown
 from sweepmore.study.attempts import runs_each
 from sweepmore.study.view import StudyView, view
+from sweepmore.sweep.launchers import JOBLIB, RAY, joblibs_workers
 from sweepmore.sweep.noise_words import told_apart_line
 from sweepmore.wording import duration, fitted, plural
 
@@ -91,6 +92,22 @@ def shown_shares(shares: Sequence[Share]) -> str:
     on_gpus = Counter("+".join(share.gpus) for share in shares if share.gpus)
     where = "".join(f", {count} on GPU {gpus}" for gpus, count in on_gpus.items())
     return f"{workers}{where}, {plural(shares[0].threads, 'thread')} each"
+
+
+def shown_launcher(launcher: str, keys: Mapping[str, Any], n_jobs: int) -> str:
+    """Say how many workers a launcher runs, which of two keys decides that, and what each gets."""
+    name = launcher.rpartition(".")[2]
+    if launcher == JOBLIB:
+        at_once = joblibs_workers(keys["n_jobs"])
+        if at_once < n_jobs:
+            which = f"hydra.launcher.n_jobs is less than hydra.sweeper.n_jobs={n_jobs}"
+            return f"{at_once} at a time by {name}: {which}"
+        which = f"hydra.sweeper.n_jobs says; hydra.launcher.n_jobs allows {at_once}"
+        return f"{n_jobs} by {name}, as {which}"
+    if launcher == RAY:
+        takes = {"num_cpus": 1, **keys["ray"]["remote"]}
+        return f"{n_jobs} by {name}, each with {', '.join(f'{k} {v}' for k, v in takes.items())}"
+    return f"{n_jobs} by {name}"
 
 
 def expected_time(asked: Sweep, snapshot: StudyView | None) -> str:

@@ -23,7 +23,7 @@ from sweepmore.process.identity import on_this_host
 from sweepmore.process.signals import Stop, handled
 from sweepmore.process.state import working_folder
 from sweepmore.storage.patience import Outage
-from sweepmore.study import slots
+from sweepmore.study import crews, slots
 from sweepmore.study.attempts import Attempt
 from sweepmore.study.attributes import StudyAttributes, TrialAttributes
 from sweepmore.study.view import view
@@ -66,8 +66,8 @@ def work(
 
     ``part`` is what the parent says about this worker, with the keys "study", "index", "parent",
     "since" and, in a process of its own, "quiet", "seat" and "placed" (see
-    ``processes.WORKER_VARIABLE``). Raises what ends a worker early: StudyError when the study, its
-    folder or the database is gone, and the error of a disk.
+    ``processes.WORKER_VARIABLE``), or "crew" (see ``launcher_jobs``). Raises what ends a worker
+    early: StudyError when the study, its folder or the database is gone, and the error of a disk.
     """
     stop = Stop()
     # Open the study with a sampler of this worker's own: its seed depends on the worker and on the
@@ -89,6 +89,7 @@ def work(
         context,
         parent=part["parent"],
         seat=Seat(shared.folder / "workers", part.get("seat"), part.get("placed")),
+        crew=part.get("crew"),
         own_callbacks=bool(part.get("quiet")),
         gone=here.gone,
         stop=stop,
@@ -107,6 +108,7 @@ class Worker:
     context: HydraContext
     parent: Mapping[str, Any]  # its identity; on the same host, the worker ends with its parent
     seat: Seat  # its part of the machine
+    crew: str | None = None  # the launcher's jobs to which it belongs
     own_callbacks: bool = False  # Hydra's are not in its context yet; the first config names them
     gone: Callable[[], StudyError | None] = lambda: None  # see ParentHere
     stop: Stop = field(default_factory=Stop)  # the signals that this process has received
@@ -117,7 +119,7 @@ class Worker:
         Raises as ``work`` does.
         """
         place = self._workplace()
-        watch = Watch(self.study, self.parent, self.gone)
+        watch = Watch(self.study, self.parent, self.gone, self.crew, self.stop)
         with self._signals(place.runner), watch:
             self.seat.take(self.stop)
             self._take_trials(place, watch)
@@ -143,7 +145,7 @@ class Worker:
     def _take_trials(self, place: Workplace, watch: Watch) -> None:
         """Take one trial after another, and return when there will be no more."""
         worked = looked = time.monotonic()
-        while self.stop.signum is None and not must_end(self.study, self.shared):
+        while self.stop.signum is None and not self._must_end():
             # Another worker of this GPU needs all of its memory: make room.
             if self.seat.is_wanted():
                 self.seat.leave(self.stop)
@@ -168,10 +170,18 @@ class Worker:
             else:
                 return
 
+    def _must_end(self) -> bool:
+        """Whether this worker shall take no further trial, as one that begins while others stop."""
+        if self.crew is not None and crews.is_asked_to_stop(self.study, self.crew):
+            return True
+        return must_end(self.study, self.shared)
+
     def _begun(self, root: int) -> TrialAttributes:
         """Say which code runs a trial, where it lies and on what, before anything can fail."""
         folder = self.shared.folder / f"{root:04d}"
-        return TrialAttributes(folder=folder, code=self.shared.code, placed=self.seat.placed)
+        return TrialAttributes(
+            folder=folder, code=self.shared.code, placed=self.seat.placed, crew=self.crew
+        )
 
     def _work_while_mine(self, attempt: Attempt, place: Workplace, watch: Watch) -> None:
         """Run one trial, unless it turns out to be another worker's by now.

@@ -210,6 +210,14 @@ class App:
         return bool(until(lambda: not self.processes()))
 
 
+def runs(pid: int) -> bool:
+    """Whether there is a process with this number that is no zombie: not every init reaps."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 # Takes a database for itself and says so, until its input ends; its command line does not name the
 # application's folder, for it is none of the processes that a sweep may leave.
 HOLDER = """

@@ -26,8 +26,9 @@ from sqlalchemy.engine import URL
 
 from sweepmore.process.identity import is_alive, on_this_host, this_process
 from sweepmore.storage.opening import open_storage
-from sweepmore.study import slots
+from sweepmore.study import crews, slots
 from sweepmore.study.attempts import Attempt
+from sweepmore.study.attributes import TrialAttributes
 from sweepmore.study.view import StudyView, view, without_void
 from sweepmore.sweep.watch import Watch
 from tests.support.attempts import attempt
@@ -382,6 +383,28 @@ def test_failures_of_a_host_of_another_zone(
     failed.datetime_start = datetime.now() + timedelta(hours=zone)
     study.add_trial(failed)
     assert slots.failure_share(slots.active_since(study, since)) == counted
+
+
+def test_a_crew_that_is_asked_to_stop_reads_so_among_others(tmp_path: Path) -> None:
+    study = database(tmp_path)
+    for number in range(crews.STOPPING_KEPT + 5):
+        crews.ask_to_stop(study, f"s-{number}")
+        crews.ask_to_stop(study, f"s-{number}")
+    stopping = [crews.is_asked_to_stop(study, f"s-{number}") for number in range(30)]
+    assert stopping == [*[False] * 5, *[True] * crews.STOPPING_KEPT, *[False] * 5]
+
+
+def test_a_crew_gives_back_its_own_trials_alone(tmp_path: Path) -> None:
+    study = database(tmp_path)
+    slots.plan(study, view(study), 3, lambda first, tried: iter([{}] * 3))
+    for crew in ("s-1", "s-2", "s-1"):
+        begun = TrialAttributes(crew=crew)
+        slots.claim(study, lambda root, begun=begun: begun)  # type: ignore[misc]
+    crews.give_back(study, "s-1")
+    attempts = view(study).attempts
+    assert [a.attrs.crew for a in attempts if a.reason == "handed_back"] == ["s-1", "s-1"]
+    assert [a.attrs.crew for a in view(study).running] == ["s-2"]
+    assert [(a.slot, a.attempt, a.deaths) for a in view(study).waiting] == [(0, 1, 0), (2, 1, 0)]
 
 
 def test_a_lease_speaks_for_another_host() -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from optuna.trial import TrialState
 
+from sweepmore.process.machine import cores
+from sweepmore.sweep import launchers
+from sweepmore.sweep.preview import shown_launcher
 from tests.support.helpers import ROOT
-from tests.support.sweep_apps import PATIENCE, App, slots_of, until
+from tests.support.sweep_apps import PATIENCE, App, runs, slots_of, until
 
 SUBMITIT = ("hydra/launcher=submitit_local", ":n_jobs=2", ":study_name=s")
 
@@ -80,9 +86,97 @@ def test_ctrl_c_reaches_submitits_workers(app: App) -> None:
     assert slots_of(trials) == []
 
 
+def reasons(app: App) -> list[str | None]:
+    return [trial.user_attrs.get("reason") for trial in app.trials()]
+
+
+JOBLIB = ("hydra/launcher=joblib", ":study_name=s")
+
+
 def test_joblib_completes_a_study(app: App) -> None:
-    app.ok("hydra/launcher=joblib", ":n_jobs=2", ":study_name=s", "x=range(0,8)")
+    app.ok(*JOBLIB, ":n_jobs=2", "x=range(0,8)")
     assert slots_of(app.trials()) == list(range(8))
+
+
+@pytest.mark.parametrize("does", ["gated", "reporting"])
+@pytest.mark.parametrize("hears", ["parent", "terminal"])
+def test_ctrl_c_ends_joblibs_workers(
+    app: App, hears: str, does: str, record_property: Callable[[str, object], None]
+) -> None:
+    """Neither task would end by itself, and in a terminal each process hears it."""
+    two = (*JOBLIB, ":n_jobs=2", "hydra.launcher.n_jobs=2")
+    with app.started(*two, "x=range(0,8)", f"does={does}", "steps=0") as process:
+        until(lambda: len(app.running()) == 2)
+        workers = app.pids()
+        began = time.monotonic()
+        (os.kill if hears == "parent" else os.killpg)(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+        seconds = time.monotonic() - began
+    assert process.returncode == 130, out + err
+    record_property("seconds from Ctrl-C to the end", round(seconds, 1))
+    assert reasons(app).count("handed_back") == 2
+    assert "2 of them begun; to continue" in out
+    assert not any(map(runs, workers))
+    assert seconds < 15  # 2 here; a worker asks every second, and two cores are shared with others
+
+
+def test_a_second_ctrl_c_interrupts_joblibs_workers(app: App) -> None:
+    """In a step that is longer than anybody waits; after the first they would end it."""
+    two = (*JOBLIB, ":n_jobs=2", "hydra.launcher.n_jobs=2")
+    with app.started(*two, "x=range(0,8)", "does=stuck") as process:
+        until(lambda: len(app.lines("stuck")) == 2)
+        process.send_signal(signal.SIGINT)
+        until(lambda: app.lines("heard") == [False, False])
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, out + err
+    assert app.lines("heard") == [False, False, True, True]
+    assert reasons(app).count("handed_back") == 2
+    assert not any(map(runs, app.pids()))
+
+
+def test_joblibs_workers_all_die_with_the_first(app: App) -> None:
+    """That is how joblib ends its pool; it is one death of the sweep's, not three in a row."""
+    three = (*JOBLIB, ":n_jobs=3", "hydra.launcher.n_jobs=3")
+    with app.started(*three, "x=range(0,8)", "does=gated") as process:
+        killed = until(lambda: len(app.running()) == 3 and app.running())[0]
+        psutil.Process(killed.user_attrs["owner"]["pid"]).kill()
+        until(lambda: reasons(app).count("died") == 3)
+        app.open_gate()
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, out + err
+    assert slots_of(app.trials()) == list(range(8))
+
+
+def test_joblib_with_one_process_is_the_parent(app: App) -> None:
+    """Joblib would run it in a thread."""
+    said = app.ok(*JOBLIB, ":n_jobs=2", "hydra.launcher.n_jobs=1", "x=range(0,3)")
+    assert "workers  1, this process: hydra.launcher.n_jobs is 1" in said
+    assert len(app.pids()) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "of_joblib", "said"),
+    [
+        (2, 4, "2 by JoblibLauncher, as hydra.sweeper.n_jobs says; hydra.launcher.n_jobs allows 4"),
+        (4, 2, "2 at a time by JoblibLauncher: hydra.launcher.n_jobs is less than "
+               "hydra.sweeper.n_jobs=4"),
+    ],
+)  # fmt: skip
+def test_the_preview_says_which_n_jobs_governs(n_jobs: int, of_joblib: int, said: str) -> None:
+    assert shown_launcher(launchers.JOBLIB, {"n_jobs": of_joblib}, n_jobs) == said
+
+
+def test_the_preview_says_what_a_task_of_ray_takes() -> None:
+    keys = {"ray": {"remote": {"num_gpus": 0.5}}}
+    said = "3 by RayLauncher, each with num_cpus 1, num_gpus 0.5"
+    assert shown_launcher(launchers.RAY, keys, 3) == said
+
+
+def test_joblib_counts_from_the_cores() -> None:
+    assert launchers.joblibs_workers(3) == 3
+    assert launchers.joblibs_workers(-1) == cores()
+    assert launchers.joblibs_workers(-1 - cores()) == 1
 
 
 # Python imports this before anything else from a folder on PYTHONPATH.
