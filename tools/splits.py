@@ -25,8 +25,8 @@ RESULTS, LOOKS = ROOT / "sweeps" / "splits" / "RESULTS.md", ROOT / "sweeps" / "l
 RUNS = ROOT / "outputs" / "splits"
 ABOUT = """# Other splits
 
-The settings of [open](../open/RESULTS.md) were chosen on the dev lines of the lecture's split, whose
-test lines have had their look. Here each model is trained anew on other splits of names.txt
+The settings of [open](../open/RESULTS.md) were chosen on the dev lines of the lecture's split,
+whose test lines have had their look. Here each model is trained anew on other splits of names.txt
 (`data.seed` {seeds}), and one look at each split evaluates them all, with counting and the
 lecture's net beside them.
 
