@@ -162,5 +162,7 @@ def quickest(operation: Any) -> Callable[..., Any]:
 def tanh(units: Tensor) -> Tensor:
     """torch.tanh but for the last bit: 4 instead of 17 µs for 32 × 200 units, 40 instead of 263 for
     512 × 200 (measured)."""
-    # numpy returns no array, but a number, where there is one
+    if units.dtype not in (torch.float32, torch.float64):  # such as bfloat16, which NumPy lacks
+        return torch.tanh(units)
+    # NumPy returns a number instead of an array without dimensions
     return torch.from_numpy(np.asarray(np.tanh(units.detach().numpy())))

@@ -209,6 +209,8 @@ REFUSED = {
     (f"{RAY}init.address=127.0.0.1:1",): "Ray cannot be used with",
     (f"{RAY}init.address=ray://127.0.0.1:10001",): "Run the command on a machine of the cluster",
     (LOCAL, f"+{RAY}remote.num_gpus=3"): "asks for: CPU 1, GPU 3",
+    (LOCAL, f"+{RAY}remote.num_gpus=abc"): "asks for 'abc' of GPU",
+    (LOCAL, f"+{RAY}remote.num_cpus=-1"): "asks for -1 of CPU",
     (":placement={cpu: 1}",): "such as hydra.launcher.ray.remote.num_gpus and num_cpus",
 }
 

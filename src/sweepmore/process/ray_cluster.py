@@ -40,8 +40,11 @@ def connect(init: Mapping[str, Any]) -> None:
     if (address := init.get("address")) not in (None, "auto", "local"):
         _knock(address, 10.0)
     before = signal.getsignal(signal.SIGTERM)
-    with signals_raise():
-        ray.init(**{"log_to_driver": False, **init})
+    try:
+        with signals_raise():
+            ray.init(**{"log_to_driver": False, **init})
+    except ray.exceptions.RayError as error:  # such as a token that it lacks
+        raise ConnectionError(str(error)) from error
     if in_main_thread():  # Ray's own handler would end this process with exit code 15
         signal.signal(signal.SIGTERM, before)
 

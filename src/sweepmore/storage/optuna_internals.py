@@ -243,22 +243,12 @@ class BulkStorage(RDBStorage):
         return [trial for trial in trials if states is None or trial.state in states]
 
     def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
-        """Set attributes of a trial, one at least, in one transaction: all or none."""
-        rows = [
-            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-            for key, value in attributes.items()
-        ]
-        table, trials = TrialUserAttributeModel.__table__, TrialModel.__table__
-        state = sqlalchemy.select(trials.c.state).where(trials.c.trial_id == trial_id)
-        of_trial, named = table.c.trial_id == trial_id, table.c.key.in_([*attributes])
+        """Set attributes of a trial in one transaction: all or none."""
         with _create_scoped_session(self.scoped_session, True) as session:
-            connection = session.connection()
-            if (found := connection.execute(state).first()) is None:
-                raise KeyError(f"There is no trial with the id {trial_id}.")
-            self.check_trial_is_updatable(trial_id, found.state)
-            # each database has its own words for "insert or update"
-            connection.execute(sqlalchemy.delete(table).where(of_trial, named))
-            connection.execute(sqlalchemy.insert(table), rows)
+            for key, value in attributes.items():
+                self._set_trial_attr_without_commit(
+                    session, TrialUserAttributeModel, trial_id, key, value
+                )
 
 
 class CachedStorage(_CachedStorage):

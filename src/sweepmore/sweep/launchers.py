@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sweepmore.errors import ConfigError
 from sweepmore.process.machine import cores
 
 # What ``hydra.launcher._target_`` is.
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
+RAY_AWS = "hydra_plugins.hydra_ray_launcher.ray_aws_launcher.RayAWSLauncher"
+
+
+def check_launcher(launcher: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a ``hydra.launcher`` by which no worker would begin."""
+    target = launcher.get("_target_")
+    if target == RAY_AWS:
+        raise ConfigError(
+            "hydra/launcher=ray_aws copies the code to machines that it rents, and no worker there "
+            "reaches the study.",
+            value=target,
+            cure="Start the machines with `ray up`, and run the command on the first of them with "
+            "hydra/launcher=ray hydra.launcher.ray.init.address=auto.",
+        )
+    if target == JOBLIB and launcher["n_jobs"] == 0:
+        cure = "Give 1 or more, or -1 for one on each core."
+        raise ConfigError("hydra.launcher.n_jobs=0 starts no worker.", value=0, cure=cure)
 
 
 def own_keys(launcher: str) -> str:

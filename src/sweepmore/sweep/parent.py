@@ -38,7 +38,7 @@ from sweepmore.sweep.failures import failures, no_objective
 from sweepmore.sweep.follow import Follower
 from sweepmore.sweep.jobs import Jobs
 from sweepmore.sweep.launcher_jobs import LauncherJobs
-from sweepmore.sweep.launchers import RAY, SLURM, runs_in_parent
+from sweepmore.sweep.launchers import RAY, SLURM, check_launcher, runs_in_parent
 from sweepmore.sweep.note import write_note
 from sweepmore.sweep.placing import placed
 from sweepmore.sweep.preview import preview, shown_launcher, shown_shares
@@ -75,6 +75,7 @@ def sweep(
             if stopped is not None:
                 sys.exit(128 + stopped)
             return
+        check_launcher(config.hydra.launcher)
         launcher = config.hydra.launcher.get("_target_", BASIC_LAUNCHER)
         asked = placed(asked, launcher)
         if runs_in_parent(config.hydra.launcher):

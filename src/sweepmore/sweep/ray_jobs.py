@@ -101,10 +101,18 @@ def _plain(node: Any) -> dict[str, Any]:
 def _check_room(remote: Mapping[str, Any], address: str | None) -> None:
     """Check that a node has what a worker takes, one CPU unless told otherwise; only a warning
     where others may join."""
-    takes = {"CPU": remote.get("num_cpus", 1), **(remote.get("resources") or {})}
-    takes["GPU"] = remote.get("num_gpus") or 0
+    takes = {"CPU": remote.get("num_cpus", 1), "GPU": remote.get("num_gpus")}
+    takes = {name: takes_of or 0 for name, takes_of in takes.items()}
+    takes |= remote.get("resources") or {}
+    for name, number in takes.items():
+        if type(number) not in (int, float) or not number >= 0:  # nan is not either
+            raise ConfigError(
+                f"hydra.launcher.ray.remote asks for {number!r} of {name}.",
+                value=number,
+                cure="Give numbers of zero or more.",
+            )
     there = [node for node in ray_cluster.nodes().values() if node is not None]
-    if any(all(node.get(k, 0) >= (v or 0) for k, v in takes.items()) for node in there):
+    if any(all(node.get(name, 0) >= it for name, it in takes.items()) for node in there):
         return
     words = ", ".join(f"{key} {value:g}" for key, value in takes.items() if value)
     problem = f"No node of the Ray cluster has what hydra.launcher.ray.remote asks for: {words}"

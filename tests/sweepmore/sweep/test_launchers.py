@@ -13,6 +13,7 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
+from sweepmore.errors import ConfigError
 from sweepmore.process.machine import cores
 from sweepmore.sweep import launchers
 from sweepmore.sweep.preview import shown_launcher
@@ -171,6 +172,21 @@ def test_the_preview_says_what_a_task_of_ray_takes() -> None:
     keys = {"ray": {"remote": {"num_gpus": 0.5}}}
     said = "3 by RayLauncher, each with num_cpus 1, num_gpus 0.5"
     assert shown_launcher(launchers.RAY, keys, 3) == said
+
+
+@pytest.mark.parametrize(
+    ("launcher", "cure"),
+    [
+        ({"_target_": launchers.JOBLIB, "n_jobs": 0}, "-1 for one on each core"),
+        ({"_target_": launchers.RAY_AWS}, "with hydra/launcher=ray hydra.launcher.ray.init."),
+    ],
+)
+def test_a_launcher_by_which_no_worker_begins_is_refused(
+    launcher: dict[str, object], cure: str
+) -> None:
+    with pytest.raises(ConfigError, match="worker") as refused:
+        launchers.check_launcher(launcher)
+    assert cure in refused.value.cure
 
 
 def test_joblib_counts_from_the_cores() -> None:
