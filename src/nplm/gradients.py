@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nplm.model import LanguageModel
-from nplm.recording import Recorder
+from nplm.recording import Recorder, unrecordable
 
 # Contexts (n, b) and targets of a minibatch → its loss and the gradient of each parameter.
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, tuple[Tensor, ...]]]
@@ -51,8 +51,11 @@ def recorded(model: LanguageModel, noise: torch.Generator) -> Gradients:
         if run is not None:
             loss, *by_parameter = run(contexts, targets)
             return loss, tuple(by_parameter)
-        with Recorder([contexts, targets], [*model.parameters(), *model.buffers()]) as recorder:
+        buffers = [*model.buffers()]
+        with Recorder([contexts, targets], [*model.parameters(), *buffers]) as recorder:
             result = first(contexts, targets)
+        if [*map(id, model.buffers())] != [*map(id, buffers)]:
+            raise unrecordable("a buffer that it replaces, instead of changing its numbers")
         run = recorder.function([result[0], *result[1]])
         return result
 

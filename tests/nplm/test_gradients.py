@@ -15,7 +15,7 @@ from nplm.config import AdamW, Bigram, Config, Model, Sgd
 from nplm.data import load_splits
 from nplm.gradients import by_autograd, recorded
 from nplm.model import MLP, LanguageModel
-from nplm.recording import Recorder
+from nplm.recording import Recorder, tanh
 from sweepmore.errors import RunError
 
 SHAPES = {
@@ -93,16 +93,41 @@ def test_in_place_operations_and_lists_of_tensors_are_recorded() -> None:
         assert run(x)[0].equal(compute(x, theirs))
 
 
-@pytest.mark.parametrize("of", ["a number", "another tensor"])
+def test_ones_that_are_changed_are_ones_again() -> None:
+    def compute(x: Tensor) -> Tensor:
+        return torch.ones_like(x).mul_(2).sub_(x)
+
+    with Recorder([x := torch.rand(4)], []) as recorder:
+        result = compute(x)
+    run = recorder.function([result])
+    for _ in range(2):
+        assert run(x)[0].equal(compute(x))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 2)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_tanh_keeps_shape_and_kind(shape: tuple[int, ...], kind: torch.dtype) -> None:
+    units = torch.full(shape, 0.5, dtype=kind)
+    assert (found := tanh(units)).dtype is kind
+    assert torch.allclose(found, torch.tanh(units), 1e-6, 0)
+    assert found.shape == shape
+
+
+@pytest.mark.parametrize("of", ["a number", "another tensor", "a replaced buffer"])
 def test_a_model_that_cannot_be_recorded_says_so(of: str) -> None:
     class Other(MLP):
         table = torch.ones(27)
+        steps: Tensor
 
         def training_logits(self, contexts: Tensor, noise: torch.Generator) -> Tensor:
+            if of == "a replaced buffer":
+                self.steps = self.steps + 1
+                return super().training_logits(contexts, noise) / self.steps
             scale = float(self.b1.sum()) if of == "a number" else self.table
             return super().training_logits(contexts, noise) * scale
 
     model = Other(Model(emb=4, hidden=16), 27)
+    model.register_buffer("steps", torch.zeros(()))
     model.init(torch.Generator())
     with pytest.raises(RunError, match="cannot be recorded"):
         recorded(model, torch.Generator())(

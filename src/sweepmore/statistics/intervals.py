@@ -127,6 +127,17 @@ def unpaired(first: Interval, n_first: int, second: Interval, n_second: int) -> 
     return Interval(first.mean - second.mean, half)
 
 
+def resampled(values: Sequence[float], tested: float, level: float = LEVEL) -> Interval:
+    """The corrected interval of a mean over random splits of one data set.
+
+    ``tested`` is the size of a test split over that of its train split. The splits share data, so
+    Student's interval is too narrow: the variance of the mean is taken for s² (1/n + ``tested``)
+    (the corrected resampled t of Nadeau and Bengio 2003, "Inference for the Generalization Error").
+    """
+    naive, n = t_interval(values, level), len(values)
+    return Interval(naive.mean, naive.half * math.sqrt(1 + n * tested))
+
+
 def smallest_difference(deviation: float, seeds: int) -> float:
     """The smallest difference that ``seeds`` fresh seeds each can resolve at the 5 % level.
 

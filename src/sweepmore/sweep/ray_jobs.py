@@ -18,10 +18,6 @@ from sweepmore.sweep.crew import Ending
 from sweepmore.sweep.jobs import Job
 from sweepmore.sweep.launcher_jobs import LauncherJobs
 
-# What hydra.launcher.ray.remote calls what a node has; a task takes one CPU unless told otherwise.
-RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU"}
-
-
 # How long the cluster's head may be silent: Ray itself ends this process after 60.
 LOST_SECONDS = 20.0
 
@@ -54,9 +50,8 @@ class RayJobs(LauncherJobs):
         return Ending.STOPPED if lost else ended
 
     def said(self, error: Exception) -> str:
-        return (
-            super().said(error).partition(". ")[0]
-        )  # how to read logs follows, for 400 characters
+        # after the first sentence, Ray says on 400 characters how to read its logs
+        return super().said(error).partition(". ")[0]
 
     def _lost(self) -> StudyError:
         """Hand back what runs, for its workers end with the cluster; say so."""
@@ -104,7 +99,8 @@ def _plain(node: Any) -> dict[str, Any]:
 
 
 def _check_room(remote: Mapping[str, Any], address: str | None) -> None:
-    """Check that a node has what a worker takes; only a warning where others may join."""
+    """Check that a node has what a worker takes, one CPU unless told otherwise; only a warning
+    where others may join."""
     takes = {"CPU": remote.get("num_cpus", 1), **(remote.get("resources") or {})}
     takes["GPU"] = remote.get("num_gpus") or 0
     there = [node for node in ray_cluster.nodes().values() if node is not None]

@@ -41,8 +41,8 @@ class SlurmJob(Job):
 def follow_submissions() -> None:
     """Make submitit pass each job's number on, and stop it from asking ``sacct`` about jobs.
 
-    ``SlurmJobs`` follows the queue itself, which also works on a cluster without accounting. There,
-    each question to ``sacct`` would add three lines of warnings to the sweep's output.
+    ``SlurmJobs`` follows the queue itself, which also works on a cluster that keeps no accounts.
+    There, each question to ``sacct`` would add three lines of warnings to the sweep's output.
     """
     from submitit.slurm import slurm as submitits
 
