@@ -147,8 +147,8 @@ def check(asked: Asked, also: Also) -> Subject:
         if other.splits.vocabulary != own.splits.vocabulary:
             size = len(other.splits.vocabulary)
             raise changed(f"beside: {other.run} has another vocabulary.", size)
-    chosen = None if also.chosen_on is None else dev_lines(also.chosen_on)
     data = own.config.data
+    chosen = None if also.chosen_on is None else dev_lines(also.chosen_on, data)
     counted = load_splits(data, max(ORDERS) - 1)  # counting may look back as far as it likes
     counting, order = best_kneser_ney(counted)
     with tempfile.TemporaryFile(

@@ -8,7 +8,7 @@ from typing import Any
 
 from nplm import checkpoint as files
 from nplm.checkpoint import Checkpoint
-from nplm.config import AnyModel, model_from
+from nplm.config import AnyModel, Ensemble, model_from
 from nplm.data import Splits
 from nplm.mixture import Mixture
 from nplm.model import LanguageModel
@@ -43,9 +43,14 @@ def load_weights(model: LanguageModel, source: Checkpoint, splits: Splits) -> No
 
     ``source`` is a training state, a file of weights, or a mixture's file, whose net is
     taken. Raises RunError with a list of the differences where the weights have another shape or
-    belong to another vocabulary.
+    belong to another vocabulary, and for an ensemble's file, which holds none.
     """
-    theirs, ours = _shape(model_from(source.about["model"])), _shape(model.shape)
+    shape = model_from(source.about["model"])
+    if isinstance(shape, Ensemble) and not isinstance(model.shape, Ensemble):
+        problem = f"An {shape} has no weights of its own to begin with."
+        cure = "Give the folder of one of its members, which its config.yaml names."
+        raise RunError(problem, value=len(shape.members), cure=cure)
+    theirs, ours = _shape(shape), _shape(model.shape)
     differing = [
         f"model.{key}={theirs.get(key)} there, {ours.get(key)} here"
         for key in {**theirs, **ours}

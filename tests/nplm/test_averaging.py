@@ -24,7 +24,7 @@ from nplm.mixture import Mixture, best_weight, counting_of
 from nplm.model import LanguageModel
 from nplm.run_files import WEIGHTS
 from nplm.sampling import Trained, load_trained, sample
-from nplm.state import resume
+from nplm.state import begin, resume
 from nplm.training import fit
 from nplm.weights import save_weights
 from sweepmore.errors import ConfigError, RunError
@@ -212,6 +212,15 @@ def test_data_that_changed_since_are_refused(runs: list[Path], data: Data) -> No
     config = Config(model=ensemble_of(runs), data=other)
     with pytest.raises(RunError, match="learned from another split"):
         fit(config, load_splits(other, 3))
+
+
+def test_an_ensemble_has_no_weights_to_begin_with(
+    runs: list[Path], few: Splits, data: Data, tmp_path: Path
+) -> None:
+    config = Config(model=ensemble_of(runs, tmp_path), optim=OPTIM, data=data)
+    save_weights(tmp_path, fit(config, few, folder=tmp_path).model, few, None)
+    with pytest.raises(RunError, match=r"An ensemble of 3: .* has no weights of its own"):
+        begin(Config(model=SHAPES[0], optim=OPTIM, data=data), few, load(tmp_path))
 
 
 def test_nothing_to_average_is_refused() -> None:

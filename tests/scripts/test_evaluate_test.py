@@ -155,6 +155,36 @@ class TestBeside:
         assert (refused.code, door.looks) == (2, [])
         assert "On dev the weights give" in refused.err
 
+    def test_what_a_run_beside_began_with_is_said(self, door: Door, rival: Path) -> None:
+        path = rival / "provenance.json"
+        start = {"folder": "gone", "run_id": "other", "fingerprint": "0" * 32}
+        files.write_json(path, {**files.read_json(path), "start_from": start})
+        done = door.call(f"beside=[{rival}]")
+        assert done.code == 0, done.err
+        (look,) = door.looks
+        (name,) = look.about["beside"]
+        warning = look.about["beside_start_from"][name]
+        assert "gone, which learned from another split" in warning
+        assert warning in done.out
+        assert door.call(f"beside=[{rival}]").code == 0
+
+    @pytest.mark.parametrize(
+        ("old", "new", "said"),
+        [
+            ("lower: false", "lower: true", "has data.unit=char data.lower=True"),
+            ("seed: 42", "seed: 43", "chosen_on: the data are not those that rival saw"),
+        ],
+    )
+    def test_dev_lines_that_are_not_as_they_were(
+        self, door: Door, rival: Path, old: str, new: str, said: str
+    ) -> None:
+        path = rival / "config.yaml"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        refused = door.call(f"chosen_on={rival}")
+        assert (refused.code, door.looks) == (2, [])
+        assert said in refused.err
+
     def test_a_dead_claim_is_finished_for_its_own_runs_alone(self, door: Door, rival: Path) -> None:
         def die() -> None:
             sealed.load_test = lambda *given: os._exit(9)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nplm.app.run_checks import changed
 from nplm.app.tested_run import Also, Asked, named, run_id
-from nplm.config import from_hydra
+from nplm.config import Data, from_hydra
 from nplm.run_files import WEIGHTS
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs import finding
 from sweepmore.runs import record as records
+from sweepmore.runs.files import read_json
 from sweepmore.seal.receipts import Look
 
 
@@ -37,12 +39,23 @@ def find_also(runs: Sequence[str], chosen_on: str | None, asked: Asked, outputs:
     return Also(beside, chosen)
 
 
-def dev_lines(folder: Path) -> frozenset[str]:
-    """Return the dev lines of the run in a folder."""
-    from nplm.lines import read_lines, split_lines
+def dev_lines(folder: Path, spelt: Data) -> frozenset[str]:
+    """Return the dev lines of the run in a folder, spelt as with the settings ``spelt``.
+
+    Raises RunError where the run's data spell lines otherwise, or are no longer those that it saw.
+    """
+    from nplm.lines import fingerprint, read_lines, split_lines
 
     data = from_hydra(records.read_config(folder)).data
-    return frozenset(split_lines(read_lines(data), data)[1])
+    if (data.unit, data.lower) != (spelt.unit, spelt.lower):
+        problem = f"chosen_on: {folder.name} has data.unit={data.unit} data.lower={data.lower}."
+        cure = f"Name a run with data.unit={spelt.unit} data.lower={spelt.lower}."
+        raise RunError(problem, value=str(folder), cure=cure)
+    lines = read_lines(data)
+    recorded = read_json(folder / "provenance.json")["data"]["fingerprint"]
+    if (now := fingerprint(lines, data)) != recorded:
+        raise changed(f"chosen_on: the data are not those that {folder.name} saw.", now)
+    return frozenset(split_lines(lines, data)[1])
 
 
 def refuse_others(look: Look, also: Also) -> None:

@@ -46,6 +46,8 @@ def show_subject(subject: Subject, look: Look) -> None:
     )
     for other in subject.beside:
         print(f"beside   {other.run}; {other.model.size:,} parameters")
+        if other.asked.start:
+            print(f"         {other.asked.start}")
     print(f"         now reading its {subject.splits.test_lines:,} test lines", flush=True)
 
 

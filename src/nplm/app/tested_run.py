@@ -119,6 +119,7 @@ class Subject(Checked):
     @property
     def about(self) -> dict[str, Any]:
         """Return what the ledger keeps with the look, as plain values."""
+        starts = {each.run: each.asked.start for each in self.beside if each.asked.start}
         return {
             "run": self.run,
             "study": self.asked.study_name,
@@ -130,6 +131,7 @@ class Subject(Checked):
             **({"note": self.asked.not_winner} if self.asked.not_winner else {}),
             **({"start_from": self.asked.start} if self.asked.start else {}),
             **self.also.about,
+            **({"beside_start_from": starts} if starts else {}),
         }
 
 
