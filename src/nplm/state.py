@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class State:
     device: torch.device
     average: Average | None
     averaged: LanguageModel  # what is evaluated and saved: ``model`` itself without an average
+    built: list[Tensor]  # the buffers of a new model, by which those that training leaves are known
     step: int = 0  # number of steps taken, at the last report
     seconds: float = 0.0
     smoothed: float | None = None
@@ -58,7 +60,17 @@ class State:
             with torch.no_grad():
                 for tensor, value in zip(averaged_in(self.averaged), self.average.values()):
                     tensor.copy_(value)
+                for tensor, value in self._not_averaged():
+                    tensor.copy_(value)
         return self.averaged
+
+    def _not_averaged(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the buffers of ``averaged`` that are the model's own, each with its value: those
+        that training has not changed, such as a mask of -inf, and numbers that have no mean."""
+        buffers = zip(self.averaged.buffers(), self.model.buffers(), self.built)
+        for tensor, value, first in buffers:
+            if not value.is_floating_point() or torch.equal(value, first):
+                yield tensor, value
 
 
 def begin(
@@ -74,6 +86,7 @@ def begin(
     check_size(config, splits)
     initialisation = torch.Generator().manual_seed(config.seed)
     model = build_model(config.model, len(splits.vocabulary), initialisation, folder)
+    built = [buffer.clone().to(device) for buffer in model.buffers()]
     if weights is not None:
         load_weights(model, weights, splits)
     model.to(device)
@@ -83,7 +96,7 @@ def begin(
     averages = config.optim.ema and model.takes_steps
     average = Average(averaged_in(model), config.optim.ema) if averages else None
     averaged = model if average is None else copy.deepcopy(model)
-    return State(model, optimiser, generator, device, average, averaged)
+    return State(model, optimiser, generator, device, average, averaged, built)
 
 
 def averaged_in(model: LanguageModel) -> list[Tensor]:
