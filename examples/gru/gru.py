@@ -41,8 +41,8 @@ class GRU(LanguageModel):
     def init(self, generator: torch.Generator) -> None:
         """Scale weights by the root of their fan-in, and the output's to nearly zero."""
         for parameter in self.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-            parameter.mul_(parameter.ndim - 1)  # no biases
+            drawn = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(drawn if parameter.ndim == 2 else torch.zeros_like(drawn))  # biases: 0
         self.W.mul_(self.settings.emb**-0.5)
         self.U.mul_(self.settings.hidden**-0.5)
         self.out.mul_(SMALL)
@@ -62,7 +62,3 @@ class GRU(LanguageModel):
 
     def training_logits(self, contexts: Tensor, noise: torch.Generator) -> Tensor:
         return self.logits(contexts, noise)
-
-    @property
-    def embeddings(self) -> Tensor:
-        return self.C

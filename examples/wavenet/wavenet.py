@@ -53,9 +53,8 @@ class WaveNet(LanguageModel):
         share = self.settings.dropout
         units = dropped(F.embedding(contexts, self.C), share, noise)  # (n, b, m)
         for weights, norm in zip(self.W, self.norms):
-            pairs = units.reshape(-1, len(weights))  # (n·b/2, 2·m), then (n·b/4, 2·h) …
-            units = torch.tanh(norm(pairs @ weights, training=noise is not None))
-            units = dropped(units, share, noise)  # (n·b/2, h), at last (n, h)
+            pairs = units.reshape(-1, len(weights)) @ weights  # (n·b/2, h), at last (n, h)
+            units = dropped(torch.tanh(norm(pairs, noise is not None)), share, noise)
         return F.linear(units, self.out.weight, self.out.bias)  # (n, V)
 
     def training_logits(self, contexts: Tensor, noise: torch.Generator) -> Tensor:
@@ -64,7 +63,8 @@ class WaveNet(LanguageModel):
 
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy 2015) of rows (k, h): by the rows' own mean and variance
-    in training, later by the running ones, which are buffers and saved with the weights."""
+    in training, later by the running ones, which are buffers and saved with the weights. With
+    optim.draw=full these are over distinct contexts, not weighted by their counts."""
 
     mean: Tensor
     variance: Tensor

@@ -95,8 +95,10 @@ class LanguageModel(nn.Module):
 
     @property
     def embeddings(self) -> Tensor | None:
-        """The embeddings (V, m), or None where the model has none."""
-        return None
+        """The embeddings (V, m): the matrix ``C``, as the lecture calls it. None without it."""
+        table = getattr(self, "C", None)
+        fits = isinstance(table, Tensor) and table.ndim == 2 and len(table) == self.vocabulary_size
+        return table if fits else None
 
     @property
     def size(self) -> int:
@@ -189,10 +191,6 @@ class MLP(LanguageModel):
     def recordable(self) -> bool:  # type: ignore[override]  # a constant elsewhere
         """False with dropout, whose masks differ from step to step."""
         return self.shape.dropout == self.shape.emb_dropout == 0
-
-    @property
-    def embeddings(self) -> Tensor:
-        return self.C
 
     @property
     def widest(self) -> int:

@@ -37,6 +37,27 @@ WAVENET_AT = "examples.wavenet.wavenet.WaveNet"
 TRANSFORMER_AT = "examples.transformer.transformer.Transformer"
 
 
+MASK = [0.0, float("-inf"), 0.125]
+
+
+class Masked(GRU):
+    """It has constants, one of which is not finite, and counts its steps."""
+
+    steps: Tensor
+
+    def __init__(self, shape: Own, vocabulary_size: int) -> None:
+        super().__init__(shape, vocabulary_size)
+        self.register_buffer("mask", torch.tensor(MASK))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def training_logits(self, contexts: Tensor, noise: torch.Generator) -> Tensor:
+        self.steps += 1
+        return super().training_logits(contexts, noise)
+
+
+MASKED = Own(target=f"{__name__}.Masked", block_size=3, settings={"emb": 3, "hidden": 4})
+
+
 def small(dropout: float = 0.0) -> list[Own]:
     common = {"dropout": dropout}
     return [
@@ -198,7 +219,9 @@ def few_at(few_names: Path) -> dict[int, Splits]:
 
 
 @pytest.mark.parametrize(
-    ("shape", "ema"), [*((shape, 0.9) for shape in small(0.1)), (small()[1], 0.0)], ids=str
+    ("shape", "ema"),
+    [*((shape, 0.9) for shape in [*small(0.1), MASKED]), (small()[1], 0.0)],
+    ids=str,
 )
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(
     shape: Own, ema: float, few_at: dict[int, Splits], tmp_path: Path
@@ -244,6 +267,13 @@ def test_running_statistics_are_averaged_as_the_weights_are(few_at: dict[int, Sp
         torch.testing.assert_close(tensor, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_what_training_does_not_change_is_not_averaged(few_at: dict[int, Splits]) -> None:
+    state = begin(fitting(MASKED, ema=0.9), few_at[3])
+    trained = fit(fitting(MASKED, ema=0.9), few_at[3], state=state).model.tensors()
+    assert trained["mask"].tolist() == MASK
+    assert int(trained["steps"]) == 40
+
+
 def test_an_evaluation_does_not_depend_on_the_rest_of_its_batch() -> None:
     model, contexts = build_model(small(0.2)[1], V, seeded(0)), some_contexts(4)
     model.training_logits(contexts, seeded(1))
@@ -274,8 +304,8 @@ def test_from_training_to_samples(
     assert (model.shape.block_size, model.shape.settings) == (4, dataclasses.asdict(settings()))
     assert result["parameters"] == model.size
     assert len(sample(trained, 3, seed=0)) == 3
-    has_map = model.embeddings is not None
-    assert (folder / "figures" / "embeddings.png").exists() == has_map
+    assert model.embeddings is model.C
+    assert (folder / "figures" / "embeddings.png").exists()
 
 
 @pytest.mark.parametrize(
