@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -73,14 +75,21 @@ def begin(storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
     return study
 
 
-def confirm(storage: optuna.storages.BaseStorage, name: str, run: Path, seeds: int) -> None:
+def confirm(
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    run: Path,
+    seeds: int,
+    files: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """What a search and its confirmation keep in the database."""
     search = begin(storage, name)
     plan = {"top": 1, "roots": [0], "seeds": list(range(seeds)), "seed_key": "seed"}
     search.set_user_attr("plan.confirm", plan)
     search.add_trial(create_trial(value=1.0, params={"x": 0}, user_attrs={"slot": 0, "root": 0},
                                   distributions={"x": IntDistribution(0, 1)}))  # fmt: skip
-    named = Winner(run, f"{name}.confirm", seeds=seeds, searched=1.0, top=1, roots=(0,))
+    named = Winner(run, f"{name}.confirm", seeds=seeds, searched=1.0, top=1, roots=(0,),
+                   files=dict(files))  # fmt: skip
     begin(storage, f"{name}.confirm").set_user_attr("winner", named.written())
 
 
@@ -227,6 +236,19 @@ def test_a_member_that_is_not_as_it_was_is_refused_by_name(
         assert done[1].count("error:") == 1
     assert not (tmp_path / "looks").exists()
     assert again is None or name + said in again  # nor is another one made
+
+
+def test_a_reported_net_that_changed_since_the_confirmation_is_refused(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = open_storage(URL.create("sqlite", database=str(place.outputs / "studies.db")))
+    kept = hashlib.sha256((place.members[1] / "model.safetensors").read_bytes()).hexdigest()
+    for name, digest in (("as-it-was", kept), ("changed", "0" * 64)):
+        confirm(storage, name, place.members[1], SEEDS, {"model.safetensors": digest})
+    said = place.refused(place.words("changed"), capsys)
+    assert "s.confirm/0000/1/model.safetensors, a member of the ensemble, has changed since" in said
+    assert "changed.confirm named it" in said
+    train_here(place.outputs / "runs" / "as-it-was", *place.words("as-it-was"))
 
 
 @pytest.mark.parametrize(("study", "words", "said"), [

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
 from nplm.config import Config, Ensemble, from_hydra, name_of, to_plain
+from nplm.run_files import WEIGHTS
 from sweepmore.compose.composing import as_typed
 from sweepmore.errors import ConfigError, RunError
 from sweepmore.runs.files import read_json
 from sweepmore.runs.names import searched_name
 from sweepmore.runs.places import Place
 from sweepmore.runs.record import read_config
+from sweepmore.wording import shown_path
 
 if TYPE_CHECKING:
     from sweepmore.study.attributes import Winner
@@ -39,7 +41,7 @@ def of_study(asked: Config, folder: Path, outputs: Path) -> Config:
 
     ``outputs`` has the study, unless ``ensemble`` is its folder. Raises ConfigError for other
     settings, StudyError and RunError where nothing was confirmed, where there are fewer than two
-    nets, and for nets that are missing or differ in their data.
+    nets, for nets that are missing or differ in their data, and as ``_refuse_changed``.
     """
     assert asked.ensemble is not None
     _refuse_others(asked.ensemble)
@@ -47,7 +49,7 @@ def of_study(asked: Config, folder: Path, outputs: Path) -> Config:
     if len(winner.runs) < 2:
         problem = f"{winner.study} trained its winner with 1 seed, which leaves nothing to average."
         raise RunError(problem, value=1, cure="Confirm with two seeds or more.")
-    config = _of_members(asked, winner.runs, folder)
+    config = _of_members(asked, winner, folder)
     return dataclasses.replace(config, ensemble=searched_name(winner.study))
 
 
@@ -75,11 +77,12 @@ def _winner(wanted: str, outputs: Path) -> Winner:
         return confirmation_of(study, found).winner
 
 
-def _of_members(asked: Config, runs: Sequence[Path], folder: Path) -> Config:
+def _of_members(asked: Config, winner: Winner, folder: Path) -> Config:
     from nplm.building import ensemble_of
 
-    model = ensemble_of(runs, folder)
-    theirs = to_plain(from_hydra(read_config(runs[0])))
+    model = ensemble_of(winner.runs, folder)
+    _refuse_changed(winner, model)
+    theirs = to_plain(from_hydra(read_config(winner.runs[0])))
     config = from_hydra({
         **theirs, "objective": "dev_loss", "overfit_batch": False, "resume": None,
         "start_from": None, "mix": asked.mix,
@@ -92,6 +95,21 @@ def _of_members(asked: Config, runs: Sequence[Path], folder: Path) -> Config:
         device=asked.device,
         threads=asked.threads,
     )
+
+
+def _refuse_changed(winner: Winner, model: Ensemble) -> None:
+    """Raise RunError where the weights of the run that was reported are not those confirmed.
+
+    The confirmation records the SHA-256 of that run's files alone, and older ones of none, so
+    weights of its other runs that were replaced before now are not noticed.
+    """
+    confirmed = winner.files.get(WEIGHTS)
+    digest = dict(zip(winner.runs, model.members))[winner.run].sha256
+    if confirmed not in (None, digest):
+        path = shown_path(winner.run / WEIGHTS)
+        problem = f"{path}, a member of the ensemble, has changed since {winner.study} named it."
+        cure = "Restore it, or confirm the study anew."
+        raise RunError(problem, value=str(winner.run), cure=cure)
 
 
 def started_from(config: Config, folder: Path) -> Any:

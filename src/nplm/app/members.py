@@ -27,8 +27,9 @@ def section(model: Ensemble, splits: Splits) -> Section:
     measured, over = sizes(model, splits), gain(model, splits)
     text = (
         f"All {len(measured)} gain {bounds(over.mean, over.low, over.high)} nats/token over one of "
-        "them (their mean; 95 %, dev lines resampled). Each loss is the mean over the ensembles of "
-        "so many members in a row, in a circle. Counting is Kneser–Ney, its share chosen on dev."
+        "them (their mean; 95 %, dev lines resampled). Each loss is the mean over all "
+        "ensembles of that many neighbours in the circle of members. Counting is Kneser–Ney, its "
+        "share chosen on dev."
     )
     picture = Picture([chart(measured, splits)], "The first member is one net by itself.")
     return Section("Its members", text, [picture], [table(model, splits, measured)])
