@@ -1,7 +1,7 @@
 """Searches among nets of one size: values of ``hydra.sweeper.custom_search_space``.
 
-Each trial gets the widest net that has at most so many parameters with what it suggests beside, so
-no trial is too large, and all are as large as they may be.
+Each trial gets the widest net within a limit on parameters that its other settings allow, so no
+trial is too large, and all are as large as they may be.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ def confirm(
         typer.Option(
             metavar="STUDY",
             show_default=False,
-            help="Take the fresh seeds of this study's confirmation: differences are then paired.",
+            help="Take the fresh seeds of this study's confirmation, with --top 1 in both: "
+            "differences are then paired.",
         ),
     ] = None,
     noise: Annotated[
@@ -126,7 +127,7 @@ def with_seeds_of(
     """
     from dataclasses import replace
 
-    from sweepmore.confirm.rounds import shared_seeds
+    from sweepmore.confirm.rounds import ONLY_SINGLE, shared_seeds
     from sweepmore.errors import ConfigError
     from sweepmore.runs.names import searched_name
     from sweepmore.study.loading import load
@@ -137,6 +138,9 @@ def with_seeds_of(
         asked = "--noise" if request.noise else f"--seeds {given_number}"
         problem = f"{asked} does not go with --seeds-of {other}, which has {len(shared)} seeds."
         raise ConfigError(problem, value=other, cure="Omit one of the two.")
+    if request.top != 1:
+        problem = f"--top {request.top} does not go with --seeds-of {other}: {ONLY_SINGLE}."
+        raise ConfigError(problem, value=request.top, cure="Give --top 1, or omit --seeds-of.")
     return replace(request, seeds=len(shared), shared=shared)
 
 

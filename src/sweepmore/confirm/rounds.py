@@ -28,6 +28,9 @@ from sweepmore.study.attributes import StudyAttributes, Winner
 from sweepmore.study.parts import confirmation_of
 from sweepmore.study.view import view
 
+# Why two confirmations can be paired only where each has one configuration.
+ONLY_SINGLE = "among several, the winner is reported over final seeds, which are not shared"
+
 
 def check_repeats(searched: optuna.Study, seed_key: str) -> None:
     """Raise StudyError when the search repeats a setting other than the seed.
@@ -82,7 +85,8 @@ def rounds(
     The new round holds those of the best ``top`` configurations that no round has, with the seeds
     of the first round, so that all rounds can be compared in one table. The first round has the
     ``shared`` seeds, if there are any. Raises StudyError when the confirmation has begun with
-    other seeds, another number of them or another ``seed_key``.
+    other seeds, another number of them or another ``seed_key``, and for a second round with
+    ``shared`` seeds.
     """
     # What has begun stays as it is.
     plans = begun_rounds(searched)
@@ -94,6 +98,10 @@ def rounds(
     new = [attempt for attempt in best if key_of(attempt.params) not in planned]
     if not new:
         return plans
+    if plans and shared:
+        problem = f"{searched.study_name} has a better trial since: {ONLY_SINGLE}."
+        cure = "Omit --seeds-of to confirm it; the result is then not paired with another study."
+        raise StudyError(problem, value=[attempt.root for attempt in new], cure=cure)
     # Write the plan before anything is trained, so that an interrupted round continues by it.
     fresh = plans[0].seeds if plans else shared or unused_seeds(searched, seeds, seed_key)
     plan = Plan(top, tuple(attempt.root for attempt in new), fresh, seed_key)
@@ -136,13 +144,17 @@ def noise_plan(searched: optuna.Study, seeds: int, seed_key: str) -> Plan:
 def shared_seeds(other: optuna.Study, searched: optuna.Study, seed_key: str) -> tuple[int, ...]:
     """Return the fresh seeds of another search's confirmation: both are then compared seed by seed.
 
-    Raises StudyError when that confirmation has not begun, or when ``searched`` ran with one of its
-    seeds.
+    Raises StudyError when that confirmation has not begun, when it has several configurations, or
+    when ``searched`` ran with one of its seeds.
     """
     plan = begun(other, CONFIRM)
     if plan is None:
         cure = f"Confirm {other.study_name} first: its seeds are then taken."
         problem = f"{other.study_name} has no confirmation."
+        raise StudyError(problem, value=other.study_name, cure=cure)
+    if sum(len(each.roots) for each in begun_rounds(other)) > 1:
+        problem = f"{other.study_name}{CONFIRM} has several configurations: {ONLY_SINGLE}."
+        cure = f"Omit --seeds-of, or confirm {other.study_name} with --top 1 in other outputs."
         raise StudyError(problem, value=other.study_name, cure=cure)
     used = sorted({*plan.seeds} & {*searched_seeds(searched, seed_key)})
     if used:

@@ -30,7 +30,7 @@ from sweepmore.confirm import winner
 from sweepmore.confirm.confirmation import Trainer, settle
 from sweepmore.confirm.printing import print_outcome, standing, told_apart
 from sweepmore.confirm.retrain import Plan
-from sweepmore.confirm.rounds import told_unconfirmed, unconfirmed
+from sweepmore.confirm.rounds import rounds, shared_seeds, told_unconfirmed, unconfirmed
 from sweepmore.confirm.winner import Candidate, Outcome, confirm, fresh_seeds
 from sweepmore.errors import StudyError
 from sweepmore.report.additions import Additions
@@ -488,6 +488,28 @@ class TestKnownNoise:
         assert known_noise(study) == Noise(0.25, 2)
 
 
+class TestSharedSeeds:
+    """Final seeds are each study's own, so only single configurations are paired."""
+
+    def test_a_confirmation_of_several_configurations_shares_none(self) -> None:
+        study = searched(1.0, 1.5)
+        name_winner(study, 2, [0, 1])
+        with pytest.raises(StudyError, match=r"s\.confirm has several configurations"):
+            shared_seeds(study, searched(2.0), "seed")
+
+    def test_a_second_round_is_refused(self) -> None:
+        study = searched(1.0, 1.5)
+        study.set_user_attr("uid", "a1b2c3")
+        first = rounds(study, 1, 3, "seed", (1, 2, 3))
+        optuna.create_study(study_name="s.confirm", storage=study._storage)
+        assert rounds(study, 1, 3, "seed", (1, 2, 3)) == first
+        assert shared_seeds(study, searched(2.0), "seed") == (1, 2, 3)
+        go_on(study, 0.9)
+        with pytest.raises(StudyError, match="s has a better trial since: among several"):
+            rounds(study, 1, 3, "seed", (1, 2, 3))
+        assert [plan.roots for plan in rounds(study, 1, 3, "seed")] == [(0,), (2,)]
+
+
 class TestFreshSeeds:
     def test_depend_on_the_study_alone(self) -> None:
         assert fresh_seeds("a1b2c3", 8, []) == fresh_seeds("a1b2c3", 8, [])
@@ -599,6 +621,8 @@ class TestConfirm:
             assert f"{' '.join(words).replace('=', ' ')} does not go with --seeds-of a" in refused(
                 app, "b", "--top=1", "--seeds-of=a", *words
             )
+        told = refused(app, "b", "--top=2", "--seeds-of=a")
+        assert "--top 2 does not go with --seeds-of a: among several, the winner is" in told
         out = confirmed(app, "b", "--top=1", "--seeds-of=a")
         assert "b.confirm: 1 configuration × 3 fresh seeds" in out
         seeds = [row["seed"] for row in app.seen()[2:]]
