@@ -11,15 +11,16 @@ optim.steps=10 --seconds 3``.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.architecture_results import Answer, write
+from benchmarks.architecture_answers import ARCHITECTURES, Answer, Missing
+from benchmarks.architecture_results import write
 from benchmarks.common import ROOT
 from benchmarks.equal_seconds import Search, share_out
 
-ARCHITECTURES = ("mlp", "wavenet", "gru", "transformer")
 SIZES = ("12k", "300k")
 # A quarter of an hour gives each search at least eight trials (sweeps/architectures/*.yaml).
 SECONDS = 900.0
@@ -40,24 +41,48 @@ def run(chosen: Sequence[Search], every: Sequence[Search], seconds: float) -> No
     """Search and confirm what is ``chosen``. One confirmation has the seeds of all, those of
     ``every`` search included, so that differences are paired."""
     share_out(chosen, seconds, AT_A_TIME)
-    first = next((search for search in every if search.confirmed()), chosen[0])
-    if first in chosen:
+    ready = [search for search in chosen if search.best is not None]
+    first = next((search for search in every if search.seeds), None) or next(iter(ready), None)
+    if first is None:
+        return
+    if first in ready:
         first.confirm("--top", "1", "--seeds", str(SEEDS))
-    others = [search for search in chosen if search != first]
+    others = [search for search in ready if search != first]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         seeds = ("--top", "1", "--seeds-of", first.name)
         list(pool.map(lambda search: search.confirm(*seeds), others))
 
 
-def answers(chosen: dict[str, Search]) -> list[Answer]:
-    """Return what the searches found that are confirmed."""
-    found = []
-    for name, search in chosen.items():
+def outcomes(every: dict[str, Search]) -> tuple[list[Answer], list[Missing]]:
+    """Return the answers of the searches that have one, and why the others have none."""
+    shared = next((search.seeds for search in every.values() if search.seeds), ())
+    answers, missing = list[Answer](), list[Missing]()
+    for name, search in every.items():
+        architecture, size = name.split("-")
         study, confirmed = search.study(), search.confirmed()
-        if study is not None and confirmed is not None:
-            architecture, size = name.split("-")
-            found.append(Answer(architecture, size, study.trials, confirmed))
-    return found
+        if study is None or confirmed is None:
+            missing.append(Missing(architecture, size, search.missing()))
+        elif search.seeds != shared:
+            missing.append(Missing(architecture, size, "confirmed with other seeds than the rest"))
+        else:
+            answers.append(Answer(architecture, size, study.trials, confirmed, shared))
+    return answers, missing
+
+
+def refusal(chosen: dict[str, Search], seconds: float) -> str:
+    """Say which searches are confirmed and would be searched on; empty if none is.
+
+    A better trial would be confirmed in another round, with seeds that are not paired.
+    """
+    had = {name: search.spent for name, search in chosen.items() if search.seeds}
+    short = {name: spent for name, spent in had.items() if spent < seconds}
+    if not short:
+        return ""
+    each = ", ".join(f"{name} after {spent:,.0f} s" for name, spent in short.items())
+    return (
+        f"already confirmed, so not searched for {seconds:,.0f} s: {each}. Give --seconds "
+        f"{math.floor(min(short.values()))}, name only others, or begin anew with --outputs."
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -72,11 +97,13 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error(f"{unknown[0]} is not a search: {', '.join(NAMES)}")
     overrides = [word for word in given.words if "=" in word]
     every = searches(NAMES, overrides, given.outputs.resolve())
+    if problem := refusal({name: every[name] for name in names or NAMES}, given.seconds):
+        parser.error(problem)
     for size in SIZES:  # one after the other: what is done can be kept
         chosen = [every[name] for name in names or NAMES if name.endswith(f"-{size}")]
         if chosen:
             run(chosen, [*every.values()], given.seconds)
-            write(answers(every), given.into, given.seconds)
+            write(*outcomes(every), given.into)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ from pathlib import Path
 
 from benchmarks.common import ROOT
 from sweepmore import StudyRecord, TrialRecord, load_study
-from sweepmore.errors import RunError, StudyError
+from sweepmore.compose.studies import names_in, opened_study
+from sweepmore.confirm.rounds import begun_rounds
+from sweepmore.runs.places import find_place
 
 # One core each: two searches run at a time.
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -34,10 +36,13 @@ class Search:
 
     def study(self) -> StudyRecord | None:
         """Return the study as it is now; None before it begins."""
-        try:
-            return load_study(self.name, outputs=self.outputs)
-        except (RunError, StudyError):
+        return self._kept(self.name)
+
+    def _kept(self, name: str) -> StudyRecord | None:
+        """Return a study of this name; None where there is none. What cannot be read raises."""
+        if not self.outputs.exists() or name not in names_in(find_place(self.outputs)):
             return None
+        return load_study(name, outputs=self.outputs)
 
     def run_trial(self) -> None:
         """Run one trial more, or finish one that was interrupted. Raises SystemExit if it fails."""
@@ -53,22 +58,50 @@ class Search:
             raise SystemExit(f"{self.name}: trial {newest.number} failed ({newest.folder})")
 
     @property
+    def best(self) -> TrialRecord | None:
+        """The best trial; None before any has ended with a finite loss."""
+        study = self.study()
+        return None if study is None else study.best
+
+    @property
     def spent(self) -> float:
         """The seconds that its trials have taken."""
         return seconds_of(self.study())
 
     def confirm(self, *words: str) -> None:
-        """Train the best again with fresh seeds, as ``sweepmore confirm`` with ``words`` does."""
+        """Train the best again with fresh seeds, as ``sweepmore confirm`` with ``words`` does.
+
+        Raises SystemExit if that fails, but not for a seed that diverged, which is an outcome.
+        """
         own = ("--outputs", str(self.outputs))
-        self._logged(["-m", "sweepmore", "confirm", self.name, *words, *own])
+        try:
+            self._logged(["-m", "sweepmore", "confirm", self.name, *words, *own])
+        except SystemExit:
+            if not diverged(self.confirmation):
+                raise
+
+    @property
+    def confirmation(self) -> StudyRecord | None:
+        """The study of the fresh seeds; None before it begins."""
+        return self._kept(f"{self.name}.confirm")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The fresh seeds; empty before the confirmation begins."""
+        if self.confirmation is None:
+            return ()
+        with opened_study(self.name, find_place(self.outputs)) as (study, _):
+            return begun_rounds(study)[0].seeds
+
+    def missing(self) -> str:
+        """Say why nothing can be reported of it; empty where something can."""
+        return why_missing(self.study(), self.confirmation)
 
     def confirmed(self) -> TrialRecord | None:
-        """Return the best with its fresh seeds; None before all are trained, or if one diverged."""
-        try:
-            study = load_study(f"{self.name}.confirm", outputs=self.outputs)
-        except (RunError, StudyError):
-            return None
-        return study.best
+        """Return the best with its fresh seeds; None where it is ``missing``."""
+        confirmation = self.confirmation
+        missing = why_missing(self.study(), confirmation)
+        return None if confirmation is None or missing else confirmation.best
 
     def _logged(self, words: Sequence[str]) -> None:
         """Run Python with ``words``; what it prints goes to a log in the outputs."""
@@ -89,7 +122,7 @@ class Search:
 
 
 def share_out(searches: Sequence[Search], seconds: float, at_a_time: int) -> None:
-    """Run trials of all searches until each took ``seconds``, so many ``at_a_time``.
+    """Run trials of all searches until each took ``seconds``, at most ``at_a_time`` at once.
 
     Next comes the search that has had least, so that an hour in which the machine is busy with
     something else meets all alike. Raises what a search raises, once the trials that run are done.
@@ -134,3 +167,26 @@ def ended(study: StudyRecord | None) -> list[TrialRecord]:
 def seconds_of(study: StudyRecord | None) -> float:
     """Return what all trials took, those that were interrupted and wait for a retry included."""
     return sum(trial.seconds or 0.0 for trial in (study.trials if study is not None else ()))
+
+
+def diverged(confirmation: StudyRecord | None) -> bool:
+    """Return whether a fresh seed of a confirmation diverged; later ones are then not trained."""
+    trials = () if confirmation is None else confirmation.trials
+    return any(None in trial.repeats for trial in trials if trial.state == "COMPLETE")
+
+
+def why_missing(study: StudyRecord | None, confirmation: StudyRecord | None) -> str:
+    """Say why nothing can be reported of a search; empty where its best trial is confirmed."""
+    if study is None:
+        return "not searched yet"
+    if study.best is None:
+        return "no trial has ended with a finite loss"
+    if confirmation is None:
+        return "not confirmed yet"
+    if diverged(confirmation):
+        return "its best trial diverged with a fresh seed"
+    if study.winner is None or confirmation.best is None:
+        return "its fresh seeds are not all trained"
+    if study.winner.roots != (study.best.number,):
+        return "its search has gone on, or more than its best trial was confirmed"
+    return ""

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import csv
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
 
 from benchmarks import architecture_results as results
 from benchmarks import architectures
-from benchmarks.architecture_results import BEGIN, END, Answer
-from benchmarks.equal_seconds import Search, ended, seconds_of, share_out
+from benchmarks.architecture_answers import ARCHITECTURES, Answer, Missing, compared, verdict
+from benchmarks.architecture_results import BEGIN, END, HIDDEN
+from benchmarks.equal_seconds import Search, ended, seconds_of, share_out, why_missing
 from sweepmore import StudyRecord, TrialRecord
+from sweepmore.errors import RunError, StudyError
 from sweepmore.statistics.intervals import t_interval
+from sweepmore.storage.opening import open_storage
+from sweepmore.study.attributes import Winner, store
 from tests.support.helpers import ROOT
 
 FAST = ("optim.steps=20", "optim.batch_size=32", "data=text")
+
+
+SEEDS = (71, 72, 73)
+INF = float("inf")
+QUESTION = {"space": {}, "config": {"seed": 1}, "identity": None}
 
 
 def trial(number: int, state: str = "COMPLETE", **more: Any) -> TrialRecord:
@@ -34,20 +50,23 @@ def answer(architecture: str, size: str, *values: float, trials: int = 3) -> Ans
         *(trial(k, values=(values[0] + 0.1 / k,), seconds=100.0) for k in range(1, trials)),
     ]
     result = {"parameters": int(size.rstrip("k")) * 1000 - 7, "seconds": 61.0}
-    return Answer(architecture, size, own, trial(0, repeats=values, result=result))
+    return Answer(architecture, size, own, trial(0, repeats=values, result=result), SEEDS)
 
 
 ANSWERS = [
     answer("mlp", "300k", 1.92, 1.93, 1.94),
     answer("gru", "300k", 1.921, 1.929, 1.942),
     answer("wavenet", "300k", 2.02, 2.03, 2.04),
+    answer("transformer", "300k", 2.03, 2.04, 2.05),
     answer("mlp", "12k", 2.12, 2.13, 2.14),
     answer("gru", "12k", 2.02, 2.03, 2.04),
+    answer("wavenet", "12k", 2.22, 2.23, 2.24),
 ]
+LACKS = [Missing("transformer", "12k", "its best trial diverged with a fresh seed")]
 
 
-def study(*trials: TrialRecord) -> StudyRecord:
-    return StudyRecord("s", ("minimize",), ("loss",), None, trials, (), None, None, None)
+def study(*trials: TrialRecord, ranking: tuple[int, ...] = ()) -> StudyRecord:
+    return StudyRecord("s", ("minimize",), ("loss",), None, trials, ranking, None, None, None)
 
 
 def test_seconds_are_those_of_all_trials_and_places_those_of_ended_ones() -> None:
@@ -69,35 +88,160 @@ def test_the_best_so_far_begins_with_the_first_complete_trial() -> None:
 
 
 def test_differences_are_paired_within_a_size() -> None:
-    (first, _), (second, tied), (third, worse) = results.compared(ANSWERS[:3])
+    (first, _), (second, tied), (third, worse) = compared(ANSWERS[:3])
     assert [a.architecture for a in (first, second, third)] == ["mlp", "gru", "wavenet"]
     assert (tied.tied, worse.tied) == (True, False)
     assert worse.difference.mean == pytest.approx(0.1)
     assert worse.interval == t_interval((2.02, 2.03, 2.04))
     assert worse.difference.half < worse.interval.half  # the seeds' common effect is gone
-    told = results.verdict(ANSWERS[:3])
-    assert told == "At 300k parameters mlp has the lowest mean; tied with it: gru."
-    assert results.verdict(ANSWERS[3:]).endswith("gru has the lowest mean, and is better than "
-                                                 "the others.")  # fmt: skip
+    assert verdict(ANSWERS[:4]) == "At 300k parameters mlp has the lowest mean; tied with it: gru."
+    four = [*ANSWERS[4:], answer("transformer", "12k", 2.32, 2.33, 2.34)]
+    assert verdict(four).endswith("gru has the lowest mean, and is better than the others.")
+
+
+def test_nobody_is_best_while_a_search_is_missing_or_had_other_seconds() -> None:
+    assert verdict(ANSWERS[4:]) == "No verdict while any is missing: transformer."
+    assert verdict([]).endswith("missing: gru, mlp, transformer, wavenet.")
+    longer = [*ANSWERS[4:], answer("transformer", "12k", 2.32, 2.33, 2.34, trials=4)]
+    assert verdict(longer) == "No verdict: their searches had from 250 to 350 s."
+    within_a_trial = [*ANSWERS[4:], answer("transformer", "12k", 2.32, 2.33, 2.34)]
+    assert verdict(within_a_trial).startswith("At 12k parameters gru")
 
 
 def test_the_page_has_both_sizes_both_rivals_and_keeps_words_around_it(tmp_path: Path) -> None:
     (tmp_path / "RESULTS.md").write_text(f"# architectures\n\nBefore.\n{BEGIN}old\n{END}After.\n")
-    results.write(ANSWERS, tmp_path, 900)
+    results.write(ANSWERS, LACKS, tmp_path)
     page = (tmp_path / "RESULTS.md").read_text()
     assert page.index("Before.") < page.index("## At most 12k") < page.index("## At most 300k")
     assert page.endswith("After.\n")
     assert "old" not in page
     assert "| gru | 2.0300 ± 0.0248 |  | best | 11,993 | 61 | 3 | 250 | optim.lr=0.01 |" in page
     assert "the lecture's net 2.17 (11,897 parameters), counting of order 6 1.9740" in page
+    assert "\n\n- transformer: its best trial diverged with a fresh seed\n\n| arch" in page
+    assert "7 of 8 searches, one thread each" in page
+    assert f"\n{HIDDEN}\n" in page
     for name in ("parameters.png", "search.png"):
         assert f"({name})" in page
         assert (tmp_path / name).stat().st_size > 10_000
     with (tmp_path / "seeds.csv").open() as file:
         seeds = [row for row in csv.DictReader(file) if row["search"] == "gru-12k"]
     assert [float(row["dev_loss"]) for row in seeds] == [2.02, 2.03, 2.04]
+    assert [int(row["seed"]) for row in seeds] == [71, 72, 73]
     with (tmp_path / "trials.csv").open() as file:
-        assert len([*csv.DictReader(file)]) == 15
+        assert len([*csv.DictReader(file)]) == 21
+
+
+def test_a_page_without_any_answer_says_why(tmp_path: Path) -> None:
+    results.write([], LACKS, tmp_path)
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "0 of 1 searches" in page
+    assert "- transformer: its best trial" in page
+    assert ".png" not in page
+    assert len((tmp_path / "seeds.csv").read_text().splitlines()) == 1
+
+
+def test_what_the_budget_hides_is_what_the_sweeps_say() -> None:
+    sweeps = {name: sweep_of(f"{name}-300k") for name in ARCHITECTURES}
+    sizes = {name: longest(s["params"]["model.block_size"]) for name, s in sweeps.items()}
+    assert sizes == {"mlp": 10, "wavenet": 16, "gru": 8, "transformer": 8}
+    assert "reaches 10 for the MLP, 16 for WaveNet, and 8 for the GRU and the tran" in HIDDEN
+    common = yaml.safe_load((ROOT / "sweeps" / "architectures.yaml").read_text())
+    assert common["hydra"]["sweeper"]["sampler"]["n_startup_trials"] == 5
+    assert (ROOT / "sweeps" / "open.yaml").exists()
+
+
+def sweep_of(name: str) -> dict[str, Any]:
+    text = (ROOT / "sweeps" / "architectures" / f"{name}.yaml").read_text()
+    sweeper: dict[str, Any] = yaml.safe_load(text)["hydra"]["sweeper"]
+    return sweeper
+
+
+def longest(choice: str) -> int:
+    return max(map(int, re.findall(r"\d+", choice)))
+
+
+# searches: what their studies say of them
+
+
+def begun(outputs: Path, name: str, *values: float, **kept: Any) -> optuna.Study:
+    """A study as a sweep leaves it: a trial for each value, whose seconds are 100."""
+    outputs.mkdir(exist_ok=True)
+    storage = open_storage(URL.create("sqlite", database=str(outputs / "studies.db")))
+    study = optuna.create_study(study_name=name, storage=storage)
+    store(study, command={"words": []}, uid="a1b2c3", **kept)
+    for number, value in enumerate(values):
+        attrs = {"slot": number, "root": number, "repeats": [None if value == INF else value]}
+        start = datetime(2026, 1, 1)
+        study.add_trial(FrozenTrial(
+            number, TrialState.COMPLETE, value, start, start + timedelta(seconds=100), {}, {},
+            attrs, {}, {}, number,
+        ))  # fmt: skip
+    return study
+
+
+def plan(*roots: int, seeds: tuple[int, ...] = SEEDS) -> dict[str, Any]:
+    return {"top": len(roots), "roots": list(roots), "seeds": list(seeds), "seed_key": "seed"}
+
+
+def confirmed(outputs: Path, name: str, *roots: int, **more: Any) -> None:
+    """A confirmation that has named its winner."""
+    named = Winner(outputs, f"{name}.confirm", seeds=3, roots=roots, trial=roots[0])
+    begun(outputs, f"{name}.confirm", 2.0, winner=named.written())
+
+
+def test_each_missing_search_has_its_reason() -> None:
+    found = study(trial(0, values=(2.1,)), trial(1, values=(2.0,)), ranking=(1, 0))
+    ended = study(trial(0, values=(2.0,), repeats=(2.0, 2.0)), ranking=(0,))
+    lost = study(trial(0, values=(INF,), repeats=(2.0, None)))
+    assert why_missing(None, None) == "not searched yet"
+    assert why_missing(lost, None) == "no trial has ended with a finite loss"
+    assert why_missing(found, None) == "not confirmed yet"
+    assert why_missing(found, study()) == "its fresh seeds are not all trained"
+    assert why_missing(found, lost) == "its best trial diverged with a fresh seed"
+    gone_on = "its search has gone on, or more than its best trial was confirmed"
+    for roots, reason in (((1,), ""), ((0,), gone_on), ((1, 0), gone_on)):
+        named = Winner(Path(), roots=roots, trial=roots[0])
+        assert why_missing(replace(found, winner=named), ended) == reason
+
+
+def test_what_cannot_be_read_is_not_taken_for_a_search_that_has_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "studies.db").write_bytes(b"no database" * 99)
+    with pytest.raises(StudyError):
+        _ = Search("s", (), tmp_path).spent
+    other = tmp_path / "file"
+    other.touch()
+    with pytest.raises(RunError):
+        _ = Search("s", (), other).spent
+
+
+def test_the_comparison_has_one_set_of_seeds(tmp_path: Path) -> None:
+    every = {name: Search(name, (), tmp_path) for name in ("mlp-12k", "gru-12k", "wavenet-12k")}
+    for name, seeds in (("mlp-12k", SEEDS), ("gru-12k", (1, 2, 3))):
+        begun(tmp_path, name, 2.0, **{"plan.confirm": plan(0, seeds=seeds)})
+        confirmed(tmp_path, name, 0)
+    answers, missing = architectures.outcomes(every)
+    assert [(each.architecture, each.seeds) for each in answers] == [("mlp", SEEDS)]
+    assert [(each.architecture, each.reason) for each in missing] == [
+        ("gru", "confirmed with other seeds than the rest"), ("wavenet", "not searched yet"),
+    ]  # fmt: skip
+
+
+def test_what_is_confirmed_is_not_searched_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing begins, neither of this search nor of the others."""
+    name = "architectures-gru-12k"
+    begun(tmp_path, name, 2.0, 2.1, 2.2, **{"plan.confirm": plan(0)})
+    confirmed(tmp_path, name, 0)
+    words = [f"--outputs={tmp_path}", f"--into={tmp_path / 'into'}"]
+    with pytest.raises(SystemExit) as refused:
+        architectures.main([*words, "--seconds=400"])
+    assert refused.value.code == 2
+    assert ("already confirmed, so not searched for 400 s: gru-12k after 300 s. Give --seconds 300,"
+            in capsys.readouterr().err)  # fmt: skip
+    assert not (tmp_path / "into").exists()
+    assert not [*tmp_path.glob("*.log")]
+    assert not architectures.refusal({"gru-12k": Search(name, (), tmp_path)}, 300)
 
 
 def test_an_unknown_search_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,10 +270,25 @@ def test_a_tiny_comparison(few_names: Path, tmp_path: Path) -> None:
          if "seed=" in line] for folder in folders
     ]  # fmt: skip
     assert seeds[0] == seeds[1] != []
-    assert len((tmp_path / "into" / "seeds.csv").read_text().splitlines()) == 1 + 2 * 5
+    rows = (tmp_path / "into" / "seeds.csv").read_text().splitlines()[1:]
+    assert len(rows) == 2 * 5
+    assert seeds[0][0].endswith(f"seed={rows[0].split(',')[2]}")
+    page = (tmp_path / "into" / "RESULTS.md").read_text()
+    assert "No verdict while any is missing: gru, transformer." in page
     architectures.main(words)
     assert [search.study() for search in chosen] == studies
     assert not (ROOT / "outputs" / "studies" / "architectures-mlp-12k").exists()
+
+
+@pytest.mark.system
+def test_a_seed_that_diverges_is_an_outcome_and_other_failures_are_not(tmp_path: Path) -> None:
+    begun(tmp_path, "d", 2.1, **{"question": QUESTION, "plan.confirm": plan(0)})
+    with pytest.raises(SystemExit, match=r"d ended with exit code \d: see .*d\.log"):
+        Search("d", (), tmp_path).confirm("--top", "1")  # there is no command to run again
+    begun(tmp_path, "e", 2.1, **{"question": QUESTION, "plan.confirm": plan(0)})
+    begun(tmp_path, "e.confirm", INF)
+    Search("e", (), tmp_path).confirm("--top", "1")
+    assert "e.confirm confirmed nothing" in (tmp_path / "e.log").read_text()
 
 
 @pytest.mark.system
