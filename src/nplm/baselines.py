@@ -73,7 +73,7 @@ class BigramModel(LanguageModel):
     def __init__(self, shape: config.Bigram, vocabulary_size: int) -> None:
         super().__init__(shape, vocabulary_size)
         self.takes_steps = shape.by == "net"
-        self.recordable = True
+        self.recordable, self.noisy = True, False
         self.W = nn.Parameter(torch.empty(vocabulary_size, vocabulary_size))
 
     @torch.no_grad()

@@ -55,7 +55,7 @@ def minibatches(
     ``noise``, are a function of the step, so a checkpoint need not hold them.
     """
     draw = drawing(config.optim, train, size)
-    masks, noisy = derived_seed(config.seed, "dropout"), not state.model.recordable
+    masks, noisy = derived_seed(config.seed, "dropout"), state.model.noisy
     for first, end in blocks(config):
         if end <= state.step:
             continue

@@ -47,6 +47,8 @@ class LanguageModel(nn.Module):
     # Whether all steps do the operations of the first, so that recording one suffices
     # (``gradients.recorded``).
     recordable = False
+    # Whether ``training_logits`` may draw from its noise, which is seeded at each step then.
+    noisy = True
 
     def __init__(self, shape: config.AnyModel, vocabulary_size: int) -> None:
         super().__init__()
@@ -123,6 +125,7 @@ class MLP(LanguageModel):
     """
 
     shape: config.Model
+    recordable = True
     W1: nn.Parameter  # and so on
     b1: nn.Parameter
     W2: nn.Parameter
@@ -188,9 +191,9 @@ class MLP(LanguageModel):
         return torch.addmm(logits, flat, self.D) if self.shape.direct else logits
 
     @property
-    def recordable(self) -> bool:  # type: ignore[override]  # a constant elsewhere
-        """False with dropout, whose masks differ from step to step."""
-        return self.shape.dropout == self.shape.emb_dropout == 0
+    def noisy(self) -> bool:  # type: ignore[override]  # a constant elsewhere
+        """Whether it drops anything."""
+        return not self.shape.dropout == self.shape.emb_dropout == 0
 
     @property
     def widest(self) -> int:

@@ -588,6 +588,10 @@ def test_a_net_beside_counting_has_the_tables_that_both_have(
     done = run_script("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
     ours, both = additions(ROOT, None), [outputs / "runs" / "one", folder]
+    # counting takes no steps: it has no curves, and its page speaks of none
+    counted = runs_page([folder], ours)
+    assert "Losses" not in {section.title for section in counted.sections}
+    assert " step" not in counted.verdict
     for folders in (both, both[::-1]):
         names = [folder.name for folder in folders]
         page = runs_page(folders, ours)

@@ -46,7 +46,8 @@ def runs_page(folders: Sequence[Path], additions: Additions) -> Page:
     named_results = list(zip(names, results))
     if len(folders) > 1:
         sections.append(Section("What differs", tables=[differing(folders)]))
-    if application.curves.drawn:
+    # what takes no steps, such as a model that counts, has no curves
+    if application.curves.drawn and any(result["steps"] for result in results):
         legend = labels if len(folders) > 1 else [""]
         runs = [(label, read_metrics(folder)) for label, folder in zip(legend, folders)]
         chart = figures.logged(application.curves, runs, results[0]["data"])
@@ -115,8 +116,8 @@ def verdict_of(curves: Curves, results: Results, remarks: Sequence[Told]) -> str
         name, result = results[0]
         told = ended(curves, result) if values[0] is None else f"{values[0][0]}"
         what = f"It ended with {values[0][1].split(',')[0]} " if values[0] else f"{name} "
-        steps = f"{what}{told} after {plural(result['steps'], 'step')}"
-        return f"{'; '.join([steps, *remarks[0].clauses])}."
+        after = f" after {plural(result['steps'], 'step')}" if result["steps"] else ""
+        return f"{'; '.join([f'{what}{told}{after}', *remarks[0].clauses])}."
     low, high = (results[k][0] for k in better_first(curves, [result for _, result in results]))
     (_, first), (_, second) = results
     for curve in curves.drawn:
