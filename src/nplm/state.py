@@ -42,7 +42,7 @@ class State:
     device: torch.device
     average: Average | None
     averaged: LanguageModel  # what is evaluated and saved: ``model`` itself without an average
-    built: list[Tensor]  # the buffers of a new model, by which those that training leaves are known
+    built: list[Tensor]  # the buffers of a new model, where there is an average
     step: int = 0  # number of steps taken, at the last report
     seconds: float = 0.0
     smoothed: float | None = None
@@ -86,14 +86,14 @@ def begin(
     check_size(config, splits)
     initialisation = torch.Generator().manual_seed(config.seed)
     model = build_model(config.model, len(splits.vocabulary), initialisation, folder)
-    built = [buffer.clone().to(device) for buffer in model.buffers()]
+    averages = bool(config.optim.ema) and model.takes_steps
+    built = [buffer.clone().to(device) for buffer in model.buffers()] if averages else []
     if weights is not None:
         load_weights(model, weights, splits)
     model.to(device)
     parameters = list(model.parameters()) if model.takes_steps else []
     optimiser = build_optimiser(config.optim, parameters)
     generator = torch.Generator().manual_seed(derived_seed(config.seed, "minibatches"))
-    averages = config.optim.ema and model.takes_steps
     average = Average(averaged_in(model), config.optim.ema) if averages else None
     averaged = model if average is None else copy.deepcopy(model)
     return State(model, optimiser, generator, device, average, averaged, built)
