@@ -190,18 +190,18 @@ def confirmed(outputs: Path, name: str, *roots: int, **more: Any) -> None:
 
 
 def test_each_missing_search_has_its_reason() -> None:
-    found = study(trial(0, values=(2.1,)), trial(1, values=(2.0,)), ranking=(1, 0))
+    searched = study(trial(0, values=(2.1,)), trial(1, values=(2.0,)), ranking=(1, 0))
     ended = study(trial(0, values=(2.0,), repeats=(2.0, 2.0)), ranking=(0,))
     lost = study(trial(0, values=(INF,), repeats=(2.0, None)))
     assert why_missing(None, None) == "not searched yet"
     assert why_missing(lost, None) == "no trial has ended with a finite loss"
-    assert why_missing(found, None) == "not confirmed yet"
-    assert why_missing(found, study()) == "its fresh seeds are not all trained"
-    assert why_missing(found, lost) == "its best trial diverged with a fresh seed"
+    assert why_missing(searched, None) == "not confirmed yet"
+    assert why_missing(searched, study()) == "its fresh seeds are not all trained"
+    assert why_missing(searched, lost) == "its best trial diverged with a fresh seed"
     gone_on = "its search has gone on, or more than its best trial was confirmed"
     for roots, reason in (((1,), ""), ((0,), gone_on), ((1, 0), gone_on)):
         named = Winner(Path(), roots=roots, trial=roots[0])
-        assert why_missing(replace(found, winner=named), ended) == reason
+        assert why_missing(replace(searched, winner=named), ended) == reason
 
 
 def test_what_cannot_be_read_is_not_taken_for_a_search_that_has_not_begun(tmp_path: Path) -> None:

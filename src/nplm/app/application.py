@@ -37,8 +37,8 @@ EVALUATORS = (
     "src/nplm/sealed.py",
     "evaluate_test.py",
 )
-# What a run may learn from: so many steps of so many examples. Its seconds follow from the model,
-# too, and each answer of a challenge shows them.
+# What a run may learn from: the number of steps, and of examples in each. Its seconds follow from
+# the model, too, and each answer of a challenge shows them.
 BUDGET = ("optim.steps", "optim.batch_size")
 
 
