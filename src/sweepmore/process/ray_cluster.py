@@ -43,7 +43,7 @@ def connect(init: Mapping[str, Any]) -> None:
     try:
         with signals_raise():
             ray.init(**{"log_to_driver": False, **init})
-    except ray.exceptions.RayError as error:  # such as a token that it lacks
+    except ray.exceptions.RayError as error:  # such as credentials that are missing
         raise ConnectionError(str(error)) from error
     if in_main_thread():  # Ray's own handler would end this process with exit code 15
         signal.signal(signal.SIGTERM, before)

@@ -126,6 +126,7 @@ def checked(text: str, name: str) -> Any:
     ],
     ids=shlex.join,
 )
+@pytest.mark.system
 def test_each_verb_runs_without_torch_and_wandb(made: Path, words: list[str]) -> None:
     done = bare(made, *words)
     assert (done.returncode, done.stderr) == (0, ""), done
@@ -245,6 +246,7 @@ def test_bad_words_are_one_message(folder: Path, words: list[str], told: str) ->
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.system
 def test_an_application_without_a_seed_is_not_told_to_confirm(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP.replace("cfg.seed", "0"))
     (tmp_path / "config.yaml").write_text(CONFIG.replace("seed: 0\n", ""))
@@ -320,6 +322,7 @@ class TestRemoving:
         assert call_command("show", "u").returncode == 0
 
 
+@pytest.mark.system
 def test_a_database_that_is_gone_hides_no_other(folder: Path) -> None:
     """One that a sweep noted; nor does one whose variable is not set."""
     (folder / "outputs" / "studies" / "t" / "storage").write_text(f"sqlite:///{folder / 'no.db'}")
