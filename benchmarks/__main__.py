@@ -123,7 +123,7 @@ def main(words: Sequence[str]) -> None:
         stamp = f"{datetime.now(UTC):%Y-%m-%d}, `{command}`, commit {commit()}; {machine()}"
         written[section.title] = f"{body}\n\n{stamp}; {time.monotonic() - began:.0f} s"
         print(f"## {section.title}\n\n{written[section.title]}\n", flush=True)
-        known = [f"## {s.title}\n\n{written[s.title]}\n" for s in SECTIONS if s.title in written]
+        known = [f"## {title}\n\n{text}\n" for title, text in written.items()]
         write_atomic(RESULTS, "\n".join([INTRODUCTION, *known]))
 
 
