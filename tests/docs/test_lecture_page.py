@@ -175,7 +175,7 @@ def test_the_uniform_guess_is_that_of_the_vocabulary() -> None:
 def test_the_sentences_follow_from_the_tables() -> None:
     quick = claimed("dev_loss", containing="experiment=quick")
     best = claimed("best", containing="model.emb=20 hydra.sweeper.n_jobs=2")
-    assert 2.182 - quick == pytest.approx(0.05, abs=0.005)
+    assert 2.180 - quick == pytest.approx(0.05, abs=0.005)
     assert quick - best == pytest.approx(0.05, abs=0.005)
     repeats = "'hydra.sweeper.repeats={seed: [0, 1, 2]}' hydra.sweeper.n_jobs=2"
     short, long = (claimed(f"model.block_size={b}", containing=repeats) for b in (3, 5))
