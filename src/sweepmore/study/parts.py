@@ -19,18 +19,20 @@ def confirmation_of(study: optuna.Study) -> optuna.Study | None:
 
     None where the study's confirmation has not begun.
     """
-    name = study.study_name + CONFIRM
-    if name not in optuna.get_all_study_names(storage_of(study)):
+    return confirmation_named(study.study_name, storage_of(study))
+
+
+def confirmation_named(name: str, storage: optuna.storages.BaseStorage) -> optuna.Study | None:
+    """The same for the study of this name."""
+    if name + CONFIRM not in optuna.get_all_study_names(storage):
         return None
-    return optuna.load_study(study_name=name, storage=storage_of(study))
+    return optuna.load_study(study_name=name + CONFIRM, storage=storage)
 
 
 def is_confirmed(name: str, storage: optuna.storages.BaseStorage) -> bool:
     """Whether a confirmation of the study of this name has named its winner."""
-    if name + CONFIRM not in optuna.get_all_study_names(storage):
-        return False
-    confirmed = optuna.load_study(study_name=name + CONFIRM, storage=storage)
-    return StudyAttributes.of(confirmed).winner is not None
+    confirmed = confirmation_named(name, storage)
+    return confirmed is not None and StudyAttributes.of(confirmed).winner is not None
 
 
 def parts_of(study: optuna.Study) -> list[optuna.Study]:
