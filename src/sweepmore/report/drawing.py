@@ -252,11 +252,17 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path)
 
 
+def titled(chart: Chart) -> Figure:
+    """Return a chart as it is shown by itself, with its title above all else."""
+    figure = draw([chart])
+    figure.suptitle(chart.title, x=0.01, ha="left", fontsize=11, parse_math=False)
+    return figure
+
+
 def png(chart: Chart) -> bytes:
-    """Return a chart as it is shown by itself, with its title."""
-    figure, buffer = draw([chart]), io.BytesIO()
-    figure.axes[0].set_title(chart.title, fontsize=10, loc="left", parse_math=False)
-    figure.savefig(buffer, format="png")
+    """Return a picture of a chart with its title."""
+    buffer = io.BytesIO()
+    titled(chart).savefig(buffer, format="png")
     return buffer.getvalue()
 
 

@@ -359,6 +359,15 @@ class TestDrawn:
         drawing.save(drawing.draw([CHART]), tmp_path / "new" / "c.png")
         assert (tmp_path / "new" / "c.png").read_bytes().startswith(PNG)
 
+    def test_the_title_of_a_chart_by_itself_is_above_its_legend(self) -> None:
+        two = replace(CHART, curves=[*CHART.curves, Curve("another", [1, 2], [3, 2])])
+        figure = drawing.titled(two)
+        figure.draw_without_rendering()
+        legend, (title,) = figure.axes[0].get_legend(), figure.texts
+        assert legend is not None
+        assert title.get_text() == "a title"
+        assert title.get_window_extent().y0 >= legend.get_window_extent().y1
+
     def test_svg_is_xml_with_a_title_for_each_point(self) -> None:
         text = drawing.svg(drawing.draw([CHART]), [CHART])
         root = ElementTree.fromstring(text)
