@@ -151,7 +151,7 @@ def _present(run: Path) -> Path:
 
 def _no_member(run: Path, what: str) -> RunError:
     problem = f"{shown_path(run / WEIGHTS)}, a member of the ensemble, {what}."
-    cure = "Restore it, or confirm the study anew and make another: python train.py ensemble=STUDY."
+    cure = "Restore it, or make another of other runs: python train.py ensemble=STUDY or [RUN,RUN]."
     return RunError(problem, value=str(run), cure=cure)
 
 

@@ -312,8 +312,8 @@ class Config:
     objective: tuple[Objective, ...] = setting((Objective(),), "what a study optimises")
     resume: str | None = setting(None, "continue an interrupted run: its folder, or last")
     start_from: str | None = setting(None, "begin with the weights of a run: its folder, or last")
-    ensemble: str | None = setting(
-        None, "average the nets of a confirmed study: its name or folder, or last"
+    ensemble: str | tuple[str, ...] | None = setting(
+        None, "average the nets of a confirmed study, by its name, or runs: [RUN,RUN]"
     )
 
 

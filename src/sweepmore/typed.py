@@ -99,7 +99,10 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         words = [w for a in arguments if typing.get_origin(a) is typing.Literal for w in a.__args__]
         if isinstance(value, str) and value in words:
             return value
-        return _typed(next(a for a in arguments if a is not type(None)), value, key)
+        kinds = [a for a in arguments if a is not type(None)]
+        lists = [a for a in kinds if typing.get_origin(a) is tuple]
+        listed = lists and isinstance(value, (list, tuple))
+        return _typed(lists[0] if listed else kinds[0], value, key)
     if origin is typing.Literal:
         if value in arguments:
             return value

@@ -1,4 +1,4 @@
-"""``train.py ensemble=STUDY``: a confirmed study's nets averaged, as a run like any other."""
+"""``train.py ensemble=``: a confirmed study's nets, or runs, averaged: a run like any other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
 from optuna.distributions import IntDistribution
 from optuna.trial import create_trial
 from sqlalchemy.engine import URL
@@ -23,6 +24,7 @@ import evaluate_test
 import sample
 from nplm.app import report
 from nplm.app.members import DRAWN
+from nplm.config import from_hydra
 from nplm.losses import split_loss
 from nplm.sampling import ensemble
 from sweepmore.seal.receipts import receipts
@@ -133,6 +135,39 @@ def test_it_is_the_mean_of_the_confirmed_nets(place: Place, folder: Path) -> Non
     assert (folder / "model.safetensors").stat().st_size < 4_000  # no copy of the weights
     samples = (folder / "samples.txt").read_text().splitlines()
     assert [len(rows_of(folder)), len(samples)] == [1, 100]
+
+
+def test_runs_are_averaged_by_their_folders(place: Place, folder: Path) -> None:
+    """All nets of the study, in another order, are its ensemble."""
+    runs = [str(member) for member in reversed(place.members)]
+    made = train_here(place.outputs / "runs" / "of-runs", f"ensemble=[{','.join(runs)}]", QUIET)
+    result, study = result_of(made), result_of(folder)
+    assert result["dev_loss"] == pytest.approx(study["dev_loss"], abs=1e-6)
+    assert result["ensemble"]["members"] == SEEDS
+    kept = yaml.safe_load((made / "config.yaml").read_text())
+    assert kept["ensemble"] == runs
+    assert [each["sha256"] for each in kept["model"]["members"]] == [
+        hashlib.sha256(Path(run, "model.safetensors").read_bytes()).hexdigest() for run in runs
+    ]
+    assert from_hydra(kept).ensemble == tuple(runs)
+
+
+def test_runs_that_cannot_be_averaged_are_refused(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = place.members[:2]
+    failed = Path(shutil.copytree(first, place.outputs / "runs" / "failed"))
+    result = json.loads((failed / "result.json").read_text())
+    (failed / "result.json").write_text(json.dumps({**result, "status": "diverged"}))
+    for named, others, said in (
+        (f"[{first}]", [], "leaves nothing to average"),
+        (f"[{first},{second},{first}]", [], f"names {first} twice"),
+        (f"[{first},nowhere]", [], "nowhere is not a run"),
+        (f"[{first},{failed}]", [], "runs/failed cannot be averaged: its status is diverged"),
+        (f"[{first},{second}]", ["model.emb=4"], f"ensemble=[{first},{second}] takes model and"),
+    ):
+        words = [f"ensemble={named}", *others, QUIET]
+        assert said in place.refused(words, capsys).replace("\n", " ")
 
 
 def test_it_is_sampled_and_explained(folder: Path) -> None:
@@ -285,7 +320,7 @@ def test_one_look_at_test(place: Place, folder: Path) -> None:
     result = result_of(tested)
     VALID.validate(result)
     (receipt,) = receipts(looks, result["data"]["fingerprint"])
-    assert receipt.about["note"] == "an ensemble of nets that s.confirm left, not its winner"
+    assert receipt.about["note"] == "an ensemble with nets that s.confirm left, not its winner"
     assert receipt.about["parameters"] == result["parameters"]
     assert receipt.result is not None
     assert len(receipt.result["beside"]) == 1

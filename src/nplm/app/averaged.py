@@ -1,18 +1,20 @@
-"""What ``ensemble=STUDY`` asks for: the nets that a study's confirmation has left, averaged."""
+"""What ``ensemble=`` asks for: the nets that a study's confirmation has left, or runs, averaged."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from nplm.config import Config, Ensemble, from_hydra, name_of, to_plain
+from nplm.config import AnyModel, Config, Ensemble, from_hydra, name_of, to_plain
 from nplm.run_files import WEIGHTS
 from sweepmore.compose.composing import as_typed
 from sweepmore.errors import ConfigError, RunError
+from sweepmore.runs import finding
 from sweepmore.runs.files import read_json
 from sweepmore.runs.names import searched_name
 from sweepmore.runs.places import Place
@@ -30,35 +32,72 @@ def refuse_ensemble(config: Config, does: str) -> None:
     """Raise ConfigError for ``ensemble=`` where it means nothing: a script ``does`` another
     thing."""
     if config.ensemble is not None:
-        problem = f"ensemble={config.ensemble} averages nets that were trained, but {does}."
-        cure = f"Give it alone: python train.py ensemble={config.ensemble}."
+        word = _typed(config.ensemble)
+        problem = f"{word} averages nets that were trained, but {does}."
+        cure = f"Give it alone: python train.py {shlex.quote(word)}."
         raise ConfigError(problem, value=config.ensemble, cure=cure)
 
 
-def of_study(asked: Config, folder: Path, outputs: Path) -> Config:
-    """Return the config of the run in ``folder`` that averages the nets of the study
-    ``asked.ensemble``: its data are theirs, and its model refers to them.
+def _typed(named: str | Sequence[str]) -> str:
+    """Return the setting as one types it."""
+    return f"ensemble={named}" if isinstance(named, str) else f"ensemble=[{','.join(named)}]"
 
-    ``outputs`` has the study, unless ``ensemble`` is its folder. Raises ConfigError for other
-    settings, StudyError and RunError where nothing was confirmed, where there are fewer than two
-    nets, for nets that are missing or differ in their data, and as ``_refuse_changed``.
+
+def of_trained(asked: Config, folder: Path, outputs: Path) -> Config:
+    """Return the config of the run in ``folder`` that averages what ``asked.ensemble`` names, the
+    nets of a study or runs: its data are theirs, and its model refers to them.
+
+    ``outputs`` has the study or runs that are not named by their folder. Raises ConfigError for
+    other settings, StudyError and RunError where nothing was confirmed, where there are fewer than
+    two nets, for nets that are missing or differ in their data, and as ``_of_study`` and
+    ``_runs``.
     """
-    assert asked.ensemble is not None
-    _refuse_others(asked.ensemble)
-    winner = _winner(asked.ensemble, outputs)
+    named = asked.ensemble
+    assert named is not None
+    _refuse_others(named)
+    if isinstance(named, str):
+        return _of_study(named, asked, folder, outputs)
+    runs = _runs(named, outputs)
+    return dataclasses.replace(_of_members(asked, runs, folder), ensemble=tuple(map(str, runs)))
+
+
+def _of_study(name: str, asked: Config, folder: Path, outputs: Path) -> Config:
+    """Raises also as ``_refuse_changed``."""
+    winner = _winner(name, outputs)
     if len(winner.runs) < 2:
         problem = f"{winner.study} trained its winner with 1 seed, which leaves nothing to average."
         raise RunError(problem, value=1, cure="Confirm with two seeds or more.")
-    config = _of_members(asked, winner, folder)
+    config = _of_members(asked, winner.runs, folder)
+    _refuse_changed(winner, config.model)
     return dataclasses.replace(config, ensemble=searched_name(winner.study))
 
 
-def _refuse_others(name: str) -> None:
+def _runs(names: Sequence[str], outputs: Path) -> list[Path]:
+    """Return the folders of the runs that are named. Raises ConfigError for fewer than two and for
+    one that is named twice, RunError for one that does not exist or did not end well."""
+    if len(names) < 2:
+        cure = "Name two runs or more: ensemble=[RUN,RUN]; a study, without brackets."
+        problem = f"{_typed(names)} leaves nothing to average."
+        raise ConfigError(problem, value=names, cure=cure)
+    runs = [finding.find_run(name, outputs, WEIGHTS) for name in names]
+    for name, run in zip(names, runs, strict=True):
+        if runs.count(run) > 1:
+            problem = f"{_typed(names)} names {name} twice."
+            raise ConfigError(problem, value=name, cure="Name each run once.")
+        result = run / "result.json"
+        status = read_json(result)["status"] if result.exists() else "not ended"
+        if status != "ok":
+            problem = f"{shown_path(run)} cannot be averaged: its status is {status}."
+            raise RunError(problem, value=status, cure="Name runs whose status is ok.")
+    return runs
+
+
+def _refuse_others(named: str | Sequence[str]) -> None:
     words = as_typed(HydraConfig.get().overrides.task)
     others = [word for word in words if word.lstrip("+~").split("=")[0].split(".")[0] not in OWN]
     if others:
         raise ConfigError(
-            f"ensemble={name} takes model and data from its members, but {' '.join(others)} was "
+            f"{_typed(named)} takes model and data from its members, but {' '.join(others)} was "
             "given.",
             value=others,
             cure=f"Leave them out; it takes {', '.join(OWN[1:])}.",
@@ -77,12 +116,11 @@ def _winner(wanted: str, outputs: Path) -> Winner:
         return confirmation_of(study, found).winner
 
 
-def _of_members(asked: Config, winner: Winner, folder: Path) -> Config:
+def _of_members(asked: Config, runs: Sequence[Path], folder: Path) -> Config:
     from nplm.building import ensemble_of
 
-    model = ensemble_of(winner.runs, folder)
-    _refuse_changed(winner, model)
-    theirs = to_plain(from_hydra(read_config(winner.runs[0])))
+    model = ensemble_of(runs, folder)
+    theirs = to_plain(from_hydra(read_config(runs[0])))
     config = from_hydra({
         **theirs, "objective": "dev_loss", "overfit_batch": False, "resume": None,
         "start_from": None, "mix": asked.mix,
@@ -97,12 +135,13 @@ def _of_members(asked: Config, winner: Winner, folder: Path) -> Config:
     )
 
 
-def _refuse_changed(winner: Winner, model: Ensemble) -> None:
+def _refuse_changed(winner: Winner, model: AnyModel) -> None:
     """Raise RunError where the weights of the run that was reported are not those confirmed.
 
     The confirmation records the SHA-256 of that run's files alone, and older ones of none, so
     weights of its other runs that were replaced before now are not noticed.
     """
+    assert isinstance(model, Ensemble)
     confirmed = winner.files.get(WEIGHTS)
     digest = dict(zip(winner.runs, model.members))[winner.run].sha256
     if confirmed not in (None, digest):
@@ -113,12 +152,14 @@ def _refuse_changed(winner: Winner, model: Ensemble) -> None:
 
 
 def started_from(config: Config, folder: Path) -> Any:
-    """Return what the members' records hold of the run whose weights they began with; None for
-    fresh parameters, and for a config of no ensemble."""
+    """Return what a member's record holds of the run whose weights it began with, first of all one
+    of another split; None for fresh parameters, and for a config of no ensemble."""
     if not isinstance(config.model, Ensemble):
         return None
-    member = folder / config.model.members[0].run
-    return read_json(member / "provenance.json").get("start_from")
+    records = [read_json(folder / m.run / "provenance.json") for m in config.model.members]
+    starts = [record["start_from"] for record in records if record.get("start_from")]
+    of_another = [s for s in starts if s.get("fingerprint") != config.model.fingerprint]
+    return next(iter([*of_another, *starts]), None)
 
 
 def first_member(folder: Path) -> Path | None:

@@ -75,7 +75,7 @@ def asked_for(node: DictConfig, outputs: Path, trial: SweepTrial | None) -> Aske
         source = finding.find_run(config.start_from, outputs, WEIGHTS)
         config = dataclasses.replace(config, start_from=str(source))
     if config.ensemble is not None:
-        config = averaged.of_study(config, folder, outputs)
+        config = averaged.of_trained(config, folder, outputs)
     return Asked(config, folder, resumed=trial is not None and _taken_over(trial, folder))
 
 

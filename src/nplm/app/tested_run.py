@@ -166,7 +166,7 @@ def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
     asked = beside(asked, confirmation)
     if member is None:
         return asked
-    note = f"an ensemble of nets that {confirmation.study.study_name} left, not its winner"
+    note = f"an ensemble with nets that {confirmation.study.study_name} left, not its winner"
     return dataclasses.replace(asked, not_winner=note)
 
 
