@@ -29,8 +29,8 @@ HIDDEN = (
     "batch sizes were chosen by hand, from the cost of a step. At 300k the block size reaches 10 "
     "for the MLP, 16 for WaveNet, and 8 for the GRU and the transformer. These two predict only "
     "the last position of each context; their standard training predicts every position at once. "
-    "A search at 300k may have about nine trials, five of them random. Intervals cover seeds, not "
-    "another search."
+    "The searches are short: {fewest} to {most} trials, the first five of them random. Intervals "
+    "cover seeds, not another search."
 )
 
 
@@ -62,7 +62,8 @@ def page(answers: Sequence[Answer], missing: Sequence[Missing]) -> Iterator[str]
     every: list[Answer | Missing] = [*answers, *missing]
     for size, own in by_size(every).items():
         yield from section(size, own)
-    yield f"{HIDDEN}\n"
+    if trials := [len(answer.trials) for answer in answers]:
+        yield f"{HIDDEN.format(fewest=min(trials), most=max(trials))}\n"
     yield (
         f"A search ends with the trial in which its seconds are spent. Intervals are 95 %: "
         f"Student's of each mean over {seeds} seeds, and Tukey's of the differences, paired by "

@@ -119,7 +119,7 @@ def test_the_page_has_both_sizes_both_rivals_and_keeps_words_around_it(tmp_path:
     assert "the lecture's net 2.17 (11,897 parameters), counting of order 6 1.9740" in page
     assert "\n\n- transformer: its best trial diverged with a fresh seed\n\n| arch" in page
     assert "7 of 8 searches, one thread each" in page
-    assert f"\n{HIDDEN}\n" in page
+    assert f"\n{HIDDEN.format(fewest=3, most=3)}\n" in page
     for name in ("parameters.png", "search.png"):
         assert f"({name})" in page
         assert (tmp_path / name).stat().st_size > 10_000
@@ -145,6 +145,7 @@ def test_what_the_budget_hides_is_what_the_sweeps_say() -> None:
     sizes = {name: longest(s["params"]["model.block_size"]) for name, s in sweeps.items()}
     assert sizes == {"mlp": 10, "wavenet": 16, "gru": 8, "transformer": 8}
     assert "reaches 10 for the MLP, 16 for WaveNet, and 8 for the GRU and the tran" in HIDDEN
+    assert "trials, the first five of them random" in HIDDEN
     common = yaml.safe_load((ROOT / "sweeps" / "architectures.yaml").read_text())
     assert common["hydra"]["sweeper"]["sampler"]["n_startup_trials"] == 5
     assert (ROOT / "sweeps" / "open.yaml").exists()
