@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from nplm.checkpoint import LAST
 from sweepmore.runs.files import write_atomic
 from sweepmore.statistics.intervals import Interval, resampled
 from sweepmore.wording import real_minus
@@ -64,17 +66,20 @@ LINES = {"loss": "all lines", "unseen": "unseen lines", "fresh": "unseen by the 
 
 def main() -> None:
     searched = run("searched", "experiment=smoke", "data=names")
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        trained = [[pool.submit(run, *each) for each in trainings(seed)] for seed in SEEDS]
+    pool = ThreadPoolExecutor(AT_A_TIME)
+    trained = [[pool.submit(run, *each) for each in trainings(seed)] for seed in SEEDS]
+    try:
         for seed, runs in zip(SEEDS, trained, strict=True):
             look([each.result() for each in runs], seed, searched)
+    finally:
+        pool.shutdown(cancel_futures=True)
     write(receipts())
 
 
 def trainings(seed: int) -> list[tuple[str, ...]]:
     """Return the name and the words of each training on a split, the longest first."""
     data = ["data=names", f"data.seed={seed}"]
-    # nobody asks for the curves, and evaluating twenty times would take an eighth of the time
+    # twice, not twenty times: nobody asks for the curves
     net = ["experiment=open", *data, "eval_every=0.5"]
     return [
         *((f"{seed}/{name}", *net, f"seed={at}") for at, name in enumerate(MEMBERS, 1)),
@@ -93,10 +98,15 @@ def look(trained: Sequence[Path], seed: int, searched: Path) -> None:
 
 
 def run(name: str, *words: str) -> Path:
-    """The folder of a run, which is trained unless it has ended well."""
+    """The folder of a run, which is trained, or continued, unless it has ended well."""
     folder = RUNS / name
     result = folder / "result.json"
-    if not (result.exists() and json.loads(result.read_text())["status"] == "ok"):
+    if result.exists() and json.loads(result.read_text())["status"] == "ok":
+        return folder
+    if (folder / LAST).exists():
+        call("train.py", f"resume={folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)  # stopped before its first checkpoint
         call("train.py", *words, "wandb.mode=disabled", f"hydra.run.dir={folder}")
     return folder
 
@@ -109,7 +119,8 @@ def call(*words: str) -> None:
 def receipts() -> list[dict[str, Any]]:
     """The looks of these splits: those that evaluated just these models."""
     looks = [json.loads(path.read_text()) for path in sorted(LOOKS.glob("*-1.json"))]
-    return [look for look in looks if {*role_of(look).values()} == MODELS.keys() - {OWN}]
+    of_these = [look for look in looks if {*role_of(look).values()} == MODELS.keys() - {OWN}]
+    return [look for look in of_these if look.get("result")]  # claimed, then interrupted
 
 
 def losses(looks: Sequence[dict[str, Any]], model: str, lines: str) -> list[float]:

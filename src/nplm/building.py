@@ -151,7 +151,7 @@ def _present(run: Path) -> Path:
 
 def _no_member(run: Path, what: str) -> RunError:
     problem = f"{shown_path(run / WEIGHTS)}, a member of the ensemble, {what}."
-    cure = "Restore it, or make another of other runs: python train.py ensemble=STUDY or [RUN,RUN]."
+    cure = "Restore it, or average other runs: python train.py ensemble=…"
     return RunError(problem, value=str(run), cure=cure)
 
 

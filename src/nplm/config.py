@@ -134,7 +134,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The mean of the probabilities of trained models. No ``model=`` chooses it: ``ensemble=STUDY``
+    """The mean of the probabilities of trained models. No ``model=`` chooses it: ``ensemble=``
     makes it. ``fingerprint`` is of the split from which all members learned, and ``block_size`` the
     longest of theirs."""
 
@@ -145,7 +145,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         if not self.members:
-            cure = "Give ensemble=STUDY, which averages the nets of a confirmed study."
+            cure = "Give ensemble=STUDY or ensemble=[RUN,RUN], which averages what was trained."
             raise ConfigError("model.name=ensemble has no members.", value=(), cure=cure)
 
     def __str__(self) -> str:
@@ -313,7 +313,7 @@ class Config:
     resume: str | None = setting(None, "continue an interrupted run: its folder, or last")
     start_from: str | None = setting(None, "begin with the weights of a run: its folder, or last")
     ensemble: str | tuple[str, ...] | None = setting(
-        None, "average the nets of a confirmed study, by its name, or runs: [RUN,RUN]"
+        None, "average the nets of a confirmed study: its name or folder, or runs: [RUN,RUN]"
     )
 
 

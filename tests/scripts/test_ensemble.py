@@ -24,9 +24,11 @@ import evaluate_test
 import sample
 from nplm.app import report
 from nplm.app.members import DRAWN
+from nplm.app.tested_run import Wanted, find
 from nplm.config import from_hydra
 from nplm.losses import split_loss
 from nplm.sampling import ensemble
+from sweepmore.runs import places
 from sweepmore.seal.receipts import receipts
 from sweepmore.storage.opening import open_storage
 from sweepmore.study.attributes import Winner
@@ -152,16 +154,31 @@ def test_runs_are_averaged_by_their_folders(place: Place, folder: Path) -> None:
     assert from_hydra(kept).ensemble == tuple(runs)
 
 
+def test_a_counting_model_is_averaged_with_nets_and_mixed(place: Place, few_names: Path) -> None:
+    """Whichever comes first. The ensemble is of the study that trained one of its members."""
+    runs = place.outputs / "runs"
+    data = ("data=text", f"data.path={few_names}")
+    counting = train_here(runs / "counting", *data, "model=ngram", QUIET)
+    net = place.members[0]
+    for name, pair in ("count-net", f"{counting},{net}"), ("net-count", f"{net},{counting}"):
+        result = result_of(train_here(runs / name, f"ensemble=[{pair}]", "mix=true", QUIET))
+        assert result["dev_loss"] <= result["mix"]["net_dev_loss"]
+        asked = find(Wanted(None, str(runs / name), None, places.Place(place.outputs)))
+        assert asked.not_winner == "an ensemble with nets of s, not its winner"
+
+
 def test_runs_that_cannot_be_averaged_are_refused(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = place.members[:2]
+    copied = Path(shutil.copytree(first, place.outputs / "runs" / "copied"))
     failed = Path(shutil.copytree(first, place.outputs / "runs" / "failed"))
     result = json.loads((failed / "result.json").read_text())
     (failed / "result.json").write_text(json.dumps({**result, "status": "diverged"}))
     for named, others, said in (
         (f"[{first}]", [], "leaves nothing to average"),
-        (f"[{first},{second},{first}]", [], f"names {first} twice"),
+        (f"[{first},{second},{first}]", [], "s.confirm/0000/0 has the weights of"),
+        (f"[{first},{copied}]", [], "runs/copied has the weights of"),
         (f"[{first},nowhere]", [], "nowhere is not a run"),
         (f"[{first},{failed}]", [], "runs/failed cannot be averaged: its status is diverged"),
         (f"[{first},{second}]", ["model.emb=4"], f"ensemble=[{first},{second}] takes model and"),
@@ -320,7 +337,7 @@ def test_one_look_at_test(place: Place, folder: Path) -> None:
     result = result_of(tested)
     VALID.validate(result)
     (receipt,) = receipts(looks, result["data"]["fingerprint"])
-    assert receipt.about["note"] == "an ensemble with nets that s.confirm left, not its winner"
+    assert receipt.about["note"] == "an ensemble with nets of s, not its winner"
     assert receipt.about["parameters"] == result["parameters"]
     assert receipt.result is not None
     assert len(receipt.result["beside"]) == 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
 from nplm.config import AnyModel, Config, Ensemble, from_hydra, name_of, to_plain
+from nplm.lineage import of_another_split
 from nplm.run_files import WEIGHTS
 from sweepmore.compose.composing import as_typed
 from sweepmore.errors import ConfigError, RunError
@@ -48,9 +49,9 @@ def of_trained(asked: Config, folder: Path, outputs: Path) -> Config:
     nets of a study or runs: its data are theirs, and its model refers to them.
 
     ``outputs`` has the study or runs that are not named by their folder. Raises ConfigError for
-    other settings, StudyError and RunError where nothing was confirmed, where there are fewer than
-    two nets, for nets that are missing or differ in their data, and as ``_of_study`` and
-    ``_runs``.
+    other settings and for fewer than two runs, StudyError and RunError where nothing was confirmed,
+    for a run that did not end well, and for nets that are missing, have changed, are the same or
+    differ in their data.
     """
     named = asked.ensemble
     assert named is not None
@@ -62,7 +63,6 @@ def of_trained(asked: Config, folder: Path, outputs: Path) -> Config:
 
 
 def _of_study(name: str, asked: Config, folder: Path, outputs: Path) -> Config:
-    """Raises also as ``_refuse_changed``."""
     winner = _winner(name, outputs)
     if len(winner.runs) < 2:
         problem = f"{winner.study} trained its winner with 1 seed, which leaves nothing to average."
@@ -73,21 +73,19 @@ def _of_study(name: str, asked: Config, folder: Path, outputs: Path) -> Config:
 
 
 def _runs(names: Sequence[str], outputs: Path) -> list[Path]:
-    """Return the folders of the runs that are named. Raises ConfigError for fewer than two and for
-    one that is named twice, RunError for one that does not exist or did not end well."""
+    """Return the folders of the runs that are named. Raises ConfigError for fewer than two,
+    RunError for one that does not exist or did not end well."""
     if len(names) < 2:
         cure = "Name two runs or more: ensemble=[RUN,RUN]; a study, without brackets."
         problem = f"{_typed(names)} leaves nothing to average."
         raise ConfigError(problem, value=names, cure=cure)
     runs = [finding.find_run(name, outputs, WEIGHTS) for name in names]
-    for name, run in zip(names, runs, strict=True):
-        if runs.count(run) > 1:
-            problem = f"{_typed(names)} names {name} twice."
-            raise ConfigError(problem, value=name, cure="Name each run once.")
+    for run in runs:
         result = run / "result.json"
-        status = read_json(result)["status"] if result.exists() else "not ended"
+        status = read_json(result).get("status") if result.exists() else None
         if status != "ok":
-            problem = f"{shown_path(run)} cannot be averaged: its status is {status}."
+            why = "it has not ended" if status is None else f"its status is {status}"
+            problem = f"{shown_path(run)} cannot be averaged: {why}."
             raise RunError(problem, value=status, cure="Name runs whose status is ok.")
     return runs
 
@@ -120,19 +118,28 @@ def _of_members(asked: Config, runs: Sequence[Path], folder: Path) -> Config:
     from nplm.building import ensemble_of
 
     model = ensemble_of(runs, folder)
+    _refuse_same(runs, model)
     theirs = to_plain(from_hydra(read_config(runs[0])))
     config = from_hydra({
-        **theirs, "objective": "dev_loss", "overfit_batch": False, "resume": None,
-        "start_from": None, "mix": asked.mix,
+        **theirs, "model": dataclasses.asdict(model), "objective": "dev_loss",
+        "overfit_batch": False, "resume": None, "start_from": None, "mix": asked.mix,
     })  # fmt: skip
     return dataclasses.replace(
         config,
-        model=model,
         wandb=asked.wandb,
         seed=asked.seed,
         device=asked.device,
         threads=asked.threads,
     )
+
+
+def _refuse_same(runs: Sequence[Path], model: Ensemble) -> None:
+    """Raise RunError where two runs have the same weights: one was named twice, or copied."""
+    seen = dict[str, Path]()
+    for run, member in zip(runs, model.members, strict=True):
+        if (other := seen.setdefault(member.sha256, run)) is not run:
+            problem = f"{shown_path(run)} has the weights of {shown_path(other)}: it counts once."
+            raise RunError(problem, value=str(run), cure="Name each run once.")
 
 
 def _refuse_changed(winner: Winner, model: AnyModel) -> None:
@@ -156,17 +163,23 @@ def started_from(config: Config, folder: Path) -> Any:
     of another split; None for fresh parameters, and for a config of no ensemble."""
     if not isinstance(config.model, Ensemble):
         return None
-    records = [read_json(folder / m.run / "provenance.json") for m in config.model.members]
+    split = config.model.fingerprint
+    runs = _with_theirs(folder / member.run for member in config.model.members)
+    records = [read_json(run / "provenance.json") for run in runs]
     starts = [record["start_from"] for record in records if record.get("start_from")]
-    of_another = [s for s in starts if s.get("fingerprint") != config.model.fingerprint]
+    of_another = [start for start in starts if of_another_split(start, split)]
     return next(iter([*of_another, *starts]), None)
 
 
-def first_member(folder: Path) -> Path | None:
-    """Return the first member of the ensemble in ``folder``, by its record alone; None for other
-    runs, and where the member is gone."""
+def members_of(folder: Path) -> list[Path]:
+    """Return the members of the ensemble in ``folder`` and of those among them, by their records
+    alone; none for other runs, and none that is gone."""
     model = read_config(folder).get("model")
     if not isinstance(model, Mapping) or name_of(model) != "ensemble":
-        return None
-    member = (folder / model["members"][0]["run"]).resolve()
-    return member if (member / "provenance.json").exists() else None
+        return []
+    return _with_theirs(folder / member["run"] for member in model["members"])
+
+
+def _with_theirs(runs: Iterable[Path]) -> list[Path]:
+    there = [run.resolve() for run in runs if (run / "provenance.json").exists()]
+    return [*there, *(member for run in there for member in members_of(run))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nplm.app.averaged import first_member
+from nplm.app.averaged import members_of
 from nplm.config import Config
 from nplm.lineage import of_another_split
 from nplm.run_files import WEIGHTS
@@ -157,17 +157,16 @@ def _named_run(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
 
     names = (wanted.run, wanted.study, wanted.trial)
     asked = named(finding.find_named(*names, wanted.place.outputs, holding=WEIGHTS))
-    # an ensemble is of the study that trained its members
-    member = first_member(asked.folder)
-    search = search_of(database, run_id(member or asked.folder))
-    confirmation = None if search is None else confirmed(search, wanted.place)
-    if confirmation is None:
-        return asked
-    asked = beside(asked, confirmation)
-    if member is None:
-        return asked
-    note = f"an ensemble with nets that {confirmation.study.study_name} left, not its winner"
-    return dataclasses.replace(asked, not_winner=note)
+    # an ensemble is of the study that trained a member
+    members = members_of(asked.folder)
+    searches = [search_of(database, run_id(run)) for run in members or [asked.folder]]
+    found = [(each, confirmed(each, wanted.place)) for each in searches if each is not None]
+    for search, confirmation in found:
+        if confirmation is not None:
+            asked = beside(asked, confirmation)
+            note = f"an ensemble with nets of {search.study_name}, not its winner"
+            return dataclasses.replace(asked, not_winner=note) if members else asked
+    return asked
 
 
 def _winner(wanted: Wanted, database: optuna.storages.BaseStorage) -> Asked:
