@@ -3,7 +3,8 @@ each looked at once: ``python tools/splits.py``.
 
 Trains what is missing, so that an interrupted call continues; takes the look at each split once its
 models are trained, with the receipts in sweeps/looks; and writes sweeps/splits/RESULTS.md from
-these receipts. ``python tools/splits.py table`` only writes the page.
+these receipts. A split that has its receipt is left alone. ``python tools/splits.py table`` only
+writes the page.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from nplm.checkpoint import LAST
+from nplm.config import Data
+from nplm.lines import fingerprint, read_lines
 from sweepmore.runs.files import write_atomic
 from sweepmore.statistics.intervals import Interval, resampled
 from sweepmore.wording import real_minus
@@ -67,13 +70,21 @@ LINES = {"loss": "all lines", "unseen": "unseen lines", "fresh": "unseen by the 
 def main() -> None:
     searched = run("searched", "experiment=smoke", "data=names")
     pool = ThreadPoolExecutor(AT_A_TIME)
-    trained = [[pool.submit(run, *each) for each in trainings(seed)] for seed in SEEDS]
+    seen = {each["fingerprint"] for each in receipts()}
+    seeds = [seed for seed in SEEDS if split_of(seed) not in seen]
+    trained = [[pool.submit(run, *each) for each in trainings(seed)] for seed in seeds]
     try:
-        for seed, runs in zip(SEEDS, trained, strict=True):
+        for seed, runs in zip(seeds, trained, strict=True):
             look([each.result() for each in runs], seed, searched)
     finally:
         pool.shutdown(cancel_futures=True)
     write(receipts())
+
+
+def split_of(seed: int) -> str:
+    """The fingerprint of a split, under which its look is kept."""
+    data = Data(name="names", seed=seed)
+    return fingerprint(read_lines(data), data)
 
 
 def trainings(seed: int) -> list[tuple[str, ...]]:
