@@ -46,7 +46,7 @@ def find_run(name: str, outputs: Path, holding: str, *, stopped: bool = False) -
             if (folder / "config.yaml").exists():
                 return folder.resolve()
         if (outputs / "studies" / safe_name(name)).is_dir():
-            cure = f"Give the folder of one of its runs, or study={name} where that is a setting."
+            cure = f"Give study={name} instead where that is a setting, or a run's folder."
             raise RunError(f"{name} is a study, not a run.", value=name, cure=cure)
     # the last one, or a name that means none
     runs = [path.parent for path in (outputs / "runs").glob("*/config.yaml")]
