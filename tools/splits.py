@@ -70,7 +70,7 @@ LINES = {"loss": "all lines", "unseen": "unseen lines", "fresh": "unseen by the 
 def main() -> None:
     searched = run("searched", "experiment=smoke", "data=names")
     pool = ThreadPoolExecutor(AT_A_TIME)
-    seeds = unseen(receipts())
+    seeds = without_look(receipts())
     trained = [[pool.submit(run, *each) for each in trainings(seed)] for seed in seeds]
     try:
         for seed, runs in zip(seeds, trained, strict=True):
@@ -80,7 +80,7 @@ def main() -> None:
     write(receipts())
 
 
-def unseen(looks: Sequence[dict[str, Any]]) -> list[int]:
+def without_look(looks: Sequence[dict[str, Any]]) -> list[int]:
     """The seeds of the splits that have had no such look yet."""
     seen = {look["fingerprint"] for look in looks}
     return [seed for seed in SEEDS if split_of(seed) not in seen]
@@ -186,7 +186,7 @@ def link(look: dict[str, Any]) -> str:
 
 
 def write(looks: Sequence[dict[str, Any]]) -> None:
-    missing = unseen(looks)
+    missing = without_look(looks)
     state = f"Not looked at yet: {', '.join(map(str, missing))}." if missing else ALL
     about = ABOUT.format(seeds=f"{SEEDS[0]} to {SEEDS[-1]}", state=state)
     RESULTS.parent.mkdir(exist_ok=True)

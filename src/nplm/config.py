@@ -313,7 +313,7 @@ class Config:
     resume: str | None = setting(None, "continue an interrupted run: its folder, or last")
     start_from: str | None = setting(None, "begin with the weights of a run: its folder, or last")
     ensemble: str | tuple[str, ...] | None = setting(
-        None, "average the nets of a confirmed study: its name or folder, or runs: [RUN,RUN]"
+        None, "average the nets of a confirmed study (name, folder, last), or runs: [RUN,RUN]"
     )
 
 
