@@ -7,50 +7,54 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
 
-from sweepmore import TrialRecord
 from sweepmore.confirm.winner import Candidate, Row, confirm
 
 ARCHITECTURES = ("mlp", "wavenet", "gru", "transformer")
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A trial of a search: what it took in seconds, and its dev loss, None if it has none."""
+
+    number: int
+    state: str
+    seconds: float
+    loss: float | None
+    settings: str
+
+
+@dataclass(frozen=True)
 class Answer:
-    """A search, and its best trial ``confirmed`` by fresh ``seeds``. Losses in nats per token."""
+    """A search, and its best trial confirmed by fresh seeds. Losses in nats per token."""
 
     architecture: str
     size: str
-    trials: Sequence[TrialRecord]
-    confirmed: TrialRecord
+    trials: tuple[Trial, ...]
+    settings: str  # of the best
+    parameters: int
+    training: float  # seconds, of the last seed
     seeds: tuple[int, ...]
+    values: tuple[float, ...]  # the dev loss of each seed; infinite where it diverged
+    measured: str  # when, with which commit, on which machine
 
     @property
-    def values(self) -> tuple[float, ...]:
-        """The dev loss of each seed; infinite where it diverged."""
-        return tuple(float("inf") if v is None else v for v in self.confirmed.repeats)
-
-    @property
-    def parameters(self) -> int:
-        return int(self.confirmed.result["parameters"])
-
-    @property
-    def training(self) -> float:
-        """The seconds of training of the last seed."""
-        return float(self.confirmed.result["seconds"])
+    def name(self) -> str:
+        return f"{self.architecture}-{self.size}"
 
     @property
     def searched(self) -> float:
         """The seconds of the search."""
-        return sum(trial.seconds or 0.0 for trial in self.trials)
+        return sum(trial.seconds for trial in self.trials)
 
     @property
     def searched_before(self) -> float:
         """The seconds of the search before its last trial, which are less than its budget."""
-        return sum(trial.seconds or 0.0 for trial in self.trials[:-1])
+        return sum(trial.seconds for trial in self.trials[:-1])
 
     def best_so_far(self) -> Iterator[tuple[float, float]]:
         """Yield the seconds at each trial's end and the lowest loss by then; inf before any."""
-        ends = accumulate(trial.seconds or 0.0 for trial in self.trials)
-        losses = (t.value if t.state == "COMPLETE" else None for t in self.trials)
+        ends = accumulate(trial.seconds for trial in self.trials)
+        losses = (t.loss if t.state == "COMPLETE" else None for t in self.trials)
         return zip(ends, accumulate((float("inf") if v is None else v for v in losses), min))
 
 
@@ -60,10 +64,9 @@ def compared(answers: Sequence[Answer]) -> list[tuple[Answer, Row]]:
     if not answers:
         return []
     candidates = [
-        Candidate(number, answer.confirmed.params, float("nan"), answer.values,
-                  (answer.parameters, 0.0))
+        Candidate(number, {}, float("nan"), answer.values, (answer.parameters, 0.0))
         for number, answer in enumerate(answers)
-    ]  # fmt: skip
+    ]
     return [(answers[row.candidate.root], row) for row in confirm(candidates).rows]
 
 

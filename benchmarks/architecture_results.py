@@ -1,13 +1,13 @@
-"""What the searches of sweeps/architectures found: a table, two figures, and the data of both."""
+"""What the searches of sweeps/architectures found: a table, two figures, and the data of both,
+which can be read back."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.architecture_answers import Answer, Missing, by_size, compared, verdict
+from benchmarks.architecture_answers import Answer, Missing, Trial, by_size, compared, verdict
 from benchmarks.architecture_figures import (
     COUNTING,
     LECTURE,
@@ -15,11 +15,14 @@ from benchmarks.architecture_figures import (
     draw_parameters,
     draw_search,
 )
-from benchmarks.common import commit, machine
 from sweepmore.runs.files import write_atomic
-from sweepmore.study.attempts import words
 from sweepmore.wording import plus_minus
 
+TRIALS = ("trials.csv", ("search", "trial", "state", "seconds", "dev_loss", "settings"))
+SEEDS = (
+    "seeds.csv",
+    ("search", "parameters", "seed", "dev_loss", "training_seconds", "settings", "measured"),
+)
 # What is written anew; the words around it stay.
 BEGIN, END = "<!-- benchmarks.architectures -->\n", "<!-- end -->\n"
 # What sweeps/architectures/*.yaml say of the searches, and how these nets are usually trained.
@@ -46,7 +49,7 @@ def table(answers: Sequence[Answer]) -> Iterator[str]:
             f"| {apart if rank else ''} | {('tied' if row.tied else 'worse') if rank else 'best'} "
             f"| {answer.parameters:,} "
             f"| {answer.training:,.0f} | {len(answer.trials)} | {answer.searched:,.0f} "
-            f"| {words(answer.confirmed.params)} |"
+            f"| {answer.settings} |"
         )
 
 
@@ -54,10 +57,9 @@ def page(answers: Sequence[Answer], missing: Sequence[Missing]) -> Iterator[str]
     """Yield the lines of RESULTS.md between its marks."""
     seeds = max((len(answer.seeds) for answer in answers), default=0)
     yield (
-        f"{datetime.now(UTC):%Y-%m-%d} · {len(answers)} of {len(answers) + len(missing)} searches, "
-        f"one thread each, two at a time · {seeds} fresh seeds, the same for all"
+        f"{len(answers)} of {len(answers) + len(missing)} searches, one thread each, two at a time "
+        f"· {seeds} fresh seeds, the same for all of a size\n"
     )
-    yield f"\n- commit: {commit()}\n- machine: {machine()}\n"
     yield "```\npython -m benchmarks.architectures\n```\n"
     every: list[Answer | Missing] = [*answers, *missing]
     for size, own in by_size(every).items():
@@ -84,7 +86,7 @@ def section(size: str, searches: Sequence[Answer | Missing]) -> Iterator[str]:
         yield ""
     if answers:
         yield from table(answers)
-        yield ""
+        yield f"\n{'; '.join(dict.fromkeys(answer.measured for answer in answers))}\n"
 
 
 def write(answers: Sequence[Answer], missing: Sequence[Missing], folder: Path) -> None:
@@ -93,22 +95,66 @@ def write(answers: Sequence[Answer], missing: Sequence[Missing], folder: Path) -
     if answers:
         draw_parameters(answers, folder / "parameters.png")
         draw_search(answers, folder / "search.png")
-    with (folder / "trials.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["search", "trial", "state", "seconds", "dev_loss", "settings"])
-        rows.writerows(
-            [f"{a.architecture}-{a.size}", t.number, t.state, round(t.seconds or 0, 2), t.value,
-             words(t.params)]
-            for a in answers for t in a.trials
-        )  # fmt: skip
-    with (folder / "seeds.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["search", "parameters", "seed", "dev_loss"])
-        rows.writerows(
-            [f"{a.architecture}-{a.size}", a.parameters, seed, value]
-            for a in answers for seed, value in zip(a.seeds, a.values, strict=True)
-        )  # fmt: skip
+    _write_rows(folder, TRIALS, (
+        (a.name, t.number, t.state, round(t.seconds, 2), t.loss, t.settings)
+        for a in answers for t in a.trials
+    ))  # fmt: skip
+    _write_rows(folder, SEEDS, (
+        (a.name, a.parameters, seed, loss, round(a.training, 2), a.settings, a.measured)
+        for a in answers for seed, loss in zip(a.seeds, a.values, strict=True)
+    ))  # fmt: skip
     _write_page("\n".join(page(answers, missing)) + "\n", folder / "RESULTS.md")
+
+
+def read(folder: Path) -> dict[str, Answer]:
+    """Return the answers that ``write`` left in ``folder``, by the name of the search."""
+    trials, seeds = _rows_of(folder / TRIALS[0]), _rows_of(folder / SEEDS[0])
+    return {name: _answer(trials[name], own) for name, own in seeds.items()}
+
+
+def _answer(trials: Sequence[Mapping[str, str]], seeds: Sequence[Mapping[str, str]]) -> Answer:
+    confirmed = seeds[0]
+    architecture, size = confirmed["search"].split("-")
+    return Answer(
+        architecture=architecture,
+        size=size,
+        trials=tuple(
+            Trial(
+                number=int(row["trial"]),
+                state=row["state"],
+                seconds=float(row["seconds"]),
+                loss=float(row["dev_loss"]) if row["dev_loss"] else None,
+                settings=row["settings"],
+            )
+            for row in trials
+        ),
+        settings=confirmed["settings"],
+        parameters=int(confirmed["parameters"]),
+        training=float(confirmed["training_seconds"]),
+        seeds=tuple(int(row["seed"]) for row in seeds),
+        values=tuple(float(row["dev_loss"]) for row in seeds),
+        measured=confirmed["measured"],
+    )
+
+
+def _rows_of(path: Path) -> dict[str, list[dict[str, str]]]:
+    """Return the rows of each search; none where there is no file."""
+    found: dict[str, list[dict[str, str]]] = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                found.setdefault(row["search"], []).append(row)
+    return found
+
+
+def _write_rows(
+    folder: Path, table: tuple[str, Sequence[str]], rows: Iterable[Sequence[object]]
+) -> None:
+    name, columns = table
+    with (folder / name).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def _write_page(text: str, path: Path) -> None:

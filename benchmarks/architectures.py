@@ -3,23 +3,25 @@
 Each of the eight searches of sweeps/architectures gets the same seconds, one thread, two at a time.
 Then the best of each is trained with the same five fresh seeds. The small nets come first. All of
 it takes about two hours on two quiet cores; what is done is not done again, so the same command
-continues. Writes RESULTS.md, trials.csv, seeds.csv and two figures into sweeps/architectures. Names
-such as gru-12k run these alone, and overrides hold for all: ``gru-12k data=given_names
-optim.steps=10 --seconds 3``.
+continues. Writes RESULTS.md, trials.csv, seeds.csv and two figures into sweeps/architectures, where
+what it says of searches that are not in the outputs stays. Names such as gru-12k run these alone,
+and overrides hold for all: ``gru-12k data=given_names optim.steps=10 --seconds 3``.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.architecture_answers import ARCHITECTURES, Answer, Missing
-from benchmarks.architecture_results import write
-from benchmarks.common import ROOT
+from benchmarks.architecture_answers import ARCHITECTURES, Answer, Missing, Trial
+from benchmarks.architecture_results import read, write
+from benchmarks.common import ROOT, commit, machine
 from benchmarks.equal_seconds import Search, share_out
+from sweepmore.study.attempts import words as setting_words
 
 SIZES = ("12k", "300k")
 # A quarter of an hour gives each search at least eight trials (sweeps/architectures/*.yaml).
@@ -38,8 +40,8 @@ def searches(names: Iterable[str], words: Sequence[str], outputs: Path) -> dict[
 
 
 def run(chosen: Sequence[Search], every: Sequence[Search], seconds: float) -> None:
-    """Search and confirm what is ``chosen``. One confirmation has the seeds of all, those of
-    ``every`` search included, so that differences are paired."""
+    """Search and confirm what is ``chosen``. One confirmation of ``every`` search of this size has
+    the seeds of all, so that differences are paired."""
     share_out(chosen, seconds, AT_A_TIME)
     ready = [search for search in chosen if search.best is not None]
     first = next((search for search in every if search.seeds), None) or next(iter(ready), None)
@@ -53,20 +55,51 @@ def run(chosen: Sequence[Search], every: Sequence[Search], seconds: float) -> No
         list(pool.map(lambda search: search.confirm(*seeds), others))
 
 
-def outcomes(every: dict[str, Search]) -> tuple[list[Answer], list[Missing]]:
-    """Return the answers of the searches that have one, and why the others have none."""
-    shared = next((search.seeds for search in every.values() if search.seeds), ())
+def outcomes(
+    every: Mapping[str, Search], kept: Mapping[str, Answer]
+) -> tuple[list[Answer], list[Missing]]:
+    """Return the answers of the searches that have one, and why the others have none.
+
+    What was ``kept`` of a search stands where the outputs do not have its study.
+    """
+    found = [
+        kept[name] if name in kept and search.study() is None else outcome(name, search)
+        for name, search in every.items()
+    ]
+    shared: dict[str, tuple[int, ...]] = {}
     answers, missing = list[Answer](), list[Missing]()
-    for name, search in every.items():
-        architecture, size = name.split("-")
-        study, confirmed = search.study(), search.confirmed()
-        if study is None or confirmed is None:
-            missing.append(Missing(architecture, size, search.missing()))
-        elif search.seeds != shared:
-            missing.append(Missing(architecture, size, "confirmed with other seeds than the rest"))
+    for each in found:
+        if isinstance(each, Missing):
+            missing.append(each)
+        elif each.seeds != shared.setdefault(each.size, each.seeds):
+            reason = "confirmed with other seeds than the rest"
+            missing.append(Missing(each.architecture, each.size, reason))
         else:
-            answers.append(Answer(architecture, size, study.trials, confirmed, shared))
+            answers.append(each)
     return answers, missing
+
+
+def outcome(name: str, search: Search) -> Answer | Missing:
+    """Return the answer of one search, as it is in the outputs."""
+    architecture, size = name.split("-")
+    study, confirmed = search.study(), search.confirmed()
+    if study is None or confirmed is None:
+        return Missing(architecture, size, search.missing())
+    trials = (
+        Trial(t.number, t.state, t.seconds or 0.0, t.value, setting_words(t.params))
+        for t in study.trials
+    )
+    return Answer(
+        architecture=architecture,
+        size=size,
+        trials=tuple(trials),
+        settings=setting_words(confirmed.params),
+        parameters=int(confirmed.result["parameters"]),
+        training=float(confirmed.result["seconds"]),
+        seeds=search.seeds,
+        values=tuple(float("inf") if v is None else v for v in confirmed.repeats),
+        measured=f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {machine()}",
+    )
 
 
 def refusal(chosen: dict[str, Search], seconds: float) -> str:
@@ -102,8 +135,8 @@ def main(words: Sequence[str] | None = None) -> None:
     for size in SIZES:  # one after the other: what is done can be kept
         chosen = [every[name] for name in names or NAMES if name.endswith(f"-{size}")]
         if chosen:
-            run(chosen, [*every.values()], given.seconds)
-            write(*outcomes(every), given.into)
+            run(chosen, [every[name] for name in NAMES if name.endswith(f"-{size}")], given.seconds)
+            write(*outcomes(every, read(given.into)), given.into)
 
 
 if __name__ == "__main__":

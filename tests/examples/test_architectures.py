@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 
 from benchmarks import architecture_results as results
 from benchmarks import architectures
-from benchmarks.architecture_answers import ARCHITECTURES, Answer, Missing, compared, verdict
+from benchmarks.architecture_answers import ARCHITECTURES, Answer, Missing, Trial, compared, verdict
 from benchmarks.architecture_results import BEGIN, END, HIDDEN
 from benchmarks.equal_seconds import Search, ended, seconds_of, share_out, why_missing
 from sweepmore import StudyRecord, TrialRecord
@@ -45,12 +45,15 @@ def trial(number: int, state: str = "COMPLETE", **more: Any) -> TrialRecord:
 
 
 def answer(architecture: str, size: str, *values: float, trials: int = 3) -> Answer:
-    own = [
-        trial(0, "PRUNED", seconds=50.0),
-        *(trial(k, values=(values[0] + 0.1 / k,), seconds=100.0) for k in range(1, trials)),
+    complete = [
+        Trial(k, "COMPLETE", 100.0, values[0] + 0.1 / k, "optim.lr=0.01") for k in range(1, trials)
     ]
-    result = {"parameters": int(size.rstrip("k")) * 1000 - 7, "seconds": 61.0}
-    return Answer(architecture, size, own, trial(0, repeats=values, result=result), SEEDS)
+    return Answer(
+        architecture=architecture, size=size,
+        trials=(Trial(0, "PRUNED", 50.0, None, "optim.lr=0.02"), *complete),
+        settings="optim.lr=0.01", parameters=int(size.rstrip("k")) * 1000 - 7,
+        training=61.0, seeds=SEEDS, values=values, measured=f"measured with {size}",
+    )  # fmt: skip
 
 
 ANSWERS = [
@@ -119,6 +122,7 @@ def test_the_page_has_both_sizes_both_rivals_and_keeps_words_around_it(tmp_path:
     assert "the lecture's net 2.17 (11,897 parameters), counting of order 6 1.9740" in page
     assert "\n\n- transformer: its best trial diverged with a fresh seed\n\n| arch" in page
     assert "7 of 8 searches, one thread each" in page
+    assert page.count("\n\nmeasured with 12k\n") == page.count("\n\nmeasured with 300k\n") == 1
     assert f"\n{HIDDEN.format(fewest=3, most=3)}\n" in page
     for name in ("parameters.png", "search.png"):
         assert f"({name})" in page
@@ -129,6 +133,30 @@ def test_the_page_has_both_sizes_both_rivals_and_keeps_words_around_it(tmp_path:
     assert [int(row["seed"]) for row in seeds] == [71, 72, 73]
     with (tmp_path / "trials.csv").open() as file:
         assert len([*csv.DictReader(file)]) == 21
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    """So the page, the figures and their data can be written again without the studies."""
+    assert results.read(tmp_path) == {}
+    results.write([*reversed(ANSWERS)], LACKS, tmp_path)
+    assert [*results.read(tmp_path).values()] == [*reversed(ANSWERS)]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    results.write([*results.read(tmp_path).values()], LACKS, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_committed_page_is_that_of_its_data(tmp_path: Path) -> None:
+    folder = ROOT / "sweeps" / "architectures"
+    kept = results.read(folder)
+    lacking = [
+        Missing(name.split("-")[0], name.split("-")[1], "not searched yet")
+        for name in architectures.NAMES if name not in kept
+    ]  # fmt: skip
+    for name in ("RESULTS.md", "trials.csv", "seeds.csv"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    results.write([kept[name] for name in architectures.NAMES if name in kept], lacking, tmp_path)
+    for name in ("RESULTS.md", "trials.csv", "seeds.csv"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_a_page_without_any_answer_says_why(tmp_path: Path) -> None:
@@ -171,7 +199,9 @@ def begun(outputs: Path, name: str, *values: float, **kept: Any) -> optuna.Study
     study = optuna.create_study(study_name=name, storage=storage)
     store(study, command={"words": []}, uid="a1b2c3", **kept)
     for number, value in enumerate(values):
-        attrs = {"slot": number, "root": number, "repeats": [None if value == INF else value]}
+        result = {"parameters": 11_993, "seconds": 61.0}
+        repeats = [None if value == INF else value]
+        attrs = {"slot": number, "root": number, "repeats": repeats, "result": result}
         start = datetime(2026, 1, 1)
         study.add_trial(FrozenTrial(
             number, TrialState.COMPLETE, value, start, start + timedelta(seconds=100), {}, {},
@@ -215,15 +245,23 @@ def test_what_cannot_be_read_is_not_taken_for_a_search_that_has_not_begun(tmp_pa
         _ = Search("s", (), other).spent
 
 
-def test_the_comparison_has_one_set_of_seeds(tmp_path: Path) -> None:
-    every = {name: Search(name, (), tmp_path) for name in ("mlp-12k", "gru-12k", "wavenet-12k")}
-    for name, seeds in (("mlp-12k", SEEDS), ("gru-12k", (1, 2, 3))):
+def test_a_size_has_one_set_of_seeds_and_what_was_written_of_others_stays(tmp_path: Path) -> None:
+    names = ("mlp-12k", "gru-12k", "wavenet-12k", "transformer-12k", "mlp-300k", "gru-300k")
+    every = {name: Search(name, (), tmp_path) for name in names}
+    for name, seeds in (("mlp-12k", (4, 5, 6)), ("gru-12k", (1, 2, 3))):
         begun(tmp_path, name, 2.0, **{"plan.confirm": plan(0, seeds=seeds)})
         confirmed(tmp_path, name, 0)
-    answers, missing = architectures.outcomes(every)
-    assert [(each.architecture, each.seeds) for each in answers] == [("mlp", SEEDS)]
+    begun(tmp_path, "gru-300k", 2.0)  # begun anew: what was written of it before is outdated
+    kept = {each.name: each for each in ANSWERS}
+    answers, missing = architectures.outcomes(every, kept)
+    assert [(each.name, each.seeds) for each in answers] == [
+        ("mlp-12k", (4, 5, 6)), ("mlp-300k", SEEDS),
+    ]  # fmt: skip
+    assert answers[1] == kept["mlp-300k"]
     assert [(each.architecture, each.reason) for each in missing] == [
-        ("gru", "confirmed with other seeds than the rest"), ("wavenet", "not searched yet"),
+        ("gru", "confirmed with other seeds than the rest"),
+        ("wavenet", "confirmed with other seeds than the rest"),
+        ("transformer", "not searched yet"), ("gru", "not confirmed yet"),
     ]  # fmt: skip
 
 
