@@ -169,10 +169,12 @@ def test_a_page_without_any_answer_says_why(tmp_path: Path) -> None:
 
 
 def test_what_the_budget_hides_is_what_the_sweeps_say() -> None:
-    sweeps = {name: sweep_of(f"{name}-300k") for name in ARCHITECTURES}
-    sizes = {name: longest(s["params"]["model.block_size"]) for name, s in sweeps.items()}
-    assert sizes == {"mlp": 10, "wavenet": 16, "gru": 8, "transformer": 8}
-    assert "reaches 10 for the MLP, 16 for WaveNet, and 8 for the GRU and the tran" in HIDDEN
+    sweeps = [sweep_of(f"{name}-300k") for name in ARCHITECTURES]
+    sizes = [longest(sweep["hydra"]["sweeper"]["params"]["model.block_size"]) for sweep in sweeps]
+    assert "block size reaches {}, {}, {} and {}.".format(*sizes) in HIDDEN
+    drawn = [sweep["optim"]["steps"] * sweep["optim"]["batch_size"] / 1e6 for sweep in sweeps]
+    each = "the MLP is trained on {:.2f} million contexts, WaveNet on {:.2f}, the GRU on {:.2f}, "
+    assert f"{each}the transformer on {{:.2f}}, drawn".format(*drawn) in HIDDEN
     assert "trials, the first five of them random" in HIDDEN
     common = yaml.safe_load((ROOT / "sweeps" / "architectures.yaml").read_text())
     assert common["hydra"]["sweeper"]["sampler"]["n_startup_trials"] == 5
@@ -181,8 +183,8 @@ def test_what_the_budget_hides_is_what_the_sweeps_say() -> None:
 
 def sweep_of(name: str) -> dict[str, Any]:
     text = (ROOT / "sweeps" / "architectures" / f"{name}.yaml").read_text()
-    sweeper: dict[str, Any] = yaml.safe_load(text)["hydra"]["sweeper"]
-    return sweeper
+    sweep: dict[str, Any] = yaml.safe_load(text)
+    return sweep
 
 
 def longest(choice: str) -> int:
