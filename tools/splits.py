@@ -43,7 +43,8 @@ python tools/splits.py
 Any two splits share about a tenth of their test lines, and most test lines were train or dev lines
 of that search. So three columns: all test lines; those that appear in neither train nor dev; and of
 these, those that the search's dev lacks, too. ± is the corrected resampled 95 % interval over
-splits (Nadeau and Bengio 2003), because they share data. {state}
+splits (Nadeau and Bengio 2003), because they share data.
+{state}
 
 """
 ALL = "These looks have seen nearly half of the file: the seal will open no further split of it."
