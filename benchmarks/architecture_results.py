@@ -4,6 +4,7 @@ which can be read back."""
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -30,11 +31,10 @@ HIDDEN = (
     "**What the budget hides.** The searches had equal seconds, not equal preparation. The MLP's "
     "activation and ranges come from [an earlier search](../open.yaml) of it alone. Steps and "
     "batch sizes were chosen by hand, from the cost of a step: at 300k the MLP is trained on 3.07 "
-    "million contexts, WaveNet on 1.02, the GRU on 0.33, the transformer on 0.31, drawn again and "
-    "again from the same lines. Their block size reaches 10, 16, 8 and 8. GRU and transformer "
-    "predict only the last position of each context; their standard training predicts every "
-    "position at once. The searches are short: {fewest} to {most} trials, the first five of them "
-    "random. Intervals cover seeds, not another search."
+    "million contexts, WaveNet on 1.02, the GRU on 0.33, the transformer on 0.31. Their block size "
+    "reaches 10, 16, 8 and 8. The GRU and the transformer learn only from each context's last "
+    "position; usually they learn from all at once. The searches are short: {fewest} to {most} "
+    "trials, the first five of them random. Intervals cover seeds, not another search."
 )
 
 
@@ -109,7 +109,7 @@ def write(answers: Sequence[Answer], missing: Sequence[Missing], folder: Path) -
 
 def read(folder: Path) -> dict[str, Answer]:
     """Return the answers that ``write`` left in ``folder``, by the name of the search."""
-    trials, seeds = _rows_of(folder / TRIALS[0]), _rows_of(folder / SEEDS[0])
+    trials, seeds = _rows_of(folder, TRIALS), _rows_of(folder, SEEDS)
     return {name: _answer(trials[name], own) for name, own in seeds.items()}
 
 
@@ -138,24 +138,31 @@ def _answer(trials: Sequence[Mapping[str, str]], seeds: Sequence[Mapping[str, st
     )
 
 
-def _rows_of(path: Path) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of each search; none where there is no file."""
-    found: dict[str, list[dict[str, str]]] = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                found.setdefault(row["search"], []).append(row)
-    return found
+def _rows_of(folder: Path, file: tuple[str, Sequence[str]]) -> dict[str, list[dict[str, str]]]:
+    """Return the rows of each search; none where there is no file. Raises SystemExit where it lacks
+    a column."""
+    name, columns = file
+    if not (folder / name).exists():
+        return {}
+    searches: dict[str, list[dict[str, str]]] = {}
+    with (folder / name).open(newline="", encoding="utf-8") as text:
+        reader = csv.DictReader(text)
+        if lacking := [each for each in columns if each not in (reader.fieldnames or ())]:
+            raise SystemExit(f"{folder / name} has no column {lacking[0]}: remove it, or --into.")
+        for row in reader:
+            searches.setdefault(row["search"], []).append(row)
+    return searches
 
 
 def _write_rows(
-    folder: Path, table: tuple[str, Sequence[str]], rows: Iterable[Sequence[object]]
+    folder: Path, file: tuple[str, Sequence[str]], rows: Iterable[Sequence[object]]
 ) -> None:
-    name, columns = table
-    with (folder / name).open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
+    name, columns = file
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_atomic(folder / name, text.getvalue())
 
 
 def _write_page(text: str, path: Path) -> None:

@@ -1,11 +1,12 @@
 """Which architecture is best when each is tuned equally? ``python -m benchmarks.architectures``.
 
 Each of the eight searches of sweeps/architectures gets the same seconds, one thread, two at a time.
-Then the best of each is trained with the same five fresh seeds. The small nets come first. All of
-it takes about two hours on two quiet cores; what is done is not done again, so the same command
-continues. Writes RESULTS.md, trials.csv, seeds.csv and two figures into sweeps/architectures, where
-what it says of searches that are not in the outputs stays. Names such as gru-12k run these alone,
-and overrides hold for all: ``gru-12k data=given_names optim.steps=10 --seconds 3``.
+Then the best of each is trained with five fresh seeds, the same for all of a size. The small nets
+come first. All of it takes about two hours on two quiet cores; what is done is not done again, so
+the same command continues. Writes RESULTS.md, trials.csv, seeds.csv and two figures into
+sweeps/architectures; a size of which the outputs hold no search stays there as it is. Names such as
+gru-12k run these alone. Overrides hold for all, and need a folder of their own: ``gru-12k
+data=given_names optim.steps=10 --seconds 3 --into outputs/tiny --outputs outputs/tiny``.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from benchmarks.equal_seconds import Search, share_out
 from sweepmore.study.attempts import words as setting_words
 
 SIZES = ("12k", "300k")
-# A quarter of an hour gives each search at least eight trials (sweeps/architectures/*.yaml).
+# On a quiet machine each search then has at least eight trials (sweeps/architectures/*.yaml).
 SECONDS = 900.0
 SEEDS, AT_A_TIME = 5, 2
+PAGE = ROOT / "sweeps" / "architectures"
 NAMES = tuple(f"{which}-{size}" for size in SIZES for which in ARCHITECTURES)
 
 
@@ -40,8 +42,8 @@ def searches(names: Iterable[str], words: Sequence[str], outputs: Path) -> dict[
 
 
 def run(chosen: Sequence[Search], every: Sequence[Search], seconds: float) -> None:
-    """Search and confirm what is ``chosen``. One confirmation of ``every`` search of this size has
-    the seeds of all, so that differences are paired."""
+    """Search and confirm what is ``chosen``. All searches of a size, which ``every`` lists, are
+    confirmed with the same seeds, so that differences are paired."""
     share_out(chosen, seconds, AT_A_TIME)
     ready = [search for search in chosen if search.best is not None]
     first = next((search for search in every if search.seeds), None) or next(iter(ready), None)
@@ -60,49 +62,56 @@ def outcomes(
 ) -> tuple[list[Answer], list[Missing]]:
     """Return the answers of the searches that have one, and why the others have none.
 
-    What was ``kept`` of a search stands where the outputs do not have its study.
+    A size of which the outputs hold no search is as it was ``kept``.
     """
-    found = [
-        kept[name] if name in kept and search.study() is None else outcome(name, search)
-        for name, search in every.items()
-    ]
-    shared: dict[str, tuple[int, ...]] = {}
     answers, missing = list[Answer](), list[Missing]()
-    for each in found:
-        if isinstance(each, Missing):
-            missing.append(each)
-        elif each.seeds != shared.setdefault(each.size, each.seeds):
-            reason = "confirmed with other seeds than the rest"
-            missing.append(Missing(each.architecture, each.size, reason))
-        else:
-            answers.append(each)
+    for size in SIZES:
+        own = {name: search for name, search in every.items() if name.endswith(f"-{size}")}
+        begun = any(search.study() is not None for search in own.values())
+        now = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {machine()}"
+        shared: tuple[int, ...] = ()
+        for name, search in own.items():
+            each = outcome(name, search, kept.get(name), now) if begun else kept.get(name)
+            architecture = name.split("-")[0]
+            if each is None:
+                missing.append(Missing(architecture, size, search.missing()))
+            elif shared and each.seeds != shared:
+                reason = "confirmed with other seeds than the rest"
+                missing.append(Missing(architecture, size, reason))
+            else:
+                shared = each.seeds
+                answers.append(each)
     return answers, missing
 
 
-def outcome(name: str, search: Search) -> Answer | Missing:
-    """Return the answer of one search, as it is in the outputs."""
-    architecture, size = name.split("-")
+def outcome(name: str, search: Search, kept: Answer | None, now: str) -> Answer | None:
+    """Return the answer of one search, measured ``now`` unless it is the one that was ``kept``;
+    None where it has none."""
     study, confirmed = search.study(), search.confirmed()
     if study is None or confirmed is None:
-        return Missing(architecture, size, search.missing())
-    trials = (
-        Trial(t.number, t.state, t.seconds or 0.0, t.value, setting_words(t.params))
-        for t in study.trials
-    )
+        return None
+    architecture, size = name.split("-")
+    seeds = search.seeds
+    values = tuple(float("inf") if v is None else v for v in confirmed.repeats)
+    if kept is not None and (kept.seeds, kept.values) == (seeds, values):
+        now = kept.measured
     return Answer(
         architecture=architecture,
         size=size,
-        trials=tuple(trials),
+        trials=tuple(
+            Trial(t.number, t.state, t.seconds or 0.0, t.value, setting_words(t.params))
+            for t in study.trials
+        ),
         settings=setting_words(confirmed.params),
         parameters=int(confirmed.result["parameters"]),
         training=float(confirmed.result["seconds"]),
-        seeds=search.seeds,
-        values=tuple(float("inf") if v is None else v for v in confirmed.repeats),
-        measured=f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {machine()}",
+        seeds=seeds,
+        values=values,
+        measured=now,
     )
 
 
-def refusal(chosen: dict[str, Search], seconds: float) -> str:
+def searched_on(chosen: Mapping[str, Search], seconds: float) -> str:
     """Say which searches are confirmed and would be searched on; empty if none is.
 
     A better trial would be confirmed in another round, with seeds that are not paired.
@@ -118,24 +127,45 @@ def refusal(chosen: dict[str, Search], seconds: float) -> str:
     )
 
 
+def lost(chosen: Iterable[str], every: Mapping[str, Search], kept: Iterable[str]) -> str:
+    """Say which answers would be lost from the page; empty if none would.
+
+    Seeds are drawn anew, so what was ``kept`` cannot be compared with a search that begins now.
+    """
+    sizes = {name.split("-")[1] for name in chosen}
+    rest = [
+        name for name in {*kept} - {*chosen}
+        if name.split("-")[1] in sizes and every[name].study() is None
+    ]  # fmt: skip
+    if not rest:
+        return ""
+    return (
+        f"the outputs lack {', '.join(sorted(rest))}, which the page has with other seeds. Name "
+        f"these, too, or write another page with --into."
+    )
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.architectures", allow_abbrev=False)
     parser.add_argument("words", nargs="*", help="names of searches, and overrides of settings")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of trials, each search")
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs")
-    parser.add_argument("--into", type=Path, default=ROOT / "sweeps" / "architectures")
+    parser.add_argument("--into", type=Path, default=PAGE)
     given = parser.parse_args(words)
-    names = [word for word in given.words if "=" not in word]
+    names = [word for word in given.words if "=" not in word] or NAMES
     if unknown := sorted({*names} - {*NAMES}):
         parser.error(f"{unknown[0]} is not a search: {', '.join(NAMES)}")
     overrides = [word for word in given.words if "=" in word]
-    every = searches(NAMES, overrides, given.outputs.resolve())
-    if problem := refusal({name: every[name] for name in names or NAMES}, given.seconds):
+    if overrides and given.into == PAGE:
+        parser.error(f"{overrides[0]} changes what is compared: give --into a folder of its own.")
+    every, kept = searches(NAMES, overrides, given.outputs.resolve()), read(given.into)
+    chosen = {name: every[name] for name in NAMES if name in names}
+    if problem := searched_on(chosen, given.seconds) or lost(chosen, every, kept):
         parser.error(problem)
     for size in SIZES:  # one after the other: what is done can be kept
-        chosen = [every[name] for name in names or NAMES if name.endswith(f"-{size}")]
-        if chosen:
-            run(chosen, [every[name] for name in NAMES if name.endswith(f"-{size}")], given.seconds)
+        own = [search for name, search in chosen.items() if name.endswith(f"-{size}")]
+        if own:
+            run(own, [every[name] for name in NAMES if name.endswith(f"-{size}")], given.seconds)
             write(*outcomes(every, read(given.into)), given.into)
 
 

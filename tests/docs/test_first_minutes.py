@@ -41,7 +41,8 @@ def test_each_command_fits_a_screen_and_says_what_comes_next(tmp_path: Path) -> 
         assert sum(1 + len(line) // COLUMNS for line in step.lines) <= ROWS, shown
         assert "warning" not in shown
         assert str(Path(sys.executable).parent) not in shown
-        assert re.search(r"python \w+\.py|commit the receipt", step.lines[-1]), shown
+        assert re.search(r"python \w+\.py|^next +sweepmore report", step.lines[-1]), shown
+    assert any(line.startswith("commit the receipt: git add") for line in steps[-1].lines)
     assert len(list((tmp_path / "sweeps" / "looks").iterdir())) == 1
     assert not list((ROOT / "sweeps" / "looks").glob(f"*{fingerprint(steps[-1].lines)}*"))
 

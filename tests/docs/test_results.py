@@ -22,7 +22,7 @@ def test_the_architectures_are_those_of_the_searches() -> None:
     sections = results.split("## At most ")[1:]
     found = [[text.split(" ")[0], *row[:6]] for text in sections for row in rows(text)]
     page = (ROOT / "docs" / "architectures.md").read_text(encoding="utf-8")
-    assert len(found) in (4, 8)  # of one size, or of both
+    assert len(found) == 8
     assert rows(page) == found
 
 

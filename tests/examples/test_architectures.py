@@ -148,15 +148,17 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 def test_the_committed_page_is_that_of_its_data(tmp_path: Path) -> None:
     folder = ROOT / "sweeps" / "architectures"
     kept = results.read(folder)
-    lacking = [
-        Missing(name.split("-")[0], name.split("-")[1], "not searched yet")
-        for name in architectures.NAMES if name not in kept
-    ]  # fmt: skip
-    for name in ("RESULTS.md", "trials.csv", "seeds.csv"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    results.write([kept[name] for name in architectures.NAMES if name in kept], lacking, tmp_path)
+    assert [*kept] == [*architectures.NAMES]
+    (tmp_path / "RESULTS.md").write_bytes((folder / "RESULTS.md").read_bytes())
+    results.write([*kept.values()], [], tmp_path)
     for name in ("RESULTS.md", "trials.csv", "seeds.csv"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_rows_without_a_column_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "seeds.csv").write_text("search,parameters,seed,dev_loss\n")
+    with pytest.raises(SystemExit, match=r"seeds\.csv has no column training_seconds: remove it"):
+        results.read(tmp_path)
 
 
 def test_a_page_without_any_answer_says_why(tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_what_the_budget_hides_is_what_the_sweeps_say() -> None:
     assert "block size reaches {}, {}, {} and {}.".format(*sizes) in HIDDEN
     drawn = [sweep["optim"]["steps"] * sweep["optim"]["batch_size"] / 1e6 for sweep in sweeps]
     each = "the MLP is trained on {:.2f} million contexts, WaveNet on {:.2f}, the GRU on {:.2f}, "
-    assert f"{each}the transformer on {{:.2f}}, drawn".format(*drawn) in HIDDEN
+    assert f"{each}the transformer on {{:.2f}}.".format(*drawn) in HIDDEN
     assert "trials, the first five of them random" in HIDDEN
     common = yaml.safe_load((ROOT / "sweeps" / "architectures.yaml").read_text())
     assert common["hydra"]["sweeper"]["sampler"]["n_startup_trials"] == 5
@@ -247,24 +249,56 @@ def test_what_cannot_be_read_is_not_taken_for_a_search_that_has_not_begun(tmp_pa
         _ = Search("s", (), other).spent
 
 
-def test_a_size_has_one_set_of_seeds_and_what_was_written_of_others_stays(tmp_path: Path) -> None:
-    names = ("mlp-12k", "gru-12k", "wavenet-12k", "transformer-12k", "mlp-300k", "gru-300k")
-    every = {name: Search(name, (), tmp_path) for name in names}
-    for name, seeds in (("mlp-12k", (4, 5, 6)), ("gru-12k", (1, 2, 3))):
+def test_a_size_has_one_set_of_seeds(tmp_path: Path) -> None:
+    every = {name: Search(name, (), tmp_path) for name in ("mlp-12k", "gru-12k", "wavenet-12k")}
+    for name, seeds in (("mlp-12k", SEEDS), ("gru-12k", (1, 2, 3))):
         begun(tmp_path, name, 2.0, **{"plan.confirm": plan(0, seeds=seeds)})
         confirmed(tmp_path, name, 0)
-    begun(tmp_path, "gru-300k", 2.0)  # begun anew: what was written of it before is outdated
+    answers, missing = architectures.outcomes(every, {})
+    assert [(each.name, each.seeds) for each in answers] == [("mlp-12k", SEEDS)]
+    assert [(each.architecture, each.reason) for each in missing] == [
+        ("gru", "confirmed with other seeds than the rest"), ("wavenet", "not searched yet"),
+    ]  # fmt: skip
+
+
+def test_a_size_that_the_outputs_lack_stays(tmp_path: Path) -> None:
+    """The outputs are not committed: what an earlier session measured cannot be measured again."""
+    every = {name: Search(name, (), tmp_path) for name in architectures.NAMES}
     kept = {each.name: each for each in ANSWERS}
     answers, missing = architectures.outcomes(every, kept)
-    assert [(each.name, each.seeds) for each in answers] == [
-        ("mlp-12k", (4, 5, 6)), ("mlp-300k", SEEDS),
-    ]  # fmt: skip
-    assert answers[1] == kept["mlp-300k"]
-    assert [(each.architecture, each.reason) for each in missing] == [
-        ("gru", "confirmed with other seeds than the rest"),
-        ("wavenet", "confirmed with other seeds than the rest"),
-        ("transformer", "not searched yet"), ("gru", "not confirmed yet"),
-    ]  # fmt: skip
+    assert {each.name: each for each in answers} == kept
+    assert [(each.size, each.reason) for each in missing] == [("12k", "not searched yet")]
+    begun(tmp_path, "mlp-12k", 2.0, **{"plan.confirm": plan(0)})
+    confirmed(tmp_path, "mlp-12k", 0)
+    answers, missing = architectures.outcomes(every, kept)
+    assert [each.size for each in answers] == ["12k", "300k", "300k", "300k", "300k"]
+    assert answers[1:] == [kept[f"{name}-300k"] for name in ARCHITECTURES]
+    assert answers[0].values == (2.0,)  # searched anew, so all of its size are to be
+    assert [each.reason for each in missing] == ["not searched yet"] * 3
+    # written again later, it keeps the day and the commit that it was measured with
+    same = {"mlp-12k": replace(answers[0], measured="before")}
+    assert architectures.outcomes(every, same)[0][0].measured == "before"
+    assert answers[0].measured != "before"
+
+
+def test_what_would_drop_answers_from_the_page_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any compute: fresh seeds are drawn anew, so kept answers have other ones."""
+    into = tmp_path / "into"
+    results.write(ANSWERS, [], into)
+    before = {path.name: path.read_bytes() for path in into.iterdir()}
+    words = [f"--outputs={tmp_path / 'outputs'}", f"--into={into}"]
+    with pytest.raises(SystemExit) as refused:
+        architectures.main(["gru-12k", "transformer-12k", *words])
+    assert refused.value.code == 2
+    assert "the outputs lack mlp-12k, wavenet-12k, which the page has" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as refused:
+        architectures.main(["gru-12k", "data=given_names"])
+    assert refused.value.code == 2
+    assert "data=given_names changes what is compared: give --into" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in into.iterdir()} == before
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_what_is_confirmed_is_not_searched_on(
@@ -282,7 +316,7 @@ def test_what_is_confirmed_is_not_searched_on(
             in capsys.readouterr().err)  # fmt: skip
     assert not (tmp_path / "into").exists()
     assert not [*tmp_path.glob("*.log")]
-    assert not architectures.refusal({"gru-12k": Search(name, (), tmp_path)}, 300)
+    assert not architectures.searched_on({"gru-12k": Search(name, (), tmp_path)}, 300)
 
 
 def test_an_unknown_search_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
