@@ -108,8 +108,13 @@ def write(answers: Sequence[Answer], missing: Sequence[Missing], folder: Path) -
 
 
 def read(folder: Path) -> dict[str, Answer]:
-    """Return the answers that ``write`` left in ``folder``, by the name of the search."""
+    """Return the answers that ``write`` left in ``folder``, by the name of the search.
+
+    Raises ValueError where a column or the trials of a search are missing.
+    """
     trials, seeds = _rows_of(folder, TRIALS), _rows_of(folder, SEEDS)
+    if lacking := [name for name in seeds if name not in trials]:
+        raise ValueError(f"{folder / TRIALS[0]} has no trial of {lacking[0]}")
     return {name: _answer(trials[name], own) for name, own in seeds.items()}
 
 
@@ -139,8 +144,7 @@ def _answer(trials: Sequence[Mapping[str, str]], seeds: Sequence[Mapping[str, st
 
 
 def _rows_of(folder: Path, file: tuple[str, Sequence[str]]) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of each search; none where there is no file. Raises SystemExit where it lacks
-    a column."""
+    """Return the rows of each search; none where there is no file."""
     name, columns = file
     if not (folder / name).exists():
         return {}
@@ -148,7 +152,7 @@ def _rows_of(folder: Path, file: tuple[str, Sequence[str]]) -> dict[str, list[di
     with (folder / name).open(newline="", encoding="utf-8") as text:
         reader = csv.DictReader(text)
         if lacking := [each for each in columns if each not in (reader.fieldnames or ())]:
-            raise SystemExit(f"{folder / name} has no column {lacking[0]}: remove it, or --into.")
+            raise ValueError(f"{folder / name} has no column {lacking[0]}")
         for row in reader:
             searches.setdefault(row["search"], []).append(row)
     return searches

@@ -158,7 +158,11 @@ def main(words: Sequence[str] | None = None) -> None:
     overrides = [word for word in given.words if "=" in word]
     if overrides and given.into == PAGE:
         parser.error(f"{overrides[0]} changes what is compared: give --into a folder of its own.")
-    every, kept = searches(NAMES, overrides, given.outputs.resolve()), read(given.into)
+    try:
+        kept = read(given.into)
+    except ValueError as error:
+        parser.error(f"{error}: restore it, or write another page with --into.")
+    every = searches(NAMES, overrides, given.outputs.resolve())
     chosen = {name: every[name] for name in NAMES if name in names}
     if problem := searched_on(chosen, given.seconds) or lost(chosen, every, kept):
         parser.error(problem)

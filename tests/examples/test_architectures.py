@@ -155,10 +155,22 @@ def test_the_committed_page_is_that_of_its_data(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_rows_without_a_column_are_refused(tmp_path: Path) -> None:
+def test_incomplete_rows_are_refused_before_any_compute(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"--outputs={tmp_path / 'outputs'}", f"--into={tmp_path}"]
     (tmp_path / "seeds.csv").write_text("search,parameters,seed,dev_loss\n")
-    with pytest.raises(SystemExit, match=r"seeds\.csv has no column training_seconds: remove it"):
-        results.read(tmp_path)
+    with pytest.raises(SystemExit) as refused:
+        architectures.main(words)
+    assert refused.value.code == 2
+    assert "seeds.csv has no column training_seconds: restore it, or" in capsys.readouterr().err
+    results.write(ANSWERS, LACKS, tmp_path)
+    (tmp_path / "trials.csv").unlink()
+    with pytest.raises(SystemExit) as refused:
+        architectures.main(words)
+    assert refused.value.code == 2
+    assert "trials.csv has no trial of mlp-300k: restore it, or" in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_page_without_any_answer_says_why(tmp_path: Path) -> None:
